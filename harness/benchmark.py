@@ -1,0 +1,88 @@
+"""All that a benchmark author reads: `Benchmark`, `Metric`, `Outcome`.
+
+A benchmark is one file in `benchmarks/` holding one frozen dataclass; its fields are its settings.
+It asks a policy to score or to sample and yields one `Outcome` per item. It never averages.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from harness.policy import Policy
+
+Capability = Literal["score", "sample"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a number means, so that the report needs to know no benchmark by name.
+
+    role      "quality" (what alignment is to bring), "knowledge" (what it must not cost), "other"
+    primary   it stands in the matrix and in the tested family; the others stand in the details
+    by_group  every group of items gets a column of its own
+    chance    the value that random answers reach, where it is known
+    """
+
+    name: str
+    description: str
+    role: Literal["quality", "knowledge", "other"] = "other"
+    primary: bool = True
+    higher_is_better: bool = True
+    by_group: bool = False
+    chance: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened on one item.
+
+    item         an id that is the same for every method and seed
+    cluster      items that share a source share a cluster
+    metrics      metric name -> finite value
+    weights      metric name -> weight, where it is not 1 (a prompt with two instructions counts two)
+    group        the stratum that the report shows apart ("" for none)
+    flags        such as "truncated": the prompt lost its left end
+    """
+
+    item: str
+    cluster: str
+    metrics: Mapping[str, float]
+    prompt: str
+    completions: tuple[str, ...] = ()
+    reference: str = ""
+    group: str = ""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+
+class Benchmark(ABC):
+    """A set of items and a rule that scores a policy on each of them.
+
+    version     raised whenever the same completions would get another score
+    needs       what it asks of a policy; a policy that cannot is shown as n/a
+    stochastic  whether the seed changes its outcomes; if not, they are computed once for all seeds
+    """
+
+    version: ClassVar[int]
+    needs: ClassVar[frozenset[Capability]]
+    stochastic: ClassVar[bool] = False
+
+    @abstractmethod
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that its outcomes carry, in the order of display."""
+
+    @abstractmethod
+    def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
+        """One outcome per item, in a fixed order."""
+
+    def data_digest(self) -> str:
+        """Digest of the items, part of the key of the outcomes; local files count by content."""
+        return ""
+
+    def scorer_facts(self) -> dict[str, str]:
+        """Whatever else decides the score (a tokenizer of sentences, a library's version)."""
+        return {}

@@ -1,0 +1,35 @@
+"""The one error that a user's mistake raises: what, where, and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake that the user can mend. The command line prints it without a traceback and exits with 2.
+
+    what   one sentence on what is wrong, with the offending value
+    where  file and row, or file and key ("" where there is no place)
+    fix    what would be right
+    """
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.fix = fix
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        parts = [f"{self.where}: {self.what}" if self.where else self.what]
+        if self.fix:
+            parts.append(self.fix)
+        return "\n  ".join(parts)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Name the nearest known word, then all of them: the `fix` of an unknown-name error."""
+    known = sorted(known)
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
+    return f"{hint}Known: {', '.join(known) or 'none'}."

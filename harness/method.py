@@ -1,0 +1,134 @@
+"""All that a method author reads: `Method`, what `fit` and `load` receive, and how a field is declared.
+
+A method is one file in `methods/` holding one frozen dataclass; its fields are its hyperparameters, each
+with default, search range and meaning on one line. `fit` writes files; `load` makes a policy of them.
+Evaluation only ever sees what `load` returns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from harness.benchmark import Capability
+from harness.data.records import TrainingData
+
+if TYPE_CHECKING:
+    from harness.base_model import BaseModel
+    from harness.policy import Policy
+
+Need = Literal["demonstrations", "preferences", "problems", "small_base"]
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    search: tuple[float, float] | tuple[Any, ...] | None = None,
+    log: bool = False,
+) -> Any:
+    """A field of a method or benchmark: its default, what it means, and where tuning may look for it.
+
+    search  (low, high) of a number, or the choices; None: it is not tuned. log: search on a log scale
+    """
+    return field(default=default, metadata={"help": help, "search": search, "log": log})
+
+
+@dataclass(frozen=True)
+class ArtifactSpec:
+    """An artifact that a method stands on: another method's fit, on the base or on the small base."""
+
+    method: Method
+    on: Literal["base", "small_base"] = "base"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A required artifact, done: its folder, the base it belongs to, and how to make its policy."""
+
+    folder: Path
+    base: BaseModel
+    load: Callable[[], Policy]
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What a fit must respect, so that cells of one comparison are alike.
+
+    seed         everything random in training follows from it
+    micro_batch  rows per forward pass at most; the effective batch is the method's own field
+    progress     call with (steps done, steps in all, what is shown beside the bar)
+    """
+
+    seed: int
+    micro_batch: int
+    progress: Callable[[int, int, str], None] = lambda done, total, note: None
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit cost and how it went, for the cost ledger and the report.
+
+    notes  what a reader should know: rows truncated, the last loss, the rule that chose a checkpoint
+    """
+
+    trained_parameters: int = 0
+    training_tokens: int = 0
+    generated_tokens: int = 0
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """One way of aligning a base model.
+
+    needs      the kinds of data, and whether a small base, that it stands on
+    gives      what its policies can do; a benchmark that needs more is n/a for it
+    trains     False: nothing depends on the seed, so it is made and, where possible, scored once
+    libraries  the packages whose versions decide its artifact
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    gives: ClassVar[frozenset[Capability]] = frozenset({"score", "sample"})
+    trains: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+
+    def requires(self) -> dict[str, ArtifactSpec]:
+        """The artifacts that it stands on, by role; the engine makes, keys and shares them."""
+        return {}
+
+    def check(self) -> None:
+        """Raise UserError where the fields contradict one another. Called before anything is planned."""
+
+    @abstractmethod
+    def fit(
+        self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
+    ) -> FitReport:
+        """Write the artifact into the folder `out`: safetensors, configs, nothing that names an absolute path."""
+
+    @abstractmethod
+    def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
+        """The policy of a fitted artifact. The base that others use must stay unchanged."""
+
+
+def fields_of(plugin: Any) -> dict[str, Any]:
+    """The settings of a method or benchmark as plain values; a method inside becomes {plugin: fields}."""
+    return {item.name: _plain(getattr(plugin, item.name)) for item in dataclasses.fields(plugin)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Method):
+        return {plugin_name(value): fields_of(value)}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value
+
+
+def plugin_name(plugin: Any) -> str:
+    """The name a plugin was registered under: its file's name, unless an entry point gave another."""
+    return str(getattr(type(plugin), "plugin", type(plugin).__module__.rsplit(".", 1)[-1]))

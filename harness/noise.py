@@ -1,0 +1,59 @@
+"""Sampling noise that is a function of what is sampled, never of the batch it is sampled in.
+
+The noise of one token is a hash of (seed, item, sample, position, token id). Choosing the arg max of
+logits + Gumbel noise draws from the softmax, and two close policies that share the noise choose the same
+token almost always (common random numbers): in our notes inverse-CDF coupling agreed on 60 % of tokens
+where Gumbel agreed on 99 %.
+
+The hash is splitmix64 (Steele, Lea, Flood 2014), computed in int64 so that CPU and GPU give equal bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from harness.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LazyModule("torch")
+
+
+def _signed(value: int) -> int:
+    """The int64 with the bits of this unsigned 64-bit number."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+GOLDEN = _signed(0x9E3779B97F4A7C15)
+FIRST = _signed(0xBF58476D1CE4E5B9)
+SECOND = _signed(0x94D049BB133111EB)
+
+
+def stream_of(*parts: str | int) -> int:
+    """A signed 64-bit number that names a stream of noise, such as (seed, item, sample)."""
+    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=8)
+    return int.from_bytes(digest.digest(), "little", signed=True)
+
+
+def _shift_right(value: torch.Tensor, bits: int) -> torch.Tensor:
+    """Logical shift: int64's own shift would drag the sign bit along."""
+    return (value >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def splitmix(counter: torch.Tensor) -> torch.Tensor:
+    """The splitmix64 finaliser of an int64 tensor of any shape."""
+    mixed = counter + GOLDEN
+    mixed = (mixed ^ _shift_right(mixed, 30)) * FIRST
+    mixed = (mixed ^ _shift_right(mixed, 27)) * SECOND
+    return mixed ^ _shift_right(mixed, 31)
+
+
+def gumbel(streams: torch.Tensor, positions: torch.Tensor, vocabulary: int) -> torch.Tensor:
+    """Standard Gumbel noise (B, V) in float64 for int64 streams (B,) at int64 positions (B,)."""
+    rows = splitmix(streams ^ splitmix(positions))
+    tokens = torch.arange(vocabulary, device=streams.device)
+    bits = splitmix(rows[:, None] ^ splitmix(tokens)[None, :])
+    uniform = (_shift_right(bits, 12).double() + 0.5) * 2.0**-52  # with 53 bits the last one would round to 1
+    return -torch.log(-torch.log(uniform))

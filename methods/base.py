@@ -1,0 +1,35 @@
+"""The untuned base model: what every other method is compared with.
+
+No equation and no defaults: the policy is the base itself, behind its own chat template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.data.records import TrainingData
+from harness.method import FitContext, FitReport, Input, Method
+
+if TYPE_CHECKING:
+    from harness.base_model import BaseModel
+    from harness.policy import Policy
+
+
+@dataclass(frozen=True)
+class Base(Method):
+    """Nothing is trained."""
+
+    trains = False
+
+    def fit(
+        self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
+    ) -> FitReport:
+        """Write nothing: the base is its own artifact."""
+        return FitReport()
+
+    def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
+        """The shared, frozen base."""
+        return base.policy()
