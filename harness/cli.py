@@ -1,0 +1,124 @@
+"""The command line. Only typer is imported here: each verb loads what it needs when it is called.
+
+Exit codes: 0 all done; 1 the run ended and some cells failed; 2 a mistake in what was asked, or interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Which way of aligning a language model works best on my base model, and what does it cost me?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+microworld = typer.Typer(help="The embedded tiny models.", no_args_is_help=True)
+app.add_typer(microworld, name="microworld")
+
+ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="the YAML experiment")]
+StoreFolder = Annotated[Path, typer.Option("--store", envvar="BAKEOFF_STORE", help="where artifacts and outcomes are kept")]
+Settings = Annotated[list[str], typer.Option("--set", metavar="LABEL.FIELD=VALUE", help="change a field, or a top-level KEY=VALUE")]
+Out = Annotated[Path | None, typer.Option("--out", help="the results folder (default: beside the experiment file)")]
+
+DEFAULT_STORE = Path(".bakeoff")
+
+
+@app.command("list")
+def list_(kind: Annotated[str, typer.Argument(help="methods, benchmarks, models or data; all by default")] = "all") -> None:
+    """List methods, benchmarks, shipped models and data sets."""
+    from harness.listing import listing
+
+    for line in listing(kind):
+        typer.echo(line)
+    typer.echo("\nNext: bakeoff show NAME")
+
+
+@app.command()
+def show(plugin: Annotated[str, typer.Argument(help="a method or a benchmark")]) -> None:
+    """Show a plugin: what it does, what it needs, its fields with defaults and search ranges."""
+    from harness.listing import details
+
+    for line in details(plugin):
+        typer.echo(line)
+
+
+@app.command()
+def plan(file: ExperimentFile, store: StoreFolder = DEFAULT_STORE, settings: Settings = []) -> None:  # noqa: B006
+    """Show every cell and its state. Loads no model and changes nothing."""
+    from harness.verbs import plan_verb
+
+    plan_verb(file, store, settings)
+
+
+@app.command()
+def run(
+    file: ExperimentFile,
+    store: StoreFolder = DEFAULT_STORE,
+    out: Out = None,
+    settings: Settings = [],  # noqa: B006
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try failed cells again")] = False,
+) -> None:
+    """Fill the matrix and write the report. What is done is never done again."""
+    from harness.verbs import run_verb
+
+    raise typer.Exit(run_verb(file, store, out, settings, retry_failed=retry_failed))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a results folder")]) -> None:
+    """Write report.md and report.html again from a results folder."""
+    from harness.report import write_report
+
+    for path in write_report(folder):
+        typer.echo(str(path))
+
+
+@app.command()
+def explain(
+    file: ExperimentFile,
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="METHOD, METHOD/BENCHMARK or METHOD/BENCHMARK/SEED")],
+    store: StoreFolder = DEFAULT_STORE,
+    settings: Settings = [],  # noqa: B006
+) -> None:
+    """Say why a cell is done, stale, failed or not applicable."""
+    from harness.verbs import explain_verb
+
+    explain_verb(file, cell, store, settings)
+
+
+@microworld.command()
+def build(
+    size: Annotated[str, typer.Argument(help="small or large")],
+    out: Annotated[Path, typer.Option(help="the folder to write the model to")],
+    tokens: Annotated[int | None, typer.Option(help="pretraining tokens (default: the recipe's)")] = None,
+    seed: Annotated[int, typer.Option(help="of the corpus and of the initial weights")] = 0,
+) -> None:
+    """Pretrain an embedded model from scratch."""
+    from harness.microworld.build import build as build_model
+
+    folder = build_model(size, out, tokens=tokens, seed=seed)
+    typer.echo(f"The model is in {folder}. Next: name that folder under `bases:` of an experiment.")
+
+
+def main() -> Any:
+    """Run the command line; a user's mistake is one message and exit code 2, never a traceback."""
+    from harness.errors import UserError
+
+    try:
+        return app()
+    except UserError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

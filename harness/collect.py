@@ -1,0 +1,145 @@
+"""From the store to an experiment's results folder: rows, samples, matrix, costs, provenance."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.method import Method, fields_of
+from harness.outcomes import read_outcomes
+from harness.plan import Cell, Node, Plan
+from harness.provenance import provenance
+from harness.registry import summary
+from harness.rows import SCHEMA_VERSION, write_json, write_rows
+from harness.sources import parameter_count
+from harness.states import State, state_of
+from harness.store import Store
+
+
+def collect(plan: Plan, store: Store, folder: Path) -> list[State]:
+    """Write the results files of everything that is done; the states of all cells, in plan order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    states = [state_of(cell, store) for cell in plan.cells]
+    done = [cell for cell, state in zip(plan.cells, states, strict=True) if state.name == "done"]
+    write_rows(folder, _rows(done, store), _samples(done, store))
+    write_json(folder / "matrix.json", matrix(plan, states))
+    write_json(folder / "costs.json", {"schema": SCHEMA_VERSION, "artifacts": list(_costs(done, store))})
+    write_json(folder / "provenance.json", provenance(plan))
+    own = folder / "experiment.yaml"
+    if not own.exists() or own.resolve() != plan.experiment.file.resolve():
+        own.write_text(plan.experiment.text, "utf-8")
+    return states
+
+
+def results_digest(plan: Plan, states: list[State]) -> str:
+    """Names what a results folder is made of, so that an unchanged one need not be written again."""
+    parts = [f"{cell.columns} {cell.key} {state}" for cell, state in zip(plan.cells, states, strict=True)]
+    return hashlib.sha256("\n".join([plan.experiment.text, *parts]).encode()).hexdigest()[:24]
+
+
+def matrix(plan: Plan, states: list[State]) -> dict[str, Any]:
+    """The axes, what the metrics mean, and every cell's state."""
+    experiment = plan.experiment
+    return {
+        "schema": SCHEMA_VERSION,
+        "digest": results_digest(plan, states),
+        "name": experiment.name,
+        "baseline": experiment.baseline,
+        "reference": experiment.reference,
+        "margin": experiment.margin,
+        "bases": [spec.label for spec in experiment.bases],
+        "small_base": experiment.small_base.label if experiment.small_base else None,
+        "seeds": list(experiment.seeds),
+        "data_sizes": list(experiment.data_sizes),
+        "methods": [
+            {
+                "label": entry.label,
+                "plugin": entry.plugin,
+                "on": entry.on,
+                "fields": fields_of(entry.method),
+                "summary": summary("methods", entry.plugin),
+                "deterministic": deterministic(entry.method),
+                "badges": [],
+            }
+            for entry in experiment.methods
+        ],
+        "benchmarks": [
+            {
+                "label": column.label,
+                "plugin": column.plugin,
+                "version": column.benchmark.version,
+                "fields": fields_of(column.benchmark),
+                "summary": summary("benchmarks", column.plugin),
+                "stochastic": column.benchmark.stochastic,
+                "metrics": [vars(metric) for metric in column.benchmark.metrics()],
+            }
+            for column in experiment.benchmarks
+        ],
+        "cells": [
+            {**cell.columns, "state": state.name, "why": state.why}
+            for cell, state in zip(plan.cells, states, strict=True)
+        ],
+    }
+
+
+def deterministic(method: Method) -> bool:
+    """Whether nothing about the method depends on the seed."""
+    return not method.trains and all(deterministic(needed.method) for needed in method.requires().values())
+
+
+def _rows(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
+    for cell in cells:
+        for outcome in read_outcomes(store.folder("outcomes", cell.key) / "outcomes.jsonl"):
+            for metric, value in outcome["metrics"].items():
+                yield {
+                    **cell.columns,
+                    "metric": metric,
+                    "group": outcome["group"],
+                    "item": outcome["item"],
+                    "cluster": outcome["cluster"],
+                    "value": float(value),
+                    "weight": float(outcome["weights"].get(metric, 1.0)),
+                }
+
+
+def _samples(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
+    names = ("group", "item", "prompt", "completions", "reference", "flags")
+    for cell in cells:
+        for outcome in read_outcomes(store.folder("outcomes", cell.key) / "outcomes.jsonl"):
+            yield {**cell.columns, **{name: outcome[name] for name in names}}
+
+
+def _costs(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
+    """One ledger entry per (base, method, data size, seed)."""
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        place = cell.columns
+        groups.setdefault((place["base"], place["method"], place["data_size"], place["seed"]), []).append(cell)
+    for (base, method, size, seed), members in sorted(groups.items()):
+        node = members[0].node
+        fit = store.cost("artifacts", node.key)
+        scored = {cell.column.label: store.cost("outcomes", cell.key) for cell in members}
+        first = next(iter(scored.values()))
+        yield {
+            "base": base,
+            "method": method,
+            "data_size": size,
+            "seed": seed,
+            "total_parameters": parameter_count(node.base.folder),
+            "shared_fit_seconds": sum(_fit_seconds(needed, store) for needed in node.inputs.values()),
+            "evaluate_seconds": {label: ledger["seconds"] for label, ledger in scored.items()},
+            "seconds_per_token": first["seconds_per_token"],
+            "overhead_per_token": first["overhead_per_token"],
+            **{key: fit[key] for key in _FIT_KEYS},
+        }
+
+
+_FIT_KEYS = ("trained_parameters", "training_tokens", "generated_tokens", "fit_seconds", "stored_bytes",
+             "peak_memory_mb", "micro_batch", "notes")  # fmt: skip
+
+
+def _fit_seconds(node: Node, store: Store) -> float:
+    own = float(store.cost("artifacts", node.key)["fit_seconds"])
+    return own + sum(_fit_seconds(needed, store) for needed in node.inputs.values())

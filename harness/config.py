@@ -1,0 +1,268 @@
+"""From the YAML that a user writes to a checked experiment. An unknown key is an error that names its line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from harness.base_model import BaseSpec
+from harness.benchmark import Benchmark
+from harness.data.load import KINDS, DataSpec
+from harness.errors import UserError, did_you_mean
+from harness.method import Method
+from harness.plugin_fields import build_plugin, typed
+from harness.yaml_lines import Located, load_yaml
+
+On = Literal["base", "small_base"]
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One row of the matrix: a method with its fields, under a label, on the bases or on the small base."""
+
+    label: str
+    plugin: str
+    method: Method
+    on: On = "base"
+
+
+@dataclass(frozen=True)
+class BenchmarkEntry:
+    """One column of the matrix."""
+
+    label: str
+    plugin: str
+    benchmark: Benchmark
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that a run needs, checked.
+
+    file, text   where it was read from, and its text after --set
+    data_sizes   (0,) where the experiment has no such axis: all rows
+    margin       the loss of knowledge that still counts as kept, in the metric's unit
+    threads      of torch on CPU; fixed, since one and two threads give different bytes
+    micro_batch  rows per forward pass in training, at most
+    """
+
+    file: Path
+    text: str
+    name: str
+    bases: tuple[BaseSpec, ...]
+    methods: tuple[MethodEntry, ...]
+    benchmarks: tuple[BenchmarkEntry, ...]
+    small_base: BaseSpec | None = None
+    data: Mapping[str, DataSpec] = field(default_factory=dict)
+    data_sizes: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0,)
+    baseline: str | None = None
+    reference: str | None = None
+    margin: float = 0.02
+    threads: int = 2
+    micro_batch: int = 16
+
+
+def load_experiment(file: Path, settings: Sequence[str] = ()) -> Experiment:
+    """Read and check an experiment; `settings` are the --set arguments KEY=VALUE or LABEL.FIELD=VALUE."""
+    if not file.is_file():
+        raise UserError("no such experiment file", where=str(file), fix="Give the path of a YAML experiment.")
+    root = load_yaml(file)
+    if not isinstance(root.value, dict):
+        raise UserError("an experiment is a mapping of keys", where=str(file))
+    text = file.read_text("utf-8")
+    for setting in settings:
+        _apply(root, setting)
+        text += f"# --set {setting}\n"
+    return _Reader(root, file).experiment(text)
+
+
+def _apply(root: Located, setting: str) -> None:
+    """Change one top-level key, or one field of the method or benchmark with that label."""
+    path, separator, value = setting.partition("=")
+    if not separator:
+        raise UserError(f"--set {setting!r} has no value", fix="Write --set LABEL.FIELD=VALUE or --set KEY=VALUE.")
+    parsed = yaml.safe_load(value)
+    label, dot, name = path.partition(".")
+    if not dot:
+        root.value[path] = parsed
+        return
+    entries = [(kind, at) for kind in ("methods", "benchmarks") for at in range(len(root.value.get(kind) or []))]
+    labels = {_label_of(root.value[kind][at]): (kind, at) for kind, at in entries}
+    if label not in labels:
+        raise UserError(f"--set {setting!r}: nothing is labelled {label!r}", fix=did_you_mean(label, labels))
+    kind, at = labels[label]
+    plugin, given, options = _entry_parts(root.value[kind][at])
+    root.value[kind][at] = {plugin: {**given, name: parsed}, **options}
+
+
+def _entry_parts(entry: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """(plugin, fields, options such as `as`) of `- sft` or `- {sft: {...}, as: hot}`."""
+    if isinstance(entry, str):
+        return entry, {}, {}
+    if not isinstance(entry, Mapping):
+        raise UserError(f"{entry!r} is no plugin", fix="Write a name, or {name: {field: value}, as: label}.")
+    plugins = [key for key in entry if key not in {"as", "on"}]
+    if len(plugins) != 1:
+        raise UserError(f"it names {len(plugins)} plugins: {', '.join(map(str, plugins))}",
+                        fix="Write one entry per plugin: - {name: {field: value}, as: label}.")  # fmt: skip
+    given = entry[plugins[0]] or {}
+    if not isinstance(given, Mapping):
+        raise UserError(f"the fields of {plugins[0]} are {given!r}", fix="Write {field: value}.")
+    return str(plugins[0]), dict(given), {key: entry[key] for key in ("as", "on") if key in entry}
+
+
+def _label_of(entry: Any) -> str:
+    plugin, _, options = _entry_parts(entry)
+    return str(options.get("as", plugin))
+
+
+class _Reader:
+    """Turns the parsed file into an Experiment, naming the line of whatever is wrong."""
+
+    def __init__(self, root: Located, file: Path) -> None:
+        self.root, self.file = root, file
+        self.entries: dict[str, Any] = {}
+
+    def experiment(self, text: str) -> Experiment:
+        known = {item.name for item in fields(Experiment)} - {"file", "text"}
+        self._check_keys(self.root.value, known, ())
+        for key in ("bases", "methods", "benchmarks"):
+            if not self.root.value.get(key):
+                raise UserError(f"`{key}` is missing or empty", where=str(self.file), fix=f"List at least one of `{key}`.")
+        methods = self._methods()
+        simple = {
+            key: typed(hint, self.root.value[key], self._where(key))
+            for key, hint in {
+                "data_sizes": tuple[int, ...], "seeds": tuple[int, ...], "margin": float, "threads": int, "micro_batch": int,
+                "baseline": str | None, "reference": str | None,
+            }.items()
+            if key in self.root.value
+        }  # fmt: skip
+        small = self.root.value.get("small_base")
+        experiment = Experiment(
+            file=self.file,
+            text=text,
+            name=str(self.root.value.get("name") or self.file.stem),
+            bases=tuple(self._base(item, ("bases", at)) for at, item in enumerate(self.root.value["bases"])),
+            small_base=self._base(small, ("small_base",)) if small else None,
+            methods=methods,
+            benchmarks=self._benchmarks(),
+            data=self._data(),
+            **simple,
+        )
+        self._check(experiment)
+        return experiment
+
+    def _check(self, experiment: Experiment) -> None:
+        labels = [entry.label for entry in experiment.methods]
+        for role in ("baseline", "reference"):
+            name = getattr(experiment, role)
+            if name is not None and name not in labels:
+                raise UserError(f"`{role}` is {name!r}", where=self._where(role), fix=did_you_mean(name, labels))
+        for key, low in (("seeds", 0), ("data_sizes", 0), ("threads", 1), ("micro_batch", 1)):
+            value = getattr(experiment, key)
+            values = value if isinstance(value, tuple) else (value,)
+            if not values or min(values) < low or len(set(values)) != len(values):
+                raise UserError(f"`{key}` is {list(values)}", where=self._where(key), fix=f"Give distinct numbers from {low}.")
+        for entry in experiment.methods:
+            if entry.on == "small_base" and experiment.small_base is None:
+                raise UserError(f"{entry.label} runs on the small base, and none is named", where=self._where("methods"),
+                                fix="Add `small_base: NAME`.")  # fmt: skip
+
+    def _methods(self) -> tuple[MethodEntry, ...]:
+        found: list[MethodEntry] = []
+        for at, item in enumerate(self.root.value["methods"]):
+            where = self._where("methods", at)
+            plugin, given, options = _located(item, where)
+            earlier = {entry.label: entry.method for entry in found}
+            method = build_plugin("methods", plugin, given, where, earlier)
+            on = typed(On, options.get("on", "base"), where)
+            found.append(MethodEntry(_unique(options.get("as", plugin), found, where), plugin, method, on))
+        return tuple(found)
+
+    def _benchmarks(self) -> tuple[BenchmarkEntry, ...]:
+        found: list[BenchmarkEntry] = []
+        for at, item in enumerate(self.root.value["benchmarks"]):
+            where = self._where("benchmarks", at)
+            plugin, given, options = _located(item, where)
+            benchmark = build_plugin("benchmarks", plugin, given, where, {})
+            found.append(BenchmarkEntry(_unique(options.get("as", plugin), found, where), plugin, benchmark))
+        return tuple(found)
+
+    def _base(self, item: Any, path: tuple[str | int, ...]) -> BaseSpec:
+        where = self._where(*path)
+        given = {"name": item} if isinstance(item, str) else item
+        if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
+            raise UserError(f"{item!r} names no model", where=where, fix="Write a name, or {name: ..., dtype: ...}.")
+        hints = {"name": str, "revision": str, "dtype": Literal["float32", "bfloat16", "float16"], "device": str,
+                 "chat_template": str, "trust_remote_code": bool}  # fmt: skip
+        self._check_keys(given, set(hints), path)
+        values = {key: typed(hints[key], value, f"{where}, {key}") for key, value in given.items()}
+        device = _device(values.get("device", "auto"))
+        values.setdefault("dtype", "bfloat16" if device.startswith("cuda") else "float32")
+        if values.get("chat_template"):
+            values["chat_template"] = self._path(values["chat_template"], where)
+        name = values["name"]
+        values["name"] = self._path(name, where) if name.startswith(".") else name
+        return BaseSpec(**{**values, "device": device})
+
+    def _data(self) -> dict[str, DataSpec]:
+        given = self.root.value.get("data") or {}
+        self._check_keys(given, set(KINDS), ("data",))
+        found = {}
+        for kind, item in given.items():
+            where = self._where("data", kind)
+            values = {"name": item} if isinstance(item, str) else item
+            if not isinstance(values, Mapping) or "name" not in values:
+                raise UserError(f"{item!r} names no data set", where=where, fix="Write a name, or {name: ..., split: ...}.")
+            self._check_keys(values, {item.name for item in fields(DataSpec)}, ("data", kind))
+            spec = DataSpec(**{key: typed(str, value, where) for key, value in values.items()})
+            local = spec.name.endswith((".json", ".jsonl"))
+            found[kind] = replace(spec, name=str(self._beside(spec.name))) if local else spec
+        return found
+
+    def _path(self, name: str, where: str) -> str:
+        path = self._beside(name)
+        if not path.exists():
+            raise UserError(f"{name!r} is not there", where=where, fix=f"Paths start at {self.file.parent.resolve()}.")
+        return str(path)
+
+    def _beside(self, name: str) -> Path:
+        return (self.file.parent / Path(name).expanduser()).resolve()
+
+    def _where(self, *path: str | int) -> str:
+        return f"{self.file}:{self.root.line(path)}"
+
+    def _check_keys(self, given: Any, known: set[str], path: tuple[str | int, ...]) -> None:
+        if not isinstance(given, Mapping):
+            raise UserError(f"{given!r} is no mapping", where=self._where(*path), fix="Write key: value.")
+        for key in given:
+            if key not in known:
+                raise UserError(f"unknown key {key!r}", where=self._where(*path, key), fix=did_you_mean(str(key), known))
+
+
+def _located(item: Any, where: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    try:
+        return _entry_parts(item)
+    except UserError as error:
+        raise UserError(error.what, where=where, fix=error.fix) from None
+
+
+def _unique(label: Any, found: Sequence[MethodEntry | BenchmarkEntry], where: str) -> str:
+    if any(entry.label == label for entry in found):
+        raise UserError(f"two entries are labelled {label!r}", where=where, fix="Tell them apart: {name: {...}, as: label}.")
+    if not isinstance(label, str) or not label or set(label) & set("/:\n"):
+        raise UserError(f"the label {label!r} will not do", where=where, fix="A label is a word without / and : in it.")
+    return label
+
+
+def _device(name: str) -> str:
+    """`auto` is the GPU where the machine has one. Asked of the system, since torch takes seconds to ask."""
+    if name != "auto":
+        return name
+    return "cuda" if Path("/dev/nvidiactl").exists() else "cpu"

@@ -1,0 +1,93 @@
+"""What `list` and `show` print."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.errors import UserError, did_you_mean
+from harness.method import fields_of
+from harness.registry import Kind
+
+KINDS = ("methods", "benchmarks", "models", "data")
+
+
+def listing(kind: str) -> Iterator[str]:
+    """A heading and a line per thing of that kind, or of all kinds. Imports no plugin for its name."""
+    if kind not in {"all", *KINDS}:
+        raise UserError(f"there is no list of {kind!r}", fix=did_you_mean(kind, ["all", *KINDS]))
+    for name in KINDS if kind == "all" else (kind,):
+        yield f"{name}:"
+        if name == "methods":
+            yield from _methods()
+        elif name == "benchmarks":
+            yield from (f"  {b:24} {registry.summary('benchmarks', b)}" for b in registry.names("benchmarks"))
+        elif name == "models":
+            yield from (f"  microworld/{model}" for model in _shipped_models())
+            yield "  or a folder in Hugging Face layout, or a Hugging Face id"
+        else:
+            yield from (f"  microworld/{data}" for data in _shipped_data())
+            yield "  or a .json or .jsonl file, or a Hugging Face id"
+
+
+def _methods() -> Iterator[str]:
+    for name in registry.names("methods"):
+        method = registry.plugin_class("methods", name)
+        yield f"  {name:16} {registry.summary('methods', name)}"
+        yield f"  {'':16} needs {_words(method.needs)}; gives {_words(method.gives)}"
+
+
+def _words(values: Any) -> str:
+    return ", ".join(sorted(values)) or "nothing"
+
+
+def _shipped_models() -> list[str]:
+    models = Path(__file__).parent / "microworld" / "models"
+    return sorted(path.parent.name for path in models.glob("*/config.json"))
+
+
+def _shipped_data() -> list[str]:
+    from harness.microworld import datasets
+
+    return list(datasets.names())
+
+
+def details(name: str) -> Iterator[str]:
+    """The docstring of a plugin, then what it needs, gives and takes."""
+    known = {n: kind for kind in ("benchmarks", "methods") for n in registry.names(kind)}  # type: ignore[arg-type]
+    if name not in known:
+        raise UserError(f"no method or benchmark is called {name!r}", fix=did_you_mean(name, known))
+    kind: Kind = known[name]  # type: ignore[assignment]
+    plugin = registry.plugin_class(kind, name)
+    path = registry.source_file(kind, name)
+    yield f"{name} ({kind[:-1]}, {path})\n"
+    yield ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "(no docstring)"
+    yield ""
+    if kind == "methods":
+        yield f"needs   {_words(plugin.needs)}"
+        yield f"gives   {_words(plugin.gives)}"
+    else:
+        yield f"asks    {_words(plugin.needs)} of a policy; version {plugin.version}"
+    yield "fields  (default; search range; meaning)" if dataclasses.fields(plugin) else "fields  none"
+    yield from _fields(plugin)
+
+
+def _fields(plugin: Any) -> Iterator[str]:
+    shown = fields_of(plugin()) if not _required(plugin) else {}
+    for item in dataclasses.fields(plugin):
+        default = shown.get(item.name, "required" if item.default is dataclasses.MISSING else item.default)
+        search = item.metadata.get("search")
+        scale = ", log" if item.metadata.get("log") else ""
+        span = f"; {search[0]} to {search[-1]}{scale}" if search and len(search) == 2 else f"; {search}" if search else ""
+        yield f"  {item.name} = {default}{span}; {item.metadata.get('help', '')}"
+
+
+def _required(plugin: Any) -> bool:
+    return any(
+        item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        for item in dataclasses.fields(plugin)
+    )

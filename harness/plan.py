@@ -1,0 +1,213 @@
+"""From an experiment to its cells, grouped by the artifact that they score, each with a content key.
+
+Planning loads no model: a model is known by the digest of its files, a data set by the digest of its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.base_model import BaseModel, BaseSpec
+from harness.config import BenchmarkEntry, Experiment, MethodEntry
+from harness.data.load import LoadedSet, load_set
+from harness.errors import UserError
+from harness.keys import key_of, library_versions, source_digests
+from harness.method import Method, fields_of, plugin_name
+from harness.registry import source_file
+from harness.sources import locate, model_digest
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One artifact: a method fitted on a base with some data and a seed, and the artifacts it stands on."""
+
+    method: Method
+    base: BaseModel
+    size: int
+    seed: int
+    inputs: Mapping[str, Node]
+    document: Mapping[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        """The content key."""
+        return key_of(self.document)
+
+    @property
+    def title(self) -> str:
+        """For progress and messages."""
+        size = f", {self.size} rows" if self.size else ""
+        return f"{plugin_name(self.method)} on {self.base.spec.label}{size}, seed {self.seed}"
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One square of the matrix. `why` is set where it is not applicable."""
+
+    entry: MethodEntry
+    column: BenchmarkEntry
+    node: Node
+    seed: int
+    document: Mapping[str, Any]
+    why: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """The content key of its outcomes."""
+        return key_of(self.document)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Its place in the result files."""
+        return {
+            "base": self.node.base.spec.label,
+            "method": self.entry.label,
+            "data_size": self.node.size,
+            "seed": self.seed,
+            "benchmark": self.column.label,
+        }
+
+    @property
+    def title(self) -> str:
+        """METHOD/BENCHMARK/SEED, as `explain` takes it."""
+        return f"{self.entry.label}/{self.column.label}/{self.seed}"
+
+
+@dataclass(eq=False)
+class Plan:
+    """The cells of an experiment in the order in which they run: those of one artifact together."""
+
+    experiment: Experiment
+    cells: list[Cell]
+    bases: list[BaseModel]
+    sets: list[LoadedSet]
+    by_node: dict[str, list[Cell]] = field(default_factory=dict)
+
+    def groups(self) -> Iterator[tuple[Node, list[Cell]]]:
+        """Artifacts with the cells that score them."""
+        for cells in self.by_node.values():
+            yield cells[0].node, cells
+
+
+def make_plan(experiment: Experiment, store: Path, *, download: bool = False) -> Plan:
+    """Plan every cell. Raises UserError for a model, data set or small base that is missing."""
+    return _Planner(experiment, store, download).plan()
+
+
+class _Planner:
+    def __init__(self, experiment: Experiment, store: Path, download: bool) -> None:
+        self.experiment, self.store, self.download = experiment, store, download
+        self.sets = {kind: load_set(kind, spec) for kind, spec in experiment.data.items()}
+        self.models: dict[BaseSpec, BaseModel] = {}
+        self.nodes: dict[str, Node] = {}
+
+    def plan(self) -> Plan:
+        cells = list(self._cells())
+        by_node: dict[str, list[Cell]] = {}
+        for cell in cells:
+            by_node.setdefault(cell.node.key, []).append(cell)
+        return Plan(self.experiment, cells, list(self.models.values()), list(self.sets.values()), by_node)
+
+    def _cells(self) -> Iterator[Cell]:
+        seen: set[tuple[str, str]] = set()
+        for spec in self.experiment.bases:
+            for size in self.experiment.data_sizes:
+                for entry in self.experiment.methods:
+                    for seed in self.experiment.seeds:
+                        for cell in self._row(spec, size, entry, seed):
+                            place = repr(cell.columns)
+                            # a method on the small base stands once, whatever the number of bases
+                            if (place, cell.key) not in seen:
+                                seen.add((place, cell.key))
+                                yield cell
+
+    def _row(self, spec: BaseSpec, size: int, entry: MethodEntry, seed: int) -> Iterator[Cell]:
+        chosen = self._small_spec(entry.method) if entry.on == "small_base" else spec
+        try:
+            node = self._node(entry.method, self._model(chosen), size, seed)
+        except UserError as error:
+            raise UserError(f"{entry.label}: {error.what}", where=error.where or str(self.experiment.file), fix=error.fix) from None
+        for column in self.experiment.benchmarks:
+            missing = sorted(column.benchmark.needs - entry.method.gives)
+            why = f"{entry.label} gives no {' and no '.join(missing)}" if missing else ""
+            yield Cell(entry, column, node, seed, self._outcome_document(node, column, seed), why)
+
+    def _node(self, method: Method, base: BaseModel, size: int, seed: int) -> Node:
+        inputs = {}
+        for role, needed in sorted(method.requires().items()):
+            on = base if needed.on == "base" else self._model(self._small_spec(method))
+            inputs[role] = self._node(needed.method, on, size, seed)
+        if "small_base" in method.needs:
+            self._small_spec(method)
+        document = self._document(method, base, size, seed, inputs)
+        node = Node(method, base, size, seed, inputs, document)
+        return self.nodes.setdefault(node.key, node)
+
+    def _document(
+        self, method: Method, base: BaseModel, size: int, seed: int, inputs: Mapping[str, Node]
+    ) -> dict[str, Any]:
+        name = plugin_name(method)
+        small = base.small if "small_base" in method.needs else None
+        return {
+            "method": name,
+            "fields": fields_of(method),
+            "source": source_digests(source_file("methods", name)),
+            "base": _base_document(base),
+            "small_base": _base_document(small) if small else None,
+            "inputs": {role: node.key for role, node in inputs.items()},
+            "data": {kind: self._data_key(kind, method, size, seed) for kind in sorted(method.needs - {"small_base"})},
+            "seed": seed if method.trains else None,
+            "threads": self.experiment.threads,
+            "micro_batch": self.experiment.micro_batch if method.trains else None,
+            "libraries": library_versions(method.libraries),
+        }
+
+    def _data_key(self, kind: str, method: Method, size: int, seed: int) -> str:
+        if kind not in self.sets:
+            raise UserError(f"{plugin_name(method)} needs {kind}, and the experiment names none", fix=f"Add `data: {{{kind}: NAME}}`.")
+        digest, rows = self.sets[kind].manifest["digest"], len(self.sets[kind].records)
+        return str(digest) if size == 0 or size >= rows else f"{digest}, {size} rows of seed {seed}"
+
+    def _outcome_document(self, node: Node, column: BenchmarkEntry, seed: int) -> dict[str, Any]:
+        benchmark = column.benchmark
+        return {
+            "artifact": node.key,
+            "benchmark": column.plugin,
+            "fields": fields_of(benchmark),
+            "version": benchmark.version,
+            "source": source_digests(source_file("benchmarks", column.plugin)),
+            "data": benchmark.data_digest(),
+            "scorer": dict(benchmark.scorer_facts()),
+            "seed": seed if benchmark.stochastic else None,
+            "libraries": library_versions(("torch", "transformers", "lm-eval")),
+        }
+
+    def _small_spec(self, method: Method) -> BaseSpec:
+        if self.experiment.small_base is None:
+            raise UserError(f"{plugin_name(method)} needs a small base, and the experiment names none", fix="Add `small_base: NAME`.")
+        return self.experiment.small_base
+
+    def _model(self, spec: BaseSpec) -> BaseModel:
+        if spec not in self.models:
+            folder = locate(spec, download=self.download)
+            digest = model_digest(folder, self.store / "digests.json")
+            small = self.experiment.small_base
+            self.models[spec] = BaseModel(spec, folder, digest)
+            self.models[spec].small = self._model(small) if small and small != spec else None
+        return self.models[spec]
+
+
+def _base_document(base: BaseModel) -> dict[str, Any]:
+    """What identifies a base: its bytes, how it is loaded and rendered; not where it lies."""
+    template = Path(base.spec.chat_template).read_text("utf-8") if base.spec.chat_template else ""
+    return {
+        "name": base.spec.label,
+        "digest": base.digest,
+        "dtype": base.spec.dtype,
+        "device": base.spec.device.split(":")[0],
+        "chat_template": key_of({"template": template}) if template else "",
+    }

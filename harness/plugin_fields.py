@@ -1,0 +1,63 @@
+"""From a user's {field: value} to a plugin, each value checked against the field's own type."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+from harness.errors import UserError, did_you_mean
+from harness.method import Method
+from harness.registry import Kind, plugin_class
+
+
+def build_plugin(
+    kind: Kind, name: str, given: Mapping[str, Any], where: str, labels: Mapping[str, Method]
+) -> Any:
+    """The plugin with these fields. A field that holds a method takes a label, a name or {name: fields}.
+
+    labels  the methods that stand earlier in the experiment, by label
+    """
+    try:
+        found = plugin_class(kind, name)
+    except UserError as error:
+        raise UserError(error.what, where=error.where or where, fix=error.fix) from None
+    known = [item.name for item in dataclasses.fields(found)]
+    hints = get_type_hints(found)
+    values = {}
+    for key, value in given.items():
+        if key not in known:
+            raise UserError(f"{name} has no field {key!r}", where=where, fix=did_you_mean(str(key), known))
+        here = f"{where}, {name}.{key}"
+        values[key] = _method(value, here, labels) if hints[key] is Method else typed(hints[key], value, here)
+    plugin = found(**values)
+    if isinstance(plugin, Method):
+        try:
+            plugin.check()
+        except UserError as error:
+            raise UserError(error.what, where=where, fix=error.fix) from None
+    return plugin
+
+
+def typed(hint: Any, value: Any, where: str) -> Any:
+    """The value as that type (5e-4 is text in YAML, and becomes a number), or a UserError."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{value!r} will not do: {first['msg'][0].lower()}{first['msg'][1:]}", where=where) from None
+
+
+def _method(value: Any, where: str, labels: Mapping[str, Method]) -> Method:
+    if isinstance(value, str) and value in labels:
+        return labels[value]
+    if isinstance(value, str):
+        value = {value: {}}
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise UserError(f"{value!r} is no method", where=where, fix="Write a label, a name, or {name: {field: value}}.")
+    name, given = next(iter(value.items()))
+    plugin = build_plugin("methods", name, given or {}, where, labels)
+    assert isinstance(plugin, Method)
+    return plugin

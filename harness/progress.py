@@ -1,0 +1,72 @@
+"""What a person sees while the matrix fills: one bar for the cells, one for the work at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+
+class Progress:
+    """Bars on a terminal; on anything else one line per finished cell."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=console,
+            transient=True,
+        )
+        self.cells = self.bars.add_task("cells", total=None, note="")
+        self.work = self.bars.add_task("", total=None, note="", visible=False)
+
+    def __enter__(self) -> Progress:
+        if self.console.is_terminal:
+            self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def start(self, total: int, done: int) -> None:
+        """The number of cells, and how many were found done."""
+        self.bars.update(self.cells, total=total, completed=done)
+
+    def fitting(self, title: str) -> Callable[[int, int, str], None]:
+        """Called by a method with (steps done, steps in all, note)."""
+        self.say(f"fitting {title}")
+        self.bars.reset(self.work, description=f"fitting {title}", visible=True, note="")
+        return lambda done, total, note: self.bars.update(self.work, completed=done, total=total, note=note)
+
+    def evaluating(self, title: str) -> Callable[[int], None]:
+        """Called with the number of items done."""
+        self.bars.reset(self.work, description=f"scoring {title}", total=None, visible=True, note="")
+        return lambda done: self.bars.update(self.work, completed=done)
+
+    def finished(self, title: str) -> None:
+        """A cell is done."""
+        self.bars.advance(self.cells)
+        self.bars.update(self.work, visible=False)
+        self.say(f"done    {title}")
+
+    def failed(self, title: str, why: str) -> None:
+        """A cell failed; the run goes on."""
+        self.bars.advance(self.cells)
+        self.say(f"failed  {title}: {why}")
+
+    def waiting(self, title: str, who: str) -> None:
+        """Somebody else is making it."""
+        self.say(f"waiting for {title}: {who} is making it")
+
+    def say(self, text: str) -> None:
+        """One line, as it is: model output may stand in it."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)

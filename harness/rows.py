@@ -1,0 +1,139 @@
+"""The result files of an experiment, their schema, and how they are read and written.
+
+A results folder holds, beside the experiment file:
+
+    rows.parquet      one row per (cell, item, metric): what the statistics read
+    samples.parquet   one row per (cell, item): the prompt as the model saw it and its completions
+    matrix.json       the axes, the metrics' meanings and the state of every cell
+    costs.json        the cost ledger: what each artifact cost (times live here, never in the rows)
+    provenance.json   versions, commit, device, data and model revisions
+    report.md, report.html
+
+Rows are sorted by their key columns and written without timestamps, so equal results are equal bytes.
+A change of columns or of their meaning raises SCHEMA_VERSION.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas
+
+SCHEMA_VERSION = 1
+
+# name -> (arrow type, meaning)
+CELL_COLUMNS: dict[str, tuple[str, str]] = {
+    "base": ("string", "the base model as the experiment names it"),
+    "method": ("string", "the method's label in the experiment"),
+    "data_size": ("int64", "training examples used; 0 where the experiment has no such axis"),
+    "seed": ("int64", "the seed of training and sampling"),
+    "benchmark": ("string", "the benchmark's label in the experiment"),
+}
+ROW_COLUMNS: dict[str, tuple[str, str]] = {
+    **CELL_COLUMNS,
+    "metric": ("string", "the metric's name"),
+    "group": ("string", "the stratum of items that is reported apart, or an empty string"),
+    "item": ("string", "the item's id, the same for every method"),
+    "cluster": ("string", "items with one source share a cluster; intervals are clustered by it"),
+    "value": ("double", "the item's score; finite"),
+    "weight": ("double", "what the item counts (instructions of a prompt); 1 as a rule"),
+}
+SAMPLE_COLUMNS: dict[str, tuple[str, str]] = {
+    **CELL_COLUMNS,
+    "group": ("string", "the stratum of the item, as in the rows"),
+    "item": ("string", "the item's id"),
+    "prompt": ("string", "the prompt as rendered for the model"),
+    "completions": ("list<string>", "the model's answers (for multiple choice: the choice it prefers)"),
+    "reference": ("string", "a right answer, where the benchmark knows one"),
+    "flags": ("list<string>", "what happened to the item, such as 'truncated'"),
+}
+ROW_KEY = ["base", "method", "data_size", "seed", "benchmark", "metric", "group", "item"]
+SAMPLE_KEY = ["base", "method", "data_size", "seed", "benchmark", "group", "item"]
+
+
+def write_rows(folder: Path, rows: Iterable[Mapping[str, Any]], samples: Iterable[Mapping[str, Any]]) -> None:
+    """Sort and write rows.parquet and samples.parquet into `folder`.
+
+    Raises ValueError on a value that is not finite: a score that could not be computed is no row.
+    """
+    kept = list(rows)
+    for row in kept:
+        if not math.isfinite(row["value"]):
+            raise ValueError(f"row {[row[k] for k in ROW_KEY]} has the value {row['value']}")
+    write_table(folder / "rows.parquet", kept, ROW_COLUMNS, ROW_KEY)
+    write_table(folder / "samples.parquet", list(samples), SAMPLE_COLUMNS, SAMPLE_KEY)
+
+
+def write_table(
+    path: Path,
+    rows: list[Mapping[str, Any]],
+    columns: Mapping[str, tuple[str, str]],
+    key: Sequence[str],
+) -> None:
+    """Write sorted rows with the declared columns; the file appears whole or not at all."""
+    import pyarrow
+    import pyarrow.parquet
+
+    types = {
+        "string": pyarrow.string(),
+        "int64": pyarrow.int64(),
+        "double": pyarrow.float64(),
+        "list<string>": pyarrow.list_(pyarrow.string()),
+    }
+    schema = pyarrow.schema(
+        [pyarrow.field(name, types[kind], metadata={"meaning": meaning}) for name, (kind, meaning) in columns.items()],
+        metadata={"bakeoff_schema": str(SCHEMA_VERSION)},
+    )
+    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in key))
+    table = pyarrow.Table.from_pylist([{name: row[name] for name in columns} for row in ordered], schema=schema)
+    partial = path.with_suffix(".partial")
+    pyarrow.parquet.write_table(table, partial, compression="zstd")
+    os.replace(partial, path)
+
+
+def read_rows(folder: Path) -> pandas.DataFrame:
+    """rows.parquet of a results folder as a data frame."""
+    return _read(folder / "rows.parquet")
+
+
+def read_samples(folder: Path) -> pandas.DataFrame:
+    """samples.parquet of a results folder as a data frame."""
+    return _read(folder / "samples.parquet")
+
+
+def _read(path: Path) -> pandas.DataFrame:
+    import pyarrow.parquet
+
+    if not path.exists():
+        raise UserError("no such results file", where=str(path), fix="Run `bakeoff run EXPERIMENT` first.")
+    table = pyarrow.parquet.read_table(path)
+    version = int((table.schema.metadata or {}).get(b"bakeoff_schema", b"0"))
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"its schema is version {version}",
+            where=str(path),
+            fix=f"This bakeoff reads version {SCHEMA_VERSION}: run the experiment again.",
+        )
+    return table.to_pandas()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys, atomically: equal values, equal bytes."""
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a results folder; a missing one is the user's mistake."""
+    if not path.exists():
+        raise UserError("no such results file", where=str(path), fix="Run `bakeoff run EXPERIMENT` first.")
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,227 @@
+"""Fill the matrix: fit what is missing, load once, evaluate, keep. A failed cell never stops the others."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness import cost
+from harness.base_model import first_line
+from harness.data.load import training_data
+from harness.errors import UserError
+from harness.lazy import LazyModule
+from harness.method import FitContext, FitReport, Input
+from harness.outcomes import write_outcomes
+from harness.plan import Cell, Node, Plan
+from harness.progress import Progress
+from harness.store import Store, StoreUnusable
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.policy import Policy
+else:
+    torch = LazyModule("torch")
+
+
+class FitFailed(Exception):
+    """An artifact could not be made; the cells that stand on it say why."""
+
+
+@dataclass
+class Tally:
+    """What a run did."""
+
+    fitted: int = 0
+    evaluated: int = 0
+    found: int = 0
+    failed: list[tuple[Cell, str]] = field(default_factory=list)
+
+
+def run_plan(plan: Plan, store: Store, progress: Progress, *, retry_failed: bool = False) -> Tally:
+    """Do everything that is not done. Raises UserError only where no further cell could be kept."""
+    _prepare(plan, store)
+    return _Runner(plan, store, progress, retry_failed).run()
+
+
+def _prepare(plan: Plan, store: Store) -> None:
+    """Fixed threads (their number changes bytes), no telemetry, and no leftovers of killed runs."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    for leftover in (store.root / "temporary").glob("*.*"):
+        if store.holder(leftover.name.split(".")[0]) is None:
+            shutil.rmtree(leftover, ignore_errors=True)
+    torch.set_num_threads(plan.experiment.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    for base in plan.bases:
+        if base.spec.device.startswith("cuda") and not torch.cuda.is_available():
+            raise UserError(
+                f"{base.spec.name} is to run on {base.spec.device}, and torch finds no GPU",
+                fix="Install a CUDA build of torch, or set `device: cpu` for the model.",
+            )
+
+
+class _Runner:
+    def __init__(self, plan: Plan, store: Store, progress: Progress, retry_failed: bool) -> None:
+        self.plan, self.store, self.progress, self.retry_failed = plan, store, progress, retry_failed
+        self.tally = Tally()
+
+    def run(self) -> Tally:
+        cells = [cell for cell in self.plan.cells if not cell.why]
+        missing = [cell for cell in cells if not self.store.done("outcomes", cell.key)]
+        self.tally.found = len(cells) - len(missing)
+        self.progress.start(len(cells), self.tally.found)
+        for node, group in self.plan.groups():
+            todo = [cell for cell in group if not cell.why and not self.store.done("outcomes", cell.key)]
+            if todo:
+                self._group(node, todo)
+        return self.tally
+
+    def _group(self, node: Node, cells: list[Cell]) -> None:
+        """Fit (or find) one artifact and score it. Cells of several seeds may share one outcome."""
+        try:
+            self._ensure(node)
+            policy = self._load(node)
+        except StoreUnusable:
+            raise
+        except FitFailed as error:
+            for cell in cells:
+                self._failed(cell, str(error))
+            return
+        except Exception as error:
+            why = describe(error)
+            for cell in cells:
+                self.store.fail(cell.key, why, traceback.format_exc())
+                self._failed(cell, why)
+            return
+        for cell in cells:
+            self._evaluate(cell, policy)
+        del policy
+        self._free()
+
+    # ---- fitting
+
+    def _ensure(self, node: Node) -> None:
+        """Make the artifact and those it stands on. Raises FitFailed with the reason."""
+        for role, needed in node.inputs.items():
+            try:
+                self._ensure(needed)
+            except FitFailed as error:
+                raise FitFailed(f"its {role} failed: {error}") from error
+        if self.store.done("artifacts", node.key):
+            return
+        if self.retry_failed:
+            self.store.forgive(node.key)
+        if why := self.store.failure(node.key):
+            raise FitFailed(why)
+        with self.store.lock(node.key, lambda who: self.progress.waiting(node.title, who)):
+            if not self.store.done("artifacts", node.key):
+                self._fit_or_record(node)
+
+    def _fit_or_record(self, node: Node) -> None:
+        try:
+            self._fit(node)
+        except StoreUnusable:
+            raise
+        except Exception as error:
+            why = describe(error)
+            self.store.fail(node.key, why, traceback.format_exc())
+            raise FitFailed(why) from error
+        self.tally.fitted += 1
+
+    def _fit(self, node: Node) -> None:
+        """Fit with the planned micro-batch, halved for as long as memory runs out."""
+        node.base.release()
+        micro_batch = self.plan.experiment.micro_batch
+        data = training_data([s for s in self.plan.sets if s.kind in node.method.needs], node.size, node.seed)
+        while True:
+            try:
+                with self.store.writing("artifacts", node.key, node.document) as (out, ledger):
+                    context = FitContext(node.seed, micro_batch, self.progress.fitting(node.title))
+                    with cost.Stopwatch() as watch:
+                        report = node.method.fit(node.base, data, self._inputs(node), out, context)
+                    ledger.update(_fit_cost(report, watch.seconds, node, micro_batch))
+                    ledger["stored_bytes"] = cost.stored_bytes(out)
+                return
+            except (MemoryError, torch.OutOfMemoryError):
+                if micro_batch == 1:
+                    raise
+                micro_batch //= 2
+                self.progress.say(f"{node.title}: out of memory, trying again with {micro_batch} rows at once")
+                self._free()
+
+    def _inputs(self, node: Node) -> Mapping[str, Input]:
+        return {
+            role: Input(self.store.folder("artifacts", needed.key), needed.base, lambda needed=needed: self._load(needed))  # type: ignore[misc]
+            for role, needed in node.inputs.items()
+        }
+
+    def _load(self, node: Node) -> Policy:
+        folder = self.store.folder("artifacts", node.key)
+        policy = node.method.load(node.base, folder, self._inputs(node))
+        policy.digest = node.key
+        return policy
+
+    # ---- evaluation
+
+    def _evaluate(self, cell: Cell, policy: Policy) -> None:
+        if self.retry_failed:
+            self.store.forgive(cell.key)
+        if why := self.store.failure(cell.key):
+            return self._failed(cell, why)
+        try:
+            with self.store.lock(cell.key, lambda who: self.progress.waiting(cell.title, who)):
+                if not self.store.done("outcomes", cell.key):
+                    self._score(cell, policy)
+                    self.tally.evaluated += 1
+        except StoreUnusable:
+            raise
+        except Exception as error:
+            self.store.fail(cell.key, describe(error), traceback.format_exc())
+            return self._failed(cell, describe(error))
+        return self.progress.finished(cell.title)
+
+    def _score(self, cell: Cell, policy: Policy) -> None:
+        with self.store.writing("outcomes", cell.key, cell.document) as (out, ledger):
+            with cost.Stopwatch() as watch:
+                items = cell.column.benchmark.evaluate(policy, cell.seed)
+                ledger["items"] = write_outcomes(out / "outcomes.jsonl", items, self.progress.evaluating(cell.title))
+            ledger["seconds"] = watch.seconds
+            ledger["peak_memory_mb"] = cost.peak_memory_mb(cell.node.base.spec.device)
+            ledger.update(cost.decoding_cost(policy, cell.node.base.policy()))
+
+    def _failed(self, cell: Cell, why: str) -> None:
+        self.tally.failed.append((cell, why))
+        self.progress.failed(cell.title, why)
+
+    def _free(self) -> None:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _fit_cost(report: FitReport, seconds: float, node: Node, micro_batch: int) -> dict[str, Any]:
+    return {
+        "trained_parameters": report.trained_parameters,
+        "training_tokens": report.training_tokens,
+        "generated_tokens": report.generated_tokens,
+        "notes": dict(report.notes),
+        "fit_seconds": seconds,
+        "micro_batch": micro_batch,
+        "peak_memory_mb": cost.peak_memory_mb(node.base.spec.device),
+    }
+
+
+def describe(error: BaseException) -> str:
+    """Why a cell failed, in one line."""
+    if isinstance(error, UserError):
+        return str(error).replace("\n  ", " ")
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory even with one row at a time"
+    return f"{type(error).__name__}: {first_line(error)}"

@@ -1,0 +1,195 @@
+"""The store: artifacts and outcomes by content key. Whatever is killed, what is marked done is whole.
+
+    STORE/artifacts/KEY/   the files a fit wrote, key.json (the document behind the key), cost.json, done
+    STORE/outcomes/KEY/    outcomes.jsonl, key.json, cost.json, done
+    STORE/failures/KEY.json
+    STORE/locks/KEY.lock   held while somebody makes KEY; the system frees it when that process dies
+    STORE/temporary/       what is being written
+
+A folder is written aside, synced and renamed; the `done` marker comes last, so its presence means that
+everything before it is on disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import UserError
+
+Area = Literal["artifacts", "outcomes"]
+
+
+class Store:
+    """One store folder, safe for several processes at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, area: Area, key: str) -> Path:
+        """Where that key's files are or will be."""
+        return self.root / area / key
+
+    def done(self, area: Area, key: str) -> bool:
+        """Whether it is finished and whole."""
+        return (self.folder(area, key) / "done").exists()
+
+    def document(self, area: Area, key: str) -> dict[str, Any]:
+        """The document behind a finished key."""
+        return _read(self.folder(area, key) / "key.json")
+
+    def cost(self, area: Area, key: str) -> dict[str, Any]:
+        """What a finished key cost."""
+        return _read(self.folder(area, key) / "cost.json")
+
+    def documents(self, area: Area) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every finished key with its document."""
+        for path in sorted((self.root / area).glob("*/done")):
+            yield path.parent.name, self.document(area, path.parent.name)
+
+    @contextmanager
+    def writing(self, area: Area, key: str, document: Mapping[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """A temporary folder to fill and a cost to fill in; published when the block ends without an error.
+
+        Call it with the key's lock held. Raises UserError when the disk is full.
+        """
+        aside = self.root / "temporary" / f"{key}.{os.getpid()}"
+        try:
+            with disk_errors(self.root):
+                shutil.rmtree(aside, ignore_errors=True)
+                aside.mkdir(parents=True)
+            cost: dict[str, Any] = {}
+            try:
+                yield aside, cost
+            except Exception as error:
+                if is_disk_full(error):
+                    raise _unusable(self.root, "no space left on the device") from error
+                raise
+            with disk_errors(self.root):
+                self._publish(area, key, aside, document, cost)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _publish(self, area: Area, key: str, aside: Path, document: Mapping[str, Any], cost: Mapping[str, Any]) -> None:
+        _write(aside / "key.json", document)
+        _write(aside / "cost.json", cost)
+        for path in [*aside.rglob("*"), aside]:
+            _sync(path)
+        final = self.folder(area, key)
+        # without its marker it is the rest of a killed run
+        shutil.rmtree(final, ignore_errors=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(aside, final)
+        _sync(final.parent)
+        (final / "done").touch()
+        _sync(final)
+        self.forgive(key)
+
+    def failure(self, key: str) -> str | None:
+        """Why this key failed when it was last tried."""
+        path = self.root / "failures" / f"{key}.json"
+        return str(_read(path)["why"]) if path.exists() else None
+
+    def fail(self, key: str, why: str, detail: str) -> None:
+        """Record a failure; `detail` is for developers (the traceback)."""
+        path = self.root / "failures" / f"{key}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, {"why": why, "detail": detail})
+
+    def forgive(self, key: str) -> None:
+        """Forget a failure, so that it is tried again."""
+        (self.root / "failures" / f"{key}.json").unlink(missing_ok=True)
+
+    @contextmanager
+    def lock(self, key: str, waiting: Callable[[str], None]) -> Iterator[None]:
+        """Hold the key's lock; `waiting` is told once who holds it."""
+        import filelock
+
+        path = self._lock_path(key)
+        with disk_errors(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            waiting(self.holder(key) or "another process")
+            lock.acquire()
+        try:
+            _owner_path(path).write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
+            yield
+        finally:
+            _owner_path(path).unlink(missing_ok=True)
+            lock.release()
+
+    def holder(self, key: str) -> str | None:
+        """Who is making this key right now, if anybody."""
+        import filelock
+
+        path = self._lock_path(key)
+        if not path.exists():
+            return None
+        lock = filelock.FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            owner = _owner_path(path)
+            return owner.read_text("utf-8") if owner.exists() else "another process"
+        lock.release()
+        return None
+
+    def _lock_path(self, key: str) -> Path:
+        return self.root / "locks" / f"{key}.lock"
+
+
+def _owner_path(lock: Path) -> Path:
+    return lock.with_suffix(".owner")
+
+
+@contextmanager
+def disk_errors(root: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into a message."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST}:
+            raise
+        raise _unusable(root, str(error.strerror)) from error
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether it says that the disk is full: as an OSError, or in the words of a library that wraps one."""
+    return getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "No space left on device" in str(error)
+
+
+def _unusable(root: Path, why: str) -> StoreUnusable:
+    fix = "Free some space or name another folder with --store; what is finished stays finished."
+    return StoreUnusable(f"the store cannot be written: {why}", where=str(root), fix=fix)
+
+
+class StoreUnusable(UserError):
+    """The store cannot be written, so no further cell can be kept: the run ends."""
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", "utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    value = json.loads(path.read_text("utf-8"))
+    assert isinstance(value, dict)
+    return value
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

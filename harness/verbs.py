@@ -1,0 +1,120 @@
+"""What the verbs of the command line do, once their words are parsed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.collect import collect, results_digest
+from harness.config import load_experiment
+from harness.explain import explain, find_cells
+from harness.plan import Plan, make_plan
+from harness.progress import Progress
+from harness.rows import read_json
+from harness.run import Tally, run_plan
+from harness.states import State, state_of
+from harness.store import Store, disk_errors
+
+
+def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
+    """Print every cell's state and the counts."""
+    plan = make_plan(load_experiment(file, settings), store_folder)
+    store = Store(store_folder)
+    console = _console()
+    states = [state_of(cell, store) for cell in plan.cells]
+    for cell, state in zip(plan.cells, states, strict=True):
+        size = f" {cell.node.size} rows" if cell.node.size else ""
+        console.print(f"{cell.title:44} {cell.node.base.spec.label}{size}  {state}", markup=False, highlight=False)
+    console.print(f"\n{_counts(states)}. Next: bakeoff run {file}", highlight=False)
+
+
+def run_verb(file: Path, store_folder: Path, out: Path | None, settings: Sequence[str], *, retry_failed: bool) -> int:
+    """Fill the matrix, collect, report; the exit code."""
+    console = _console()
+    experiment = load_experiment(file, settings)
+    with disk_errors(store_folder):
+        store_folder.mkdir(parents=True, exist_ok=True)
+    plan = make_plan(experiment, store_folder, download=True)
+    store = Store(store_folder)
+    folder = out or _results_folder(file)
+    states = [state_of(cell, store) for cell in plan.cells]
+    if not _work(states, retry_failed):
+        return _nothing_to_do(console, plan, store, folder, states)
+    console.print(f"{experiment.name}: {_counts(states)}", markup=False, highlight=False)
+    try:
+        with Progress(console) as progress:
+            tally = run_plan(plan, store, progress, retry_failed=retry_failed)
+    except KeyboardInterrupt:
+        done = sum(state_of(cell, store).name == "done" for cell in plan.cells)
+        console.print(f"\nInterrupted. {done} of {len(plan.cells)} cells are done and kept; the same command goes on.")
+        return 2
+    states = _write_results(plan, store, folder)
+    _say_end(console, tally, states, folder, file)
+    return 1 if any(state.name == "failed" for state in states) else 0
+
+
+def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:
+    """Print why the named cells are as they are."""
+    plan = make_plan(load_experiment(file, settings), store_folder)
+    for cell in find_cells(plan, name):
+        for line in explain(cell, Store(store_folder)):
+            print(line)
+
+
+def _work(states: Sequence[State], retry_failed: bool) -> bool:
+    wanted = {"to run", "running"} | ({"failed"} if retry_failed else set())
+    return any(state.name in wanted for state in states)
+
+
+def _nothing_to_do(console: Console, plan: Plan, store: Store, folder: Path, states: list[State]) -> int:
+    """Everything is done or has failed: leave results that are current alone, mend others."""
+    failed = sum(state.name == "failed" for state in states)
+    if not _current(folder, results_digest(plan, states)):
+        _write_results(plan, store, folder)
+    hint = " Failed cells are tried again with --retry-failed." if failed else ""
+    console.print(f"Nothing to do: {_counts(states)}.{hint}", highlight=False)
+    console.print(f"The report is {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+    return 1 if failed else 0
+
+
+def _current(folder: Path, digest: str) -> bool:
+    wanted = ("rows.parquet", "samples.parquet", "matrix.json", "costs.json", "provenance.json", "report.md", "report.html")
+    if not all((folder / name).exists() for name in wanted):
+        return False
+    return bool(read_json(folder / "matrix.json").get("digest") == digest)
+
+
+def _write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
+    from harness.report import write_report
+
+    with disk_errors(folder):
+        states = collect(plan, store, folder)
+        write_report(folder)
+    return states
+
+
+def _say_end(console: Console, tally: Tally, states: Sequence[State], folder: Path, file: Path) -> None:
+    say = lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)  # noqa: E731
+    say(f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now).")
+    if tally.failed:
+        cell = tally.failed[0][0].title
+        say(f"Next: bakeoff explain {file} {cell}")
+    say(f"The report is {folder / 'report.html'} (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})")
+
+
+def _counts(states: Sequence[State]) -> str:
+    counted = Counter(state.name for state in states)
+    order = ("done", "to run", "running", "failed", "n/a")
+    return f"{len(states)} cells: " + ", ".join(f"{counted[name]} {name}" for name in order if counted[name])
+
+
+def _results_folder(file: Path) -> Path:
+    """`experiment.yaml` has its results beside it; any other file has a folder of its name beside it."""
+    return file.parent if file.name == "experiment.yaml" else file.parent / file.stem
+
+
+def _console() -> Console:
+    return Console(soft_wrap=True)

@@ -1,0 +1,110 @@
+"""A package of somebody else: a method and a benchmark that register through entry points, in torch-free code.
+
+`install(folder)` writes it there; put the folder on sys.path or PYTHONPATH and bakeoff finds both plugins.
+The method "trains" by writing its seed; the benchmark scores each item by a hash of seed and item.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+METHOD = '''"""A method of another package."""
+
+import json
+import time
+from dataclasses import dataclass
+
+from harness.errors import UserError
+from harness.method import FitReport, Method, setting
+
+
+@dataclass(frozen=True)
+class Outside(Method):
+    """Writes a number."""
+
+    libraries = ()
+    strength: float = setting(1.0, "added to every score", search=(0.0, 2.0))
+    seconds: float = setting(0.0, "how long the fit takes")
+    fails: str = setting("", "raise this instead of fitting")
+    memory: int = setting(0, "run out of memory above this micro-batch")
+
+    def check(self):
+        if self.strength < 0:
+            raise UserError("strength is negative", fix="Give 0 or more.")
+
+    def fit(self, base, data, inputs, out, context):
+        if self.fails:
+            raise RuntimeError(self.fails)
+        if self.memory and context.micro_batch > self.memory:
+            raise MemoryError
+        for step in range(5):
+            time.sleep(self.seconds / 5)
+            context.progress(step + 1, 5, "")
+        (out / "number.json").write_text(json.dumps({"strength": self.strength, "seed": context.seed}))
+        return FitReport(trained_parameters=1, notes={"micro_batch": context.micro_batch})
+
+    def load(self, base, artifact, inputs):
+        return Answers(json.loads((artifact / "number.json").read_text()))
+
+
+class Answers:
+    def __init__(self, number):
+        self.number = number
+'''
+
+BENCHMARK = '''"""A benchmark of another package."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+
+from harness.benchmark import Benchmark, Metric, Outcome
+from harness.method import setting
+
+
+@dataclass(frozen=True)
+class OutsideBench(Benchmark):
+    """Scores a hash."""
+
+    version = 1
+    needs = frozenset({"sample"})
+    items: int = setting(8, "number of items")
+    seconds: float = setting(0.0, "how long it takes")
+    breaks_at: int = setting(-1, "raise at this item")
+
+    def metrics(self):
+        return (Metric("points", "a number", role="quality"),)
+
+    def evaluate(self, policy, seed):
+        for item in range(self.items):
+            time.sleep(self.seconds / self.items)
+            if item == self.breaks_at:
+                raise RuntimeError("the benchmark broke")
+            noise = hashlib.sha256(f"{policy.number['seed']} {item}".encode()).digest()[0] / 255
+            yield Outcome(f"i{item}", f"i{item}", {"points": policy.number["strength"] + noise}, f"prompt {item}")
+'''
+
+
+def install(folder: Path) -> Path:
+    """Write the package with its entry points; returns the folder."""
+    (folder / "outside_method.py").write_text(METHOD)
+    (folder / "outside_bench.py").write_text(BENCHMARK)
+    info = folder / "outside-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[bakeoff.methods]\noutside = outside_method:Outside\n\n"
+        "[bakeoff.benchmarks]\noutside_bench = outside_bench:OutsideBench\n"
+    )
+    return folder
+
+
+def experiment(folder: Path, *, methods: str = "[outside]", benchmarks: str = "[outside_bench]", extra: str = "") -> Path:
+    """An experiment on the outside plugins and a folder that passes for a model."""
+    model = folder / "model"
+    model.mkdir(exist_ok=True)
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    file = folder / "experiment.yaml"
+    file.write_text(f"name: outside\nbases: [./model]\nmethods: {methods}\nbenchmarks: {benchmarks}\n{extra}")
+    return file

@@ -1,0 +1,97 @@
+"""The experiment file: what is right is read, what is wrong is named with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.config import load_experiment
+from harness.errors import UserError
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "experiment.yaml"
+    file.write_text(text)
+    return file
+
+
+GOOD = """\
+name: small
+bases: [microworld/large]
+small_base: microworld/small
+methods:
+  - base
+  - {sft: {learning_rate: 5e-4}, as: tuned}
+  - {proxy_tuning: {alpha: 0.5, expert: tuned}}
+  - {sft: {epochs: 2}, as: small_sft, on: small_base}
+benchmarks: [knowledge]
+seeds: [0, 1]
+baseline: base
+"""
+
+
+def test_a_good_experiment_is_read_with_its_labels_and_fields(tmp_path: Path) -> None:
+    experiment = load_experiment(write(tmp_path, GOOD))
+    assert [entry.label for entry in experiment.methods] == ["base", "tuned", "proxy_tuning", "small_sft"]
+    assert experiment.seeds == (0, 1)
+    assert experiment.methods[3].on == "small_base"
+
+
+def test_a_number_like_5e_4_which_yaml_reads_as_text_is_a_number(tmp_path: Path) -> None:
+    assert load_experiment(write(tmp_path, GOOD)).methods[1].method.learning_rate == 5e-4  # type: ignore[attr-defined]
+
+
+def test_a_label_given_where_a_method_is_due_stands_for_that_method(tmp_path: Path) -> None:
+    experiment = load_experiment(write(tmp_path, GOOD))
+    assert experiment.methods[2].method.expert == experiment.methods[1].method  # type: ignore[attr-defined]
+
+
+def test_set_changes_a_field_of_the_labelled_method_and_top_level_keys(tmp_path: Path) -> None:
+    experiment = load_experiment(write(tmp_path, GOOD), ["tuned.epochs=7", "seeds=[3]"])
+    assert experiment.methods[1].method.epochs == 7  # type: ignore[attr-defined]
+    assert experiment.methods[1].method.learning_rate == 5e-4  # type: ignore[attr-defined]
+    assert experiment.seeds == (3,)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("seeds: [0, 1]", "sedes: [0, 1]", 10, ["unknown key 'sedes'", "'seeds'"]),
+        ("  - base\n", "  - bsae\n", 5, ["no method is called 'bsae'", "'base'"]),
+        ("[knowledge]", "[knowlege]", 9, ["no benchmark is called 'knowlege'", "'knowledge'"]),
+        ("learning_rate: 5e-4", "lerning_rate: 5e-4", 6, ["no field 'lerning_rate'", "'learning_rate'"]),
+        ("learning_rate: 5e-4", "learning_rate: fast", 6, ["'fast' will not do"]),
+        ("baseline: base", "baseline: bass", 11, ["`baseline` is 'bass'", "'base'"]),
+        ("as: small_sft", "as: tuned", 8, ["two entries are labelled 'tuned'"]),
+        ("small_base: microworld/small\n", "", 3, ["small_sft runs on the small base"]),
+        ("seeds: [0, 1]", "seeds: [0, 0]", 10, ["`seeds` is [0, 0]"]),
+        ("seeds: [0, 1]", "seeds: [0, 1", 11, ["broken YAML"]),
+        ("seeds: [0, 1]", "name: twice", 10, ["'name' is given twice", "line 1"]),
+        ("benchmarks: [knowledge]\n", "", 1, ["`benchmarks` is missing"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_its_line_and_what_would_be_right(
+    tmp_path: Path, old: str, new: str, line: int, words: list[str]
+) -> None:
+    assert old in GOOD
+    file = write(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(UserError) as caught:
+        load_experiment(file)
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert str(file) in message
+    if "missing" not in message:
+        assert f"{file}:{line}" in message, message
+
+
+def test_a_set_that_names_nothing_known_is_a_mistake(tmp_path: Path) -> None:
+    for setting, words in (("tunde.epochs=1", "'tuned'"), ("tuned.epoch=1", "'epochs'"), ("tuned", "no value")):
+        with pytest.raises(UserError, match=words):
+            load_experiment(write(tmp_path, GOOD), [setting])
+
+
+def test_on_a_gpu_the_default_precision_is_bfloat16_and_on_cpu_float32(tmp_path: Path) -> None:
+    for device, dtype in (("cuda", "bfloat16"), ("cpu", "float32")):
+        text = GOOD.replace("[microworld/large]", f"[{{name: microworld/large, device: {device}}}]")
+        assert load_experiment(write(tmp_path, text)).bases[0].dtype == dtype

@@ -1,0 +1,207 @@
+"""Plan, store and run, on plugins of another package: what is done stays done, what fails is kept apart."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import outside
+import pytest
+from rich.console import Console
+
+from harness import keys, registry, run
+from harness.collect import collect
+from harness.config import load_experiment
+from harness.cost import Stopwatch
+from harness.errors import UserError
+from harness.explain import explain, find_cells
+from harness.plan import Plan, make_plan
+from harness.progress import Progress
+from harness.rows import read_rows
+from harness.run import Tally, run_plan
+from harness.states import state_of
+from harness.store import Store, StoreUnusable
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the outside package on the path. Its policies cannot be stepped, so no speed is taken."""
+    monkeypatch.syspath_prepend(str(outside.install(tmp_path)))
+    monkeypatch.setattr(run.cost, "decoding_cost", lambda policy, base: {"seconds_per_token": None, "overhead_per_token": None})
+    monkeypatch.setattr("harness.base_model.BaseModel.policy", lambda self: None)
+    registry._outside.cache_clear()
+    yield tmp_path
+    registry._outside.cache_clear()
+    for name in ("outside_method", "outside_bench"):
+        with contextlib.suppress(KeyError):
+            del importlib.sys.modules[name]  # type: ignore[attr-defined]
+
+
+def planned(folder: Path, **options: str) -> tuple[Plan, Store]:
+    return make_plan(load_experiment(outside.experiment(folder, **options)), folder / "store"), Store(folder / "store")
+
+
+def go(plan: Plan, store: Store, **options: bool) -> tuple[Tally, str]:
+    heard = StringIO()
+    with Progress(Console(file=heard, width=200)) as progress:
+        return run_plan(plan, store, progress, **options), heard.getvalue()
+
+
+def states(plan: Plan, store: Store) -> list[str]:
+    return [str(state_of(cell, store)) for cell in plan.cells]
+
+
+def test_entry_points_of_another_package_are_found_listed_and_run(folder: Path) -> None:
+    assert "outside" in registry.names("methods")
+    assert registry.summary("benchmarks", "outside_bench") == "A benchmark of another package."
+    plan, store = planned(folder)
+    assert go(plan, store)[0].evaluated == 1
+    assert states(plan, store) == ["done"]
+
+
+def test_a_second_run_finds_everything_and_does_nothing(folder: Path) -> None:
+    plan, store = planned(folder, extra="seeds: [0, 1]")
+    assert go(plan, store)[0] == Tally(fitted=2, evaluated=2)
+    assert go(plan, store)[0] == Tally(found=2)
+
+
+def test_equal_work_under_two_labels_is_done_once(folder: Path) -> None:
+    plan, store = planned(folder, methods="[outside, {outside: {}, as: twin}]")
+    assert go(plan, store)[0] == Tally(fitted=1, evaluated=1)
+    assert states(plan, store) == ["done", "done"]
+
+
+def test_a_failed_cell_is_recorded_and_stops_no_other(folder: Path) -> None:
+    plan, store = planned(folder, methods="[{outside: {fails: out of luck}, as: bad}, outside]")
+    tally, heard = go(plan, store)
+    assert states(plan, store) == ["failed: RuntimeError: out of luck", "done"]
+    assert [cell.entry.label for cell, _ in tally.failed] == ["bad"]
+    assert "Traceback" not in heard
+    assert "out of luck" in heard
+
+
+def test_a_failure_is_kept_until_it_is_asked_to_be_tried_again(folder: Path) -> None:
+    plan, store = planned(folder, benchmarks="[{outside_bench: {breaks_at: 3}}]")
+    go(plan, store)
+    assert states(plan, store) == ["failed: RuntimeError: the benchmark broke"]
+    assert go(plan, store)[0].evaluated == 0
+    plan.cells[0].column.benchmark.__dict__["breaks_at"] = -1
+    assert go(plan, store, retry_failed=True)[0].evaluated == 1
+    assert states(plan, store) == ["done"]
+
+
+def test_out_of_memory_halves_the_micro_batch_and_the_ledger_says_so(folder: Path) -> None:
+    plan, store = planned(folder, methods="[{outside: {memory: 4}}]")
+    _, heard = go(plan, store)
+    assert states(plan, store) == ["done"]
+    assert store.cost("artifacts", plan.cells[0].node.key)["micro_batch"] == 4
+    assert "out of memory, trying again with 8 rows" in heard
+    hopeless, _ = planned(folder, methods="[{outside: {memory: -1}}]")
+    go(hopeless, store)
+    assert "out of memory even with one row" in states(hopeless, store)[0]
+
+
+def test_rows_are_sorted_and_equal_results_are_equal_bytes(folder: Path) -> None:
+    plan, store = planned(folder, extra="seeds: [1, 0]")
+    go(plan, store)
+    collect(plan, store, folder / "one")
+    backwards, other = make_plan(load_experiment(outside.experiment(folder, extra="seeds: [0, 1]")), folder / "other"), Store(folder / "other")
+    go(backwards, other)
+    collect(backwards, other, folder / "two")
+    for name in ("rows.parquet", "samples.parquet"):
+        assert (folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes()
+    rows = read_rows(folder / "one")
+    assert len(rows) == 16
+    assert list(rows["seed"]) == [0] * 8 + [1] * 8
+
+
+def test_explain_names_the_field_that_made_a_cell_stale(folder: Path) -> None:
+    plan, store = planned(folder)
+    go(plan, store)
+    changed, _ = planned(folder, methods="[{outside: {strength: 2.0}}]")
+    lines = "\n".join(explain(find_cells(changed, "outside/outside_bench/0")[0], store))
+    assert "state     to run" in lines
+    assert "fields.strength: 1.0 -> 2.0" in lines
+    with pytest.raises(UserError, match="no cell is called 'outsid'"):
+        find_cells(changed, "outsid")
+
+
+def test_what_has_no_done_marker_is_made_again_and_leftovers_are_swept(folder: Path) -> None:
+    plan, store = planned(folder)
+    go(plan, store)
+    (store.folder("outcomes", plan.cells[0].key) / "done").unlink()
+    left = store.root / "temporary" / f"{plan.cells[0].key}.99999"
+    left.mkdir(parents=True)
+    assert states(plan, store) == ["to run"]
+    assert go(plan, store)[0] == Tally(evaluated=1)
+    assert not left.exists()
+
+
+def test_a_cell_that_another_process_makes_is_shown_as_running(folder: Path) -> None:
+    plan, store = planned(folder)
+    with store.lock(plan.cells[0].node.key, lambda who: None):
+        assert states(plan, Store(store.root)) == [f"running: process {os.getpid()} on {os.uname().nodename}"]
+    assert states(plan, store) == ["to run"]
+
+
+def test_a_full_disk_ends_the_run_with_a_message_and_keeps_what_is_done(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store = planned(folder, extra="seeds: [0, 1]")
+    first = plan.cells[0].node.key
+
+    def full(self: Store, area: Any, key: str, *rest: Any) -> None:
+        if area == "artifacts" and key != first:
+            raise OSError(28, "No space left on device")
+        original(self, area, key, *rest)
+
+    original = Store._publish
+    monkeypatch.setattr(Store, "_publish", full)
+    with pytest.raises(StoreUnusable, match=r"(?s)store cannot be written.*Free some space"):
+        go(plan, store)
+    monkeypatch.undo()
+    assert store.done("outcomes", plan.cells[0].key)
+    assert not store.failure(plan.cells[1].node.key)
+
+
+def test_an_interrupted_fit_leaves_nothing_half_done(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, store = planned(folder)
+
+    def interrupt(self: Stopwatch) -> Stopwatch:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stopwatch, "__enter__", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        go(plan, store)
+    assert states(plan, store) == ["to run"]
+    assert not list((store.root / "temporary").iterdir())
+
+
+def test_a_key_follows_code_fields_and_weights_but_no_comment_or_docstring(tmp_path: Path) -> None:
+    file = tmp_path / "plugin.py"
+    digests = []
+    for text in ('"""One."""\nx = 1\n', '"""Two."""\n# why\nx = 1\n', '"""One."""\nx = 2\n'):
+        file.write_text(text)
+        keys.source_digests.cache_clear()
+        digests.append(keys.source_digests(file)["plugin"])
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_plugins_key_holds_the_sources_that_it_imports_even_inside_functions() -> None:
+    digests = keys.source_digests(registry.source_file("methods", "base"))
+    assert {"methods.base", "harness.method", "harness.policy", "harness.sampling", "harness.noise"} <= set(digests)
+    assert not any(name.startswith(("harness.report", "harness.cli", "benchmarks.")) for name in digests)
+
+
+def test_a_failure_record_holds_the_traceback_for_developers(folder: Path) -> None:
+    plan, store = planned(folder, methods="[{outside: {fails: out of luck}}]")
+    go(plan, store)
+    record = json.loads((store.root / "failures" / f"{plan.cells[0].node.key}.json").read_text())
+    assert "Traceback" in record["detail"]
+    assert record["why"] == "RuntimeError: out of luck"
