@@ -40,7 +40,9 @@ def by_prompt(requests: Sequence[Encoded], max_rows: int) -> Iterator[tuple[list
         yield prompts, rows, indices
 
 
-def padded(sequences: Sequence[Sequence[int]], device: torch.device, *, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(
+    sequences: Sequence[Sequence[int]], device: torch.device, *, left: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids (B, T) filled with 0, and the mask (B, T) of real tokens."""
     width = max((len(ids) for ids in sequences), default=0)
     tokens = torch.zeros(len(sequences), width, dtype=torch.long)

@@ -22,15 +22,22 @@ microworld = typer.Typer(help="The embedded tiny models.", no_args_is_help=True)
 app.add_typer(microworld, name="microworld")
 
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="the YAML experiment")]
-StoreFolder = Annotated[Path, typer.Option("--store", envvar="BAKEOFF_STORE", help="where artifacts and outcomes are kept")]
-Settings = Annotated[list[str], typer.Option("--set", metavar="LABEL.FIELD=VALUE", help="change a field, or a top-level KEY=VALUE")]
+StoreFolder = Annotated[
+    Path, typer.Option("--store", envvar="BAKEOFF_STORE", help="where artifacts and outcomes are kept")
+]
+Settings = Annotated[
+    list[str],
+    typer.Option("--set", metavar="LABEL.FIELD=VALUE", help="change a field, or a top-level KEY=VALUE"),
+]
 Out = Annotated[Path | None, typer.Option("--out", help="the results folder (default: beside the experiment file)")]
 
 DEFAULT_STORE = Path(".bakeoff")
 
 
 @app.command("list")
-def list_(kind: Annotated[str, typer.Argument(help="methods, benchmarks, models or data; all by default")] = "all") -> None:
+def list_(
+    kind: Annotated[str, typer.Argument(help="methods, benchmarks, models or data; all by default")] = "all",
+) -> None:
     """List methods, benchmarks, shipped models and data sets."""
     from harness.listing import listing
 

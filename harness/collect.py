@@ -136,8 +136,16 @@ def _costs(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
         }
 
 
-_FIT_KEYS = ("trained_parameters", "training_tokens", "generated_tokens", "fit_seconds", "stored_bytes",
-             "peak_memory_mb", "micro_batch", "notes")  # fmt: skip
+_FIT_KEYS = (
+    "trained_parameters",
+    "training_tokens",
+    "generated_tokens",
+    "fit_seconds",
+    "stored_bytes",
+    "peak_memory_mb",
+    "micro_batch",
+    "notes",
+)
 
 
 def _fit_seconds(node: Node, store: Store) -> float:

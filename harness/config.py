@@ -108,8 +108,10 @@ def _entry_parts(entry: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
         raise UserError(f"{entry!r} is no plugin", fix="Write a name, or {name: {field: value}, as: label}.")
     plugins = [key for key in entry if key not in {"as", "on"}]
     if len(plugins) != 1:
-        raise UserError(f"it names {len(plugins)} plugins: {', '.join(map(str, plugins))}",
-                        fix="Write one entry per plugin: - {name: {field: value}, as: label}.")  # fmt: skip
+        raise UserError(
+            f"it names {len(plugins)} plugins: {', '.join(map(str, plugins))}",
+            fix="Write one entry per plugin: - {name: {field: value}, as: label}.",
+        )
     given = entry[plugins[0]] or {}
     if not isinstance(given, Mapping):
         raise UserError(f"the fields of {plugins[0]} are {given!r}", fix="Write {field: value}.")
@@ -133,16 +135,23 @@ class _Reader:
         self._check_keys(self.root.value, known, ())
         for key in ("bases", "methods", "benchmarks"):
             if not self.root.value.get(key):
-                raise UserError(f"`{key}` is missing or empty", where=str(self.file), fix=f"List at least one of `{key}`.")
+                raise UserError(
+                    f"`{key}` is missing or empty", where=str(self.file), fix=f"List at least one of `{key}`."
+                )
         methods = self._methods()
         simple = {
             key: typed(hint, self.root.value[key], self._where(key))
             for key, hint in {
-                "data_sizes": tuple[int, ...], "seeds": tuple[int, ...], "margin": float, "threads": int, "micro_batch": int,
-                "baseline": str | None, "reference": str | None,
+                "data_sizes": tuple[int, ...],
+                "seeds": tuple[int, ...],
+                "margin": float,
+                "threads": int,
+                "micro_batch": int,
+                "baseline": str | None,
+                "reference": str | None,
             }.items()
             if key in self.root.value
-        }  # fmt: skip
+        }
         small = self.root.value.get("small_base")
         experiment = Experiment(
             file=self.file,
@@ -168,11 +177,18 @@ class _Reader:
             value = getattr(experiment, key)
             values = value if isinstance(value, tuple) else (value,)
             if not values or min(values) < low or len(set(values)) != len(values):
-                raise UserError(f"`{key}` is {list(values)}", where=self._where(key), fix=f"Give distinct numbers from {low}.")
+                raise UserError(
+                    f"`{key}` is {list(values)}",
+                    where=self._where(key),
+                    fix=f"Give distinct numbers from {low}.",
+                )
         for entry in experiment.methods:
             if entry.on == "small_base" and experiment.small_base is None:
-                raise UserError(f"{entry.label} runs on the small base, and none is named", where=self._where("methods"),
-                                fix="Add `small_base: NAME`.")  # fmt: skip
+                raise UserError(
+                    f"{entry.label} runs on the small base, and none is named",
+                    where=self._where("methods"),
+                    fix="Add `small_base: NAME`.",
+                )
 
     def _methods(self) -> tuple[MethodEntry, ...]:
         found: list[MethodEntry] = []
@@ -199,8 +215,14 @@ class _Reader:
         given = {"name": item} if isinstance(item, str) else item
         if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
             raise UserError(f"{item!r} names no model", where=where, fix="Write a name, or {name: ..., dtype: ...}.")
-        hints = {"name": str, "revision": str, "dtype": Literal["float32", "bfloat16", "float16"], "device": str,
-                 "chat_template": str, "trust_remote_code": bool}  # fmt: skip
+        hints = {
+            "name": str,
+            "revision": str,
+            "dtype": Literal["float32", "bfloat16", "float16"],
+            "device": str,
+            "chat_template": str,
+            "trust_remote_code": bool,
+        }
         self._check_keys(given, set(hints), path)
         values = {key: typed(hints[key], value, f"{where}, {key}") for key, value in given.items()}
         device = _device(values.get("device", "auto"))
@@ -219,7 +241,11 @@ class _Reader:
             where = self._where("data", kind)
             values = {"name": item} if isinstance(item, str) else item
             if not isinstance(values, Mapping) or "name" not in values:
-                raise UserError(f"{item!r} names no data set", where=where, fix="Write a name, or {name: ..., split: ...}.")
+                raise UserError(
+                    f"{item!r} names no data set",
+                    where=where,
+                    fix="Write a name, or {name: ..., split: ...}.",
+                )
             self._check_keys(values, {item.name for item in fields(DataSpec)}, ("data", kind))
             spec = DataSpec(**{key: typed(str, value, where) for key, value in values.items()})
             local = spec.name.endswith((".json", ".jsonl"))
@@ -243,7 +269,9 @@ class _Reader:
             raise UserError(f"{given!r} is no mapping", where=self._where(*path), fix="Write key: value.")
         for key in given:
             if key not in known:
-                raise UserError(f"unknown key {key!r}", where=self._where(*path, key), fix=did_you_mean(str(key), known))
+                raise UserError(
+                    f"unknown key {key!r}", where=self._where(*path, key), fix=did_you_mean(str(key), known)
+                )
 
 
 def _located(item: Any, where: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -255,7 +283,11 @@ def _located(item: Any, where: str) -> tuple[str, dict[str, Any], dict[str, Any]
 
 def _unique(label: Any, found: Sequence[MethodEntry | BenchmarkEntry], where: str) -> str:
     if any(entry.label == label for entry in found):
-        raise UserError(f"two entries are labelled {label!r}", where=where, fix="Tell them apart: {name: {...}, as: label}.")
+        raise UserError(
+            f"two entries are labelled {label!r}",
+            where=where,
+            fix="Tell them apart: {name: {...}, as: label}.",
+        )
     if not isinstance(label, str) or not label or set(label) & set("/:\n"):
         raise UserError(f"the label {label!r} will not do", where=where, fix="A label is a word without / and : in it.")
     return label

@@ -81,4 +81,3 @@ def _decode_seconds(policy: StepwisePolicy) -> float:
 def _wait(policy: StepwisePolicy) -> None:
     if policy.device.type == "cuda":
         torch.cuda.synchronize()
-

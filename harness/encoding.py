@@ -61,7 +61,12 @@ class TextEncoder:
     """A tokenizer with its chat template and what ends a turn."""
 
     def __init__(
-        self, tokenizer: Any, *, max_length: int, template: str | None = None, extra_stop_ids: Sequence[int] = ()
+        self,
+        tokenizer: Any,
+        *,
+        max_length: int,
+        template: str | None = None,
+        extra_stop_ids: Sequence[int] = (),
     ) -> None:
         self.tokenizer = tokenizer
         self._extra_stop_ids = tuple(extra_stop_ids)
@@ -83,8 +88,10 @@ class TextEncoder:
     def encode(self, prompt: Prompt, completion: str | None = None) -> Encoded:
         """Ids of prompt, assistant prefix and completion, split where each one ends.
 
-        White space at the end of bare text goes to what follows, as in lm-eval, since tokenizers glue it to
-        words. A rendered conversation keeps it: the model generates after it, so it is part of the prompt.
+        A token that a merge makes of both prompt and prefix counts to the prefix: together they are always
+        what their joined text is read as. White space at the end of bare text goes to what follows, as in
+        lm-eval, since tokenizers glue it to words. A rendered conversation keeps it: the model generates after
+        it, so it is part of the prompt.
         """
         text, prefix, answer = self.prompt_text(prompt), prompt.assistant_prefix, completion or ""
         bare = not text
@@ -93,8 +100,12 @@ class TextEncoder:
         first = self.tokens(until_prompt, bare=bare)
         second = self.tokens(until_prefix, bare=bare) if prefix else first
         whole = self.tokens(text + prefix + answer, bare=bare) if answer else second
-        prompt_ids = (self.prefix_token,) if bare else first
-        return Encoded(prompt_ids, second[len(first) :], whole[len(second) :], prompt)
+        # a merge can swallow an answer whole, and an answer without tokens would look certain
+        answer_ids = whole[len(second) :] or self.tokens(answer, bare=True)
+        if bare:
+            return Encoded((self.prefix_token,), second, answer_ids, prompt)
+        end = max(1, _common(first, second))
+        return Encoded(second[:end], second[end:], answer_ids, prompt)
 
     def tokens(self, text: str, *, bare: bool = False) -> tuple[int, ...]:
         """Token ids of a text; a text that already opens with the BOS token gets no second one."""
@@ -131,9 +142,21 @@ class TextEncoder:
         ends = set(self._extra_stop_ids)
         if self.tokenizer.eos_token_id is not None:
             ends.add(self.tokenizer.eos_token_id)
-        if len(self.end_of_turn) == 1 or self.end_of_turn[0] in self.tokenizer.all_special_ids:
+        if len(self.end_of_turn) == 1 or self.end_of_turn[0] in self.special_ids:
             ends.add(self.end_of_turn[0])
         return frozenset(ends)
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Tokens that decoding skips."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return frozenset(self.tokenizer.all_special_ids) | {token for token, kind in added if kind.special}
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two sequences share at their beginning."""
+    differing = (at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)
+    return next(differing, min(len(first), len(second)))
 
 
 def _without_spaces(before: str, after: str) -> str:

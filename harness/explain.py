@@ -62,7 +62,9 @@ def _failure_lines(cell: Cell, store: Store) -> Iterator[str]:
         path: Path = store.root / "failures" / f"{key}.json"
         if path.exists():
             yield f"  details   {path}"
-            yield from (f"            {line}" for line in json.loads(path.read_text("utf-8"))["detail"].splitlines()[-6:])
+            yield from (
+                f"            {line}" for line in json.loads(path.read_text("utf-8"))["detail"].splitlines()[-6:]
+            )
             yield "  next      mend the cause and run again with --retry-failed"
 
 

@@ -1,9 +1,9 @@
 """Heavy modules that load at their first use, so that listing plugins and planning stay instant.
 
-    if TYPE_CHECKING:
-        import torch
-    else:
-        torch = LazyModule("torch")
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LazyModule("torch")
 """
 
 from __future__ import annotations

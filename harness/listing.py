@@ -82,7 +82,9 @@ def _fields(plugin: Any) -> Iterator[str]:
         default = shown.get(item.name, "required" if item.default is dataclasses.MISSING else item.default)
         search = item.metadata.get("search")
         scale = ", log" if item.metadata.get("log") else ""
-        span = f"; {search[0]} to {search[-1]}{scale}" if search and len(search) == 2 else f"; {search}" if search else ""
+        span = (
+            f"; {search[0]} to {search[-1]}{scale}" if search and len(search) == 2 else f"; {search}" if search else ""
+        )
         yield f"  {item.name} = {default}{span}; {item.metadata.get('help', '')}"
 
 

@@ -130,7 +130,9 @@ class _Planner:
         try:
             node = self._node(entry.method, self._model(chosen), size, seed)
         except UserError as error:
-            raise UserError(f"{entry.label}: {error.what}", where=error.where or str(self.experiment.file), fix=error.fix) from None
+            raise UserError(
+                f"{entry.label}: {error.what}", where=error.where or str(self.experiment.file), fix=error.fix
+            ) from None
         for column in self.experiment.benchmarks:
             missing = sorted(column.benchmark.needs - entry.method.gives)
             why = f"{entry.label} gives no {' and no '.join(missing)}" if missing else ""
@@ -168,7 +170,10 @@ class _Planner:
 
     def _data_key(self, kind: str, method: Method, size: int, seed: int) -> str:
         if kind not in self.sets:
-            raise UserError(f"{plugin_name(method)} needs {kind}, and the experiment names none", fix=f"Add `data: {{{kind}: NAME}}`.")
+            raise UserError(
+                f"{plugin_name(method)} needs {kind}, and the experiment names none",
+                fix=f"Add `data: {{{kind}: NAME}}`.",
+            )
         digest, rows = self.sets[kind].manifest["digest"], len(self.sets[kind].records)
         return str(digest) if size == 0 or size >= rows else f"{digest}, {size} rows of seed {seed}"
 
@@ -188,7 +193,10 @@ class _Planner:
 
     def _small_spec(self, method: Method) -> BaseSpec:
         if self.experiment.small_base is None:
-            raise UserError(f"{plugin_name(method)} needs a small base, and the experiment names none", fix="Add `small_base: NAME`.")
+            raise UserError(
+                f"{plugin_name(method)} needs a small base, and the experiment names none",
+                fix="Add `small_base: NAME`.",
+            )
         return self.experiment.small_base
 
     def _model(self, spec: BaseSpec) -> BaseModel:

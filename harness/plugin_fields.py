@@ -11,9 +11,7 @@ from harness.method import Method
 from harness.registry import Kind, plugin_class
 
 
-def build_plugin(
-    kind: Kind, name: str, given: Mapping[str, Any], where: str, labels: Mapping[str, Method]
-) -> Any:
+def build_plugin(kind: Kind, name: str, given: Mapping[str, Any], where: str, labels: Mapping[str, Method]) -> Any:
     """The plugin with these fields. A field that holds a method takes a label, a name or {name: fields}.
 
     labels  the methods that stand earlier in the experiment, by label

@@ -10,8 +10,21 @@ from typing import Any
 from harness.keys import library_versions
 from harness.plan import Plan
 
-LIBRARIES = ("bakeoff", "torch", "transformers", "trl", "peft", "lm-eval", "datasets", "pandas", "numpy", "scipy",
-             "safetensors", "tokenizers", "accelerate")  # fmt: skip
+LIBRARIES = (
+    "bakeoff",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "lm-eval",
+    "datasets",
+    "pandas",
+    "numpy",
+    "scipy",
+    "safetensors",
+    "tokenizers",
+    "accelerate",
+)
 
 
 def provenance(plan: Plan) -> dict[str, Any]:
@@ -20,7 +33,11 @@ def provenance(plan: Plan) -> dict[str, Any]:
     return {
         "code": commit(),
         "libraries": library_versions(LIBRARIES),
-        "machine": {"system": platform.system(), "architecture": platform.machine(), "processor": _processor()},
+        "machine": {
+            "system": platform.system(),
+            "architecture": platform.machine(),
+            "processor": _processor(),
+        },
         "settings": {"threads": experiment.threads, "micro_batch": experiment.micro_batch},
         "models": {
             base.spec.label: {
@@ -28,11 +45,15 @@ def provenance(plan: Plan) -> dict[str, Any]:
                 "revision": base.spec.revision or _revision(base.folder),
                 "dtype": base.spec.dtype,
                 "device": base.spec.device,
-                "chat_template": Path(base.spec.chat_template).name if base.spec.chat_template else "the tokenizer's, or plain",
+                "chat_template": Path(base.spec.chat_template).name
+                if base.spec.chat_template
+                else "the tokenizer's, or plain",
             }
             for base in plan.bases
         },
-        "data": {loaded.kind: {**loaded.manifest, "name": _without_folder(loaded.manifest["name"])} for loaded in plan.sets},
+        "data": {
+            loaded.kind: {**loaded.manifest, "name": _without_folder(loaded.manifest["name"])} for loaded in plan.sets
+        },
         "command": f"bakeoff run {experiment.file.name}",
     }
 
@@ -42,12 +63,17 @@ def commit() -> dict[str, str]:
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return {"commit": "not a git checkout"}
-    return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": str(bool(_git(root, "status", "--porcelain", "-uno")))}
+    return {
+        "commit": _git(root, "rev-parse", "HEAD"),
+        "dirty": str(bool(_git(root, "status", "--porcelain", "-uno"))),
+    }
 
 
 def _git(root: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()

@@ -30,7 +30,9 @@ def folder(kind: Kind) -> Path:
     """The folder of the built-in plugins."""
     spec = importlib.util.find_spec(kind)
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(f"the package {kind!r} is not installed", fix="Install bakeoff with `make` or `pip install -e .`.")
+        raise UserError(
+            f"the package {kind!r} is not installed", fix="Install bakeoff with `make` or `pip install -e .`."
+        )
     return Path(next(iter(spec.submodule_search_locations)))
 
 
@@ -52,7 +54,7 @@ def plugin_class(kind: Kind, name: str) -> type[Any]:
             where=str(source_file(kind, name)),
             fix=f"It must be a frozen dataclass that derives from harness.{kind[:-1]}.{CONTRACTS[kind].__name__}.",
         )
-    found.plugin = name
+    setattr(found, "plugin", name)  # noqa: B010
     return found
 
 

@@ -157,10 +157,10 @@ class _Runner:
                 self._free()
 
     def _inputs(self, node: Node) -> Mapping[str, Input]:
-        return {
-            role: Input(self.store.folder("artifacts", needed.key), needed.base, lambda needed=needed: self._load(needed))  # type: ignore[misc]
-            for role, needed in node.inputs.items()
-        }
+        return {role: self._input(needed) for role, needed in node.inputs.items()}
+
+    def _input(self, node: Node) -> Input:
+        return Input(self.store.folder("artifacts", node.key), node.base, lambda: self._load(node))
 
     def _load(self, node: Node) -> Policy:
         folder = self.store.folder("artifacts", node.key)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from harness.batching import by_prompt, padded
@@ -45,10 +46,24 @@ def sample_encoded(
     fitted = [r.fitted(policy.encoder.max_length, len(r.prefix) + reserve) for r in requests]
     drawn: list[list[Completion]] = [[] for _ in requests]
     with torch.inference_mode():
-        for batch in by_prompt(fitted, max(1, policy.max_rows // sampling.samples)):
+        for batch in _batches(fitted, max(1, policy.max_rows // sampling.samples)):
             for row in _sample_batch(policy, fitted, batch, sampling, keys):
                 drawn[row.request].append(_completion(policy.encoder, fitted[row.request], row, sampling))
     return [tuple(completions) for completions in drawn]
+
+
+def _batches(requests: Sequence[Encoded], max_rows: int) -> Iterator[tuple[list[Encoded], list[int], list[int]]]:
+    """Batches with assistant prefixes of one length.
+
+    Unequal ones would leave padding between a prefix and what is drawn after it, and a sliding window counts
+    the places of a row, not its tokens.
+    """
+    members: dict[int, list[int]] = {}
+    for index, request in enumerate(requests):
+        members.setdefault(len(request.prefix), []).append(index)
+    for own in members.values():
+        for prompts, rows, places in by_prompt([requests[index] for index in own], max_rows):
+            yield prompts, rows, [own[place] for place in places]
 
 
 def _completion(encoder: TextEncoder, request: Encoded, row: _Row, sampling: Sampling) -> Completion:
@@ -95,11 +110,8 @@ def _start(
     prefixes = [requests[index].prefix for index in indices]
     if not any(prefixes):
         return logits, state
-    tokens, mask = padded(prefixes, policy.device)
-    after, state = policy.extend(state, tokens, mask)
-    lengths = mask.sum(1)
-    last = after[torch.arange(len(lengths), device=policy.device), (lengths - 1).clamp(min=0)]
-    return torch.where((lengths > 0)[:, None], last, logits), state
+    logits, state = policy.extend(state, *padded(prefixes, policy.device))
+    return logits[:, -1], state
 
 
 def _decode(policy: StepwisePolicy, logits: torch.Tensor, state: Any, rows: list[_Row], sampling: Sampling) -> None:
@@ -126,6 +138,9 @@ def _append(encoder: TextEncoder, row: _Row, token: int, sampling: Sampling, pos
     if token in encoder.stop_ids:
         row.finish = "stop"
         return
+    if token in encoder.special_ids and encoder.tokenizer.convert_ids_to_tokens(token) in sampling.stop:
+        row.finish = "stop_string"
+        return
     row.ids.append(token)
     if sampling.stop and _ends(encoder, row.ids, sampling.stop):
         row.finish = "stop_string"
@@ -134,9 +149,10 @@ def _append(encoder: TextEncoder, row: _Row, token: int, sampling: Sampling, pos
 
 
 def _ends(encoder: TextEncoder, ids: list[int], stops: Sequence[str]) -> bool:
-    """Whether a stop string has appeared. Only the tail is decoded: a token holds at least a byte."""
+    """Whether a stop string has appeared. Only the tail is decoded: a written token holds at least a byte."""
     window = max(len(stop.encode()) for stop in stops) + 2
-    tail = encoder.text(ids[-window:])
+    written = (token for token in reversed(ids) if token not in encoder.special_ids)
+    tail = encoder.text([*islice(written, window)][::-1])
     return any(stop in tail for stop in stops)
 
 

@@ -24,7 +24,9 @@ def score_encoded(policy: StepwisePolicy, requests: Sequence[Encoded]) -> list[S
     scores: dict[int, Score] = {}
     with torch.inference_mode():
         for prompts, rows, indices in by_prompt(fitted, policy.max_rows):
-            for index, (values, greedy) in zip(indices, _score_batch(policy, fitted, prompts, rows, indices), strict=True):
+            for index, (values, greedy) in zip(
+                indices, _score_batch(policy, fitted, prompts, rows, indices), strict=True
+            ):
                 scores[index] = _score(fitted[index], values, greedy)
     return [scores[index] for index in range(len(fitted))]
 
@@ -109,7 +111,9 @@ def differentiable_logprobs(policy: StepwisePolicy, requests: Sequence[Encoded])
     targets, _ = padded(following, policy.device)
     first, state = policy.prefill(batch)
     everyone = torch.arange(len(batch), device=policy.device)
-    parts = [_reduce(logits, targets[:, at : at + logits.shape[1]])[0]
-             for at, logits in _logit_chunks(policy, first, state, everyone, following)]
+    parts = [
+        _reduce(logits, targets[:, at : at + logits.shape[1]])[0]
+        for at, logits in _logit_chunks(policy, first, state, everyone, following)
+    ]
     values = torch.cat(parts, dim=1)
     return [values[row, len(request.prefix) : len(following[row])] for row, request in enumerate(batch)]

@@ -36,24 +36,26 @@ def _shipped(size: str) -> Path:
     models = Path(__file__).parent / "microworld" / "models"
     known = [path.name for path in models.iterdir() if (path / "config.json").exists()] if models.is_dir() else []
     if size not in known:
-        raise UserError(f"no shipped model {SHIPPED}{size}", fix=did_you_mean(SHIPPED + size, [SHIPPED + k for k in known]))
+        raise UserError(
+            f"no shipped model {SHIPPED}{size}",
+            fix=did_you_mean(SHIPPED + size, [SHIPPED + k for k in known]),
+        )
     return models / size
 
 
 def _from_hub(spec: BaseSpec, *, download: bool) -> Path:
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     local = not download or constants.HF_HUB_OFFLINE
     try:
         return Path(
-            snapshot_download(
-                spec.name, revision=spec.revision or None, allow_patterns=WANTED, local_files_only=local
-            )
+            snapshot_download(spec.name, revision=spec.revision or None, allow_patterns=WANTED, local_files_only=local)
         )
     except LocalEntryNotFoundError as error:
         raise UserError(
-            f"the model {spec.name!r} is not on this machine" + (" and HF_HUB_OFFLINE is set" if local and download else ""),
+            f"the model {spec.name!r} is not on this machine"
+            + (" and HF_HUB_OFFLINE is set" if local and download else ""),
             fix="Give a folder, an id that is in the Hugging Face cache, or go online to download it.",
         ) from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:
@@ -68,7 +70,11 @@ def _complete(folder: Path, name: str) -> Path:
     if not (folder / "config.json").exists():
         raise UserError("it has no config.json", where=name, fix="A model is a folder in Hugging Face layout.")
     if not any(folder.glob("*.safetensors")):
-        raise UserError("it has no safetensors weights", where=name, fix="Convert the weights: pickled ones are never read.")
+        raise UserError(
+            "it has no safetensors weights",
+            where=name,
+            fix="Convert the weights: pickled ones are never read.",
+        )
     return folder
 
 
@@ -89,9 +95,9 @@ def model_digest(folder: Path, cache: Path) -> str:
 def _identity_files(folder: Path) -> Iterator[Path]:
     """Everything that decides what the model computes; notes such as README.md or a manifest do not."""
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in {".safetensors", ".json", ".jinja", ".model", ".txt", ".py"}:
-            if path.name != "manifest.json":
-                yield path
+        decides = path.suffix in {".safetensors", ".json", ".jinja", ".model", ".txt", ".py"}
+        if path.is_file() and decides and path.name != "manifest.json":
+            yield path
 
 
 class _Remembered:

@@ -81,7 +81,15 @@ def _nothing_to_do(console: Console, plan: Plan, store: Store, folder: Path, sta
 
 
 def _current(folder: Path, digest: str) -> bool:
-    wanted = ("rows.parquet", "samples.parquet", "matrix.json", "costs.json", "provenance.json", "report.md", "report.html")
+    wanted = (
+        "rows.parquet",
+        "samples.parquet",
+        "matrix.json",
+        "costs.json",
+        "provenance.json",
+        "report.md",
+        "report.html",
+    )
     if not all((folder / name).exists() for name in wanted):
         return False
     return bool(read_json(folder / "matrix.json").get("digest") == digest)
@@ -97,12 +105,18 @@ def _write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
 
 
 def _say_end(console: Console, tally: Tally, states: Sequence[State], folder: Path, file: Path) -> None:
-    say = lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)  # noqa: E731
-    say(f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now).")
+    _say(console, f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now).")
     if tally.failed:
         cell = tally.failed[0][0].title
-        say(f"Next: bakeoff explain {file} {cell}")
-    say(f"The report is {folder / 'report.html'} (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})")
+        _say(console, f"Next: bakeoff explain {file} {cell}")
+    _say(
+        console,
+        f"The report is {folder / 'report.html'} (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})",
+    )
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _counts(states: Sequence[State]) -> str:

@@ -37,7 +37,9 @@ def load_yaml(file: Path) -> Located:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}" if mark else str(file)
-        raise UserError(f"broken YAML: {getattr(error, 'problem', error)}", where=where, fix="Mend the syntax.") from error
+        raise UserError(
+            f"broken YAML: {getattr(error, 'problem', error)}", where=where, fix="Mend the syntax."
+        ) from error
     lines: dict[Path_, int] = {}
     if node is not None:
         _walk(node, (), lines, file)
@@ -53,7 +55,10 @@ def _walk(node: Any, path: Path_, lines: dict[Path_, int], file: Path) -> None:
         for key, item in node.value:
             here = (*path, key.value)
             if here in lines:
-                raise UserError(f"the key {key.value!r} is given twice", where=f"{file}:{key.start_mark.line + 1}",
-                                fix=f"It stands in line {lines[here]} already.")  # fmt: skip
+                raise UserError(
+                    f"the key {key.value!r} is given twice",
+                    where=f"{file}:{key.start_mark.line + 1}",
+                    fix=f"It stands in line {lines[here]} already.",
+                )
             lines[here] = key.start_mark.line + 1
             _walk(item, here, lines, file)

@@ -99,7 +99,9 @@ def install(folder: Path) -> Path:
     return folder
 
 
-def experiment(folder: Path, *, methods: str = "[outside]", benchmarks: str = "[outside_bench]", extra: str = "") -> Path:
+def experiment(
+    folder: Path, *, methods: str = "[outside]", benchmarks: str = "[outside_bench]", extra: str = ""
+) -> Path:
     """An experiment on the outside plugins and a folder that passes for a model."""
     model = folder / "model"
     model.mkdir(exist_ok=True)

@@ -70,7 +70,7 @@ def test_set_changes_a_field_of_the_labelled_method_and_top_level_keys(tmp_path:
         ("seeds: [0, 1]", "name: twice", 10, ["'name' is given twice", "line 1"]),
         ("benchmarks: [knowledge]\n", "", 1, ["`benchmarks` is missing"]),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_named_with_its_line_and_what_would_be_right(
     tmp_path: Path, old: str, new: str, line: int, words: list[str]
 ) -> None:
@@ -86,7 +86,11 @@ def test_a_mistake_is_named_with_its_line_and_what_would_be_right(
 
 
 def test_a_set_that_names_nothing_known_is_a_mistake(tmp_path: Path) -> None:
-    for setting, words in (("tunde.epochs=1", "'tuned'"), ("tuned.epoch=1", "'epochs'"), ("tuned", "no value")):
+    for setting, words in (
+        ("tunde.epochs=1", "'tuned'"),
+        ("tuned.epoch=1", "'epochs'"),
+        ("tuned", "no value"),
+    ):
         with pytest.raises(UserError, match=words):
             load_experiment(write(tmp_path, GOOD), [setting])
 

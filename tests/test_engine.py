@@ -33,7 +33,11 @@ from harness.store import Store, StoreUnusable
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with the outside package on the path. Its policies cannot be stepped, so no speed is taken."""
     monkeypatch.syspath_prepend(str(outside.install(tmp_path)))
-    monkeypatch.setattr(run.cost, "decoding_cost", lambda policy, base: {"seconds_per_token": None, "overhead_per_token": None})
+    monkeypatch.setattr(
+        run.cost,
+        "decoding_cost",
+        lambda policy, base: {"seconds_per_token": None, "overhead_per_token": None},
+    )
     monkeypatch.setattr("harness.base_model.BaseModel.policy", lambda self: None)
     registry._outside.cache_clear()
     yield tmp_path
@@ -44,7 +48,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def planned(folder: Path, **options: str) -> tuple[Plan, Store]:
-    return make_plan(load_experiment(outside.experiment(folder, **options)), folder / "store"), Store(folder / "store")
+    return make_plan(load_experiment(outside.experiment(folder, **options)), folder / "store"), Store(
+        folder / "store"
+    )
 
 
 def go(plan: Plan, store: Store, **options: bool) -> tuple[Tally, str]:
@@ -111,7 +117,10 @@ def test_rows_are_sorted_and_equal_results_are_equal_bytes(folder: Path) -> None
     plan, store = planned(folder, extra="seeds: [1, 0]")
     go(plan, store)
     collect(plan, store, folder / "one")
-    backwards, other = make_plan(load_experiment(outside.experiment(folder, extra="seeds: [0, 1]")), folder / "other"), Store(folder / "other")
+    backwards, other = (
+        make_plan(load_experiment(outside.experiment(folder, extra="seeds: [0, 1]")), folder / "other"),
+        Store(folder / "other"),
+    )
     go(backwards, other)
     collect(backwards, other, folder / "two")
     for name in ("rows.parquet", "samples.parquet"):
@@ -195,7 +204,9 @@ def test_a_key_follows_code_fields_and_weights_but_no_comment_or_docstring(tmp_p
 
 def test_a_plugins_key_holds_the_sources_that_it_imports_even_inside_functions() -> None:
     digests = keys.source_digests(registry.source_file("methods", "base"))
-    assert {"methods.base", "harness.method", "harness.policy", "harness.sampling", "harness.noise"} <= set(digests)
+    assert {"methods.base", "harness.method", "harness.policy", "harness.sampling", "harness.noise"} <= set(
+        digests
+    )
     assert not any(name.startswith(("harness.report", "harness.cli", "benchmarks.")) for name in digests)
 
 

@@ -20,7 +20,10 @@ def demonstration(row: Mapping[str, Any], where: str, id: str) -> Demonstration:
     if "messages" in row:
         messages = _messages(row["messages"], where)
     elif "prompt" in row and "completion" in row:
-        messages = (*_as_prompt(row["prompt"], where, "prompt"), Message("assistant", _text(row, "completion", where)))
+        messages = (
+            *_as_prompt(row["prompt"], where, "prompt"),
+            Message("assistant", _text(row, "completion", where)),
+        )
     elif "instruction" in row and "output" in row:
         asked = "\n".join(part for part in (_text(row, "instruction", where), str(row.get("input") or "")) if part)
         messages = (Message("user", asked), Message("assistant", _text(row, "output", where)))
@@ -59,7 +62,9 @@ def _as_prompt(value: Any, where: str, key: str) -> tuple[Message, ...]:
 
 def _messages(value: Any, where: str) -> tuple[Message, ...]:
     if not isinstance(value, (list, tuple)) or not value:
-        raise UserError("its messages are no list, or an empty one", where=where, fix="Write a list of {role, content}.")
+        raise UserError(
+            "its messages are no list, or an empty one", where=where, fix="Write a list of {role, content}."
+        )
     return tuple(_message(turn, f"{where}, message {number}") for number, turn in enumerate(value, 1))
 
 
@@ -88,4 +93,8 @@ def _text(row: Mapping[str, Any], key: str, where: str) -> str:
 
 
 def _unknown(row: Mapping[str, Any], where: str, wanted: str) -> UserError:
-    return UserError(f"its columns are {', '.join(sorted(map(str, row))) or 'none'}", where=where, fix=f"A row needs {wanted}.")
+    return UserError(
+        f"its columns are {', '.join(sorted(map(str, row))) or 'none'}",
+        where=where,
+        fix=f"A row needs {wanted}.",
+    )

@@ -55,7 +55,13 @@ def load_set(kind: str, spec: DataSpec) -> LoadedSet:
         records, licence = _converted(kind, spec.name, rows), spec.licence or "not stated"
     if not records:
         raise UserError("it has no rows", where=spec.name, fix=f"Give at least one row of {kind}.")
-    manifest = {"name": spec.name, "kind": kind, "split": spec.split, "rows": len(records), "licence": licence}
+    manifest = {
+        "name": spec.name,
+        "kind": kind,
+        "split": spec.split,
+        "rows": len(records),
+        "licence": licence,
+    }
     return LoadedSet(kind, records, {**manifest, "digest": digest_of(records)})
 
 
@@ -79,22 +85,33 @@ def _shipped(kind: str, spec: DataSpec) -> tuple[Record, ...]:
 
     name = spec.name.removeprefix(SHIPPED)
     if name not in datasets.names():
-        raise UserError(f"no data set {spec.name}", fix=did_you_mean(spec.name, [SHIPPED + n for n in datasets.names()]))
+        raise UserError(
+            f"no data set {spec.name}", fix=did_you_mean(spec.name, [SHIPPED + n for n in datasets.names()])
+        )
     records = tuple(datasets.load(name, spec.split))
     wanted = KINDS[kind][0]
     if not all(isinstance(record, wanted) for record in records):
-        raise UserError(f"{spec.name} holds {type(records[0]).__name__} rows", fix=f"`{kind}` needs {wanted.__name__} rows.")
+        raise UserError(
+            f"{spec.name} holds {type(records[0]).__name__} rows",
+            fix=f"`{kind}` needs {wanted.__name__} rows.",
+        )
     return records
 
 
 def _converted(kind: str, name: str, rows: Iterator[tuple[str, Mapping[str, Any]]]) -> tuple[Record, ...]:
     convert = KINDS[kind][1]
-    return tuple(convert(row, where, str(row.get("id") or f"{Path(name).name}:{n}")) for n, (where, row) in enumerate(rows, 1))
+    return tuple(
+        convert(row, where, str(row.get("id") or f"{Path(name).name}:{n}")) for n, (where, row) in enumerate(rows, 1)
+    )
 
 
 def _file_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if not path.is_file():
-        raise UserError("no such file", where=str(path), fix="Give a .json or .jsonl file; paths start at the experiment file.")
+        raise UserError(
+            "no such file",
+            where=str(path),
+            fix="Give a .json or .jsonl file; paths start at the experiment file.",
+        )
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
@@ -119,7 +136,9 @@ def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"broken JSON: {error.msg} at column {error.colno}", where=where, fix="Mend or remove it.") from error
+        raise UserError(
+            f"broken JSON: {error.msg} at column {error.colno}", where=where, fix="Mend or remove it."
+        ) from error
 
 
 def _object(row: Any, where: str) -> Mapping[str, Any]:

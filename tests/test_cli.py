@@ -1,0 +1,119 @@
+"""The command line: what a user types, what is said, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import outside
+import pytest
+from conftest import ROOT
+
+
+def bakeoff(*words: object, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user would; `path` holds another package's plugins."""
+    start = f"import sys; sys.path.insert(0, {str(path)!r}); " if path else ""
+    code = f"{start}from harness.cli import main; main()"
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
+
+
+def test_help_names_every_verb() -> None:
+    done = bakeoff("--help")
+    assert done.returncode == 0
+    assert all(verb in done.stdout for verb in ("list", "show", "plan", "run", "report", "explain", "microworld"))
+
+
+def test_list_and_show_tell_what_a_plugin_needs_and_takes() -> None:
+    listed = bakeoff("list").stdout
+    assert all(name in listed for name in ("sft", "proxy_tuning", "knowledge", "microworld/large", "microworld/curated-1k"))
+    shown = bakeoff("show", "sft").stdout
+    assert "2305.11206" in shown
+    assert "learning_rate = 1e-05; 1e-06 to 0.003, log" in shown
+    assert "needs   demonstrations" in shown
+
+
+def test_plan_shows_states_and_changes_nothing(tmp_path: Path) -> None:
+    file = outside.experiment(outside.install(tmp_path))
+    done = bakeoff("plan", file, "--store", tmp_path / "store", path=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "outside/outside_bench/0" in done.stdout
+    assert "1 cells: 1 to run" in done.stdout
+    assert not (tmp_path / "store" / "artifacts").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["show", "stf"], ["no method or benchmark is called 'stf'", "Did you mean 'sft'?"]),
+        (["run", "nowhere.yaml"], ["nowhere.yaml", "no such experiment file"]),
+        (["list", "method"], ["Did you mean 'methods'?"]),
+        (["report", "nowhere"], ["no such results file"]),
+        (["run", "demo.yaml", "--set", "bases=[microworld/larg]"], ["microworld/larg", "microworld/large"]),
+        (["run", "demo.yaml", "--set", "bases=[./nowhere]"], ["'./nowhere' is not there"]),
+        (["run", "demo.yaml", "--set", "bases=[nobody/nothing-at-all]"], ["nobody/nothing-at-all", "HF_HUB_OFFLINE"]),
+        (["run", "demo.yaml", "--set", "small_base=null"], ["needs a small base", "small_base: NAME"]),
+        (["run", "demo.yaml", "--set", "data={}"], ["needs demonstrations", "data:"]),
+        (["run", "demo.yaml", "--set", "data={demonstrations: microworld/curated-1000}"], ["microworld/curated-1k"]),
+    ],
+)
+def test_a_users_mistake_is_one_message_exit_code_2_and_no_traceback(
+    words: list[str], said: list[str], tmp_path: Path
+) -> None:
+    store = ["--store", tmp_path / "store"] if words[0] == "run" else []
+    done = bakeoff(*words, *store)
+    assert done.returncode == 2, done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert all(word in done.stderr for word in said), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"prompt": "a", "completion": "b"}\n{"prompt": "a", "completion": " "}\n', ["rows.jsonl:2", "`completion` is empty"]),
+        ('{"prompt": "a", "completion": "b"}\n{"prompt": "a"\n', ["rows.jsonl:2", "broken JSON"]),
+        ('{"prompt": "a", "completion": "b"}\n\n{"question": "a"}\n', ["rows.jsonl:3", "its columns are question"]),
+        ('{"messages": [{"role": "bot", "content": "b"}]}\n', ["rows.jsonl:1, message 1", "the role is 'bot'"]),
+        ('{"prompt": 3, "completion": "b"}\n', ["rows.jsonl:1"]),
+        ("", ["it has no rows"]),
+    ],
+)
+def test_a_malformed_data_row_is_named_by_file_and_row(text: str, said: list[str], tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(text)
+    data = f"data={{demonstrations: {tmp_path / 'rows.jsonl'}}}"
+    done = bakeoff("plan", "demo.yaml", "--set", data, "--store", tmp_path / "store")
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in said), done.stderr
+
+
+def test_a_microworld_run_ends_by_saying_where_the_report_is_and_does_nothing_again(tmp_path: Path) -> None:
+    words = ["run", "demo.yaml", "--store", tmp_path / "store", "--out", tmp_path / "results", "--set", "methods=[base]",
+             "--set", "reference=null", "--set", "knowledge.limit=30", "--set", "instruction_following.limit=5"]  # fmt: skip
+    first = bakeoff(*words)
+    assert first.returncode == 0, first.stderr + first.stdout
+    assert f"The report is {tmp_path / 'results' / 'report.html'}" in first.stdout
+    before = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
+    assert {"rows.parquet", "samples.parquet", "matrix.json", "costs.json", "provenance.json", "report.md", "report.html",
+            "experiment.yaml"} <= set(before)  # fmt: skip
+    again = bakeoff(*words)
+    assert "Nothing to do: 2 cells: 2 done" in again.stdout
+    assert {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()} == before
+
+
+def test_failed_cells_give_exit_code_1_and_stand_in_the_report(tmp_path: Path) -> None:
+    """The NaN comes from a learning rate no training survives; the base's cells are done all the same."""
+    words = ["run", "demo.yaml", "--store", tmp_path / "store", "--out", tmp_path / "results",
+             "--set", "methods=[base, {sft: {learning_rate: 1e30, epochs: 1}}]", "--set", "benchmarks=[knowledge]",
+             "--set", "bases=[microworld/small]", "--set", "knowledge.limit=20"]  # fmt: skip
+    done = bakeoff(*words)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "failed  sft/knowledge/0: " in done.stdout
+    assert "at step" in done.stdout
+    states = {cell["method"]: cell["state"] for cell in json.loads((tmp_path / "results" / "matrix.json").read_text())["cells"]}
+    assert states == {"base": "done", "sft": "failed"}
+    assert "at step" in (tmp_path / "results" / "report.html").read_text()
+    explained = bakeoff("explain", "demo.yaml", "sft/knowledge", *words[2:4], *words[6:])
+    assert "state     failed" in explained.stdout
+    assert "--retry-failed" in explained.stdout
