@@ -1,0 +1,28 @@
+"""Results -> report.md and report.html: rows to numbers (`collect`), numbers to a document (`compose`), and
+the document to text (`to_markdown`, `to_html`). Imports no torch, and pandas only when a report is written.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_report(folder: Path) -> tuple[Path, Path]:
+    """Write report.md and report.html beside the results in `folder`; returns their paths.
+
+    The same files give the same bytes: no clock, no chance. Both appear whole or not at all. Raises UserError
+    where matrix.json is missing or a file has another schema.
+    """
+    from harness.report.collect import collect
+    from harness.report.html import to_html
+    from harness.report.markdown import to_markdown
+    from harness.report.sections import compose
+
+    document = compose(collect(folder))
+    written = {folder / "report.md": to_markdown(document), folder / "report.html": to_html(document)}
+    for path, content in written.items():
+        partial = path.with_suffix(path.suffix + ".partial")
+        partial.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
+        os.replace(partial, path)
+    return folder / "report.md", folder / "report.html"

@@ -1,0 +1,117 @@
+"""The document as Markdown. Pictures stay in the HTML report, since Markdown readers drop inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.report import text
+from harness.report.document import (
+    Bullets,
+    Cell,
+    Document,
+    Folded,
+    Paragraph,
+    Part,
+    Picture,
+    Prompts,
+    Section,
+    Table,
+    Verbatim,
+)
+from harness.report.model import Answer, Example
+from harness.report.prompts import MOST_COMPLETIONS
+from harness.report.text import escape_markdown as safe
+
+
+def to_markdown(document: Document) -> str:
+    """The whole report; every text of the document is escaped here."""
+    lines = [f"# {safe(document.title)}", "", safe(document.question), ""]
+    for section in document.sections:
+        lines += _section(section)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f"{'#' * section.level} {safe(section.title)}"
+    yield ""
+    for part in section.parts:
+        yield from _part(part)
+        yield ""
+
+
+def _part(part: Part) -> Iterator[str]:
+    if isinstance(part, Paragraph):
+        yield f"**{safe(part.text)}**" if part.mood in ("good", "warning") else safe(part.text)
+    elif isinstance(part, Bullets):
+        for about, statements in part.items:
+            yield f"- **{safe(about)}**"
+            for one in statements:
+                yield f"  - {safe(one.finding)}{f': {safe(one.names)}' if one.names else ''}"
+    elif isinstance(part, Table):
+        yield from _table(part)
+    elif isinstance(part, Folded):
+        yield from _table(part.table, part.title)
+    elif isinstance(part, Picture):
+        yield f"(Drawn in report.html.) {safe(part.alternative)}"
+    elif isinstance(part, Verbatim):
+        yield f"{safe(part.title)}:"
+        yield ""
+        yield text.fenced(part.text)
+    elif isinstance(part, Prompts):
+        for number, example in enumerate(part.examples, start=1):
+            yield from _example(number, example)
+
+
+def _table(table: Table, title: str = "") -> Iterator[str]:
+    # a folded table has its title above; its own caption would repeat it
+    if title or table.caption:
+        yield f"**{safe(table.caption or title)}**"
+        yield ""
+    heads = [
+        f"{safe(column.head)} ({safe(column.unit)})" if column.unit else safe(column.head) for column in table.columns
+    ]
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'|'.join(':--' if column.left else '--:' for column in table.columns)}|"
+    for row in table.rows:
+        yield f"| {' | '.join(_cell(cell) for cell in row)} |"
+
+
+def _cell(cell: Cell) -> str:
+    shown = f"**{safe(cell.text)}**" if cell.mood in ("good", "bad", "failed") and cell.text else safe(cell.text)
+    return " ".join(part for part in (shown, safe(cell.detail), f"({safe(cell.small)})" if cell.small else "") if part)
+
+
+def _example(number: int, example: Example) -> Iterator[str]:
+    group = f", {example.group}" if example.group else ""
+    yield f"**{number}. {safe(f'{example.benchmark}{group}, item {text.one_line(example.item, 80)}')}**"
+    yield ""
+    yield text.fenced(text.cut(text.clean(example.prompt)))
+    yield ""
+    if example.reference:
+        yield f"A right answer: {safe(text.one_line(example.reference, 300))}"
+        yield ""
+    for answer in example.answers:
+        yield from _answer(answer, example)
+
+
+def _answer(answer: Answer, example: Example) -> Iterator[str]:
+    yield f"{safe(answer.method)}: {safe(mark(answer, example))}"
+    yield ""
+    for completion in answer.completions[:MOST_COMPLETIONS]:
+        yield text.fenced(text.cut(text.clean(completion)))
+        yield ""
+    left = len(answer.completions) - MOST_COMPLETIONS
+    if left > 0:
+        yield f"{left} more"
+        yield ""
+
+
+def mark(answer: Answer, example: Example) -> str:
+    """Correct or not where the metric is 0 or 1, its value otherwise; and what happened to the item."""
+    if answer.value is None:
+        said = "not scored"
+    elif answer.correct is None:
+        said = f"{example.metric} {answer.value:.3g}"
+    else:
+        said = "✓ correct" if answer.correct else "✗ incorrect"
+    return ", ".join([said, *(text.one_line(flag, 40) for flag in answer.flags)])

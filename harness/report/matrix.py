@@ -1,0 +1,180 @@
+"""matrix.json as typed values: the axes, what each metric means, the state of every cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError
+from harness.rows import SCHEMA_VERSION, read_json
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """One metric of one benchmark; the fields are those of `harness.benchmark.Metric`."""
+
+    benchmark: str
+    name: str
+    description: str
+    role: str
+    primary: bool
+    higher_is_better: bool
+    by_group: bool
+    chance: float | None
+
+    @property
+    def title(self) -> str:
+        return f"{self.benchmark}: {self.name}"
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    label: str
+    plugin: str
+    on_small_base: bool
+    fields: Mapping[str, Any]
+    summary: str
+    deterministic: bool
+    badges: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.label} (on small base)" if self.on_small_base else self.label
+
+
+@dataclass(frozen=True)
+class BenchmarkInfo:
+    label: str
+    plugin: str
+    version: str
+    fields: Mapping[str, Any]
+    summary: str
+    metrics: tuple[MetricInfo, ...]
+
+
+@dataclass(frozen=True)
+class CellState:
+    base: str
+    method: str
+    data_size: int
+    seed: int
+    benchmark: str
+    state: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The experiment's axes; lists keep the order of the experiment file.
+
+    margin  how much knowledge a method may lose, in the metric's units
+    """
+
+    name: str
+    baseline: str | None
+    reference: str | None
+    margin: float
+    bases: tuple[str, ...]
+    small_base: str | None
+    seeds: tuple[int, ...]
+    data_sizes: tuple[int, ...]
+    methods: tuple[MethodInfo, ...]
+    benchmarks: tuple[BenchmarkInfo, ...]
+    cells: tuple[CellState, ...] = field(repr=False)
+
+    @cached_property
+    def by_method(self) -> dict[tuple[str, str, int], list[CellState]]:
+        """(base, method, data size) -> its cells."""
+        found: dict[tuple[str, str, int], list[CellState]] = {}
+        for cell in self.cells:
+            found.setdefault((cell.base, cell.method, cell.data_size), []).append(cell)
+        return found
+
+    def place(self, method: MethodInfo, base: str, data_size: int) -> tuple[str, int]:
+        """(base, data size) of the cells that stand for `method` in the block of `base` and `data_size`.
+
+        A method on the small base has its cells there; one that takes no data may have its cells at size 0.
+        """
+        where = self.small_base if method.on_small_base and self.small_base else base
+        if (where, method.label, data_size) not in self.by_method and (
+            where,
+            method.label,
+            0,
+        ) in self.by_method:
+            return where, 0
+        return where, data_size
+
+
+def read_matrix(folder: Path) -> Matrix:
+    """matrix.json of a results folder. Raises UserError where it is missing or of another schema."""
+    raw = read_json(folder / "matrix.json")
+    if raw.get("schema") != SCHEMA_VERSION:
+        raise UserError(
+            f"its schema is version {raw.get('schema')}",
+            where=str(folder / "matrix.json"),
+            fix=f"This bakeoff reads version {SCHEMA_VERSION}: run the experiment again.",
+        )
+    return Matrix(
+        name=str(raw.get("name", "")),
+        baseline=raw.get("baseline"),
+        reference=raw.get("reference"),
+        margin=float(raw.get("margin") or 0.0),
+        bases=tuple(raw.get("bases", ())),
+        small_base=raw.get("small_base"),
+        seeds=tuple(raw.get("seeds", ())),
+        data_sizes=tuple(raw.get("data_sizes") or (0,)),
+        methods=tuple(_method(entry) for entry in raw.get("methods", ())),
+        benchmarks=tuple(_benchmark(entry) for entry in raw.get("benchmarks", ())),
+        cells=tuple(_cell(entry) for entry in raw.get("cells", ())),
+    )
+
+
+def _method(raw: Mapping[str, Any]) -> MethodInfo:
+    return MethodInfo(
+        label=raw["label"],
+        plugin=raw.get("plugin", raw["label"]),
+        on_small_base=raw.get("on") == "small_base",
+        fields=raw.get("fields", {}),
+        summary=raw.get("summary", ""),
+        deterministic=bool(raw.get("deterministic")),
+        badges=tuple(raw.get("badges", ())),
+    )
+
+
+def _benchmark(raw: Mapping[str, Any]) -> BenchmarkInfo:
+    return BenchmarkInfo(
+        label=raw["label"],
+        plugin=raw.get("plugin", raw["label"]),
+        version=str(raw.get("version", "")),
+        fields=raw.get("fields", {}),
+        summary=raw.get("summary", ""),
+        metrics=tuple(_metric(raw["label"], entry) for entry in raw.get("metrics", ())),
+    )
+
+
+def _metric(benchmark: str, raw: Mapping[str, Any]) -> MetricInfo:
+    return MetricInfo(
+        benchmark=benchmark,
+        name=raw["name"],
+        description=raw.get("description", ""),
+        role=raw.get("role", "other"),
+        primary=raw.get("primary", True),
+        higher_is_better=raw.get("higher_is_better", True),
+        by_group=raw.get("by_group", False),
+        chance=raw.get("chance"),
+    )
+
+
+def _cell(raw: Mapping[str, Any]) -> CellState:
+    return CellState(
+        base=raw["base"],
+        method=raw["method"],
+        data_size=int(raw["data_size"]),
+        seed=int(raw["seed"]),
+        benchmark=raw["benchmark"],
+        state=raw["state"],
+        why=raw.get("why", ""),
+    )

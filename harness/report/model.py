@@ -1,0 +1,152 @@
+"""The report's numbers, each computed once: dataclasses between the statistics and the renderers.
+
+Values are in the metric's own units (a share is 0.5, not 50); None and a reason stand for no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.comparison import Gap
+from harness.report.matrix import CellState, Matrix, MethodInfo, MetricInfo
+from harness.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Score:
+    """A method's mean with its pointwise interval; rank is (best, worst), None where it is not ranked."""
+
+    estimate: Estimate
+    items: int = 0
+    seeds: tuple[int, ...] = ()
+    rank: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method against the baseline on one metric; `estimate` is method - baseline.
+
+    adjusted       Holm-adjusted p over its family; None outside a family or where no claim is allowed
+    kept           Holm-adjusted one-sided p of losing the margin or more (knowledge metrics only)
+    effect         the smallest effect found with 80 % power in a single test, and after Holm
+    shares         what items, seeds and their interaction contribute to the variance
+    """
+
+    estimate: Estimate
+    items: int = 0
+    dropped: int = 0
+    better: bool = False
+    worse: bool = False
+    adjusted: float | None = None
+    kept: float | None = None
+    effect: tuple[float, float] | None = None
+    shares: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """One metric on all items (group "") or on one group of them.
+
+    family  the number of tests that Holm's correction runs over; 0: nothing is tested
+    """
+
+    metric: MetricInfo
+    group: str
+    percent: bool
+    scores: Mapping[str, Score]
+    comparisons: Mapping[str, Comparison]
+    family: int = 0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Knowledge that a method keeps, over all items of the primary knowledge metrics.
+
+    score       its own mean
+    difference  method - baseline; None for the baseline itself or without one
+    share       method / baseline, with the interval of the difference over the baseline's mean
+    """
+
+    score: Estimate
+    difference: Estimate | None = None
+    share: float | None = None
+    share_low: float | None = None
+    share_high: float | None = None
+    percent: bool = True
+
+
+@dataclass(frozen=True)
+class MethodCost:
+    """Means over seeds; None where the ledger has nothing."""
+
+    trained: float | None = None
+    total: float | None = None
+    fit_seconds: float | None = None
+    shared_fit_seconds: float | None = None
+    overhead: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    method: str
+    completions: tuple[str, ...]
+    value: float | None
+    correct: bool | None
+    own_prompt: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One item with every method's answers at one seed; `value` of an answer is that of `metric`."""
+
+    benchmark: str
+    metric: str
+    item: str
+    group: str
+    seed: int
+    prompt: str
+    reference: str
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """All that is compared with each other: one base model and one data size."""
+
+    base: str
+    data_size: int
+    methods: tuple[MethodInfo, ...]
+    results: tuple[Result, ...]
+    groups: tuple[Result, ...]
+    kept: Mapping[str, Kept]
+    gaps: Mapping[tuple[str, str, str], Gap]
+    costs: Mapping[str, MethodCost]
+    states: Mapping[tuple[str, str], tuple[CellState, ...]]
+    examples: tuple[Example, ...]
+
+    def of_role(self, role: str) -> list[Result]:
+        """The primary metrics of a role."""
+        return [result for result in self.results if result.metric.primary and result.metric.role == role]
+
+    @property
+    def tests(self) -> int:
+        """The size of the tested family: every method against the baseline on every primary metric."""
+        return max((result.family for result in self.results), default=0)
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether every interval of this block is of items only."""
+        estimates = [score.estimate for result in self.results for score in result.scores.values()]
+        known = [estimate for estimate in estimates if estimate.low is not None]
+        return bool(known) and all(estimate.items_only for estimate in known)
+
+
+@dataclass(frozen=True)
+class ReportModel:
+    matrix: Matrix
+    blocks: tuple[Block, ...]
+    ledger: tuple[Mapping[str, object], ...]
+    provenance: Mapping[str, object]
+    experiment: str

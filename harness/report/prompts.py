@@ -1,0 +1,105 @@
+"""Which prompts the report shows: the items on which the methods differ most, chosen without chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from harness.report.matrix import Matrix
+from harness.report.model import Answer, Example
+
+if TYPE_CHECKING:
+    import pandas
+
+    from harness.report.analysis import Measured
+
+MOST_EXAMPLES = 8
+MOST_COMPLETIONS = 3
+
+
+def examples_of(
+    samples: pandas.DataFrame, measured: Sequence[Measured], matrix: Matrix, blocks: int = 1
+) -> tuple[Example, ...]:
+    """At most 8 examples over all `blocks`, at most two of a benchmark, by its first primary metric."""
+    firsts: dict[str, Measured] = {}
+    for one in sorted(measured, key=lambda one: not one.metric.primary):
+        firsts.setdefault(one.metric.benchmark, one)
+    chosen = [firsts[b.label] for b in matrix.benchmarks if b.label in firsts and firsts[b.label].panel.methods]
+    if not chosen or samples.empty:
+        return ()
+    allowed = max(MOST_EXAMPLES // blocks, 1)
+    each = max(min(2, allowed // len(chosen)), 1)
+    examples = [example for one in chosen for example in _of_benchmark(samples, one, matrix, each)]
+    return tuple(examples[:allowed])
+
+
+def _of_benchmark(samples: pandas.DataFrame, one: Measured, matrix: Matrix, most: int) -> Iterator[Example]:
+    labels = [method.label for method in matrix.methods if method.label in one.panel.methods]
+    values = numpy.stack([one.panel.methods[label].values[0] for label in labels])
+    own = samples[samples["benchmark"] == one.metric.benchmark]
+    for index in _most_different(values, one, most):
+        item, group = str(one.panel.items[index]), str(one.panel.groups[index])
+        rows = own[(own["item"] == item) & (own["group"] == group)]
+        example = _example(rows, one, labels, values[:, index], item, group, matrix.baseline)
+        if example is not None:
+            yield example
+
+
+def _most_different(values: Any, one: Measured, most: int) -> list[int]:
+    """Items by falling variance between methods, each from a group not yet shown where that is possible."""
+    seen = ~numpy.isnan(values).all(axis=0)
+    spread = numpy.full(values.shape[1], -1.0)
+    spread[seen] = numpy.nanvar(values[:, seen], axis=0)
+    order = sorted(range(len(spread)), key=lambda index: (-spread[index], index))
+    order = [index for index in order if spread[index] > 0] or order[:1]
+    chosen: list[int] = []
+    while order and len(chosen) < most:
+        shown = {one.panel.groups[index] for index in chosen}
+        following = next((index for index in order if one.panel.groups[index] not in shown), order[0])
+        chosen.append(following)
+        order.remove(following)
+    return chosen
+
+
+def _example(
+    rows: pandas.DataFrame,
+    one: Measured,
+    labels: Sequence[str],
+    values: Any,
+    item: str,
+    group: str,
+    baseline: str | None,
+) -> Example | None:
+    """The item at each method's first seed; the prompt shown is the baseline's, or the first method's."""
+    found = {}
+    for label, value in zip(labels, values, strict=True):
+        of_method = rows[rows["method"] == label].sort_values("seed", kind="stable")
+        if len(of_method):
+            found[label] = (of_method.iloc[0], None if numpy.isnan(value) else float(value))
+    if not found:
+        return None
+    shown = found.get(str(baseline), next(iter(found.values())))[0]
+    return Example(
+        benchmark=one.metric.benchmark,
+        metric=one.metric.name,
+        item=item,
+        group=group,
+        seed=int(shown["seed"]),
+        prompt=str(shown["prompt"]),
+        reference=str(shown["reference"] or ""),
+        answers=tuple(_answer(label, row, value, one, str(shown["prompt"])) for label, (row, value) in found.items()),
+    )
+
+
+def _answer(label: str, row: Any, value: float | None, one: Measured, prompt: str) -> Answer:
+    correct = value == 1 if one.scale.binary and one.metric.higher_is_better and value is not None else None
+    return Answer(
+        method=label,
+        completions=tuple(str(text) for text in (row["completions"] if row["completions"] is not None else ())),
+        value=value,
+        correct=correct,
+        own_prompt="" if row["prompt"] == prompt else str(row["prompt"]),
+        flags=tuple(str(flag) for flag in (row["flags"] if row["flags"] is not None else ())),
+    )

@@ -1,0 +1,142 @@
+"""Text for a reader: numbers with their units, and hostile text made inert.
+
+Whatever a model wrote, or an error message quotes, passes `clean` (no control characters, no characters that
+reorder a line) and `cut` (no endless lines) before it is shown. Escaping for HTML and for Markdown is the
+renderers' work: `html.py` leaves it to jinja2, `markdown.py` calls `escape_markdown` and `fenced`.
+"""
+
+from __future__ import annotations
+
+import re
+
+BLANK = "–"  # a number that could not be computed; never 0
+LONGEST_LINE = 400
+LONGEST_TEXT = 1600
+LONGEST_PROSE = 4000  # a cell or a paragraph; only the names and messages in it can be that long
+MOST_LINES = 30
+
+_REORDERING = "\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
+_UNSHOWABLE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff{_REORDERING}]")
+# what starts markup wherever it stands: '[' and '!' need a '](', '][' or ']:' to make anything of them
+_MARKDOWN = re.compile(r"[\\`*>|#&~${}]|<(?=[A-Za-z/!?])|\](?=[(\[:])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_LINE_START = re.compile(r"^([-+=](?=[-+=\s]|$)|\d+(?=[.)](?:\s|$)))")
+
+
+def clean(text: str) -> str:
+    """Replace characters that cannot be shown, or that would reorder what is shown, by visible names."""
+    return _UNSHOWABLE.sub(_visible, text.replace("\r\n", "\n"))
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return chr(0x2400 + code) if code < 0x20 else f"\\u{{{code:x}}}"
+
+
+def cut(text: str, longest: int = LONGEST_TEXT, longest_line: int = LONGEST_LINE, lines: int = MOST_LINES) -> str:
+    """Shorten long lines, many lines and long texts, each with a note that says how much is missing."""
+    kept = []
+    split = text.split("\n")
+    for line in split[:lines]:
+        kept.append(line if len(line) <= longest_line else _noted(line, longest_line))
+    if len(split) > lines:
+        kept.append(f"… [cut: {len(split) - lines:,} more lines]")
+    joined = "\n".join(kept)
+    return joined if len(joined) <= longest else _noted(joined, longest)
+
+
+def _noted(text: str, longest: int) -> str:
+    return f"{text[:longest]} … [cut: {len(text) - longest:,} more characters]"
+
+
+def one_line(text: str, longest: int = 160) -> str:
+    """The text on one line, cleaned and cut: for table cells and messages."""
+    return cut(clean(" ".join(text.split())), longest=longest, longest_line=longest)
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown (GitHub's too) shows as it is, on one line: no markup, link, HTML or table cell."""
+    line = one_line(text, LONGEST_PROSE)
+    escaped = _MARKDOWN.sub(lambda match: "\\" + match.group(), line)
+    escaped = _LINE_START.sub(lambda m: m[1] + "\\" if m[1].isdigit() else "\\" + m[1], escaped)
+    # a bare address would become a link
+    return re.sub(r"(?i)(www)\.|(https?|ftp|mailto|xmpp):|@(?=\w)", _unlinked, escaped)
+
+
+def _unlinked(match: re.Match[str]) -> str:
+    found = match.group()
+    return f"{found[:-1]}&#{ord(found[-1])};"
+
+
+def fenced(text: str) -> str:
+    """A Markdown code block whose fence is longer than any run of backticks within."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{clean(text)}\n{fence}"
+
+
+def score(value: float | None, percent: bool) -> str:
+    """A score: per cent with one decimal (the header says so), or three significant digits."""
+    return BLANK if value is None else _number(value, percent, "")
+
+
+def signed(value: float | None, percent: bool) -> str:
+    """A difference: percentage points with one decimal, or three significant digits."""
+    return BLANK if value is None else _number(value, percent, "+")
+
+
+def interval(low: float | None, high: float | None, percent: bool, sign: str = "") -> str:
+    """'[low, high]', or nothing where there is none."""
+    if low is None or high is None:
+        return ""
+    return f"[{_number(low, percent, sign)}, {_number(high, percent, sign)}]"
+
+
+def points(value: float, percent: bool) -> str:
+    """A size with its unit: '2.0 points', or the bare number for a metric that is no share."""
+    return f"{_number(value, percent, '')} points" if percent else _number(value, percent, "")
+
+
+def _number(value: float, percent: bool, sign: str) -> str:
+    if percent:
+        shown = f"{100 * value:{sign}.1f}"
+    elif abs(value) >= 1000:
+        shown = f"{value:{sign},.0f}"
+    else:
+        shown = f"{value:{sign}.3g}"
+    if float(shown.replace(",", "")) == 0:
+        shown = shown.replace("-", "").replace("+", "")
+    return shown.replace("-", "−")
+
+
+def p_value(p: float | None) -> str:
+    if p is None:
+        return BLANK
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def share(value: float | None) -> str:
+    """A ratio in per cent."""
+    return BLANK if value is None else f"{100 * value:.1f} %".replace("-", "−")
+
+
+def count(value: float | None) -> str:
+    """A count, short: 1,234 or 12.3 M."""
+    if value is None:
+        return BLANK
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e5, "k")):
+        if abs(value) >= size:
+            return f"{value / min(size, 1e3 if unit == 'k' else size):.3g} {unit}"
+    return f"{value:,.0f}"
+
+
+def seconds(value: float | None) -> str:
+    if value is None:
+        return BLANK
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def listed(names: list[str]) -> str:
+    """'a, b and c'."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
