@@ -1,0 +1,92 @@
+"""Demonstrations as token ids and labels, with the boundary between prompt and answer that scoring uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.data.records import Demonstration
+from harness.errors import UserError
+from harness.policy import Prompt
+
+if TYPE_CHECKING:
+    from harness.encoding import TextEncoder
+
+IGNORED = -100
+"""The label of a token that is read but not trained, as torch's cross-entropy has it."""
+
+
+@dataclass
+class TrainingRow:
+    """One sequence (T,): what is read, and what is trained of it (IGNORED elsewhere)."""
+
+    input_ids: list[int]
+    labels: list[int]
+
+    def add(self, ids: Sequence[int], *, trained: bool) -> None:
+        """Read these ids too."""
+        self.input_ids.extend(ids)
+        self.labels.extend(ids if trained else [IGNORED] * len(ids))
+
+    def cut(self, length: int) -> TrainingRow:
+        """Its first tokens: the right end is lost, as in TRL, so that the prompt stays whole."""
+        return TrainingRow(self.input_ids[:length], self.labels[:length])
+
+    @property
+    def labelled(self) -> int:
+        """How many tokens are trained."""
+        return sum(label != IGNORED for label in self.labels)
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Rows ready to train on, and how many lost their right end."""
+
+    rows: tuple[TrainingRow, ...]
+    truncated: int = 0
+
+
+def training_rows(
+    demonstrations: Sequence[Demonstration], encoder: TextEncoder, max_length: int | None = None
+) -> TrainingRows:
+    """Rows of all demonstrations, none longer than the context. Raises UserError where nothing is left."""
+    if not demonstrations:
+        raise UserError("there are no demonstrations to train on", fix="Name some under data: demonstrations.")
+    length = min(encoder.max_length, max_length or encoder.max_length)
+    rows: list[TrainingRow] = []
+    truncated, lost = 0, []
+    for demonstration in demonstrations:
+        whole = list(_rows_of(demonstration, encoder))
+        kept = [row for row in (row.cut(length) for row in whole) if row.labelled]
+        truncated += sum(len(row.input_ids) > length for row in whole)
+        rows.extend(kept)
+        if not kept:
+            lost.append(demonstration.id)
+    if lost:
+        raise UserError(
+            f"{len(lost)} demonstrations have no trained token within {length} tokens: {', '.join(lost[:5])}"
+            + (", ..." if len(lost) > 5 else ""),
+            fix="Remove them, or raise max_length where the model's context allows it.",
+        )
+    return TrainingRows(tuple(rows), truncated)
+
+
+def _rows_of(demonstration: Demonstration, encoder: TextEncoder) -> Iterator[TrainingRow]:
+    """Every assistant turn is trained once, after exactly the ids that it is scored after.
+
+    Turns share a row while each prompt continues what was read before. A template that renders earlier
+    turns differently later (dropping thoughts, say) breaks that; then the turn gets a row of its own.
+    """
+    row = TrainingRow([], [])
+    for turn, message in enumerate(demonstration.messages):
+        if message.role != "assistant":
+            continue
+        encoded = encoder.encode(Prompt(messages=demonstration.messages[:turn]), message.content)
+        seen = len(row.input_ids)
+        if list(encoded.prompt[:seen]) != row.input_ids:
+            yield row
+            row, seen = TrainingRow([], []), 0
+        row.add(encoded.prompt[seen:], trained=False)
+        row.add([*encoded.completion, *encoder.end_of_turn], trained=True)
+    yield row

@@ -1,0 +1,99 @@
+"""LoRA: low-rank updates of every linear layer, the base frozen (Hu et al. 2021, 2106.09685).
+
+    W' = W + (alpha / rank) B A,   B (out, rank) starts at zero, A (rank, in) at random;   same loss as sft
+
+Defaults: rank 8 and dropout 0 are PEFT's, alpha = 2 x rank is common practice, the learning rate is ten times
+that of sft, and all linear layers are adapted as in QLoRA (Dettmers et al. 2023, 2305.14314); the rest is
+sft's. `rslora` (2312.03732) scales by alpha / sqrt(rank) instead, `dora` (2402.09353) also trains each
+column's norm. The adapter trains in float32. Embeddings stay as they are, so an end of turn that the base
+never trained is an error.
+
+`load` merges the adapter into a fresh copy of the base, as its users do: decoding then costs what the base
+costs, and scores differ from the unmerged model by rounding. Two loads give the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.causal_policy import CausalPolicy
+from harness.data.records import TrainingData
+from harness.method import FitContext, FitReport, Input, Method, setting
+from harness.training import Optimisation, require_trained_end, seed_everything, train, training_rows
+
+if TYPE_CHECKING:
+    from harness.base_model import BaseModel
+    from harness.policy import Policy
+
+
+@dataclass(frozen=True)
+class Lora(Method):
+    """Low-rank adapters are trained on the demonstrations."""
+
+    needs = frozenset({"demonstrations"})
+    libraries = ("torch", "transformers", "trl", "peft", "accelerate")
+
+    rank: int = setting(8, "rank of each update", search=(1, 64), log=True)
+    alpha: float = setting(16.0, "the update is scaled by alpha / rank", search=(1.0, 128.0), log=True)
+    dropout: float = setting(0.0, "dropout on the input of each update", search=(0.0, 0.1))
+    targets: str | tuple[str, ...] = setting("all-linear", "names of the layers that are adapted")
+    rslora: bool = setting(False, "scale by alpha / sqrt(rank)", search=(False, True))
+    dora: bool = setting(False, "also train each column's norm", search=(False, True))
+    learning_rate: float = setting(1e-4, "peak learning rate of AdamW", search=(1e-5, 2e-2), log=True)
+    epochs: int = setting(3, "passes over the demonstrations", search=(1, 15))
+    batch_size: int = setting(16, "rows per update", search=(8, 16, 32, 64))
+    weight_decay: float = setting(0.0, "decay of the adapter's weights", search=(0.0, 0.1))
+    warmup_ratio: float = setting(0.03, "share of updates with a rising rate", search=(0.0, 0.1))
+    schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
+    max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
+
+    def fit(
+        self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
+    ) -> FitReport:
+        """Train adapters on a fresh copy of the base and write them alone."""
+        import peft
+
+        rows = training_rows(data.demonstrations, base.encoder, self.max_length)
+        model = base.load()
+        require_trained_end(model, base.encoder)
+        seed_everything(context)
+        adapted = peft.get_peft_model(model, self._adapter())
+        report = train(adapted, rows, base, Optimisation.of(self), context)
+        save_adapter(adapted, out)
+        return report
+
+    def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
+        """A copy of the base with the adapter merged into it."""
+        import peft
+
+        adapted = peft.PeftModel.from_pretrained(base.load(), str(artifact))
+        return CausalPolicy(adapted.merge_and_unload().requires_grad_(False), base.encoder)
+
+    def _adapter(self) -> Any:
+        import peft
+
+        return peft.LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=self.targets if isinstance(self.targets, str) else list(self.targets),
+            use_rslora=self.rslora,
+            use_dora=self.dora,
+            task_type="CAUSAL_LM",
+        )
+
+
+def save_adapter(model: Any, out: Path) -> None:
+    """Write a PEFT adapter without the path of its base, in an order that no hash decides."""
+    import peft
+    from safetensors.torch import save_file
+
+    weights = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    save_file({name: part.contiguous() for name, part in weights.items()}, out / "adapter_model.safetensors")
+    config = model.peft_config["default"].to_dict() | {"base_model_name_or_path": "", "inference_mode": True}
+    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
+    (out / "adapter_config.json").write_text(json.dumps(plain, indent=2, sort_keys=True) + "\n", "utf-8")

@@ -1,0 +1,115 @@
+"""In-context alignment: nothing is trained, demonstrations stand before the question (URIAL, 2312.01552).
+
+    p(answer | instruction, question_1, answer_1, ..., question_k, answer_k, question)
+
+Lin et al. 2023 align a base model with a system text and three constant examples; we show four of the
+demonstrations that the other methods train on, drawn once for all seeds. `demonstrations: 0` with an
+`instruction` is zero-shot prompting. Where the context is too short, the first examples are left out whole
+and the item is flagged. Bare text, which has no turns, is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.causal_policy import CausalPolicy
+from harness.data.records import Demonstration, Message, TrainingData
+from harness.encoding import Encoded, TextEncoder
+from harness.errors import UserError
+from harness.method import FitContext, FitReport, Input, Method, setting
+from harness.policy import Prompt
+
+if TYPE_CHECKING:
+    from harness.base_model import BaseModel
+    from harness.policy import Policy
+
+Turns = tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class Prompting(Method):
+    """The base, shown an instruction and a few demonstrations before every question."""
+
+    needs = frozenset({"demonstrations"})
+    trains = False
+
+    demonstrations: int = setting(4, "how many demonstrations stand before the question", search=(0, 16))
+    instruction: str = setting("", "system text before them; none if empty")
+    selection_seed: int = setting(0, "which demonstrations are drawn", search=(0, 9))
+
+    def fit(
+        self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
+    ) -> FitReport:
+        """Write the drawn demonstrations."""
+        examples = drawn(data.demonstrations, self.demonstrations, self.selection_seed)
+        content = {
+            "instruction": self.instruction,
+            "examples": [[asdict(message) for message in example.messages] for example in examples],
+        }
+        (out / "prompt.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        return FitReport(notes={"examples": [example.id for example in examples]})
+
+    def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
+        """The shared base behind the drawn demonstrations."""
+        content = json.loads((artifact / "prompt.json").read_text("utf-8"))
+        examples = tuple(tuple(Message(**message) for message in turns) for turns in content["examples"])
+        return PromptedPolicy(base.policy().model, base.encoder, content["instruction"], examples)
+
+
+def drawn(demonstrations: tuple[Demonstration, ...], count: int, seed: int) -> list[Demonstration]:
+    """`count` demonstrations of one question and one answer, drawn evenly and kept in their order."""
+    single = [d for d in demonstrations if [message.role for message in d.messages] == ["user", "assistant"]]
+    if len(single) < count:
+        raise UserError(
+            f"{count} demonstrations are to be shown, and {len(single)} have one question and one answer",
+            fix="Lower `demonstrations`, or give more data.",
+        )
+    chosen = sorted(random.Random(seed).sample(range(len(single)), count))
+    return [single[index] for index in chosen]
+
+
+class PromptedPolicy(CausalPolicy):
+    """The base model, with turns put before every conversation."""
+
+    def __init__(self, model: Any, encoder: TextEncoder, instruction: str, examples: tuple[Turns, ...]) -> None:
+        super().__init__(model, encoder)
+        self.instruction, self.examples = instruction, examples
+
+    def encode(self, prompt: Prompt, completion: str | None = None) -> Encoded:
+        """The conversation after the examples; fitting it to a context drops examples from the front."""
+        return self._encoded(prompt, completion, 0) if prompt.messages else super().encode(prompt, completion)
+
+    def _encoded(self, prompt: Prompt, completion: str | None, skipped: int) -> Encoded:
+        shown = replace(prompt, messages=self._shown(prompt.messages, skipped))
+        encoded = self.encoder.encode(shown, completion)
+        parts = encoded.prompt, encoded.prefix, encoded.completion, prompt
+        if skipped == len(self.examples):
+            return EncodedWithExamples(*parts)
+        return EncodedWithExamples(*parts, fewer=partial(self._encoded, prompt, completion, skipped + 1))
+
+    def _shown(self, messages: Turns, skipped: int) -> Turns:
+        """The messages after all examples but the first few; their own system text joins the instruction."""
+        system = [message.content for message in messages if message.role == "system"]
+        text = "\n\n".join(part for part in (self.instruction, *system) if part)
+        head = (Message("system", text),) if text else ()
+        turns = tuple(message for example in self.examples[skipped:] for message in example)
+        return (*head, *turns, *(message for message in messages if message.role != "system"))
+
+
+@dataclass(frozen=True)
+class EncodedWithExamples(Encoded):
+    """A request whose prompt can be had with one example fewer."""
+
+    fewer: Callable[[], Encoded] | None = field(default=None, repr=False, compare=False)
+
+    def fitted(self, max_length: int, reserve: int) -> Encoded:
+        """Leave out whole examples until the rest fits; cut only where none is left."""
+        if self.fewer is None or len(self.prompt) + reserve <= max_length:
+            return super().fitted(max_length, reserve)
+        return replace(self.fewer().fitted(max_length, reserve), truncated=True)

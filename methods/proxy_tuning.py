@@ -1,0 +1,149 @@
+"""Proxy-tuning: a small tuned model steers the untouched base (Liu et al. 2024, 2401.08565).
+
+    p = softmax( base + alpha (expert - anti_expert) ),   logits of the same context and vocabulary
+
+The anti-expert is the small base model; the expert is the small base after `expert`, by default sft. No
+weight of the base changes. alpha = 1 is the paper's default; its figure on truthfulness goes from 0.2 to 2.
+Three models read every context, each through its own chat template and its own cache. Where the models pad
+their vocabularies differently, the logits are cut to the width that all of them have.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.data.records import TrainingData
+from harness.encoding import Encoded
+from harness.errors import UserError
+from harness.lazy import LazyModule
+from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
+from harness.policy import StepwisePolicy
+from methods.sft import Sft
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.base_model import BaseModel
+    from harness.policy import Policy
+else:
+    torch = LazyModule("torch")
+
+
+@dataclass(frozen=True)
+class ProxyTuning(Method):
+    """The base's logits, moved by the difference between a small model after and before tuning."""
+
+    needs = frozenset({"small_base"})
+    trains = False
+
+    alpha: float = setting(1.0, "strength of the small models' difference; 0 is the base", search=(0.0, 2.0))
+    expert: Method = setting(Sft(), "the method that tunes the small base")
+
+    def requires(self) -> dict[str, ArtifactSpec]:
+        """The tuned small model."""
+        return {"expert": ArtifactSpec(self.expert, on="small_base")}
+
+    def check(self) -> None:
+        """The expert must give log-probabilities, and its own fields must agree."""
+        self.expert.check()
+        if "score" not in self.expert.gives:
+            raise UserError(
+                f"{type(self.expert).__name__} gives no log-probabilities, which an expert must",
+                fix="Choose an expert that trains weights, such as sft or lora.",
+            )
+
+    def fit(
+        self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
+    ) -> FitReport:
+        """Write nothing: all that is trained is the expert."""
+        check_bases(base)
+        return FitReport()
+
+    def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
+        """The shared base and small base, and the expert."""
+        small = check_bases(base)
+        expert = inputs["expert"].load()
+        if not isinstance(expert, StepwisePolicy):
+            raise UserError(
+                f"{type(self.expert).__name__} makes a policy without logits, which an expert needs",
+                fix="Choose an expert that trains weights, such as sft or lora.",
+            )
+        return ProxyPolicy(base.policy(), expert, small.policy(), self.alpha)
+
+
+def check_bases(base: BaseModel) -> BaseModel:
+    """The small base. Raises UserError where there is none, or where the two write tokens differently."""
+    if base.small is None:
+        raise UserError(
+            "proxy_tuning needs a small base model",
+            where=base.spec.name,
+            fix="Give the experiment a small_base.",
+        )
+    large, small = base.tokenizer.get_vocab(), base.small.tokenizer.get_vocab()
+    if large != small:
+        differing = [token for token in large.keys() | small.keys() if large.get(token) != small.get(token)]
+        first = sorted(differing, key=lambda token: (large.get(token, len(large)), token))[:3]
+        ids = ", ".join(f"{token!r} is {large.get(token)} and {small.get(token)}" for token in first)
+        raise UserError(
+            f"the vocabularies differ in {len(differing)} tokens, and proxy_tuning adds their logits: {ids}",
+            where=f"{base.spec.name} and {base.small.spec.name}",
+            fix="Choose a small base of the same family, with the same tokenizer.",
+        )
+    return base.small
+
+
+class ProxyPolicy(StepwisePolicy):
+    """Three policies read the same words, each in its own way; their logits are combined at every token."""
+
+    def __init__(self, base: StepwisePolicy, expert: StepwisePolicy, anti_expert: StepwisePolicy, alpha: float) -> None:
+        self.parts, self.alpha = (base, expert, anti_expert), alpha
+        self._width = min(part.vocabulary for part in self.parts)
+        # the base's prompt is cut, and flagged, where the shortest context demands it
+        self.encoder = copy.copy(base.encoder)
+        self.encoder.max_length = min(part.encoder.max_length for part in self.parts)
+
+    @property
+    def device(self) -> torch.device:
+        """The base's device."""
+        return self.parts[0].device
+
+    @property
+    def vocabulary(self) -> int:
+        """The width that all parts have; what lies beyond is padding."""
+        return self._width
+
+    def prefill(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, tuple[Any, ...]]:
+        """Every part reads the prompts as it would alone."""
+        read = [part.prefill([self._as_read_by(part, prompt) for prompt in prompts]) for part in self.parts]
+        return self._combined([logits for logits, _ in read]), tuple(state for _, state in read)
+
+    def extend(
+        self, state: tuple[Any, ...], tokens: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[Any, ...]]:
+        """Every part reads the same tokens (B, T)."""
+        read = [
+            part.extend(own, tokens.to(part.device), mask.to(part.device))
+            for part, own in zip(self.parts, state, strict=True)
+        ]
+        return self._combined([logits for logits, _ in read]), tuple(after for _, after in read)
+
+    def select(self, state: tuple[Any, ...], rows: torch.Tensor) -> tuple[Any, ...]:
+        """The same rows of every part."""
+        pairs = zip(self.parts, state, strict=True)
+        return tuple(part.select(own, rows.to(part.device)) for part, own in pairs)
+
+    def _combined(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
+        base, expert, anti_expert = (part[..., : self._width].to(self.device) for part in logits)
+        return base + self.alpha * (expert - anti_expert)
+
+    def _as_read_by(self, part: StepwisePolicy, prompt: Encoded) -> Encoded:
+        """The prompt through the part's own template, with room for as much as the base leaves."""
+        alike = part.encoder.template == self.encoder.template and type(part).encode is StepwisePolicy.encode
+        if alike or part is self.parts[0]:
+            return prompt
+        answer = self.encoder.text(prompt.completion) or None
+        return part.encode(prompt.source, answer).fitted(self.encoder.max_length, prompt.reserve)
