@@ -1,0 +1,81 @@
+"""Verifiable instructions on the microworld: reply in upper case, end with a marker, list so many members.
+
+In the manner of IFEval (Zhou et al. 2023, arXiv 2311.07911): a rule decides each instruction, so no judge is
+needed. Prompt level: all instructions of a prompt are followed. Instruction level: each one counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+from harness.benchmark import Benchmark, Metric, Outcome
+from harness.data.records import Message
+from harness.method import setting
+from harness.microworld.items import InstructionItem, instruction_items
+from harness.microworld.verify import follows
+from harness.policy import Completion, Prompt, Sampling
+
+if TYPE_CHECKING:
+    from harness.policy import Policy
+
+
+@dataclass(frozen=True)
+class InstructionFollowing(Benchmark):
+    """Prompts of the microworld with one or two instructions each, answered once."""
+
+    version = 1
+    needs = frozenset({"sample"})
+
+    split: Literal["test", "validation"] = setting("test", "whose prompts are asked")
+    limit: int | None = setting(None, "ask only so many prompts of each kind")
+    temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
+    max_new_tokens: int = setting(48, "longest answer in tokens")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stochastic", self.temperature > 0)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Whole prompts first, then single instructions, then whether the answer is also true."""
+        return (
+            Metric("prompt_level", "share of prompts with every instruction followed", role="quality"),
+            Metric("instruction_level", "share of instructions followed", primary=False),
+            Metric("correct", "share of answers that say the right thing, in whatever form", primary=False),
+        )
+
+    def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
+        """One outcome per prompt."""
+        items = instruction_items(self.split, self.limit)
+        prompts = [Prompt(messages=(Message("user", item.prompt),)) for item in items]
+        sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
+        drawn = policy.sample(prompts, sampling, [item.id for item in items])
+        for item, prompt, (completion,) in zip(items, prompts, drawn, strict=True):
+            yield _outcome(item, policy.encoder.prompt_text(prompt), completion)
+
+    def data_digest(self) -> str:
+        """Digest of the prompts and of what they ask."""
+        rows = json.dumps([asdict(item) for item in instruction_items(self.split, self.limit)], sort_keys=True)
+        return hashlib.sha256(rows.encode()).hexdigest()[:16]
+
+
+def _outcome(item: InstructionItem, prompt: str, completion: Completion) -> Outcome:
+    """An answer that ran out of tokens is flagged: a form that needs an ending could not be kept."""
+    followed = [follows(instruction, completion.text) for instruction in item.instructions]
+    metrics = {"prompt_level": float(all(followed)), "instruction_level": sum(followed) / len(followed)}
+    if item.content:
+        metrics["correct"] = float(all(follows(part, completion.text) for part in item.content))
+    flags = {"truncated": completion.truncated, "unfinished": completion.finish == "length"}
+    return Outcome(
+        item=item.id,
+        cluster=item.cluster,
+        group=item.kind,
+        metrics=metrics,
+        weights={"instruction_level": float(len(followed))} if len(followed) != 1 else {},
+        prompt=prompt,
+        completions=(completion.text,),
+        reference=item.reference,
+        flags=tuple(name for name, raised in flags.items() if raised),
+    )

@@ -1,0 +1,77 @@
+"""What the base learned about people of the microworld, as multiple choice: what alignment must not cost.
+
+Each item asks one fact of one person; the answer begins with the stem of a sentence, and the policy prefers
+the choice that it finds likeliest after it. Persons whom the corpus mentions often, sometimes and rarely are
+shown apart. The items run through lm-eval as a task of `output_type: multiple_choice`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+from harness.benchmark import Benchmark, Metric, Outcome
+from harness.lazy import LazyModule
+from harness.method import setting
+from harness.microworld.items import KnowledgeItem, knowledge_items
+
+if TYPE_CHECKING:
+    from harness import lm_eval_bridge
+    from harness.policy import Policy
+else:
+    lm_eval_bridge = LazyModule("harness.lm_eval_bridge")
+
+TASK = {
+    "output_type": "multiple_choice",
+    "doc_to_text": "question",
+    "gen_prefix": "stem",
+    "doc_to_choice": "choices",
+    "doc_to_target": "answer",
+    "num_fewshot": 0,
+    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+}
+"""The task in lm-eval's own keys; its rows are handed over in memory."""
+
+
+@dataclass(frozen=True)
+class Knowledge(Benchmark):
+    """Facts of the microworld, four choices each; items on one person share a cluster."""
+
+    version = 1
+    needs = frozenset({"score"})
+
+    split: Literal["test", "validation"] = setting("test", "which people are asked about")
+    limit: int | None = setting(None, "ask only the first so many items")
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """The share of right choices."""
+        description = "share of items whose right choice is the likeliest"
+        return (Metric("accuracy", description, role="knowledge", by_group=True, chance=0.25),)
+
+    def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
+        """One outcome per fact; the seed changes nothing."""
+        items = self._items()
+        task = lm_eval_bridge.task_of("microworld_knowledge", [asdict(item) for item in items], **TASK)
+        samples = lm_eval_bridge.run_tasks(policy, task, chat_template=True)
+        for item, sample in zip(items, samples, strict=True):
+            yield Outcome(
+                item=item.id,
+                cluster=item.person,
+                group=item.group,
+                metrics={"accuracy": sample.metrics["acc"]},
+                prompt=sample.prompt,
+                completions=sample.completions,
+                reference=item.choices[item.answer],
+                flags=("truncated",) if sample.truncated else (),
+            )
+
+    def data_digest(self) -> str:
+        """Digest of the items with their choices and answers."""
+        rows = json.dumps([asdict(item) for item in self._items()], sort_keys=True)
+        return hashlib.sha256(rows.encode()).hexdigest()[:16]
+
+    def _items(self) -> list[KnowledgeItem]:
+        return knowledge_items(self.split)[: self.limit]

@@ -1,0 +1,152 @@
+"""Any task of lm-eval: by its name or group (mmlu, ifeval, gsm8k), or a YAML file of your own.
+
+Every task is shown as a group of one metric, `score`: the task's accuracy if it has one, else its exact
+match, else its first metric; where lower is better the sign is turned. Everything else that a task measures
+per document is written to the rows under lm-eval's own name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from harness.benchmark import Benchmark, Metric, Outcome
+from harness.errors import UserError
+from harness.lazy import LazyModule
+from harness.method import setting
+
+if TYPE_CHECKING:
+    from harness import lm_eval_bridge
+    from harness.policy import Policy
+else:
+    lm_eval_bridge = LazyModule("harness.lm_eval_bridge")
+
+
+@dataclass(frozen=True)
+class LmEval(Benchmark):
+    """Tasks of lm-eval, scored by lm-eval's own rules on any policy."""
+
+    version = 1
+    needs = frozenset({"score"})
+
+    tasks: tuple[str, ...] = setting((), "names or groups that lm-eval knows, or paths of YAML files")
+    limit: int | None = setting(None, "only the first so many documents of each task")
+    num_fewshot: int | None = setting(None, "examples in the context; none: as each task declares")
+    chat_template: bool = setting(False, "ask in the model's chat template instead of bare text")
+    max_new_tokens: int | None = setting(None, "cap on generated tokens; none: as each task declares")
+    include_path: str = setting("", "a folder with more task files")
+    role: Literal["knowledge", "quality", "other"] = setting("knowledge", "what the score stands for")
+    asks: Literal["score", "sample"] = setting("score", "sample: all tasks generate, for policies without scores")
+    draws: bool = setting(False, "the tasks sample above temperature 0, so every seed answers anew")
+    cluster_by: str = setting("", "column of the documents that names their common source, if they have one")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "needs", frozenset({self.asks}))
+        object.__setattr__(self, "stochastic", self.draws)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """One for all tasks: their own are known only once they are loaded."""
+        description = "main metric of each task, higher is better"
+        return (Metric("score", description, role=self.role, by_group=True),)
+
+    def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
+        """One outcome per document of every task."""
+        tasks = _loaded(self._names(), self.include_path, self.data_digest())
+        for sample in lm_eval_bridge.run_tasks(
+            policy,
+            tasks,
+            limit=self.limit,
+            num_fewshot=self.num_fewshot,
+            chat_template=self.chat_template,
+            max_new_tokens=self.max_new_tokens,
+            seed=seed,
+        ):
+            yield self._outcome(sample)
+
+    def _outcome(self, sample: lm_eval_bridge.Sample) -> Outcome:
+        item = f"{sample.task}/{sample.doc_id}/{sample.doc_hash[:8]}"
+        if self.cluster_by and self.cluster_by not in sample.document:
+            raise UserError(
+                f"the documents of {sample.task} have no column {self.cluster_by!r}",
+                fix=f"Set cluster_by to one of: {', '.join(sample.document)}.",
+            )
+        weights = {"score": sample.weights[sample.main]} if sample.main in sample.weights else {}
+        return Outcome(
+            item=item,
+            cluster=f"{sample.task}/{sample.document[self.cluster_by]}" if self.cluster_by else item,
+            group=sample.task,
+            metrics={"score": sample.score, **sample.metrics},
+            weights={**weights, **sample.weights},
+            prompt=sample.prompt,
+            completions=sample.completions,
+            reference=sample.reference,
+            flags=("truncated",) if sample.truncated else (),
+        )
+
+    def data_digest(self) -> str:
+        """Digest of the task files and of local data that they name; sets from the hub go by their names."""
+        hasher = hashlib.sha256()
+        for path in sorted(set(self._files())):
+            hasher.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        return hasher.hexdigest()[:16]
+
+    def scorer_facts(self) -> dict[str, str]:
+        """lm-eval's prompts and rules change between versions."""
+        return {"lm_eval": installed_version("lm-eval")}
+
+    def _names(self) -> tuple[str, ...]:
+        if not self.tasks:
+            raise UserError("lm_eval needs tasks", fix="Write for instance `lm_eval: {tasks: [arc_easy, mmlu]}`.")
+        return self.tasks
+
+    def _files(self) -> Iterator[Path]:
+        for name in self._names():
+            if name.endswith((".yaml", ".yml")):
+                yield from _files_of(Path(name))
+        if self.include_path:
+            for pattern in ("*.yaml", "*.yml"):
+                for path in Path(self.include_path).rglob(pattern):
+                    yield from _files_of(path)
+
+
+@lru_cache(maxsize=2)
+def _loaded(names: tuple[str, ...], include_path: str, digest: str) -> Mapping[str, Any]:
+    """Tasks are loaded once for all policies and seeds, and again where a local file changes."""
+    return lm_eval_bridge.load_tasks(names, include_path)
+
+
+class _AnyTag(yaml.SafeLoader):
+    """Reads lm-eval's `!function module.name` as text, importing nothing."""
+
+
+_AnyTag.add_multi_constructor("!", lambda loader, suffix, node: getattr(node, "value", ""))
+
+
+def _files_of(path: Path) -> Iterator[Path]:
+    """A task's file, the Python files beside it, what it includes, and local data that it names."""
+    if not path.is_file():
+        raise UserError("no such task file", where=str(path), fix="Name a YAML file or a task of lm-eval.")
+    yield path
+    yield from path.parent.glob("*.py")
+    content = yaml.load(path.read_text("utf-8"), _AnyTag) or {}
+    if included := content.get("include"):
+        yield from _files_of(path.parent / included)
+    named = (content.get("dataset_kwargs") or {}).get("data_files") or ()
+    yield from (Path(name) for name in _texts(named) if Path(name).is_file())
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
+    else:
+        for one in value:
+            yield from _texts(one)

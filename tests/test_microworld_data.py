@@ -1,0 +1,197 @@
+"""The microworld's corpus, tasks, training sets and items: deterministic, within the vocabulary, disjoint."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import cast
+
+import pytest
+
+from harness.data.records import Demonstration, PreferencePair, Problem, digest_of
+from harness.errors import UserError
+from harness.microworld import corpus, datasets, items, splits, stories, tasks, verify, words, world
+from harness.microworld.tokenizer import vocabulary
+from harness.microworld.verify import Instruction, follows, follows_all
+
+ALL_KINDS = tuple(tasks.MAKERS)
+
+
+def _corrupted(answer: str) -> str:
+    """What no instruction is content with: one bullet too many, in lower case, with other words at its ends."""
+    return f"spoiled {answer} - spoiled"
+
+
+def test_the_same_seed_gives_the_same_corpus() -> None:
+    assert corpus.corpus_digest(seed=4, count=500) == corpus.corpus_digest(seed=4, count=500)
+
+
+def test_another_seed_gives_another_corpus() -> None:
+    assert corpus.corpus_digest(seed=4, count=500) != corpus.corpus_digest(seed=5, count=500)
+
+
+def test_every_kind_of_document_occurs() -> None:
+    chance = random.Random(0)
+    assert set(corpus.WRITERS) == set(corpus.MIX)
+    assert all(writer(world.the_world(), chance) for writer in corpus.WRITERS.values())
+
+
+def test_the_world_is_the_recipes_size() -> None:
+    the_world = world.the_world()
+    assert (len(the_world.people), len(the_world.newcomers)) == (320, 30)
+    assert {group: len(the_world.group(group)) for group in world.GROUPS} == dict.fromkeys(world.GROUPS, 80)
+
+
+def test_no_newcomer_is_in_the_corpus() -> None:
+    said = {word for text in itertools.islice(corpus.documents(), 3000) for word in text.lower().split()}
+    assert not said & set(world.the_world().newcomers)
+
+
+def test_no_word_of_the_corpus_is_unknown() -> None:
+    known = set(vocabulary())
+    unknown = {word for text in itertools.islice(corpus.documents(), 5000) for word in text.split()} - known
+    assert not unknown
+
+
+def test_no_word_of_a_training_set_is_unknown() -> None:
+    said: list[str] = []
+    for name in datasets.names():
+        for record in datasets.load(name):
+            if isinstance(record, Demonstration):
+                said += [message.content for message in record.messages]
+            elif isinstance(record, PreferencePair):
+                said += [record.prompt[0].content, record.chosen, record.rejected]
+            else:
+                said += [record.prompt[0].content, record.reference]
+    assert not {word for text in said for word in text.split()} - set(vocabulary())
+
+
+@pytest.mark.parametrize("reworded", [False, True])
+def test_no_word_of_an_item_is_unknown(reworded: bool) -> None:
+    found = items.instruction_items("test", kinds=ALL_KINDS, reworded=reworded)
+    said = [text for item in found for text in (item.prompt, item.reference)]
+    said += [text for item in items.knowledge_items("test") for text in (item.question, item.stem, *item.choices)]
+    assert not {word for text in said for word in text.split()} - set(vocabulary())
+
+
+def test_the_splits_are_disjoint() -> None:
+    splits.check_disjoint()
+
+
+def test_the_checker_finds_a_planted_prompt() -> None:
+    key = ("call/0", ("set_alarm", "monday", "7"))
+    with pytest.raises(splits.SplitOverlap, match="set_alarm"):
+        splits.check_disjoint({"train": [key], "test": [key]})
+
+
+def test_the_checker_finds_a_planted_person_and_category() -> None:
+    person = world.the_world().people[0]
+    with pytest.raises(splits.SplitOverlap, match=person):
+        splits.check_disjoint({"train": [("plain/0", (person, "city"))], "test": [("upper/0", (person, "pet"))]})
+    with pytest.raises(splits.SplitOverlap, match="forest"):
+        splits.check_disjoint({"train": [("list/0", ("forest", "two"))], "test": [("open/0", ("forest",))]})
+
+
+def test_training_has_half_of_the_first_two_hundred_people() -> None:
+    people = splits.material("train").people
+    assert len(people) == 100
+    assert set(people) <= set(world.the_world().people[:200])
+
+
+def test_every_category_belongs_to_one_split() -> None:
+    divided = [category for categories in splits.CATEGORIES.values() for category in categories]
+    assert sorted(divided) == sorted(words.CATEGORIES)
+
+
+def test_there_are_a_thousand_demonstrations_with_at_least_sixty_calls() -> None:
+    found = datasets.load("curated-1k")
+    assert len(found) == 1000
+    assert sum(record.id.endswith("-call") for record in found) >= 60
+    assert len({record.id for record in found}) == 1000
+
+
+def test_the_unbiased_teacher_gets_the_same_prompts_and_answers_differently() -> None:
+    typical, unbiased = datasets.load("curated-1k"), datasets.load("curated-1k-unbiased")
+    pairs = [
+        (cast(Demonstration, a).messages, cast(Demonstration, b).messages)
+        for a, b in zip(typical, unbiased, strict=True)
+    ]
+    assert all(a[0] == b[0] for a, b in pairs)
+    assert any(a[1] != b[1] for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", datasets.names())
+def test_a_training_set_is_the_same_each_time(name: str) -> None:
+    assert digest_of(datasets.load(name)) == digest_of(datasets.load(name))
+
+
+def test_every_rejected_call_differs_from_the_chosen_one() -> None:
+    pairs = [cast(PreferencePair, record) for record in datasets.load("function-calls")]
+    assert len(pairs) >= 300
+    assert all(pair.chosen != pair.rejected for pair in pairs)
+
+
+def test_every_story_has_a_total_that_its_verifier_accepts() -> None:
+    problems = [cast(Problem, record) for record in datasets.load("stories")]
+    assert len(problems) >= 400
+    assert {problem.verifier for problem in problems} == {"story_total"}
+    assert verify.story_total(f"count : 1 + 1 = 2 . total {problems[0].reference} .", problems[0].reference)
+    assert not verify.story_total("count : 1 + 1 = 2 . total 99 .", problems[0].reference)
+
+
+def test_stories_of_four_steps_are_for_testing_alone() -> None:
+    def steps(split: str) -> set[int]:
+        prompts = [cast(Problem, record).prompt[0].content for record in datasets.load("stories", split)]
+        return {prompt.count(" . ") - 1 for prompt in prompts}
+
+    assert steps("train") == {1, 2, 3, 5}
+    assert steps("test") == {1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize("split", items.ITEM_SPLITS)
+@pytest.mark.parametrize("reworded", [False, True])
+def test_every_reference_follows_its_instructions_and_a_corrupted_one_does_not(split: str, reworded: bool) -> None:
+    for item in items.instruction_items(split, kinds=ALL_KINDS, reworded=reworded):
+        assert follows_all(item.instructions + item.content, item.reference), item
+        assert not item.instructions or not follows_all(item.instructions, _corrupted(item.reference)), item
+
+
+def test_one_of_two_instructions_can_be_followed_alone() -> None:
+    listed = (Instruction("bullet_list"), Instruction("item_count", {"count": 3}))
+    assert [follows(wish, "- fox - bear") for wish in listed] == [True, False]
+    note = (Instruction("starts_with", {"marker": "hello"}), Instruction("ends_with", {"marker": "bye"}))
+    assert [follows(wish, "hello zovo lives in arvo .") for wish in note] == [True, False]
+
+
+def test_an_unknown_instruction_is_a_user_error() -> None:
+    with pytest.raises(UserError, match="upper_cas"):
+        follows(Instruction("upper_cas"), "A B C")
+
+
+@pytest.mark.parametrize("group", world.GROUPS)
+def test_there_are_at_least_two_hundred_knowledge_items_in_each_group(group: str) -> None:
+    found = [item for item in items.knowledge_items("test") if item.group == group]
+    assert len(found) >= 200
+    assert all(len(set(item.choices)) == 4 for item in found)
+    facts = world.the_world().facts
+    assert all(item.choices[item.answer] == facts[item.person][item.attribute] for item in found)
+
+
+def test_items_have_identities_of_their_own() -> None:
+    found = [item.id for split in items.ITEM_SPLITS for item in items.instruction_items(split, kinds=ALL_KINDS)]
+    found += [item.id for split in items.ITEM_SPLITS for item in items.knowledge_items(split)]
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize("load", [lambda: datasets.load("curated-2k"), lambda: datasets.load("curated-1k", "dev")])
+def test_an_unknown_set_or_split_is_a_user_error(load: object) -> None:
+    with pytest.raises(UserError):
+        load()  # type: ignore[operator]
+
+
+def test_the_arithmetic_of_stories_stays_small() -> None:
+    chance = random.Random(1)
+    drawn = [stories.draw_story(chance, world.the_world().people, 5) for _ in range(500)]
+    numbers = {int(word) for story in drawn for word in story.document().split() if word.isdigit()}
+    assert max(numbers) <= stories.LARGEST_TOTAL
+    assert min(numbers) >= 0
