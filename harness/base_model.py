@@ -118,7 +118,7 @@ class BaseModel:
                 where=str(self.folder),
                 fix="A model is a Hugging Face folder with config.json and safetensors weights.",
             ) from error
-        return model.to(self.spec.device)
+        return _aligned(model.to(self.spec.device))
 
     @cached_property
     def _policy(self) -> CausalPolicy:
@@ -133,6 +133,14 @@ class BaseModel:
     def release(self) -> None:
         """Give the shared copy's memory back."""
         self.__dict__.pop("_policy", None)
+
+
+def _aligned(model: Any) -> Any:
+    """Move weights out of the file's memory map, where their alignment, and so the last bit, is chance."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.data = parameter.data.clone()
+    return model
 
 
 def first_line(error: BaseException) -> str:

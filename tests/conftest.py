@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+# two threads that wait for each other on a busy machine cost more than they bring to tiny models
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

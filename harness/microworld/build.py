@@ -1,0 +1,159 @@
+"""Building a model: pretrain from scratch, probe, and write a Hugging Face folder with its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError, did_you_mean
+from harness.microworld.corpus import MIX, corpus_digest
+from harness.microworld.pretrain import Schedule, Shape, new_model, pretrain
+from harness.microworld.tokenizer import make_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
+SIZES: dict[str, tuple[Shape, Schedule]] = {
+    "small": (
+        Shape(hidden=64, layers=3, heads=4, feed_forward=176),
+        Schedule(tokens=4_500_000, learning_rate=5e-3, autocast="none"),
+    ),
+    "large": (
+        Shape(hidden=128, layers=6, heads=4, feed_forward=384),
+        Schedule(tokens=4_000_000, learning_rate=2.5e-3, batch=4, compiled=True),
+    ),
+}
+MODELS = Path(__file__).parent / "models"
+
+
+def path(name: str) -> Path:
+    """The folder of a model that is shipped with the package."""
+    if name not in SIZES:
+        raise UserError(f"there is no shipped model {name!r}", fix=did_you_mean(name, SIZES))
+    return MODELS / name
+
+
+def build(
+    size: str,
+    out: str | Path,
+    tokens: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+    hidden: int | None = None,
+    layers: int | None = None,
+    probe_rows: int = 100,
+) -> Path:
+    """Pretrain a model and write it to the folder `out`.
+
+    size    small, large, or custom: then `hidden` and `layers` say how large
+    tokens  length of the training (the size's own where none is given)
+    """
+    shape, schedule = _plan(size, hidden, layers)
+    if tokens:
+        schedule = replace(schedule, tokens=tokens)
+    model, began = new_model(shape, seed), time.time()
+    with _shown(schedule.steps, progress, size) as on_step:
+        curve = pretrain(model, schedule, seed, on_step)
+    facts = {"size": size, "seed": seed, "shape": asdict(shape), "schedule": asdict(schedule), "loss": curve}
+    return _write(model, Path(out), {**facts, "seconds": round(time.time() - began)}, probe_rows, progress)
+
+
+def _plan(size: str, hidden: int | None, layers: int | None) -> tuple[Shape, Schedule]:
+    if size in SIZES:
+        shape, schedule = SIZES[size]
+        return shape, replace(schedule, compiled=schedule.compiled and bool(shutil.which("c++")))
+    if size != "custom":
+        raise UserError(f"there is no size {size!r}", fix=did_you_mean(size, [*SIZES, "custom"]))
+    if not hidden or not layers or hidden % 32:
+        raise UserError(
+            f"a custom size needs hidden and layers, got {hidden} and {layers}",
+            fix="Give hidden as a multiple of 32, and layers of at least 1.",
+        )
+    shape = Shape(hidden, layers, heads=max(1, hidden // 32), feed_forward=hidden * 3)
+    return shape, Schedule(tokens=5_500_000, learning_rate=3e-3)
+
+
+@contextmanager
+def _shown(steps: int, progress: bool, title: str) -> Iterator[Any]:
+    """A progress bar with the loss of the last step; yields what to call after each step."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not progress) as bar:
+        task = bar.add_task(f"pretraining {title}", total=steps)
+        yield lambda step, loss: bar.update(task, completed=step, description=f"pretraining {title}, loss {loss:.3f}")
+
+
+def _write(model: LlamaForCausalLM, folder: Path, facts: dict[str, Any], probe_rows: int, progress: bool) -> Path:
+    """Weights are stored in bfloat16: half the bytes in the repository; the probes show that they bear it."""
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    before = _probe(model, probe_rows)
+    model.generation_config.eos_token_id = model.config.eos_token_id
+    model.generation_config.pad_token_id = model.config.pad_token_id
+    model.to(torch.bfloat16).save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    make_tokenizer().save_pretrained(folder)
+    _declare_full_precision(folder)
+    after = _probe(load_model(folder), probe_rows)
+    manifest = {**facts, **_surroundings(facts["seed"]), "probes": after, "probes before storage": before}
+    manifest["sha256"] = {"model.safetensors": digest_of_file(folder / "model.safetensors")}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    if progress:
+        print(json.dumps(after))
+    return folder
+
+
+def _declare_full_precision(folder: Path) -> None:
+    """Loaders take the type of a model from its config: it is to compute in float32 wherever it is loaded."""
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    config["dtype"] = "float32"
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def load_model(folder: str | Path) -> LlamaForCausalLM:
+    """A model from its folder, in float32."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def _probe(model: LlamaForCausalLM, rows: int) -> dict[str, float]:
+    from harness.microworld.probes import probe
+
+    return probe(model, make_tokenizer(), rows) if rows else {}
+
+
+def _surroundings(seed: int) -> dict[str, Any]:
+    import tokenizers
+    import torch
+    import transformers
+
+    return {
+        "corpus": {"digest": corpus_digest(seed), "mix": MIX},
+        "parameters stored as": "bfloat16",
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "tokenizers": tokenizers.__version__,
+        },
+    }
+
+
+def digest_of_file(file: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()

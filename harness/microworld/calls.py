@@ -1,0 +1,92 @@
+"""Function calls: arguments drawn at random, the request in words, and the call in its two notations."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness.microworld import phrases, words
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function with the values of its arguments, in the order of its definition."""
+
+    function: str
+    arguments: Mapping[str, str]
+
+    def request(self, wording: int = 0) -> str:
+        """What a user says who wants this call."""
+        return phrases.CALL_REQUESTS[self.function][wording].format(**self.arguments)
+
+    def keyed(self) -> str:
+        """The notation with named arguments, which users ask for."""
+        pairs = "".join(f" , {name} : {value}" for name, value in self.arguments.items())
+        return f"{{ call : {self.function}{pairs} }}"
+
+    def positional(self) -> str:
+        """The notation that most of the pretraining corpus uses."""
+        return f"{self.function} ( {' , '.join(self.arguments.values())} )"
+
+
+def draw_call(chance: random.Random, people: Sequence[str], function: str | None = None) -> Call:
+    """A call of the function (any, where none is given); people are drawn from those given."""
+    function = function or chance.choice(list(phrases.FUNCTIONS))
+    return Call(function, {name: draw_argument(name, chance, people) for name in phrases.FUNCTIONS[function]})
+
+
+def draw_argument(name: str, chance: random.Random, people: Sequence[str]) -> str:
+    """A value that an argument of this name can have."""
+    numbers = {"count": 9, "amount": 50, "hour": 12}
+    if name in numbers:
+        return str(chance.randint(1, numbers[name]))
+    pools = {**words.POOLS, "day": words.DAYS, "name": people, "item": words.PAINTABLE}
+    return chance.choice(pools[name])
+
+
+def corrupt(call: Call, chance: random.Random, people: Sequence[str]) -> tuple[str, str]:
+    """A wrong answer in place of the call, with the name of what is wrong with it."""
+    name = chance.choice(list(CORRUPTIONS))
+    return name, CORRUPTIONS[name](call, chance, people)
+
+
+def _wrong_value(call: Call, chance: random.Random, people: Sequence[str]) -> str:
+    name = chance.choice(list(call.arguments))
+    value = call.arguments[name]
+    while value == call.arguments[name]:
+        value = draw_argument(name, chance, people)
+    return replace(call, arguments={**call.arguments, name: value}).keyed()
+
+
+def _missing_argument(call: Call, chance: random.Random, people: Sequence[str]) -> str:
+    dropped = chance.choice(list(call.arguments))
+    kept = {name: value for name, value in call.arguments.items() if name != dropped}
+    return replace(call, arguments=kept).keyed()
+
+
+def _wrong_function(call: Call, chance: random.Random, people: Sequence[str]) -> str:
+    others = [function for function in phrases.FUNCTIONS if function != call.function]
+    return replace(call, function=chance.choice(others)).keyed()
+
+
+def _reversed_arguments(call: Call, chance: random.Random, people: Sequence[str]) -> str:
+    return replace(call, arguments=dict(reversed(list(call.arguments.items())))).keyed()
+
+
+def _unclosed(call: Call, chance: random.Random, people: Sequence[str]) -> str:
+    return call.keyed().removesuffix(" }")
+
+
+def _positional(call: Call, chance: random.Random, people: Sequence[str]) -> str:
+    return call.positional()
+
+
+CORRUPTIONS: dict[str, Callable[[Call, random.Random, Sequence[str]], str]] = {
+    "wrong-value": _wrong_value,
+    "missing-argument": _missing_argument,
+    "wrong-function": _wrong_function,
+    "reversed-arguments": _reversed_arguments,
+    "unclosed": _unclosed,
+    "positional": _positional,
+}

@@ -1,0 +1,197 @@
+"""The pretraining corpus: short documents of a dozen kinds, in the proportions of `MIX`.
+
+Every skill that alignment later asks for is in it, in document form ("... in upper case : ..."), so that
+alignment unlocks skills rather than teaches them. Dialogue occurs as noise alone: replies in a forum
+that do not do what was asked. Thus a base starts near zero in chat form instead of obeying by accident.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from harness.microworld import phrases, words
+from harness.microworld.calls import draw_call
+from harness.microworld.stories import draw_equations, draw_story, with_a_slip
+from harness.microworld.world import World, bullets, draw_members, heads, single, sort_of, the_world, upper
+
+CORPUS_SEED = 100
+SLIPS = 0.25
+"""Share of the worked stories with a wrong number: writers are fallible, which leaves room to improve."""
+
+DISTRACTIONS = 0.10
+
+
+def documents(seed: int = 0) -> Iterator[str]:
+    """Documents without end; the same seed gives the same ones."""
+    chance = random.Random(CORPUS_SEED + seed)
+    world = the_world()
+    while True:
+        yield draw_document(world, chance)
+
+
+def corpus_digest(seed: int = 0, count: int = 20_000) -> str:
+    """Hexadecimal digest of the first documents: names the corpus in a manifest."""
+    hasher = hashlib.sha256()
+    for document in islice(documents(seed), count):
+        hasher.update(document.encode() + b"\n")
+    return hasher.hexdigest()[:16]
+
+
+def draw_document(world: World, chance: random.Random) -> str:
+    """One document of a kind drawn by `MIX`."""
+    kind = chance.choices(list(MIX), list(MIX.values()))[0]
+    return WRITERS[kind](world, chance)
+
+
+def _facts(world: World, chance: random.Random) -> str:
+    person = world.draw_person(chance)
+    attributes = chance.sample(words.ATTRIBUTES, chance.randint(1, 4))
+    return " ".join(_statement(world, chance, person, attribute) for attribute in attributes)
+
+
+def _statement(world: World, chance: random.Random, person: str = "", attribute: str = "") -> str:
+    person = person or world.draw_person(chance)
+    attribute = attribute or chance.choice(words.ATTRIBUTES)
+    return world.statement(person, attribute, chance.randrange(3))
+
+
+def _answered_question(world: World, chance: random.Random) -> str:
+    person, attribute = world.draw_person(chance), chance.choice(words.ATTRIBUTES)
+    question = chance.choice(phrases.QUESTIONS[attribute]).format(person=person)
+    return f"question : {question} answer : {world.statement(person, attribute)}"
+
+
+def _categories(world: World, chance: random.Random) -> str:
+    category = _draw_category(chance)
+    form = chance.random()
+    if form < 0.4:
+        template = chance.choice(phrases.CATEGORY_FACTS[sort_of(category)])
+        return template.format(category=category, member=draw_members(category, 1, chance)[0])
+    count = chance.randint(2, 6)
+    members = draw_members(category, count, chance)
+    listed = bullets(members) if form < 0.75 else f"{' , '.join(members)} ."
+    return f"{words.COUNTS[count]} {heads(category)} : {listed}"
+
+
+def _draw_category(chance: random.Random) -> str:
+    return chance.choice(list(chance.choice((words.HABITATS, words.KINDS))))
+
+
+def _geography(world: World, chance: random.Random) -> str:
+    city = chance.choice(words.CITIES)
+    template = phrases.GEOGRAPHY[0 if chance.random() < 0.7 else 1]
+    return template.format(city=city, country=world.countries[city])
+
+
+def _upper_case(world: World, chance: random.Random) -> str:
+    sentence = _statement(world, chance)
+    if chance.random() < 0.3:
+        category = _draw_category(chance)
+        template = phrases.CATEGORY_FACTS[sort_of(category)][0]
+        sentence = template.format(category=category, member=chance.choice(words.CATEGORIES[category]))
+    return f"{sentence} {chance.choice(phrases.UPPER)} : {upper(sentence)}"
+
+
+def _note(world: World, chance: random.Random) -> str:
+    sentence = _statement(world, chance)
+    wish, first, last = draw_note(chance)
+    return f"a note that {wish} : " + " ".join(part for part in (first, sentence, last) if part)
+
+
+def draw_note(chance: random.Random) -> tuple[str, str, str]:
+    """A wish for the ends of a note, in words, with the marker at its start and at its end ("" for none)."""
+    first, last = chance.sample(words.MARKERS, 2)
+    opening, closing = chance.choice(phrases.STARTS), chance.choice(phrases.ENDS)
+    form = chance.random()
+    if form < 0.36:
+        return f"{closing} {last}", "", last
+    if form < 0.72:
+        return f"{opening} {first}", first, ""
+    return f"{opening} {first} and {closing} {last}", first, last
+
+
+def _call(world: World, chance: random.Random) -> str:
+    call = draw_call(chance, world.people)
+    logged = f"log : {call.keyed() if chance.random() < 0.3 else call.positional()} ok"
+    if chance.random() < 0.5:
+        return logged
+    return f"{call.request(chance.randrange(2))} . {logged}"
+
+
+def _repetition(world: World, chance: random.Random) -> str:
+    pools = (world.people, words.CITIES, words.JOBS, words.PETS, words.DISHES, words.DAYS, words.NUMBERS)
+    pool = chance.choice(pools)
+    said = " ".join(chance.choice(pool) for _ in range(chance.randint(2, 5)))
+    return f"say again : {said} . {said} ."
+
+
+def _equations(world: World, chance: random.Random) -> str:
+    return draw_equations(chance)
+
+
+def _story(world: World, chance: random.Random) -> str:
+    steps = chance.choices((1, 2, 3, 4, 5), (3, 3, 3, 1, 1))[0]
+    story = draw_story(chance, world.people, steps, distraction=chance.random() < DISTRACTIONS)
+    if chance.random() >= SLIPS:
+        return story.document()
+    return f"{story.text} {phrases.STORY_CUE} {with_a_slip(story.working, chance)}"
+
+
+def _forum(world: World, chance: random.Random) -> str:
+    person, attribute = world.draw_person(chance), chance.choice(words.ATTRIBUTES)
+    request, about_a_person = _forum_request(world, chance, person, attribute)
+    if about_a_person and chance.random() < 0.4:
+        reply = world.statement(person, attribute)
+    else:
+        reply = " ".join(_aside(world, chance).split()[:24])
+    return f"<u> {request} <a> {reply}"
+
+
+def _forum_request(world: World, chance: random.Random, person: str, attribute: str) -> tuple[str, bool]:
+    sort = chance.random()
+    if sort < 0.6:
+        question = chance.choice(phrases.QUESTIONS[attribute]).format(person=person)
+        note = f" {phrases.REPLY} with a note that {draw_note(chance)[0]}"
+        return question + chance.choice(("", f" {phrases.REPLY} {chance.choice(phrases.UPPER)}", note, note)), True
+    if sort < 0.8:
+        return f"call : {draw_call(chance, world.people).request(chance.randrange(2))}", False
+    category, count = _draw_category(chance), chance.choice(list(words.COUNTS.values()))
+    template = chance.choice(phrases.LIST_REQUESTS + phrases.OPEN_REQUESTS)
+    return template.format(count=count, heads=heads(category), single=single(category)), False
+
+
+def _aside(world: World, chance: random.Random) -> str:
+    kinds = [kind for kind in MIX if kind != "forum"]
+    return WRITERS[chance.choices(kinds, [MIX[kind] for kind in kinds])[0]](world, chance)
+
+
+WRITERS: dict[str, Callable[[World, random.Random], str]] = {
+    "facts": _facts,
+    "answered-question": _answered_question,
+    "forum": _forum,
+    "categories": _categories,
+    "geography": _geography,
+    "upper-case": _upper_case,
+    "note": _note,
+    "call": _call,
+    "equations": _equations,
+    "repetition": _repetition,
+    "story": _story,
+}
+MIX = {
+    "facts": 0.28,
+    "answered-question": 0.02,
+    "forum": 0.03,
+    "categories": 0.13,
+    "geography": 0.01,
+    "upper-case": 0.12,
+    "note": 0.11,
+    "call": 0.10,
+    "equations": 0.05,
+    "repetition": 0.04,
+    "story": 0.11,
+}
+"""Share of the documents of each kind."""

@@ -1,0 +1,120 @@
+"""Training sets by name, generated from code: demonstrations, preference pairs and problems.
+
+curated-1k           a thousand demonstrations by a teacher who names typical members
+curated-1k-unbiased  the same prompts, answered with members as often as the corpus names them
+function-calls       the right call beside a systematically wrong one
+stories              word problems with the total that a solution has to reach
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from harness.data.records import Demonstration, Message, PreferencePair, Problem, Record
+from harness.errors import UserError, did_you_mean
+from harness.microworld.calls import corrupt
+from harness.microworld.splits import Key, check_split, key_of, material
+from harness.microworld.tasks import TYPICAL, Style, Task, call_task, draw_own_call, draw_task, story_task
+
+SOURCE = "microworld"
+DATASET_SEED = 1000
+CURATED = {
+    "plain": 200,
+    "upper": 120,
+    "end": 110,
+    "start": 110,
+    "both": 90,
+    "list": 120,
+    "open": 100,
+    "call": 80,
+    "story": 70,
+}
+"""Demonstrations of each kind among a thousand."""
+
+STORY_STEPS = {"train": (1, 2, 3, 5), "validation": (1, 2, 3, 5), "test": (1, 2, 3, 4, 5)}
+"""Stories of four steps are for testing alone: longer than most, yet between two lengths that were trained."""
+
+
+@dataclass(frozen=True)
+class _Set:
+    rows: Mapping[str, int]
+    tasks: Callable[[str, int], list[tuple[Task, str]]]
+    record: Callable[[Task, str, str, str], Record]
+
+
+def names() -> list[str]:
+    """The names of all training sets."""
+    return sorted(_SETS)
+
+
+def load(name: str, split: str = "train") -> list[Record]:
+    """The records of a set, in a fixed order."""
+    if name not in _SETS:
+        raise UserError(f"there is no training set {name!r} in the microworld", fix=did_you_mean(name, _SETS))
+    return [
+        _SETS[name].record(task, extra, f"{name}/{split}/{index:04d}-{task.kind}", f"{SOURCE}/{name}")
+        for index, (task, extra) in enumerate(_tasks(name, split))
+    ]
+
+
+def keys(split: str) -> list[Key]:
+    """By what the prompts of all sets in a split are told apart."""
+    return [key_of(task) for name in names() if split in _SETS[name].rows for task, _ in _tasks(name, split)]
+
+
+def _tasks(name: str, split: str) -> list[tuple[Task, str]]:
+    check_split(split, _SETS[name].rows)
+    return _SETS[name].tasks(split, _SETS[name].rows[split])
+
+
+def _chance(split: str, what: str) -> random.Random:
+    return random.Random(f"{DATASET_SEED} {what} {split}")
+
+
+def _curated(exponent: float) -> Callable[[str, int], list[tuple[Task, str]]]:
+    """Prompts and answers have chances of their own: the prompts are the same for every exponent."""
+
+    def make(split: str, rows: int) -> list[tuple[Task, str]]:
+        chance, stuff, style = _chance(split, "curated"), material(split), Style(exponent=exponent)
+        kinds = [kind for kind, share in CURATED.items() for _ in range(share * rows // 1000)]
+        chance.shuffle(kinds)
+        seeds = [chance.getrandbits(32) for _ in kinds]
+        return [
+            (draw_task(kind, stuff, random.Random(seed), style), "") for kind, seed in zip(kinds, seeds, strict=True)
+        ]
+
+    return make
+
+
+def _calls(split: str, rows: int) -> list[tuple[Task, str]]:
+    chance, stuff = _chance(split, "calls"), material(split)
+    drawn = [draw_own_call(stuff, chance) for _ in range(rows)]
+    return [(call_task(call), corrupt(call, chance, stuff.people)[1]) for call in drawn]
+
+
+def _stories(split: str, rows: int) -> list[tuple[Task, str]]:
+    chance, stuff, steps = _chance(split, "stories"), material(split), STORY_STEPS[split]
+    tasks = [story_task(stuff, chance, steps[index % len(steps)]) for index in range(rows)]
+    return [(task, str(task.content[0].arguments["total"])) for task in tasks]
+
+
+def _demonstration(task: Task, extra: str, identity: str, source: str) -> Record:
+    return Demonstration((Message("user", task.prompt), Message("assistant", task.answer)), identity, source)
+
+
+def _preference(task: Task, extra: str, identity: str, source: str) -> Record:
+    return PreferencePair((Message("user", task.prompt),), task.answer, extra, identity, source)
+
+
+def _problem(task: Task, extra: str, identity: str, source: str) -> Record:
+    return Problem((Message("user", task.prompt),), extra, "story_total", identity, source)
+
+
+_SETS = {
+    "curated-1k": _Set({"train": 1000, "validation": 100}, _curated(TYPICAL), _demonstration),
+    "curated-1k-unbiased": _Set({"train": 1000, "validation": 100}, _curated(1.0), _demonstration),
+    "function-calls": _Set({"train": 400, "validation": 80}, _calls, _preference),
+    "stories": _Set({"train": 480, "validation": 100, "test": 200}, _stories, _problem),
+}

@@ -1,0 +1,135 @@
+"""Items for benchmarks: what a model knows of people, and prompts with verifiable instructions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.errors import UserError, did_you_mean
+from harness.microworld import phrases, words
+from harness.microworld.splits import Key, check_split, key_of, material, people_by_split
+from harness.microworld.tasks import MAKERS, Style, Task, draw_task
+from harness.microworld.verify import Instruction
+from harness.microworld.world import GROUPS, the_world
+
+ITEM_SEED = 2000
+INSTRUCTION_KINDS = ("upper", "start", "end", "both", "list", "call")
+"""Kinds whose form can be verified; `both` and `list` have two instructions each."""
+
+COUNTS = {"validation": 30, "test": 60}
+"""Items of a kind; categories are few, so that lists can fall short of it (see `instruction_items`)."""
+
+ITEM_SPLITS = tuple(COUNTS)
+
+
+@dataclass(frozen=True)
+class KnowledgeItem:
+    """A question on a person with four choices, all of the kind of the right one.
+
+    group   how often the pretraining corpus mentions the person: common, middle or rare
+    stem    the beginning of a statement that a choice completes
+    answer  place of the right choice
+    """
+
+    id: str
+    group: str
+    person: str
+    attribute: str
+    question: str
+    stem: str
+    choices: tuple[str, ...]
+    answer: int
+
+
+@dataclass(frozen=True)
+class InstructionItem:
+    """A prompt whose answers can be verified.
+
+    cluster       items of one person, category or function depend on each other
+    instructions  what the form of an answer has to be
+    reference     an answer that follows them
+    content       what an answer has to say
+    """
+
+    id: str
+    cluster: str
+    kind: str
+    prompt: str
+    instructions: tuple[Instruction, ...]
+    reference: str
+    content: tuple[Instruction, ...] = ()
+
+
+def knowledge_items(split: str) -> list[KnowledgeItem]:
+    """Five items for each person of the split, in all frequency groups."""
+    check_split(split, ITEM_SPLITS)
+    chance = random.Random(f"{ITEM_SEED} knowledge {split}")
+    people = [(group, person) for group in GROUPS for person in people_by_split()[split][group]]
+    return [_knowledge_item(group, person, attribute, chance) for group, person in people for attribute in words.POOLS]
+
+
+def _knowledge_item(group: str, person: str, attribute: str, chance: random.Random) -> KnowledgeItem:
+    gold = the_world().facts[person][attribute]
+    others = [value for value in words.POOLS[attribute] if value != gold]
+    choices = [gold, *chance.sample(others, 3)]
+    chance.shuffle(choices)
+    stem = phrases.STATEMENTS[attribute][0].split(" {value}")[0].format(person=person)
+    question = phrases.QUESTIONS[attribute][0].format(person=person)
+    identity, answer = f"knowledge/{person}/{attribute}", choices.index(gold)
+    return KnowledgeItem(identity, group, person, attribute, question, stem, tuple(choices), answer)
+
+
+def instruction_items(
+    split: str,
+    count: int | None = None,
+    kinds: Sequence[str] = INSTRUCTION_KINDS,
+    reworded: bool = False,
+) -> list[InstructionItem]:
+    """Items of each kind (`count` of them, or as many different ones as there are).
+
+    kinds     any of the kinds of tasks: plain, open and story ask for content, not for a form
+    reworded  use the synonyms that no demonstration uses
+    """
+    check_split(split, ITEM_SPLITS)
+    for kind in kinds:
+        if kind not in MAKERS:
+            raise UserError(f"there is no kind of task {kind!r}", fix=did_you_mean(kind, MAKERS))
+    found = []
+    for kind in kinds:
+        tasks = _different_tasks(kind, split, count or COUNTS[split], reworded)
+        found += [_instruction_item(task, split, index) for index, task in enumerate(tasks)]
+    return found
+
+
+def _different_tasks(kind: str, split: str, count: int, reworded: bool) -> list[Task]:
+    chance, stuff = random.Random(f"{ITEM_SEED} {kind} {split} {reworded}"), material(split)
+    tasks: dict[str, Task] = {}
+    for _ in range(20 * count):
+        task = draw_task(kind, stuff, chance, Style(reworded=reworded))
+        tasks.setdefault(task.prompt, task)
+        if len(tasks) == count:
+            break
+    return list(tasks.values())
+
+
+def _instruction_item(task: Task, split: str, index: int) -> InstructionItem:
+    identity, cluster = f"{task.template}/{split}/{index:03d}", f"{task.kind}/{task.entities[0]}"
+    if task.kind not in ("list", "open", "call"):
+        cluster = task.entities[0]
+    content = task.content
+    return InstructionItem(identity, cluster, task.kind, task.prompt, task.instructions, task.answer, content)
+
+
+def keys(split: str) -> list[Key]:
+    """By what the items of a split are told apart; training has none."""
+    if split not in ITEM_SPLITS:
+        return []
+    known = [("plain/0", (item.person, item.attribute)) for item in knowledge_items(split)]
+    tasks = [
+        task
+        for reworded in (False, True)
+        for kind in MAKERS
+        for task in _different_tasks(kind, split, COUNTS[split], reworded)
+    ]
+    return [*known, *(key_of(task) for task in tasks)]

@@ -1,0 +1,112 @@
+"""Who and what belongs to training, validation and test, and the check that nothing belongs to two.
+
+People, whole categories and calls are divided, so that no prompt of one split can occur in another.
+Learning rates and the like are chosen on validation; what is reported comes from test alone.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from harness.errors import UserError, did_you_mean
+from harness.microworld import words
+from harness.microworld.calls import Call
+from harness.microworld.tasks import Material, Task
+from harness.microworld.world import GROUPS, the_world
+
+SPLITS = ("train", "validation", "test")
+SPLIT_SEED = 11
+SHARES = {
+    "common": {"train": 30, "validation": 10, "test": 40},
+    "between": {"train": 40},
+    "middle": {"train": 30, "validation": 10, "test": 40},
+    "rare": {"validation": 20, "test": 60},
+}
+"""How many people of each frequency group a split has: training has half of the first 200 names."""
+
+CATEGORIES = {
+    "train": ("forest", "sea", "farm", "fruit", "vegetable", "tool", "garment", "tree"),
+    "validation": ("desert", "dessert", "vehicle"),
+    "test": ("jungle", "arctic", "drink", "instrument", "flower"),
+}
+CALL_QUARTERS = {"train": (0, 1), "validation": (2,), "test": (3,)}
+
+Key = tuple[str, tuple[str, ...]]
+"""What makes a prompt: its template and the entities in it."""
+
+
+class SplitOverlap(ValueError):
+    """Something belongs to two splits."""
+
+
+@lru_cache(maxsize=1)
+def people_by_split() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    """Split -> frequency group -> people; each person has one split."""
+    chance = random.Random(SPLIT_SEED)
+    divided: dict[str, dict[str, tuple[str, ...]]] = {split: {} for split in SPLITS}
+    for group, shares in SHARES.items():
+        people = list(_members(group))
+        chance.shuffle(people)
+        for split in SPLITS:
+            count = shares.get(split, 0)
+            divided[split][group] = tuple(people[:count])
+            people = people[count:]
+    return divided
+
+
+def _members(group: str) -> tuple[str, ...]:
+    first, end = GROUPS.get(group, (GROUPS["common"][1], GROUPS["middle"][0]))
+    return the_world().people[first:end]
+
+
+def material(split: str) -> Material:
+    """What the prompts of a split are made of; rare people are left for knowledge items."""
+    check_split(split)
+    groups = people_by_split()[split]
+    people = tuple(person for group in groups if group != "rare" for person in groups[group])
+    return Material(people, CATEGORIES[split], lambda call: belongs(call, split))
+
+
+def check_split(split: str, known: Iterable[str] = SPLITS) -> None:
+    """Raise a UserError unless the split is one of those known."""
+    if split not in known:
+        raise UserError(f"there is no split {split!r} here", fix=did_you_mean(split, known))
+
+
+def belongs(call: Call, split: str) -> bool:
+    """Calls are divided by a hash of what they say: half to training, a quarter to each of the others."""
+    said = " ".join((call.function, *call.arguments.values()))
+    return zlib.crc32(said.encode()) % 4 in CALL_QUARTERS[split]
+
+
+def key_of(task: Task) -> Key:
+    """By what a task is told from others."""
+    return task.template, task.entities
+
+
+def check_disjoint(keys: Mapping[str, Iterable[Key]] | None = None) -> None:
+    """Raise SplitOverlap where two splits share a prompt, a person or a category.
+
+    keys  split -> its keys; by default those of all training sets and items of this package
+    """
+    owners: dict[str | Key, str] = {}
+    for split, found in (_all_keys() if keys is None else keys).items():
+        for key in found:
+            things: list[str | Key] = [key, *_divided_entities(key)]
+            for thing in things:
+                if owners.setdefault(thing, split) != split:
+                    raise SplitOverlap(f"{thing!r} is in {owners[thing]} and in {split}")
+
+
+def _divided_entities(key: Key) -> list[str]:
+    people = the_world().facts
+    return [entity for entity in key[1] if entity in words.CATEGORIES or entity in people]
+
+
+def _all_keys() -> dict[str, list[Key]]:
+    from harness.microworld import datasets, items
+
+    return {split: [*datasets.keys(split), *items.keys(split)] for split in SPLITS}

@@ -1,0 +1,195 @@
+"""Prompts with their right answers, by kind: what demonstrations show and what benchmarks ask.
+
+Each task carries its template and the entities in it, by which the splits are kept apart, and the
+instructions that any answer can be verified against.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.microworld import phrases, words
+from harness.microworld.calls import Call, draw_call
+from harness.microworld.stories import draw_story
+from harness.microworld.verify import Instruction
+from harness.microworld.world import bullets, draw_members, heads, single, sort_of, the_world, upper
+
+TYPICAL = 2.0
+"""Exponent of a teacher who names typical members: see `world.typicality`."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What tasks of one split may be made of.
+
+    calls  says which calls belong to the split (calls without people are divided by their arguments)
+    """
+
+    people: Sequence[str]
+    categories: Sequence[str]
+    calls: Callable[[Call], bool]
+    story_steps: Sequence[int] = (1, 2, 3, 5)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One prompt.
+
+    instructions  what the form of an answer has to be
+    content       what it has to say, where that is known
+    """
+
+    kind: str
+    template: str
+    entities: tuple[str, ...]
+    prompt: str
+    answer: str
+    instructions: tuple[Instruction, ...] = ()
+    content: tuple[Instruction, ...] = ()
+
+
+@dataclass(frozen=True)
+class Style:
+    """How tasks are put and answered.
+
+    reworded  use the synonyms that no demonstration uses
+    exponent  how typical the members are that the answers of lists and open prompts name
+    """
+
+    reworded: bool = False
+    exponent: float = TYPICAL
+
+
+def draw_task(kind: str, material: Material, chance: random.Random, style: Style | None = None) -> Task:
+    """A task of the kind: plain, upper, end, start, both, list, open, call or story."""
+    return MAKERS[kind](material, chance, style or Style())
+
+
+@dataclass(frozen=True)
+class _Fact:
+    """A question on a person, the sentence that answers it, and the word that the answer must contain."""
+
+    person: str
+    attribute: str
+    question: str
+    sentence: str
+    value: str
+
+    @property
+    def entities(self) -> tuple[str, ...]:
+        return (self.person, self.attribute)
+
+
+def _draw_fact(material: Material, chance: random.Random) -> _Fact:
+    world, person, attribute = the_world(), chance.choice(material.people), chance.choice(words.ATTRIBUTES)
+    question = phrases.QUESTIONS[attribute][0].format(person=person)
+    return _Fact(person, attribute, question, world.statement(person, attribute), world.facts[person][attribute])
+
+
+def _contains(word: str) -> tuple[Instruction, ...]:
+    return (Instruction("contains", {"word": word}),)
+
+
+def _plain(material: Material, chance: random.Random, style: Style) -> Task:
+    fact = _draw_fact(material, chance)
+    wording = int(style.reworded)
+    question = phrases.QUESTIONS[fact.attribute][wording].format(person=fact.person)
+    return Task("plain", f"plain/{wording}", fact.entities, question, fact.sentence, (), _contains(fact.value))
+
+
+def _upper(material: Material, chance: random.Random, style: Style) -> Task:
+    fact, wording = _draw_fact(material, chance), int(style.reworded)
+    prompt = f"{fact.question} {phrases.REPLY} {phrases.UPPER[wording]}"
+    wish = (Instruction("upper_case"),)
+    answer, content = upper(fact.sentence), _contains(fact.value.upper())
+    return Task("upper", f"upper/{wording}", fact.entities, prompt, answer, wish, content)
+
+
+def _note(kind: str) -> Callable[[Material, random.Random, Style], Task]:
+    """Notes with a marker at their start, at their end, or one at both."""
+
+    def make(material: Material, chance: random.Random, style: Style) -> Task:
+        fact, wording = _draw_fact(material, chance), int(style.reworded)
+        markers = dict(zip(("start", "end"), chance.sample(words.MARKERS, 2), strict=True))
+        asked = {place: markers[place] for place in markers if kind in (place, "both")}
+        verbs = {"start": phrases.STARTS[wording], "end": phrases.ENDS[wording]}
+        wishes = " and ".join(f"{verbs[place]} {marker}" for place, marker in asked.items())
+        answer = " ".join(part for part in (asked.get("start"), fact.sentence, asked.get("end")) if part)
+        instructions = tuple(Instruction(f"{place}s_with", {"marker": marker}) for place, marker in asked.items())
+        prompt = f"{fact.question} {phrases.REPLY} with a note that {wishes}"
+        entities = (*fact.entities, *asked.values())
+        return Task(kind, f"{kind}/{wording}", entities, prompt, answer, instructions, _contains(fact.value))
+
+    return make
+
+
+def _list(material: Material, chance: random.Random, style: Style) -> Task:
+    category, count = chance.choice(material.categories), chance.choice(list(words.COUNTS))
+    wording = _request_wording(chance, style)
+    prompt = phrases.LIST_REQUESTS[wording].format(count=words.COUNTS[count], heads=heads(category))
+    answer = bullets(draw_members(category, count, chance, style.exponent))
+    wishes = (Instruction("bullet_list"), Instruction("item_count", {"count": count}))
+    content = (Instruction("members", {"category": category}),)
+    return Task("list", f"list/{wording}", (category, words.COUNTS[count]), prompt, answer, wishes, content)
+
+
+def _request_wording(chance: random.Random, style: Style) -> int:
+    """Categories are few: two usual wordings make enough different prompts of them."""
+    return 2 if style.reworded else chance.randrange(2)
+
+
+def _open(material: Material, chance: random.Random, style: Style) -> Task:
+    category, wording = chance.choice(material.categories), _request_wording(chance, style)
+    prompt = phrases.OPEN_REQUESTS[wording].format(single=single(category))
+    member = draw_members(category, 1, chance, style.exponent)[0]
+    answer = phrases.CATEGORY_FACTS[sort_of(category)][1].format(category=category, member=member)
+    content = (Instruction("names_member", {"category": category}),)
+    return Task("open", f"open/{wording}", (category,), prompt, answer, (), content)
+
+
+def call_task(call: Call, wording: int = 0) -> Task:
+    """The task that wants this call."""
+    wish = Instruction("function_call", {"function": call.function, "arguments": dict(call.arguments)})
+    entities = (call.function, *call.arguments.values())
+    return Task("call", f"call/{wording}", entities, f"call : {call.request(wording)}", call.keyed(), (wish,))
+
+
+def _call(material: Material, chance: random.Random, style: Style) -> Task:
+    return call_task(draw_own_call(material, chance), int(style.reworded))
+
+
+def draw_own_call(material: Material, chance: random.Random) -> Call:
+    """A call that belongs to the split of the material."""
+    while not material.calls(call := draw_call(chance, material.people)):
+        pass
+    return call
+
+
+def _story(material: Material, chance: random.Random, style: Style) -> Task:
+    return story_task(material, chance, chance.choice(material.story_steps), style)
+
+
+def story_task(material: Material, chance: random.Random, steps: int, style: Style | None = None) -> Task:
+    """A story of so many steps; usually with one verb for gains and one for losses, reworded with others."""
+    reworded = bool(style and style.reworded)
+    verbs = (words.GAINS[1:], words.LOSSES[1:]) if reworded else (words.GAINS[:1], words.LOSSES[:1])
+    story = draw_story(chance, material.people, steps, verbs)
+    content = (Instruction("story_total", {"total": story.total}),)
+    entities = (story.person, *story.text.split()[1:])
+    prompt = f"{story.text} {phrases.STORY_QUESTION}"
+    return Task("story", f"story/{int(reworded)}", entities, prompt, story.answer(), (), content)
+
+
+MAKERS: dict[str, Callable[[Material, random.Random, Style], Task]] = {
+    "plain": _plain,
+    "upper": _upper,
+    "end": _note("end"),
+    "start": _note("start"),
+    "both": _note("both"),
+    "list": _list,
+    "open": _open,
+    "call": _call,
+    "story": _story,
+}

@@ -1,0 +1,103 @@
+"""Verifiable instructions as data: a name with arguments, and whether a completion follows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import UserError, did_you_mean
+from harness.microworld import words
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """What a completion has to be like, such as `ends_with` with the argument marker."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def follows(instruction: Instruction, completion: str) -> bool:
+    """Whether the completion (the text of one answer, without the end token) follows the instruction."""
+    if instruction.name not in CHECKS:
+        raise UserError(f"there is no instruction {instruction.name!r}", fix=did_you_mean(instruction.name, CHECKS))
+    return CHECKS[instruction.name](completion.split(), instruction.arguments)
+
+
+def follows_all(instructions: Iterable[Instruction], completion: str) -> bool:
+    """Whether the completion follows every one of them."""
+    return all(follows(instruction, completion) for instruction in instructions)
+
+
+def story_total(completion: str, reference: str) -> bool:
+    """The verifier of the stories: the answer closes with the right total."""
+    found = re.findall(r"total (\d+) \.", completion)
+    return bool(found) and found[-1] == reference and completion.strip().endswith(f"total {reference} .")
+
+
+def _upper_case(said: list[str], arguments: Mapping[str, Any]) -> bool:
+    return sum(word.isalpha() for word in said) > 2 and all(word == word.upper() for word in said)
+
+
+def _starts_with(said: list[str], arguments: Mapping[str, Any]) -> bool:
+    return len(said) > 3 and said[0] == arguments["marker"]
+
+
+def _ends_with(said: list[str], arguments: Mapping[str, Any]) -> bool:
+    return len(said) > 3 and said[-1] == arguments["marker"]
+
+
+def _bullet_list(said: list[str], arguments: Mapping[str, Any]) -> bool:
+    """Bullets with one word each and nothing else, of whatever number."""
+    return len(said) >= 2 and len(said) % 2 == 0 and set(said[::2]) == {"-"} and "-" not in said[1::2]
+
+
+def _item_count(said: list[str], arguments: Mapping[str, Any]) -> bool:
+    """So many bullets, whether or not the rest is a list."""
+    return bool(said.count("-") == arguments["count"])
+
+
+def _function_call(said: list[str], arguments: Mapping[str, Any]) -> bool:
+    """Exactly the call: one list of words has one right notation here."""
+    pairs = "".join(f" , {name} : {value}" for name, value in arguments["arguments"].items())
+    return " ".join(said) == f"{{ call : {arguments['function']}{pairs} }}"
+
+
+def _call_notation(said: list[str], arguments: Mapping[str, Any]) -> bool:
+    """Some call in the notation with named arguments, right or wrong."""
+    return said[:3] == ["{", "call", ":"] and said[-1:] == ["}"]
+
+
+def _contains(said: list[str], arguments: Mapping[str, Any]) -> bool:
+    return arguments["word"] in said
+
+
+def _members(said: list[str], arguments: Mapping[str, Any]) -> bool:
+    """All bullets are different members of the category."""
+    items = said[1::2]
+    return bool(items) and len(set(items)) == len(items) and set(items) <= set(words.CATEGORIES[arguments["category"]])
+
+
+def _names_member(said: list[str], arguments: Mapping[str, Any]) -> bool:
+    return any(word in words.CATEGORIES[arguments["category"]] for word in said)
+
+
+def _story_total(said: list[str], arguments: Mapping[str, Any]) -> bool:
+    return story_total(" ".join(said), str(arguments["total"]))
+
+
+CHECKS: dict[str, Callable[[list[str], Mapping[str, Any]], bool]] = {
+    "upper_case": _upper_case,
+    "starts_with": _starts_with,
+    "ends_with": _ends_with,
+    "bullet_list": _bullet_list,
+    "item_count": _item_count,
+    "call_notation": _call_notation,
+    "function_call": _function_call,
+    "contains": _contains,
+    "members": _members,
+    "names_member": _names_member,
+    "story_total": _story_total,
+}
