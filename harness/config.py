@@ -7,15 +7,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from harness.base_model import BaseSpec
 from harness.benchmark import Benchmark
 from harness.data.load import KINDS, DataSpec
 from harness.errors import UserError, did_you_mean
 from harness.method import Method
 from harness.plugin_fields import build_plugin, typed
-from harness.yaml_lines import Located, load_yaml
+from harness.yaml_lines import Located, load_yaml, parse_yaml
 
 On = Literal["base", "small_base"]
 
@@ -86,7 +84,7 @@ def _apply(root: Located, setting: str) -> None:
     path, separator, value = setting.partition("=")
     if not separator:
         raise UserError(f"--set {setting!r} has no value", fix="Write --set LABEL.FIELD=VALUE or --set KEY=VALUE.")
-    parsed = yaml.safe_load(value)
+    parsed = parse_yaml(value)
     label, dot, name = path.partition(".")
     if not dot:
         root.value[path] = parsed

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from harness.errors import UserError
 
 Path_ = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's plain words: `on` is a word and not true, 5e-4 is a number and not a word."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [pair for pair in pairs if not pair[0].endswith(":bool")]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+BOOL = re.compile("^(?:true|True|TRUE|false|False|FALSE)$")
+FLOAT = re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", BOOL, list("tTfF"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789"))
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text."""
+    return yaml.load(text, _Loader)
 
 
 @dataclass
@@ -30,8 +51,8 @@ class Located:
 def load_yaml(file: Path) -> Located:
     """Parse a YAML file. Raises UserError with the line of a syntax error or of a key given twice."""
     try:
-        node = yaml.compose(file.read_text("utf-8"), Loader=yaml.SafeLoader)
-        value = yaml.safe_load(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+        node, value = yaml.compose(text, Loader=_Loader), parse_yaml(text)
     except UnicodeDecodeError as error:
         raise UserError(f"byte {error.start} is not UTF-8", where=str(file), fix="Save the file as UTF-8.") from error
     except yaml.YAMLError as error:

@@ -17,7 +17,8 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.S | re.M)
+    return [text for name, text in fenced if name == language]
 
 
 def test_the_two_commands_of_the_readme_are_targets_that_start_from_an_empty_checkout() -> None:
@@ -53,7 +54,7 @@ def test_the_readmes_experiment_is_read_as_it_stands(tmp_path: Path) -> None:
 
 
 def test_the_tree_names_every_module_and_nothing_that_is_not_there() -> None:
-    tree = next(block for block in re.findall(r"```\n(.*?)```", README, flags=re.S) if "harness/" in block)
+    (tree,) = blocks("")
     named, folder = set(), ""
     for line in tree.rstrip().split("\n"):
         name = line.split()[0]

@@ -116,7 +116,8 @@ def _file_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"byte {error.start} is not UTF-8", where=str(path), fix="Save the file as UTF-8.") from error
-    if path.suffix == ".json":
+    # a .json file may hold one object per line as well
+    if text.lstrip().startswith("["):
         yield from _array_rows(path, text)
         return
     for number, line in enumerate(text.split("\n"), 1):
