@@ -58,9 +58,12 @@ def _prepare(plan: Plan, store: Store) -> None:
         if store.holder(leftover.name.split(".")[0]) is None:
             shutil.rmtree(leftover, ignore_errors=True)
     torch.set_num_threads(plan.experiment.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    for base in plan.bases:
-        if base.spec.device.startswith("cuda") and not torch.cuda.is_available():
+    on_gpu = [base for base in plan.bases if base.spec.device.startswith("cuda")]
+    if on_gpu and torch.cuda.is_available():
+        # not on CPU, where the same threads give the same bytes anyway: the call imports a compiler
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    for base in on_gpu:
+        if not torch.cuda.is_available():
             raise UserError(
                 f"{base.spec.name} is to run on {base.spec.device}, and torch finds no GPU",
                 fix="Install a CUDA build of torch, or set `device: cpu` for the model.",

@@ -52,7 +52,10 @@ COMPLETIONS = ["cat says red one", "dog says", "bird says green two three", "blu
 def write_model(folder: Path, hidden: int, seed: int) -> Path:
     torch.manual_seed(seed)
     shape = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "hidden_size": hidden}
-    config = transformers.LlamaConfig(vocab_size=len(WORDS), max_position_embeddings=64, **shape)
+    # at the default range of 0.02 a frozen output layer is too small for an adapter to be heard
+    config = transformers.LlamaConfig(
+        vocab_size=len(WORDS), max_position_embeddings=64, initializer_range=0.3, **shape
+    )
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     words = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -40,14 +40,17 @@ def word_tokenizer(template: str) -> Any:
 
 
 def merging_tokenizer(template: str, *, bos: bool = False) -> Any:
-    """Byte-level BPE whose merges run across words; with `bos`, every encoded text opens with <s>."""
+    """Byte-level BPE whose merges run across words; with `bos`, every encoded text opens with <s>.
+
+    Its 26 merges cross boundaries but swallow no answer, which HFLM scores 0 or fails on (test_encoding.py).
+    """
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
     special = ["<s>", "<eos>", "<user>", "<assistant>", "<system>", "<end>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=360, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        vocab_size=288, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     core.train_from_iterator(CORPUS, trainer)
     if bos:
@@ -143,6 +146,13 @@ def test_choices_get_the_log_likelihoods_that_hflm_gives_them(
         assert asked == same
         assert found == pytest.approx(wanted, abs=1e-5)
         assert greedy == was_greedy
+
+
+@pytest.mark.parametrize("tokenizer", [name for name in TOKENIZERS if "merges" in name])
+def test_the_questions_here_have_merges_across_the_boundary(tokenizer: str) -> None:
+    encode = TOKENIZERS[tokenizer]().encode
+    for context in ("the cat sat on the mat", "Question: the cat sat?\nAnswer:the mat"):
+        assert encode(f"{context} there")[: len(encode(context))] != encode(context)
 
 
 @pytest.mark.parametrize("chat", [False, True])
@@ -396,12 +406,28 @@ def only_local(manager: Any) -> Any:
     return build
 
 
-def test_an_unknown_name_names_its_neighbours_and_unreachable_data_says_what_to_do() -> None:
+def test_an_unknown_name_names_its_neighbours_and_unreachable_data_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yaml_task(tmp_path, "arc_simple", CHOICE)
+    hub = {**CHOICE, "dataset_path": "somebody/arc", "dataset_kwargs": {}}
+    yaml_task(tmp_path, "arc_easy", hub)
+    known = bridge._manager(str(tmp_path), everything=False)
+    monkeypatch.setattr(bridge, "_manager", lambda include_path, *, everything: known)
     with pytest.raises(UserError, match="lm-eval has no task 'arc_esy'") as unknown:
         bridge.load_tasks(["arc_esy"])
-    assert "arc_easy" in unknown.value.fix
-    assert len(unknown.value.fix) < 300, "14,000 names are no help"
+    assert unknown.value.fix.startswith("Nearest: arc_easy")
     with pytest.raises(UserError, match="its data does not load") as offline:
         bridge.load_tasks(["arc_easy"])
     assert offline.value.where == "arc_easy"
     assert "HF_HUB_OFFLINE" in offline.value.fix
+
+
+@pytest.mark.slow
+def test_lm_evals_own_tasks_are_known_by_name_and_an_unknown_name_does_not_list_them_all() -> None:
+    with pytest.raises(UserError, match="lm-eval has no task 'arc_esy'") as unknown:
+        bridge.load_tasks(["arc_esy"])
+    assert "arc_easy" in unknown.value.fix
+    assert len(unknown.value.fix) < 300, "14,000 names are no help"
+    with pytest.raises(UserError, match="its data does not load"):
+        bridge.load_tasks(["arc_easy"])

@@ -25,8 +25,8 @@ TEMPLATE = (
     "{% for m in messages %}{{ m['role'] + ' ' + m['content'] + (' <eos> ' if m['role'] == 'assistant' else ' ') }}"
     "{% endfor %}{% if add_generation_prompt %}{{ 'assistant ' }}{% endif %}"
 )
-METHOD = Sft(learning_rate=1e-2, epochs=12, batch_size=4)
-PAIRS = [(f"w{at}", f"w{at + 10} w{at + 9}") for at in range(10)]
+METHOD = Sft(learning_rate=2e-2, epochs=20, batch_size=2)
+PAIRS = [(f"w{at}", f"w{at + 10} w{at + 9}") for at in range(6)]
 DATA = TrainingData(
     tuple(Demonstration((Message("user", q), Message("assistant", a)), f"d{q}") for q, a in PAIRS),
 )
@@ -64,7 +64,8 @@ def test_a_loaded_artifact_scores_as_the_model_that_was_trained_to_the_last_bit(
     seed_everything(FitContext(0, 4))
     model = base.load()
     train(model, training_rows(DATA.demonstrations, base.encoder), base, Optimisation.of(METHOD), FitContext(0, 4))
-    trained = CausalPolicy(model, base.encoder)
+    # torch multiplies by a weight that requires a gradient in another shape, which rounds otherwise
+    trained = CausalPolicy(model.requires_grad_(False), base.encoder)
     assert METHOD.load(base, artifact, {}).score(PROMPTS, ANSWERS) == trained.score(PROMPTS, ANSWERS)
 
 
@@ -99,6 +100,6 @@ def test_the_report_says_what_was_trained(base: BaseModel, tmp_path: Path) -> No
     context = FitContext(0, 4, lambda *step: shown.append(step[:2]))
     report = replace(METHOD, epochs=2).fit(base, DATA, {}, tmp_path, context)
     assert report.trained_parameters == sum(weight.numel() for weight in base.load().parameters())
-    assert shown == [(step, 5) for step in range(1, 6)]
-    assert report.notes["rows"] == 10
-    assert report.notes["labelled_tokens"] == 2 * 10 * 3
+    assert shown == [(step, 6) for step in range(1, 7)]
+    assert report.notes["rows"] == 6
+    assert report.notes["labelled_tokens"] == 2 * 6 * 3
