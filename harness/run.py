@@ -23,10 +23,12 @@ from harness.store import Store, StoreUnusable
 
 if TYPE_CHECKING:
     import torch
+    import transformers
 
     from harness.policy import Policy
 else:
     torch = LazyModule("torch")
+    transformers = LazyModule("transformers")
 
 
 class FitFailed(Exception):
@@ -58,6 +60,9 @@ def _prepare(plan: Plan, store: Store) -> None:
         if store.holder(leftover.name.split(".")[0]) is None:
             shutil.rmtree(leftover, ignore_errors=True)
     torch.set_num_threads(plan.experiment.threads)
+    # a bar for each load of a model would drown the run's own lines
+    transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()
     on_gpu = [base for base in plan.bases if base.spec.device.startswith("cuda")]
     if on_gpu and torch.cuda.is_available():
         # not on CPU, where the same threads give the same bytes anyway: the call imports a compiler

@@ -190,6 +190,9 @@ def run(trainer: Any, context: FitContext) -> list[tuple[int, float]]:
     watch = _watch_class()(context)
     trainer.watch = watch
     trainer.add_callback(watch)
+    if trainer.args.device.type == "cpu":
+        # a new trainer has nothing to free, and looking for garbage would take a second
+        trainer.accelerator.free_memory = lambda *objects: list(objects)
     try:
         trainer.train()
     finally:

@@ -54,7 +54,7 @@ def write_model(folder: Path, hidden: int, seed: int) -> Path:
     shape = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "hidden_size": hidden}
     # at the default range of 0.02 a frozen output layer is too small for an adapter to be heard
     config = transformers.LlamaConfig(
-        vocab_size=len(WORDS), max_position_embeddings=64, initializer_range=0.3, **shape
+        vocab_size=len(WORDS), eos_token_id=0, max_position_embeddings=64, initializer_range=0.3, **shape
     )
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     words = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="<unk>"))
@@ -165,12 +165,13 @@ def test_two_loads_score_alike_to_the_last_bit(bench: Bench) -> None:
 
 def test_a_greedy_sample_scores_as_greedy(bench: Bench) -> None:
     policy = bench.score()
-    drawn = policy.sample(PROMPTS, Sampling(max_new_tokens=5), ["a", "b", "c", "d"])
+    prompts = [*PROMPTS, *(Prompt(text=f"{word} says ") for word in WORDS[4:])]
+    drawn = policy.sample(prompts, Sampling(max_new_tokens=3), [str(at) for at in range(len(prompts))])
     texts = [completions[0] for completions in drawn]
-    # a drawn special token leaves no text, so such an answer cannot be read back
+    # an answer can be read back unless it holds special tokens, which leave no text
     pairs = [
         (prompt, answer.text)
-        for prompt, answer in zip(PROMPTS, texts, strict=True)
+        for prompt, answer in zip(prompts, texts, strict=True)
         if answer.text and policy.encode(prompt, answer.text).completion == answer.token_ids
     ]
     assert pairs

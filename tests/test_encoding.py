@@ -30,7 +30,8 @@ def merging_tokenizer(*, bos: bool = False, template: str | None = None) -> Any:
     core.train_from_iterator(
         CORPUS,
         trainers.BpeTrainer(
-            vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+            vocab_size=400, special_tokens=special, show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         ),
     )
     if bos:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def word_tokenizer(template: str) -> Any:
 def merging_tokenizer(template: str, *, bos: bool = False) -> Any:
     """Byte-level BPE whose merges run across words; with `bos`, every encoded text opens with <s>.
 
-    Its 26 merges cross boundaries but swallow no answer, which HFLM scores 0 or fails on (test_encoding.py).
+    Its merges cross boundaries but swallow no answer, which HFLM scores 0 or fails on (test_encoding.py).
     """
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -50,7 +51,7 @@ def merging_tokenizer(template: str, *, bos: bool = False) -> Any:
     special = ["<s>", "<eos>", "<user>", "<assistant>", "<system>", "<end>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=288, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        vocab_size=280, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     core.train_from_iterator(CORPUS, trainer)
     if bos:
@@ -151,8 +152,8 @@ def test_choices_get_the_log_likelihoods_that_hflm_gives_them(
 @pytest.mark.parametrize("tokenizer", [name for name in TOKENIZERS if "merges" in name])
 def test_the_questions_here_have_merges_across_the_boundary(tokenizer: str) -> None:
     encode = TOKENIZERS[tokenizer]().encode
-    for context in ("the cat sat on the mat", "Question: the cat sat?\nAnswer:the mat"):
-        assert encode(f"{context} there")[: len(encode(context))] != encode(context)
+    context = "Question: the cat sat?\nAnswer: the mat"
+    assert encode(f"{context} on")[: len(encode(context))] != encode(context)
 
 
 @pytest.mark.parametrize("chat", [False, True])
@@ -165,9 +166,13 @@ def test_greedy_texts_equal_hflms(both: tuple[CausalPolicy, Any], tmp_path: Path
 
 
 def test_rolling_log_likelihoods_equal_hflms(both: tuple[CausalPolicy, Any]) -> None:
-    """Shorter than one window, just as long, and several windows."""
+    """Shorter than one window, just as long, and several windows.
+
+    The long text does not repeat itself: HFLM takes windows that differ only in where they are cut for equal.
+    """
     policy, theirs = both
-    texts = ["the cat", "the cat sat on the mat. " * 5, "there the other rest sat? " * 40]
+    words = random.Random(0).choices(["the", "cat", "sat", "on", "mat", "other", "there", "rest", "."], k=300)
+    texts = ["the cat", "the cat sat on the mat. " * 5, " ".join(words)]
     requests = [Instance("loglikelihood_rolling", {}, (text,), 0) for text in texts]
     ours = bridge.BridgeLM(policy).loglikelihood_rolling(requests)
     assert ours == pytest.approx(theirs.loglikelihood_rolling(requests, disable_tqdm=True), abs=1e-4, rel=1e-6)

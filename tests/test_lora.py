@@ -37,10 +37,11 @@ ANSWERS = [answer for _, answer in PAIRS]
 def base(tmp_path: Path) -> BaseModel:
     folder = tmp_path / "base"
     torch.manual_seed(0)
-    shape: dict[str, float] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     # at the default range of 0.02 a frozen output layer is too small for an adapter to be heard
-    shape["initializer_range"] = 0.3
-    config = transformers.LlamaConfig(vocab_size=len(WORDS), max_position_embeddings=32, **shape)
+    config = transformers.LlamaConfig(
+        vocab_size=len(WORDS), eos_token_id=0, max_position_embeddings=32, initializer_range=0.3, **shape
+    )
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     words = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -32,7 +32,7 @@ def test_another_seed_gives_another_corpus() -> None:
 
 def test_every_kind_of_document_occurs() -> None:
     chance = random.Random(0)
-    assert set(corpus.WRITERS) == set(corpus.MIX)
+    assert set(corpus.WRITERS) == {kind for mix in corpus.MIXES.values() for kind in mix}
     assert all(writer(world.the_world(), chance) for writer in corpus.WRITERS.values())
 
 
@@ -47,10 +47,15 @@ def test_no_newcomer_is_in_the_corpus() -> None:
     assert not said & set(world.the_world().newcomers)
 
 
-def test_no_word_of_the_corpus_is_unknown() -> None:
-    known = set(vocabulary())
-    unknown = {word for text in itertools.islice(corpus.documents(), 5000) for word in text.split()} - known
-    assert not unknown
+@pytest.mark.parametrize("mix", corpus.MIXES)
+def test_no_word_of_the_corpus_is_unknown(mix: str) -> None:
+    said = {word for text in itertools.islice(corpus.documents(mix=mix), 3000) for word in text.split()}
+    assert not said - set(vocabulary())
+
+
+@pytest.mark.parametrize("mix", corpus.MIXES)
+def test_the_shares_of_a_mix_add_up(mix: str) -> None:
+    assert sum(corpus.MIXES[mix].values()) == pytest.approx(1)
 
 
 def test_no_word_of_a_training_set_is_unknown() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.errors import UserError
-from harness.microworld.build import SIZES, build, digest_of_file, path
+from harness.microworld.build import SEED_OF_NEXT_PHASE, SIZES, build, digest_of_file, path
 from harness.microworld.corpus import corpus_digest, documents
 
 SHIPPED = tuple(SIZES)
@@ -77,7 +78,7 @@ def test_a_built_folder_loads_and_names_its_weights(tiny: Path) -> None:
 
     manifest = json.loads((tiny / "manifest.json").read_text())
     assert manifest["sha256"]["model.safetensors"] == digest_of_file(tiny / "model.safetensors")
-    assert len(manifest["loss"]) == 2
+    assert [step for step, _ in manifest["phases"][0]["loss"]] == [1, 2]
     model = AutoModelForCausalLM.from_pretrained(tiny)
     assert model.get_input_embeddings().weight.shape[0] == len(AutoTokenizer.from_pretrained(tiny))
 
@@ -111,7 +112,17 @@ def test_a_shipped_folder_loads_in_full_precision(name: str) -> None:
 def test_a_shipped_manifest_matches_its_weights_and_corpus(name: str) -> None:
     manifest = json.loads((path(name) / "manifest.json").read_text())
     assert manifest["sha256"]["model.safetensors"] == digest_of_file(path(name) / "model.safetensors")
-    assert manifest["corpus"]["digest"] == corpus_digest(manifest["seed"])
+    for number, phase in enumerate(manifest["phases"]):
+        seed = manifest["seed"] + number * SEED_OF_NEXT_PHASE
+        assert phase["corpus"]["digest"] == corpus_digest(seed, phase["schedule"]["mix"])
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_model_was_made_as_the_code_says(name: str) -> None:
+    manifest = json.loads((path(name) / "manifest.json").read_text())
+    shape, schedules = SIZES[name]
+    assert manifest["shape"] == asdict(shape)
+    assert [phase["schedule"] for phase in manifest["phases"]] == [asdict(schedule) for schedule in schedules]
 
 
 def test_the_shipped_models_share_one_tokenizer_which_is_the_codes(tmp_path: Path, tokenizer: Any) -> None:

@@ -35,7 +35,7 @@ def base(tmp_path: Path) -> BaseModel:
     folder = tmp_path / "base"
     torch.manual_seed(0)
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    config = transformers.LlamaConfig(vocab_size=len(WORDS), max_position_embeddings=24, **shape)
+    config = transformers.LlamaConfig(vocab_size=len(WORDS), eos_token_id=0, max_position_embeddings=24, **shape)
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     words = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -39,7 +39,13 @@ GREEDY = Sampling(max_new_tokens=8)
 
 def write_model(folder: Path, seed: int, hidden: int = 16, width: int = len(WORDS), context: int = 48) -> Path:
     torch.manual_seed(seed)
-    shape = {"hidden_size": hidden, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    shape = {
+        "hidden_size": hidden,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "eos_token_id": 0,
+    }
     config = transformers.LlamaConfig(vocab_size=width, max_position_embeddings=context, initializer_range=0.3, **shape)
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     return folder

@@ -188,7 +188,10 @@ def test_an_answer_without_an_end_has_all_its_tokens() -> None:
 
 @pytest.mark.parametrize(
     ("stop", "text"),
-    [(("w2",), "w1 "), ((" w2",), "w1"), (("2 w4",), "w1 w"), (("w4", "w2"), "w1 "), (("\n",), "w1 w2 w4"), (("1",), "w")],
+    [
+        (("w2",), "w1 "), ((" w2",), "w1"), (("2 w4",), "w1 w"), (("w4", "w2"), "w1 "), (("\n",), "w1 w2 w4"),
+        (("1",), "w"),
+    ],
 )
 def test_a_stop_string_ends_the_answer_and_is_cut_wherever_its_tokens_lie(stop: tuple[str, ...], text: str) -> None:
     completion = scripted(["w1", " ", "w2", " ", "w4", "\n", "w5", "w6"], stop=stop, max_new_tokens=8)

@@ -25,8 +25,8 @@ TEMPLATE = (
     "{% for m in messages %}{{ m['role'] + ' ' + m['content'] + (' <eos> ' if m['role'] == 'assistant' else ' ') }}"
     "{% endfor %}{% if add_generation_prompt %}{{ 'assistant ' }}{% endif %}"
 )
-METHOD = Sft(learning_rate=2e-2, epochs=20, batch_size=2)
-PAIRS = [(f"w{at}", f"w{at + 10} w{at + 9}") for at in range(6)]
+METHOD = Sft(learning_rate=1e-2, epochs=20, batch_size=2)
+PAIRS = [(f"w{at}", f"w{at + 6} w{at + 12}") for at in range(6)]
 DATA = TrainingData(
     tuple(Demonstration((Message("user", q), Message("assistant", a)), f"d{q}") for q, a in PAIRS),
 )
@@ -40,7 +40,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     config = transformers.LlamaConfig(
-        vocab_size=len(WORDS), max_position_embeddings=32, tie_word_embeddings=True, **shape
+        vocab_size=len(WORDS),
+        eos_token_id=0,
+        max_position_embeddings=32,
+        tie_word_embeddings=True,
+        initializer_range=0.2,
+        **shape,
     )
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     words = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="<unk>"))
@@ -92,7 +97,8 @@ def test_a_bfloat16_base_gives_a_bfloat16_artifact_that_scores_as_it_is_stored(b
     policy = METHOD.load(narrow, tmp_path, {})
     assert policy.model.dtype == torch.bfloat16
     assert policy.score(PROMPTS, ANSWERS) == METHOD.load(narrow, tmp_path, {}).score(PROMPTS, ANSWERS)
-    assert all(score.is_greedy for score in policy.score(PROMPTS, ANSWERS))
+    tuned, untuned = (sum(s.logprob for s in p.score(PROMPTS, ANSWERS)) for p in (policy, narrow.policy()))
+    assert tuned > untuned / 2
 
 
 def test_the_report_says_what_was_trained(base: BaseModel, tmp_path: Path) -> None:

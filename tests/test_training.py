@@ -75,7 +75,7 @@ DEMONSTRATIONS = tuple(
 def base(tmp_path: Path) -> BaseModel:
     torch.manual_seed(0)
     shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    config = transformers.LlamaConfig(vocab_size=len(WORDS), max_position_embeddings=48, **shape)
+    config = transformers.LlamaConfig(vocab_size=len(WORDS), eos_token_id=0, max_position_embeddings=48, **shape)
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
     word_tokenizer().save_pretrained(tmp_path)
     return BaseModel(BaseSpec(str(tmp_path)), tmp_path)

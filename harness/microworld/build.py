@@ -7,30 +7,34 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError, did_you_mean
-from harness.microworld.corpus import MIX, corpus_digest
+from harness.microworld.corpus import MIXES, corpus_digest
 from harness.microworld.pretrain import Schedule, Shape, new_model, pretrain
 from harness.microworld.tokenizer import make_tokenizer
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
-SIZES: dict[str, tuple[Shape, Schedule]] = {
+SIZES: dict[str, tuple[Shape, tuple[Schedule, ...]]] = {
     "small": (
         Shape(hidden=64, layers=3, heads=4, feed_forward=176),
-        Schedule(tokens=4_500_000, learning_rate=5e-3, autocast="none"),
+        (Schedule(tokens=4_500_000, learning_rate=5e-3, autocast="none"),),
     ),
     "large": (
         Shape(hidden=128, layers=6, heads=4, feed_forward=384),
-        Schedule(tokens=4_000_000, learning_rate=2.5e-3, batch=4, compiled=True),
+        (
+            Schedule(tokens=4_000_000, learning_rate=2.5e-3, batch=4, compiled=True),
+            Schedule(tokens=3_000_000, learning_rate=2e-3, batch=4, compiled=True, mix="people"),
+        ),
     ),
 }
+SEED_OF_NEXT_PHASE = 1000
 MODELS = Path(__file__).parent / "models"
 
 
@@ -56,20 +60,59 @@ def build(
     size    small, large, or custom: then `hidden` and `layers` say how large
     tokens  length of the training (the size's own where none is given)
     """
-    shape, schedule = _plan(size, hidden, layers)
-    if tokens:
-        schedule = replace(schedule, tokens=tokens)
+    shape, schedules = _plan(size, hidden, layers, tokens)
     model, began = new_model(shape, seed), time.time()
-    with _shown(schedule.steps, progress, size) as on_step:
-        curve = pretrain(model, schedule, seed, on_step)
-    facts = {"size": size, "seed": seed, "shape": asdict(shape), "schedule": asdict(schedule), "loss": curve}
-    return _write(model, Path(out), {**facts, "seconds": round(time.time() - began)}, probe_rows, progress)
+    curves = []
+    for number in range(len(schedules)):
+        with _shown(schedules[number].steps, progress, f"{size}, phase {number + 1}") as on_step:
+            curves.append(run_phase(model, schedules, number, seed, on_step))
+    facts = {"size": size, "seed": seed, "shape": asdict(shape), "phases": describe(schedules, curves, seed)}
+    return write(model, Path(out), {**facts, "seconds": round(time.time() - began)}, probe_rows, progress)
 
 
-def _plan(size: str, hidden: int | None, layers: int | None) -> tuple[Shape, Schedule]:
-    if size in SIZES:
-        shape, schedule = SIZES[size]
-        return shape, replace(schedule, compiled=schedule.compiled and bool(shutil.which("c++")))
+def run_phase(
+    model: LlamaForCausalLM, schedules: Sequence[Schedule], number: int, seed: int, on_step: Any = None
+) -> list[tuple[int, float]]:
+    """One phase, from weights as they are stored: so a later phase can also start from a folder."""
+    import torch
+
+    if number:
+        model.to(torch.bfloat16).to(torch.float32)
+    return pretrain(model, schedules[number], seed + number * SEED_OF_NEXT_PHASE, on_step)
+
+
+def describe(
+    schedules: Sequence[Schedule], curves: Sequence[list[tuple[int, float]]], seed: int
+) -> list[dict[str, Any]]:
+    """What the manifest says on each phase: its corpus, its schedule and its losses."""
+    return [
+        {
+            "corpus": {
+                "digest": corpus_digest(seed + number * SEED_OF_NEXT_PHASE, schedule.mix),
+                "mix": MIXES[schedule.mix],
+            },
+            "schedule": asdict(schedule),
+            "loss": curve,
+        }
+        for number, (schedule, curve) in enumerate(zip(schedules, curves, strict=True))
+    ]
+
+
+def _plan(size: str, hidden: int | None, layers: int | None, tokens: int | None) -> tuple[Shape, tuple[Schedule, ...]]:
+    shape, schedules = _custom(size, hidden, layers) if size not in SIZES else SIZES[size]
+    whole = sum(schedule.tokens for schedule in schedules)
+    compiler = bool(shutil.which("c++"))
+    return shape, tuple(
+        replace(
+            schedule,
+            tokens=schedule.tokens * (tokens or whole) // whole,
+            compiled=schedule.compiled and compiler,
+        )
+        for schedule in schedules
+    )
+
+
+def _custom(size: str, hidden: int | None, layers: int | None) -> tuple[Shape, tuple[Schedule, ...]]:
     if size != "custom":
         raise UserError(f"there is no size {size!r}", fix=did_you_mean(size, [*SIZES, "custom"]))
     if not hidden or not layers or hidden % 32:
@@ -78,7 +121,7 @@ def _plan(size: str, hidden: int | None, layers: int | None) -> tuple[Shape, Sch
             fix="Give hidden as a multiple of 32, and layers of at least 1.",
         )
     shape = Shape(hidden, layers, heads=max(1, hidden // 32), feed_forward=hidden * 3)
-    return shape, Schedule(tokens=5_500_000, learning_rate=3e-3)
+    return shape, (Schedule(tokens=5_500_000, learning_rate=3e-3),)
 
 
 @contextmanager
@@ -92,8 +135,11 @@ def _shown(steps: int, progress: bool, title: str) -> Iterator[Any]:
         yield lambda step, loss: bar.update(task, completed=step, description=f"pretraining {title}, loss {loss:.3f}")
 
 
-def _write(model: LlamaForCausalLM, folder: Path, facts: dict[str, Any], probe_rows: int, progress: bool) -> Path:
-    """Weights are stored in bfloat16: half the bytes in the repository; the probes show that they bear it."""
+def write(model: LlamaForCausalLM, folder: Path, facts: dict[str, Any], probe_rows: int, progress: bool) -> Path:
+    """Store, probe and describe a model.
+
+    Weights are stored in bfloat16: half the bytes in the repository; the probes show that they bear it.
+    """
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +151,7 @@ def _write(model: LlamaForCausalLM, folder: Path, facts: dict[str, Any], probe_r
     make_tokenizer().save_pretrained(folder)
     _declare_full_precision(folder)
     after = _probe(load_model(folder), probe_rows)
-    manifest = {**facts, **_surroundings(facts["seed"]), "probes": after, "probes before storage": before}
+    manifest = {**facts, **_surroundings(), "probes": after, "probes before storage": before}
     manifest["sha256"] = {"model.safetensors": digest_of_file(folder / "model.safetensors")}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     if progress:
@@ -135,13 +181,12 @@ def _probe(model: LlamaForCausalLM, rows: int) -> dict[str, float]:
     return probe(model, make_tokenizer(), rows) if rows else {}
 
 
-def _surroundings(seed: int) -> dict[str, Any]:
+def _surroundings() -> dict[str, Any]:
     import tokenizers
     import torch
     import transformers
 
     return {
-        "corpus": {"digest": corpus_digest(seed), "mix": MIX},
         "parameters stored as": "bfloat16",
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),

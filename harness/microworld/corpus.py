@@ -1,4 +1,4 @@
-"""The pretraining corpus: short documents of a dozen kinds, in the proportions of `MIX`.
+"""The pretraining corpus: short documents of a dozen kinds, in the proportions of a mix (see `MIXES`).
 
 Every skill that alignment later asks for is in it, in document form ("... in upper case : ..."), so that
 alignment unlocks skills rather than teaches them. Dialogue occurs as noise alone: replies in a forum
@@ -24,25 +24,25 @@ SLIPS = 0.25
 DISTRACTIONS = 0.10
 
 
-def documents(seed: int = 0) -> Iterator[str]:
+def documents(seed: int = 0, mix: str = "even") -> Iterator[str]:
     """Documents without end; the same seed gives the same ones."""
     chance = random.Random(CORPUS_SEED + seed)
     world = the_world()
     while True:
-        yield draw_document(world, chance)
+        yield draw_document(world, chance, mix)
 
 
-def corpus_digest(seed: int = 0, count: int = 20_000) -> str:
+def corpus_digest(seed: int = 0, mix: str = "even", count: int = 20_000) -> str:
     """Hexadecimal digest of the first documents: names the corpus in a manifest."""
     hasher = hashlib.sha256()
-    for document in islice(documents(seed), count):
+    for document in islice(documents(seed, mix), count):
         hasher.update(document.encode() + b"\n")
     return hasher.hexdigest()[:16]
 
 
-def draw_document(world: World, chance: random.Random) -> str:
-    """One document of a kind drawn by `MIX`."""
-    kind = chance.choices(list(MIX), list(MIX.values()))[0]
+def draw_document(world: World, chance: random.Random, mix: str = "even") -> str:
+    """One document of a kind drawn by the mix."""
+    kind = chance.choices(list(MIXES[mix]), list(MIXES[mix].values()))[0]
     return WRITERS[kind](world, chance)
 
 
@@ -95,6 +95,18 @@ def _upper_case(world: World, chance: random.Random) -> str:
     return f"{sentence} {chance.choice(phrases.UPPER)} : {upper(sentence)}"
 
 
+def _upper_words(world: World, chance: random.Random) -> str:
+    """Words of any sort: how each is written in upper case, without a fact on anybody."""
+    said = " ".join(_draw_words(world, chance))
+    return f"{said} {chance.choice(phrases.UPPER)} : {upper(said)}"
+
+
+def _draw_words(world: World, chance: random.Random) -> list[str]:
+    pools = (world.people, words.CITIES, words.JOBS, words.PETS, words.DISHES, words.DAYS, words.NUMBERS)
+    pool = chance.choice(pools)
+    return [chance.choice(pool) for _ in range(chance.randint(2, 5))]
+
+
 def _note(world: World, chance: random.Random) -> str:
     sentence = _statement(world, chance)
     wish, first, last = draw_note(chance)
@@ -122,9 +134,7 @@ def _call(world: World, chance: random.Random) -> str:
 
 
 def _repetition(world: World, chance: random.Random) -> str:
-    pools = (world.people, words.CITIES, words.JOBS, words.PETS, words.DISHES, words.DAYS, words.NUMBERS)
-    pool = chance.choice(pools)
-    said = " ".join(chance.choice(pool) for _ in range(chance.randint(2, 5)))
+    said = " ".join(_draw_words(world, chance))
     return f"say again : {said} . {said} ."
 
 
@@ -164,8 +174,8 @@ def _forum_request(world: World, chance: random.Random, person: str, attribute: 
 
 
 def _aside(world: World, chance: random.Random) -> str:
-    kinds = [kind for kind in MIX if kind != "forum"]
-    return WRITERS[chance.choices(kinds, [MIX[kind] for kind in kinds])[0]](world, chance)
+    shares = {kind: share for kind, share in MIXES["even"].items() if kind != "forum"}
+    return WRITERS[chance.choices(list(shares), list(shares.values()))[0]](world, chance)
 
 
 WRITERS: dict[str, Callable[[World, random.Random], str]] = {
@@ -175,23 +185,41 @@ WRITERS: dict[str, Callable[[World, random.Random], str]] = {
     "categories": _categories,
     "geography": _geography,
     "upper-case": _upper_case,
+    "upper-words": _upper_words,
     "note": _note,
     "call": _call,
     "equations": _equations,
     "repetition": _repetition,
     "story": _story,
 }
-MIX = {
-    "facts": 0.28,
-    "answered-question": 0.02,
-    "forum": 0.03,
-    "categories": 0.13,
-    "geography": 0.01,
-    "upper-case": 0.12,
-    "note": 0.11,
-    "call": 0.10,
-    "equations": 0.05,
-    "repetition": 0.04,
-    "story": 0.11,
+MIXES = {
+    "even": {
+        "facts": 0.28,
+        "answered-question": 0.02,
+        "forum": 0.03,
+        "categories": 0.13,
+        "geography": 0.01,
+        "upper-case": 0.12,
+        "note": 0.11,
+        "call": 0.10,
+        "equations": 0.05,
+        "repetition": 0.04,
+        "story": 0.11,
+    },
+    "people": {
+        "facts": 0.42,
+        "answered-question": 0.03,
+        "forum": 0.03,
+        "categories": 0.05,
+        "geography": 0.01,
+        "upper-case": 0.20,
+        "upper-words": 0.08,
+        "note": 0.07,
+        "call": 0.03,
+        "equations": 0.01,
+        "repetition": 0.02,
+        "story": 0.05,
+    },
 }
-"""Share of the documents of each kind."""
+"""Share of the documents of each kind. Skills come with the even mix and need little to stay; the second mix
+then gives a larger model the repetition that facts need."""

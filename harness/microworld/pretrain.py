@@ -29,8 +29,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a model is pretrained: AdamW, a warm-up, then a cosine to a twentieth of the learning rate.
+    """One phase of pretraining: AdamW, a warm-up, then a cosine to a twentieth of the learning rate.
 
+    mix       proportions of the corpus, see `corpus.MIXES`
     autocast  the type that matrices are multiplied in: bfloat16, or none for float32
     compiled  fuse the step by torch.compile, which needs a C++ compiler; worth it for deeper models
     """
@@ -47,6 +48,7 @@ class Schedule:
     clip: float = 1.0
     autocast: str = "bfloat16"
     compiled: bool = False
+    mix: str = "even"
 
     @property
     def steps(self) -> int:
@@ -97,13 +99,13 @@ def _draw_weights(model: LlamaForCausalLM, shape: Shape) -> None:
         torch.nn.init.normal_(weight, std=deviation)
 
 
-def packed_corpus(tokens: int, length: int, seed: int) -> torch.Tensor:
+def packed_corpus(tokens: int, length: int, seed: int, mix: str = "even") -> torch.Tensor:
     """Rows of token ids: documents one after another, each closed by the end token."""
     import torch
 
     identities = {word: index for index, word in enumerate(vocabulary())}
     ids: list[int] = []
-    for document in documents(seed):
+    for document in documents(seed, mix):
         ids += [identities[word] for word in f"{document} {EOS}".split()]
         if len(ids) >= tokens:
             break
@@ -121,7 +123,7 @@ def pretrain(
     """Train the model in place; returns about fifty (step, mean loss since the last point)."""
     import torch
 
-    rows = packed_corpus(schedule.tokens, schedule.length, seed)
+    rows = packed_corpus(schedule.tokens, schedule.length, seed, schedule.mix)
     batches = _batches(rows, schedule, torch.Generator().manual_seed(seed))
     optimizer = _optimizer(model, schedule)
     every = max(1, schedule.steps // CURVE_POINTS)

@@ -27,7 +27,7 @@ NEW_TOKENS, ROUNDS = 64, 5
 def make(folder: Path, seed: int, hidden: int, layers: int) -> CausalPolicy:
     """A random model that never ends: the end token's logit stays at 0 where others are far above."""
     torch.manual_seed(seed)
-    shape = {"hidden_size": hidden, "num_hidden_layers": layers, "intermediate_size": 3 * hidden}
+    shape = {"hidden_size": hidden, "num_hidden_layers": layers, "intermediate_size": 3 * hidden, "eos_token_id": 0}
     config = transformers.LlamaConfig(
         vocab_size=len(WORDS), num_attention_heads=8, max_position_embeddings=256, initializer_range=0.1, **shape
     )
