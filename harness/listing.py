@@ -51,17 +51,18 @@ def _shipped_models() -> list[str]:
 
 
 def _shipped_data() -> list[str]:
-    from harness.microworld import datasets
+    from harness.microworld.datasets import names
 
-    return list(datasets.names())
+    return list(names())
 
 
 def details(name: str) -> Iterator[str]:
     """The docstring of a plugin, then what it needs, gives and takes."""
-    known = {n: kind for kind in ("benchmarks", "methods") for n in registry.names(kind)}  # type: ignore[arg-type]
+    kinds: tuple[Kind, ...] = ("benchmarks", "methods")
+    known = {n: kind for kind in kinds for n in registry.names(kind)}
     if name not in known:
         raise UserError(f"no method or benchmark is called {name!r}", fix=did_you_mean(name, known))
-    kind: Kind = known[name]  # type: ignore[assignment]
+    kind: Kind = known[name]
     plugin = registry.plugin_class(kind, name)
     path = registry.source_file(kind, name)
     yield f"{name} ({kind[:-1]}, {path})\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -17,7 +17,7 @@ Path_ = tuple[str | int, ...]
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's plain words: `on` is a word and not true, 5e-4 is a number and not a word."""
 
-    yaml_implicit_resolvers: ClassVar = {
+    yaml_implicit_resolvers = {  # noqa: RUF012
         first: [pair for pair in pairs if not pair[0].endswith(":bool")]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

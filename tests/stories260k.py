@@ -1,6 +1,6 @@
 """Converts the real checkpoint stories260K (llama2.c, version 0) to a Hugging Face folder.
 
-    python tests/stories260k.py ../shared/data/stories260k OUT
+python tests/stories260k.py ../shared/data/stories260k OUT
 """
 
 from __future__ import annotations
@@ -31,9 +31,17 @@ def read_model(path: Path) -> tuple[Any, Any]:
     header = struct.unpack("<7i", path.read_bytes()[:28])
     width, inner, layers, heads, shared, vocabulary, context = header
     config = transformers.LlamaConfig(
-        hidden_size=width, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
-        num_key_value_heads=shared, vocab_size=vocabulary, max_position_embeddings=context, rms_norm_eps=1e-5,
-        tie_word_embeddings=True, bos_token_id=1, eos_token_id=2,
+        hidden_size=width,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=shared,
+        vocab_size=vocabulary,
+        max_position_embeddings=context,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
     )
     rest = torch.from_numpy(np.frombuffer(path.read_bytes(), dtype="<f4", offset=28).copy())
     at = 0
@@ -101,7 +109,11 @@ def tokenizer(tokens: list[tuple[bytes, float]], context: int) -> Any:
     )
     core.post_processor = processors.TemplateProcessing(single=f"{START} $A", special_tokens=[(START, 1)])
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token=START, eos_token=END, unk_token=UNKNOWN, model_max_length=context,
+        tokenizer_object=core,
+        bos_token=START,
+        eos_token=END,
+        unk_token=UNKNOWN,
+        model_max_length=context,
         clean_up_tokenization_spaces=False,
     )
 

@@ -28,7 +28,9 @@ def test_help_names_every_verb() -> None:
 
 def test_list_and_show_tell_what_a_plugin_needs_and_takes() -> None:
     listed = bakeoff("list").stdout
-    assert all(name in listed for name in ("sft", "proxy_tuning", "knowledge", "microworld/large", "microworld/curated-1k"))
+    assert all(
+        name in listed for name in ("sft", "proxy_tuning", "knowledge", "microworld/large", "microworld/curated-1k")
+    )
     shown = bakeoff("show", "sft").stdout
     assert "2305.11206" in shown
     assert "learning_rate = 1e-05; 1e-06 to 0.003, log" in shown
@@ -72,7 +74,10 @@ def test_a_users_mistake_is_one_message_exit_code_2_and_no_traceback(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"prompt": "a", "completion": "b"}\n{"prompt": "a", "completion": " "}\n', ["rows.jsonl:2", "`completion` is empty"]),
+        (
+            '{"prompt": "a", "completion": "b"}\n{"prompt": "a", "completion": " "}\n',
+            ["rows.jsonl:2", "`completion` is empty"],
+        ),
         ('{"prompt": "a", "completion": "b"}\n{"prompt": "a"\n', ["rows.jsonl:2", "broken JSON"]),
         ('{"prompt": "a", "completion": "b"}\n\n{"question": "a"}\n', ["rows.jsonl:3", "its columns are question"]),
         ('{"messages": [{"role": "bot", "content": "b"}]}\n', ["rows.jsonl:1, message 1", "the role is 'bot'"]),
@@ -111,7 +116,10 @@ def test_failed_cells_give_exit_code_1_and_stand_in_the_report(tmp_path: Path) -
     assert done.returncode == 1, done.stdout + done.stderr
     assert "failed  sft/knowledge/0: " in done.stdout
     assert "at step" in done.stdout
-    states = {cell["method"]: cell["state"] for cell in json.loads((tmp_path / "results" / "matrix.json").read_text())["cells"]}
+    states = {
+        cell["method"]: cell["state"]
+        for cell in json.loads((tmp_path / "results" / "matrix.json").read_text())["cells"]
+    }
     assert states == {"base": "done", "sft": "failed"}
     assert "at step" in (tmp_path / "results" / "report.html").read_text()
     explained = bakeoff("explain", "demo.yaml", "sft/knowledge", *words[2:4], *words[6:])

@@ -71,5 +71,7 @@ def test_real_alpaca_and_preference_files_load(shared_data: Path) -> None:
     """Counts as in the data's own README: 1,000 rows and 91 rows."""
     for name, count in (("ultrafeedback_sft1k", 1000), ("llama_factory_demo", 91)):
         folder = shared_data / name
-        file = next(p for p in sorted(folder.glob("*.json*")) if name != "llama_factory_demo" or p.name == "identity.json")
+        file = next(
+            p for p in sorted(folder.glob("*.json*")) if name != "llama_factory_demo" or p.name == "identity.json"
+        )
         assert len(load_set("demonstrations", DataSpec(str(file))).records) == count

@@ -30,15 +30,20 @@ def merging_tokenizer(*, bos: bool = False, template: str | None = None) -> Any:
     core.train_from_iterator(
         CORPUS,
         trainers.BpeTrainer(
-            vocab_size=400, special_tokens=special, show_progress=False,
+            vocab_size=400,
+            special_tokens=special,
+            show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         ),
     )
     if bos:
         core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core, eos_token="</s>", bos_token="<s>" if bos else None,
-        additional_special_tokens=["<|end|>"], clean_up_tokenization_spaces=False,
+        tokenizer_object=core,
+        eos_token="</s>",
+        bos_token="<s>" if bos else None,
+        additional_special_tokens=["<|end|>"],
+        clean_up_tokenization_spaces=False,
     )
     tokenizer.chat_template = template
     return tokenizer
@@ -108,9 +113,7 @@ def test_an_answer_always_has_tokens_even_where_a_merge_swallows_it() -> None:
 
 
 def test_bos_stands_once_whether_the_tokenizer_or_the_text_writes_it() -> None:
-    plain, written = (
-        encoder(bos=True, template=template) for template in (TEMPLATE, "{{ bos_token }}" + TEMPLATE)
-    )
+    plain, written = (encoder(bos=True, template=template) for template in (TEMPLATE, "{{ bos_token }}" + TEMPLATE))
     question = Prompt(messages=(Message("user", "the cat"),))
     for ours in (plain, written):
         ids = ours.encode(question, "sat").prompt

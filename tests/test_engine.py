@@ -48,9 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def planned(folder: Path, **options: str) -> tuple[Plan, Store]:
-    return make_plan(load_experiment(outside.experiment(folder, **options)), folder / "store"), Store(
-        folder / "store"
-    )
+    return make_plan(load_experiment(outside.experiment(folder, **options)), folder / "store"), Store(folder / "store")
 
 
 def go(plan: Plan, store: Store, **options: bool) -> tuple[Tally, str]:
@@ -204,9 +202,7 @@ def test_a_key_follows_code_fields_and_weights_but_no_comment_or_docstring(tmp_p
 
 def test_a_plugins_key_holds_the_sources_that_it_imports_even_inside_functions() -> None:
     digests = keys.source_digests(registry.source_file("methods", "base"))
-    assert {"methods.base", "harness.method", "harness.policy", "harness.sampling", "harness.noise"} <= set(
-        digests
-    )
+    assert {"methods.base", "harness.method", "harness.policy", "harness.sampling", "harness.noise"} <= set(digests)
     assert not any(name.startswith(("harness.report", "harness.cli", "benchmarks.")) for name in digests)
 
 

@@ -41,7 +41,11 @@ def test_killed_at_20_random_moments_the_rows_are_byte_identical_and_no_finished
     for _ in range(KILLS):
         before = finished(tmp_path / "killed")
         process = subprocess.Popen(
-            command(tmp_path / "killed"), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command(tmp_path / "killed"),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             process.wait(timeout=draw.uniform(0.2, 1.0) * whole)

@@ -71,8 +71,13 @@ def test_a_model_prefers_the_choice_to_which_it_gives_the_most_probability() -> 
     tokenizer = make_tokenizer()
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        max_position_embeddings=256, initializer_range=0.2,
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=256,
+        initializer_range=0.2,
     )
     model = transformers.LlamaForCausalLM(config).eval()
     policy = CausalPolicy(model, TextEncoder(tokenizer, max_length=256))

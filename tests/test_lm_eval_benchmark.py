@@ -24,14 +24,18 @@ ROWS = [
     for row in range(6)
 ]
 CHOICE = {
-    "output_type": "multiple_choice", "doc_to_text": "{{question}}", "doc_to_choice": "choices",
-    "doc_to_target": "answer", "num_fewshot": 0,
-    "metric_list": [
-        {"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc_norm", "acc")
-    ],
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{question}}",
+    "doc_to_choice": "choices",
+    "doc_to_target": "answer",
+    "num_fewshot": 0,
+    "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc_norm", "acc")],
 }
 WRITTEN = {
-    "output_type": "generate_until", "doc_to_text": "{{question}}", "doc_to_target": "yes", "num_fewshot": 0,
+    "output_type": "generate_until",
+    "doc_to_text": "{{question}}",
+    "doc_to_target": "yes",
+    "num_fewshot": 0,
     "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
     "generation_kwargs": {"until": ["\n"], "max_gen_toks": 8},
 }

@@ -61,8 +61,10 @@ def merging_tokenizer(template: str, *, bos: bool = False) -> Any:
 
 def finished(core: Tokenizer, template: str, **special: Any) -> Any:
     tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core, additional_special_tokens=["<user>", "<assistant>", "<system>", "<end>"],
-        clean_up_tokenization_spaces=False, **special,
+        tokenizer_object=core,
+        additional_special_tokens=["<user>", "<assistant>", "<system>", "<end>"],
+        clean_up_tokenization_spaces=False,
+        **special,
     )
     tokenizer.chat_template = template
     return tokenizer
@@ -80,9 +82,16 @@ def pair(tokenizer: Any, max_length: int = 96) -> tuple[CausalPolicy, Any]:
     """One tiny model as our policy and as lm-eval's HFLM."""
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer) + 3, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=max_length, initializer_range=0.3,
-        eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id,
+        vocab_size=len(tokenizer) + 3,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=max_length,
+        initializer_range=0.3,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
     )
     model = transformers.LlamaForCausalLM(config).eval()
     ends = tokenizer.convert_tokens_to_ids(["<eos>", "<end>"])
@@ -102,11 +111,18 @@ ROWS = [
     {"question": "the other cat", "stem": "that", "choices": ["mat", "the cat", "on", "rest ."], "answer": 3},
 ]
 CHOICE = {
-    "output_type": "multiple_choice", "doc_to_text": "Question: {{question}}?\nAnswer:", "doc_to_choice": "choices",
-    "doc_to_target": "answer", "num_fewshot": 0, "metric_list": [{"metric": "acc", "aggregation": "mean"}],
+    "output_type": "multiple_choice",
+    "doc_to_text": "Question: {{question}}?\nAnswer:",
+    "doc_to_choice": "choices",
+    "doc_to_target": "answer",
+    "num_fewshot": 0,
+    "metric_list": [{"metric": "acc", "aggregation": "mean"}],
 }
 WRITTEN = {
-    "output_type": "generate_until", "doc_to_text": "{{question}}", "doc_to_target": "stem", "num_fewshot": 0,
+    "output_type": "generate_until",
+    "doc_to_text": "{{question}}",
+    "doc_to_target": "stem",
+    "num_fewshot": 0,
     "generation_kwargs": {"until": ["mat", " the"], "max_gen_toks": 12},
     "metric_list": [{"metric": "exact_match", "aggregation": "mean"}],
 }
@@ -182,7 +198,11 @@ def test_contexts_that_are_empty_blank_or_too_long_score_as_in_hflm(both: tuple[
     policy, theirs = both
     start = policy.encoder.tokenizer.decode([policy.encoder.prefix_token])
     asked = [
-        ("", "the cat"), ("", " the cat"), ("", f"{start}the cat"), ("the cat ", "sat"), ("the cat \n", " sat"),
+        ("", "the cat"),
+        ("", " the cat"),
+        ("", f"{start}the cat"),
+        ("the cat ", "sat"),
+        ("the cat \n", " sat"),
         ("the other cat sat on the mat. " * 30, " there"),
     ]
     requests = [Instance("loglikelihood", {}, arguments, 0, ("t", at, 1)) for at, arguments in enumerate(asked)]
@@ -260,7 +280,8 @@ def test_a_template_that_refuses_system_messages_gets_theirs_with_the_question()
 
 def test_repeats_are_different_samples_of_one_request_with_the_callers_seed(recorder: Recorder) -> None:
     config = {
-        **WRITTEN, "repeats": 3,
+        **WRITTEN,
+        "repeats": 3,
         "generation_kwargs": {"until": [], "max_gen_toks": 9, "do_sample": True, "temperature": 2.0},
         "filter_list": [{"name": "all", "filter": [{"function": "take_first_k", "k": 3}, {"function": "take_first"}]}],
     }
@@ -316,7 +337,9 @@ def test_perplexities_become_terms_whose_weighted_mean_is_lm_evals_number(record
     """exp(sum of -log p / sum of words) is the corpus perplexity, so each text carries its own term."""
     names = ("word_perplexity", "byte_perplexity", "bits_per_byte")
     config = {
-        "output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "question",
+        "output_type": "loglikelihood_rolling",
+        "doc_to_text": "",
+        "doc_to_target": "question",
         "metric_list": [{"metric": name} for name in names],
     }
     tasks = bridge.task_of("t", ROWS, **config)
@@ -346,7 +369,8 @@ def test_filters_name_their_metrics_and_the_first_one_stands_for_the_task(record
 
 def test_a_list_of_truths_is_a_share_that_counts_as_many_as_it_has(recorder: Recorder) -> None:
     config = {
-        **WRITTEN, "process_results": lambda doc, results: {"first": False, "each": [True, False, True, True]},
+        **WRITTEN,
+        "process_results": lambda doc, results: {"first": False, "each": [True, False, True, True]},
         "metric_list": [{"metric": "first"}, {"metric": "each", "aggregation": lambda values: 0.0}],
     }
     config["metric_list"] = [{**one, "aggregation": "mean", "higher_is_better": True} for one in config["metric_list"]]

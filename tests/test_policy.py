@@ -30,19 +30,31 @@ def word_tokenizer() -> Any:
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"w\d+|\s|\S"), behavior="isolated")
     core.decoder = decoders.Fuse()
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>",
+        tokenizer_object=core,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        unk_token="<unk>",
         clean_up_tokenization_spaces=False,
     )
 
 
 SMALL = {
-    "vocab_size": 48, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "max_position_embeddings": 64, "initializer_range": 0.3,
+    "vocab_size": 48,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.3,
 }
 GROUPED = {**SMALL, "num_key_value_heads": 2}
 GPT2 = {"vocab_size": 48, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "initializer_range": 0.3}
-OPT = {**{key: SMALL[key] for key in SMALL if key not in ("intermediate_size", "initializer_range")}, "ffn_dim": 48,
-       "init_std": 0.3, "word_embed_proj_dim": 32}
+OPT = {
+    **{key: SMALL[key] for key in SMALL if key not in ("intermediate_size", "initializer_range")},
+    "ffn_dim": 48,
+    "init_std": 0.3,
+    "word_embed_proj_dim": 32,
+}
 FAMILIES: dict[str, Callable[[], Any]] = {
     "llama": lambda: transformers.LlamaConfig(**GROUPED),
     "mistral": lambda: transformers.MistralConfig(**GROUPED, sliding_window=6),
@@ -50,7 +62,10 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "qwen3": lambda: transformers.Qwen3Config(**GROUPED, head_dim=8),
     "gemma2": lambda: transformers.Gemma2Config(**GROUPED, head_dim=8, sliding_window=6, query_pre_attn_scalar=8),
     "gemma3": lambda: transformers.Gemma3TextConfig(
-        **GROUPED, head_dim=8, sliding_window=6, query_pre_attn_scalar=8,
+        **GROUPED,
+        head_dim=8,
+        sliding_window=6,
+        query_pre_attn_scalar=8,
         layer_types=["sliding_attention", "full_attention"],
     ),
     "gpt2": lambda: transformers.GPT2Config(**GPT2),
@@ -129,8 +144,12 @@ def test_ragged_greedy_samples_equal_generate_alone_on_every_family(family: str)
         encoded = policy.encode(prompt)
         context = torch.tensor([[*encoded.prompt, *encoded.prefix]])
         written = policy.model.generate(
-            context, attention_mask=torch.ones_like(context), max_new_tokens=14, do_sample=False,
-            eos_token_id=sorted(policy.encoder.stop_ids), pad_token_id=0,
+            context,
+            attention_mask=torch.ones_like(context),
+            max_new_tokens=14,
+            do_sample=False,
+            eos_token_id=sorted(policy.encoder.stop_ids),
+            pad_token_id=0,
         )[0, context.shape[1] :].tolist()
         assert list(completion.token_ids) == [token for token in written if token not in policy.encoder.stop_ids]
 
@@ -244,8 +263,7 @@ def test_a_long_context_loses_its_left_end_and_is_flagged(policy: CausalPolicy) 
 def test_token_scores_equal_scores_by_text(policy: CausalPolicy) -> None:
     prompts, completions = some_requests(10)
     pairs = [
-        ((*encoded.prompt, *encoded.prefix), encoded.completion)
-        for encoded in map(policy.encode, prompts, completions)
+        ((*encoded.prompt, *encoded.prefix), encoded.completion) for encoded in map(policy.encode, prompts, completions)
     ]
     by_text = policy.score(prompts, completions)
     assert [score.logprob for score in score_tokens(policy, pairs)] == pytest.approx(

@@ -35,8 +35,12 @@ def word_tokenizer() -> Any:
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"w\d+|\s|\S"), behavior="isolated")
     core.decoder = decoders.Fuse()
     tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>",
-        additional_special_tokens=["<u>", "<a>", "<end>", "<mark>"], clean_up_tokenization_spaces=False,
+        tokenizer_object=core,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        additional_special_tokens=["<u>", "<a>", "<end>", "<mark>"],
+        clean_up_tokenization_spaces=False,
     )
     tokenizer.chat_template = TEMPLATE
     return tokenizer
@@ -45,8 +49,14 @@ def word_tokenizer() -> Any:
 def tiny_llama(vocabulary: int = 49, seed: int = 0, context: int = 64) -> Any:
     torch.manual_seed(seed)
     config = transformers.LlamaConfig(
-        vocab_size=vocabulary, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=context, initializer_range=0.4,
+        vocab_size=vocabulary,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=context,
+        initializer_range=0.4,
     )
     return transformers.LlamaForCausalLM(config).eval()
 
@@ -93,8 +103,12 @@ def test_greedy_samples_equal_transformers_generate(policy: CausalPolicy) -> Non
         encoded = policy.encode(prompt)
         context = torch.tensor([[*encoded.prompt, *encoded.prefix]])
         written = policy.model.generate(
-            context, attention_mask=torch.ones_like(context), max_new_tokens=20, do_sample=False,
-            eos_token_id=sorted(policy.encoder.stop_ids), pad_token_id=0,
+            context,
+            attention_mask=torch.ones_like(context),
+            max_new_tokens=20,
+            do_sample=False,
+            eos_token_id=sorted(policy.encoder.stop_ids),
+            pad_token_id=0,
         )[0, context.shape[1] :].tolist()
         expected = [token for token in written if token not in policy.encoder.stop_ids]
         assert list(completion.token_ids) == expected
@@ -189,7 +203,11 @@ def test_an_answer_without_an_end_has_all_its_tokens() -> None:
 @pytest.mark.parametrize(
     ("stop", "text"),
     [
-        (("w2",), "w1 "), ((" w2",), "w1"), (("2 w4",), "w1 w"), (("w4", "w2"), "w1 "), (("\n",), "w1 w2 w4"),
+        (("w2",), "w1 "),
+        ((" w2",), "w1"),
+        (("2 w4",), "w1 w"),
+        (("w4", "w2"), "w1 "),
+        (("\n",), "w1 w2 w4"),
         (("1",), "w"),
     ],
 )
@@ -274,8 +292,15 @@ def test_sliding_windows_see_the_same_tokens_in_a_ragged_batch_as_alone() -> Non
     """Assistant prefixes of unequal length must leave no holes that a window would count as tokens."""
     torch.manual_seed(1)
     config = transformers.MistralConfig(
-        vocab_size=49, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=64, sliding_window=6, initializer_range=0.4,
+        vocab_size=49,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        sliding_window=6,
+        initializer_range=0.4,
     )
     policy = CausalPolicy(transformers.MistralForCausalLM(config), TextEncoder(word_tokenizer(), max_length=64))
     prompts = [Prompt(text="w1w2w3w4", assistant_prefix="w5" * count) for count in (1, 9, 4)]

@@ -36,7 +36,9 @@ def test_a_model_in_the_hub_cache_is_loaded_by_its_id_offline_and_runs(tmp_path:
         "print(base.folder.name, base.policy().sample([Prompt(text='question :')], Sampling(3), ['a'])[0][0].finish)\n"
     )
     environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] == COMMIT
 
