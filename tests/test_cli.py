@@ -94,14 +94,36 @@ def test_a_malformed_data_row_is_named_by_file_and_row(text: str, said: list[str
 
 
 def test_a_microworld_run_ends_by_saying_where_the_report_is_and_does_nothing_again(tmp_path: Path) -> None:
-    words = ["run", "demo.yaml", "--store", tmp_path / "store", "--out", tmp_path / "results", "--set", "methods=[base]",
-             "--set", "reference=null", "--set", "knowledge.limit=30", "--set", "instruction_following.limit=5"]  # fmt: skip
+    words = [
+        "run",
+        "demo.yaml",
+        "--store",
+        tmp_path / "store",
+        "--out",
+        tmp_path / "results",
+        "--set",
+        "methods=[base]",
+        "--set",
+        "reference=null",
+        "--set",
+        "knowledge.limit=30",
+        "--set",
+        "instruction_following.limit=5",
+    ]
     first = bakeoff(*words)
     assert first.returncode == 0, first.stderr + first.stdout
     assert f"The report is {tmp_path / 'results' / 'report.html'}" in first.stdout
     before = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
-    assert {"rows.parquet", "samples.parquet", "matrix.json", "costs.json", "provenance.json", "report.md", "report.html",
-            "experiment.yaml"} <= set(before)  # fmt: skip
+    assert {
+        "rows.parquet",
+        "samples.parquet",
+        "matrix.json",
+        "costs.json",
+        "provenance.json",
+        "report.md",
+        "report.html",
+        "experiment.yaml",
+    } <= set(before)
     again = bakeoff(*words)
     assert "Nothing to do: 2 cells: 2 done" in again.stdout
     assert {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()} == before
@@ -109,9 +131,22 @@ def test_a_microworld_run_ends_by_saying_where_the_report_is_and_does_nothing_ag
 
 def test_failed_cells_give_exit_code_1_and_stand_in_the_report(tmp_path: Path) -> None:
     """The NaN comes from a learning rate no training survives; the base's cells are done all the same."""
-    words = ["run", "demo.yaml", "--store", tmp_path / "store", "--out", tmp_path / "results",
-             "--set", "methods=[base, {sft: {learning_rate: 1e30, epochs: 1}}]", "--set", "benchmarks=[knowledge]",
-             "--set", "bases=[microworld/small]", "--set", "knowledge.limit=20"]  # fmt: skip
+    words = [
+        "run",
+        "demo.yaml",
+        "--store",
+        tmp_path / "store",
+        "--out",
+        tmp_path / "results",
+        "--set",
+        "methods=[base, {sft: {learning_rate: 1e30, epochs: 1}}]",
+        "--set",
+        "benchmarks=[knowledge]",
+        "--set",
+        "bases=[microworld/small]",
+        "--set",
+        "knowledge.limit=20",
+    ]
     done = bakeoff(*words)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "failed  sft/knowledge/0: " in done.stdout
