@@ -74,7 +74,12 @@ def run(
     """Fill the matrix and write the report. What is done is never done again."""
     from harness.verbs import run_verb
 
-    raise typer.Exit(run_verb(file, store, out, settings, retry_failed=retry_failed))
+    try:
+        code = run_verb(file, store, out, settings, retry_failed=retry_failed)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. What is done is kept; the same command goes on.")
+        code = 2
+    raise typer.Exit(code)
 
 
 @app.command()

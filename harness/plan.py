@@ -205,7 +205,8 @@ class _Planner:
             digest = model_digest(folder, self.store / "digests.json")
             small = self.experiment.small_base
             self.models[spec] = BaseModel(spec, folder, digest)
-            self.models[spec].small = self._model(small) if small and small != spec else None
+            # a model may be its own small base: known before it is asked for
+            self.models[spec].small = self._model(small) if small else None
         return self.models[spec]
 
 

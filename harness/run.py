@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import traceback
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,8 @@ def _prepare(plan: Plan, store: Store) -> None:
     # a bar for each load of a model would drown the run's own lines
     transformers.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
+    # what libraries tell each other's authors
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     on_gpu = [base for base in plan.bases if base.spec.device.startswith("cuda")]
     if on_gpu and torch.cuda.is_available():
         # not on CPU, where the same threads give the same bytes anyway: the call imports a compiler
@@ -229,7 +232,7 @@ def _fit_cost(report: FitReport, seconds: float, node: Node, micro_batch: int) -
 def describe(error: BaseException) -> str:
     """Why a cell failed, in one line."""
     if isinstance(error, UserError):
-        return str(error).replace("\n  ", " ")
+        return str(error).replace("\n  ", ". ")
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory even with one row at a time"
     return f"{type(error).__name__}: {first_line(error)}"

@@ -10,16 +10,23 @@ import pytest
 import torch
 from conftest import SHARED
 from stories260k import convert, read_tokens
+from test_cli import bakeoff
 
 from harness.base_model import BaseModel, BaseSpec
 from harness.errors import UserError
 from harness.policy import Prompt, Sampling
+from harness.rows import read_rows
 from harness.sources import locate
 
 torch.set_num_threads(1)
 SOURCE = SHARED / "stories260k"
 pytestmark = pytest.mark.skipif(not SOURCE.is_dir(), reason=f"the checkpoint of {SOURCE} is not here")
 
+TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
 TEXTS = [
     "Once upon a time, there was a little girl named Lily.",
     " leading and  double   spaces ",
@@ -108,3 +115,20 @@ def test_a_model_in_the_hubs_cache_loads_by_its_id_without_a_network(
         assert score == base_of(folder).policy().score([Prompt(text="Once upon a")], [" time"])[0]
     with pytest.raises(UserError, match="somebody/else"):
         locate(BaseSpec("somebody/else"))
+
+
+def test_the_whole_matrix_of_the_demo_runs_on_it(folder: Path, tmp_path: Path) -> None:
+    """Its own small base, which a chat template file lends turns; trained on 32 rows, asked a few items."""
+    (tmp_path / "chat.jinja").write_text(TEMPLATE)
+    model = f"{{name: {folder}, chat_template: {tmp_path / 'chat.jinja'}}}"
+    settings = [f"bases=[{model}]", f"small_base={model}", "data_sizes=[32]"]
+    settings += ["knowledge.limit=12", "instruction_following.limit=2", "instruction_following.max_new_tokens=12"]
+    words = ["run", "demo.yaml", "--store", tmp_path / "store", "--out", tmp_path / "results"]
+    done = bakeoff(*words, *[word for setting in settings for word in ("--set", setting)])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 cells: 8 done" in done.stdout
+    rows = read_rows(tmp_path / "results")
+    assert set(rows["method"]) == {"base", "sft", "lora", "proxy"}
+    assert set(rows["benchmark"]) == {"knowledge", "instruction_following"}
+    assert rows["value"].notna().all()
+    assert (tmp_path / "results" / "report.html").stat().st_size > 10_000
