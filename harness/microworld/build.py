@@ -28,7 +28,10 @@ SIZES: dict[str, tuple[Shape, tuple[Schedule, ...]]] = {
     ),
     "large": (
         Shape(hidden=128, layers=6, heads=4, feed_forward=384),
-        (Schedule(tokens=4_000_000, learning_rate=2.5e-3, batch=4, compiled=True),),
+        (
+            Schedule(tokens=4_000_000, learning_rate=2.5e-3, batch=4, compiled=True),
+            Schedule(tokens=3_000_000, learning_rate=2e-3, batch=4, compiled=True, mix="people"),
+        ),
     ),
 }
 SEED_OF_NEXT_PHASE = 1000

@@ -212,13 +212,13 @@ MIXES = {
         "forum": 0.03,
         "categories": 0.05,
         "geography": 0.01,
-        "upper-case": 0.20,
-        "upper-words": 0.08,
-        "note": 0.07,
+        "upper-case": 0.16,
+        "upper-words": 0.06,
+        "note": 0.06,
         "call": 0.03,
-        "equations": 0.01,
+        "equations": 0.02,
         "repetition": 0.02,
-        "story": 0.05,
+        "story": 0.11,
     },
 }
 """Share of the documents of each kind. Skills come with the even mix and need little to stay; the second mix
