@@ -88,11 +88,27 @@ class _Runner:
         missing = [cell for cell in cells if not self.store.done("outcomes", cell.key)]
         self.tally.found = len(cells) - len(missing)
         self.progress.start(len(cells), self.tally.found)
+        postponed = []
         for node, group in self.plan.groups():
-            todo = [cell for cell in group if not cell.why and not self.store.done("outcomes", cell.key)]
-            if todo:
-                self._group(node, todo)
+            if self._held_elsewhere(node):
+                postponed.append((node, group))
+            else:
+                self._rest_of(node, group)
+        for node, group in postponed:
+            self._rest_of(node, group)
         return self.tally
+
+    def _held_elsewhere(self, node: Node) -> bool:
+        """Whether another process makes it right now: then do something else first, so that two share the work."""
+        if self.store.done("artifacts", node.key):
+            return False
+        return bool(self.store.holder(node.key)) or any(map(self._held_elsewhere, node.inputs.values()))
+
+    def _rest_of(self, node: Node, group: list[Cell]) -> None:
+        """What is missing of a group by now."""
+        todo = [cell for cell in group if not cell.why and not self.store.done("outcomes", cell.key)]
+        if todo:
+            self._group(node, todo)
 
     def _group(self, node: Node, cells: list[Cell]) -> None:
         """Fit (or find) one artifact and score it. Cells of several seeds may share one outcome."""

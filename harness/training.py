@@ -48,6 +48,7 @@ __all__ = [
     "run",
     "save_model",
     "seed_everything",
+    "sorted_within_batches",
     "train",
     "training_rows",
     "trl_config",
@@ -95,6 +96,15 @@ def data_order(rows: int, epochs: int, seed: int) -> list[int]:
         shuffler.shuffle(epoch)
         order.extend(epoch)
     return order
+
+
+def sorted_within_batches(order: Sequence[int], lengths: Sequence[int], batch_size: int) -> list[int]:
+    """The same rows in every update, long ones first: rows that are computed together then need little padding.
+
+    An update does not depend on the order of its rows, but for rounding.
+    """
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return [row for batch in batches for row in sorted(batch, key=lambda row: -lengths[row])]
 
 
 def rows_at_once(batch_size: int, limit: int) -> int:
@@ -153,7 +163,10 @@ def train(
     import datasets
     import trl
 
-    order = data_order(len(data.rows), optimisation.epochs, context.seed)
+    lengths = [len(row.input_ids) for row in data.rows]
+    order = sorted_within_batches(
+        data_order(len(lengths), optimisation.epochs, context.seed), lengths, optimisation.batch_size
+    )
     columns = {name: [getattr(row, name) for row in data.rows] for name in ("input_ids", "labels")}
     with tempfile.TemporaryDirectory() as scratch:
         trainer = _sft_trainer()(
@@ -168,7 +181,7 @@ def train(
         curve = run(trainer, context)
     return FitReport(
         trained_parameters=sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
-        training_tokens=sum(len(data.rows[index].input_ids) for index in order),
+        training_tokens=sum(lengths[index] for index in order),
         notes={
             "rows": len(data.rows),
             "rows_truncated": data.truncated,

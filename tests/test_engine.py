@@ -157,6 +157,28 @@ def test_a_cell_that_another_process_makes_is_shown_as_running(folder: Path) -> 
     assert states(plan, store) == ["to run"]
 
 
+def test_what_another_process_makes_is_left_for_last_so_that_two_share_the_work(folder: Path) -> None:
+    """The other process holds the first artifact until the second is done here; then it gives up, unfinished."""
+    plan, store = planned(folder, extra="seeds: [0, 1]")
+    first, second = (cell.node.key for cell in plan.cells)
+    elsewhere = Store(store.root)
+    order = []
+
+    class Heard(Progress):
+        def finished(self, title: str) -> None:
+            order.append(title)
+            if len(order) == 1:
+                held.__exit__(None, None, None)
+            super().finished(title)
+
+    held = elsewhere.lock(first, lambda who: None)
+    held.__enter__()
+    with Heard(Console(file=StringIO())) as progress:
+        assert run_plan(plan, store, progress) == Tally(fitted=2, evaluated=2)
+    assert order == ["outside/outside_bench/1", "outside/outside_bench/0"]
+    assert store.done("artifacts", second)
+
+
 def test_a_full_disk_ends_the_run_with_a_message_and_keeps_what_is_done(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

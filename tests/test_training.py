@@ -27,6 +27,7 @@ from harness.training import (
     require_trained_end,
     rows_at_once,
     seed_everything,
+    sorted_within_batches,
     train,
     training_rows,
 )
@@ -262,6 +263,12 @@ def test_the_order_of_rows_follows_from_their_number_the_epochs_and_the_seed() -
     assert [sorted(order[at : at + 5]) for at in (0, 5, 10)] == [list(range(5))] * 3
     assert order[:5] != order[5:10]
     assert order == data_order(5, 3, seed=1) != data_order(5, 3, seed=2)
+
+
+def test_rows_of_an_update_are_sorted_by_length_and_stay_in_their_update() -> None:
+    """Batches of 3 out of [4 0 2 | 1 3]; lengths 5 9 7 | 1 2, long first, equals as they came."""
+    assert sorted_within_batches([4, 0, 2, 1, 3], [9, 1, 7, 2, 5], 3) == [0, 2, 4, 3, 1]
+    assert sorted_within_batches([2, 0, 1], [4, 4, 4], 2) == [2, 0, 1]
 
 
 def test_rows_at_once_divide_the_batch() -> None:

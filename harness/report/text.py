@@ -130,9 +130,10 @@ def count(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
+    """Seconds to three digits; a call that did nothing took none."""
     if value is None:
         return BLANK
-    if value == 0:
+    if value < 1e-4:
         return "0"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
