@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 else:
     torch = LazyModule("torch")
 
-PROBE_TOKENS = 32
-PROBE_ROUNDS = 5
+PROBE_TOKENS = 8
+PROBE_ROUNDS = 20
 
 
 class Stopwatch:

@@ -43,7 +43,6 @@ def check_gaps(folder: Path) -> None:
     assert lora["trained_parameters"] <= 0.05 * lora["total_parameters"]
 
 
-@pytest.mark.skipif(not (COMMITTED / "rows.parquet").exists(), reason="results/microworld has no rows yet")
 def test_the_committed_results_show_the_wide_gaps_over_three_seeds() -> None:
     assert set(read_rows(COMMITTED)["seed"]) == {0, 1, 2}
     check_gaps(COMMITTED)

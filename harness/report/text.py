@@ -133,7 +133,7 @@ def seconds(value: float | None) -> str:
     """Seconds to three digits; a call that did nothing took none."""
     if value is None:
         return BLANK
-    if value < 1e-4:
+    if value < 0.005:
         return "0"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
