@@ -104,6 +104,8 @@ def find_contamination(
     """
     if size < 1 or not tests:
         raise UserError(f"size={size} and {len(tests)} test sets", fix="Give n-grams of at least 1 word, and a set.")
+    if len({test.name for test in tests}) < len(tests):
+        raise UserError("two test sets have one name", fix="Name each set once.")
     by_words, whole = _WordMatches(tests, size, cover_above), _WholeMatches(tests, size)
     matches: dict[tuple[int, str, str], Match] = {}
     rows, waiting = 0, iter(records)
