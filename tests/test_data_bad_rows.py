@@ -57,7 +57,7 @@ def test_a_bad_row_is_named_and_can_be_skipped(good: str, bad: str, said: str, t
     found = read_examples(str(file), on_error="skip")
     # the good rows keep the numbers that they have in the file
     assert [example.record.id for example in found.examples] == ["rows.jsonl:1", "rows.jsonl:2", "rows.jsonl:4"]
-    assert skipped_lines(found.skipped)[0] == "1 rows skipped:"
+    assert skipped_lines(found.skipped)[0] == "rows skipped: 1"
     assert f"{file}:3" in skipped_lines(found.skipped)[1]
 
 
@@ -179,3 +179,15 @@ def test_of_ten_thousand_mangled_rows_every_one_is_read_or_listed(tmp_path: Path
     assert all(error.where.startswith(f"{file}:") and error.fix for error in found.skipped)
     for example in found.examples:
         json.dumps(canonical_row(example), allow_nan=False, ensure_ascii=False).encode("utf-8")
+
+
+def test_a_file_that_is_one_object_holds_its_list_of_rows_or_is_one_row(tmp_path: Path) -> None:
+    row = {"prompt": "a", "completion": "b"}
+    file = tmp_path / "rows.json"
+    for document, count in (
+        ({"version": 1, "data": [row, row]}, 2),
+        (row, 1),
+        (json.loads(turns("user", "assistant")), 1),
+    ):
+        file.write_text(json.dumps(document, indent=1))
+        assert len(read_examples(str(file)).examples) == count

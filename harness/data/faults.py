@@ -30,6 +30,6 @@ def skipped_lines(skipped: Sequence[UserError], at_most: int = 20) -> list[str]:
     """What was skipped, for the terminal: the count, then place and reason of each."""
     if not skipped:
         return []
-    lines = [f"{len(skipped)} rows skipped:"]
+    lines = [f"rows skipped: {len(skipped):,}"]
     lines += [f"  {error.where}: {error.what}" for error in skipped[:at_most]]
     return lines + ([f"  and {len(skipped) - at_most} more"] if len(skipped) > at_most else [])

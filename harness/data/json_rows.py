@@ -33,6 +33,21 @@ def line_rows(path: Path, faults: Faults) -> Iterator[Placed]:
         yield Placed(number, f"{path}:{at}", row)
 
 
+def document_rows(path: Path) -> list[Placed] | None:
+    """The rows of a .json file that is one object: its only list of objects, or itself. None if it is no such file."""
+    if path.suffix != ".json" or path.stat().st_size > MAX_LINE_BYTES:
+        return None
+    try:
+        whole = DECODER.decode(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(whole, Mapping):
+        return None
+    lists = [value for value in whole.values() if isinstance(value, list) and value and isinstance(value[0], Mapping)]
+    rows = lists[0] if len(lists) == 1 and not TURNS & set(whole) else [whole]
+    return [Placed(at, f"{path}, row {at}", _object(row, f"{path}, row {at}")) for at, row in enumerate(rows, 1)]
+
+
 def _lines(path: Path, faults: Faults) -> Iterator[tuple[int, bytes]]:
     """Lines with their number; one that is too long is a fault, and is never held whole."""
     with path.open("rb") as file:
@@ -141,6 +156,8 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+# columns that hold a list of objects within one row
+TURNS = {"messages", "conversations", "instances", "prompt"}
 DECODER = json.JSONDecoder(object_pairs_hook=_pairs)
 
 

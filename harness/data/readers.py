@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.data.csv_rows import csv_rows
 from harness.data.faults import Faults
-from harness.data.json_rows import array_rows, line_rows, starts_with_bracket
+from harness.data.json_rows import array_rows, document_rows, line_rows, starts_with_bracket
 from harness.data.placed import Placed
 from harness.errors import UserError
 
@@ -70,8 +70,11 @@ def _file_rows(path: Path, faults: Faults) -> Iterator[Placed]:
         return csv_rows(path, faults)
     if path.suffix == ".parquet":
         return _parquet_rows(path)
-    # a .json file may hold one object per line as well
-    return array_rows(path, faults) if starts_with_bracket(path) else line_rows(path, faults)
+    if starts_with_bracket(path):
+        return array_rows(path, faults)
+    # a .json file may be one object, or hold one per line
+    whole = document_rows(path)
+    return line_rows(path, faults) if whole is None else iter(whole)
 
 
 def _parquet_rows(path: Path) -> Iterator[Placed]:
