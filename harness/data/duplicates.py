@@ -17,13 +17,13 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.word_ids import Hashes, WordHashes, mixed, ngram_hashes, text_of_each
+from harness.data.word_ids import Hashes, WordHashes, distinct, mixed, ngram_hashes, text_of_each
 
 Ints = NDArray[np.int64]
 SHINGLE, BANDS, BAND_ROWS = 5, 25, 5
 TEXTS_AT_ONCE, SHINGLES_AT_ONCE = 2000, 4_000_000
 # a bucket of rows from one template would give pairs without end: each is compared with the first of them only
-COMPARED_IN_BUCKET = 50
+COMPARED_IN_BUCKET = 20
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,13 @@ def near_duplicates(texts: Iterable[str], threshold: float = 0.8, seed: int = 0)
     pairs = _candidates(signatures, counts)
     kept = np.ones(len(counts), dtype=bool)
     found = []
-    for at, similarity in _similarities(pairs, shingles, starts, counts):
-        of, row = int(pairs[at, 0]), int(pairs[at, 1])
-        if similarity >= threshold and kept[of] and kept[row]:
-            kept[row] = False
-            found.append(Duplicate(row, of, similarity))
+    for low, high in _portions(counts[pairs].sum(axis=1)):
+        # what was dropped in an earlier portion need not be compared any more
+        part = pairs[low:high][kept[pairs[low:high]].all(axis=1)]
+        for (of, row), similarity in zip(part.tolist(), _similarities(part, shingles, starts, counts), strict=True):
+            if similarity >= threshold and kept[of] and kept[row]:
+                kept[row] = False
+                found.append(Duplicate(row, of, similarity))
     return found
 
 
@@ -113,40 +115,42 @@ def _signatures(shingles: Hashes, counts: Ints, factors: Hashes, offsets: Hashes
 
 def _candidates(signatures: NDArray[np.uint64], counts: Ints) -> Ints:
     """Pairs (P, 2) of rows that agree in a whole band, the earlier row first; sorted by the later one."""
-    filled = np.flatnonzero(counts)
-    found = [np.empty((0, 2), np.int64)]
+    filled, total = np.flatnonzero(counts), len(counts)
+    codes = np.empty(0, np.int64)
     for band in range(BANDS):
         keys = np.zeros(len(filled), np.uint64)
         for column in range(band * BAND_ROWS, (band + 1) * BAND_ROWS):
             keys = mixed(keys ^ signatures[filled, column])
         order = np.argsort(keys, kind="stable")
-        rows, same = filled[order], np.append(False, keys[order][1:] == keys[order][:-1])
-        # the place of each row in its bucket
-        place = np.arange(len(rows)) - np.maximum.accumulate(np.where(same, 0, np.arange(len(rows))))
-        for back in range(1, COMPARED_IN_BUCKET + 1):
-            at = np.flatnonzero(place >= back)
-            # within a large bucket the earliest rows are met, not the nearest
-            earlier = at - np.where(place[at] > COMPARED_IN_BUCKET, place[at] - back + 1, back)
-            found.append(np.stack([rows[earlier], rows[at]], axis=1))
-    pairs = np.unique(np.concatenate(found)[:, ::-1], axis=0)
-    return np.ascontiguousarray(pairs[:, ::-1])
+        codes = distinct(np.append(codes, _in_buckets(filled[order], keys[order], total)))
+    return np.stack([codes % total, codes // total], axis=1) if total else np.empty((0, 2), np.int64)
 
 
-def _similarities(pairs: Ints, shingles: Hashes, starts: Ints, counts: Ints) -> Iterator[tuple[int, float]]:
-    """The number of each pair and its Jaccard similarity, in order."""
-    sizes = counts[pairs].sum(axis=1)
-    for low, high in _portions(sizes):
-        part = pairs[low:high]
-        flat, lengths = part.ravel(), counts[part.ravel()]
-        offset = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        values = shingles[np.repeat(starts[flat], lengths) + offset]
-        of_pair = np.repeat(np.arange(len(flat)) // 2, lengths)
-        order = np.lexsort((values, of_pair))
-        values, of_pair = values[order], of_pair[order]
-        shared = (values[1:] == values[:-1]) & (of_pair[1:] == of_pair[:-1])
-        common = np.bincount(of_pair[1:][shared], minlength=high - low)
-        for at, similarity in enumerate(common / (sizes[low:high] - common), low):
-            yield at, float(similarity)
+def _in_buckets(rows: Ints, keys: Hashes, total: int) -> Ints:
+    """The pairs within runs of equal keys as numbers, later row * total + earlier row."""
+    same = np.append(False, keys[1:] == keys[:-1])[: len(rows)]
+    place = np.arange(len(rows)) - np.maximum.accumulate(np.where(same, 0, np.arange(len(rows))))
+    found = [np.empty(0, np.int64)]
+    for back in range(1, COMPARED_IN_BUCKET + 1):
+        at = np.flatnonzero(place >= back)
+        # within a large bucket the earliest rows are met, not the nearest
+        earlier = at - np.where(place[at] > COMPARED_IN_BUCKET, place[at] - back + 1, back)
+        found.append(rows[at] * total + rows[earlier])
+    return np.concatenate(found)
+
+
+def _similarities(pairs: Ints, shingles: Hashes, starts: Ints, counts: Ints) -> list[float]:
+    """The Jaccard similarity of each pair."""
+    flat, lengths = pairs.ravel(), counts[pairs.ravel()]
+    offset = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    values = shingles[np.repeat(starts[flat], lengths) + offset]
+    of_pair = np.repeat(np.arange(len(flat)) // 2, lengths)
+    order = np.lexsort((values, of_pair))
+    values, of_pair = values[order], of_pair[order]
+    shared = (values[1:] == values[:-1]) & (of_pair[1:] == of_pair[:-1])
+    common = np.bincount(of_pair[1:][shared], minlength=len(pairs))
+    similarities: list[float] = (common / (counts[pairs].sum(axis=1) - common)).tolist()
+    return similarities
 
 
 def _portions(sizes: Sequence[int] | Ints) -> Iterator[tuple[int, int]]:

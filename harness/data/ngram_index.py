@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.word_ids import Hashes, WordHashes, ngram_hashes, text_of_each
+from harness.data.word_ids import Hashes, WordHashes, distinct, ngram_hashes, text_of_each
 
 Ints = NDArray[np.int64]
 # texts given together, and occurrences compared together: both bound the memory
@@ -58,7 +58,7 @@ class NgramIndex:
         grams, found = self._found(hashed)
         rows = text_of_each(lengths)[at[found]]
         # an n-gram that a row repeats covers no more
-        pairs = np.unique(rows * len(self.known) + grams) if len(grams) else np.empty(0, np.int64)
+        pairs = distinct(rows * len(self.known) + grams)
         rows, grams = np.divmod(pairs, max(1, len(self.known)))
         for low, high in self._portions(rows, grams):
             yield self._covered(rows[low:high] + start, grams[low:high])
