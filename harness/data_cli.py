@@ -20,13 +20,15 @@ Licences = Annotated[list[str], typer.Option("--licence", metavar="FILE=LICENCE"
 def inspect(
     file: Annotated[str, typer.Argument(metavar="FILE", help="a file, folder or hub id")],
     rows: Annotated[int, typer.Option("--rows", min=0, help="how many rows to show")] = 10,
+    model: Annotated[str, typer.Option("--model", help="show rows in this model's chat template")] = "",
+    html: Annotated[Path | None, typer.Option("--html", help="write the rows to this page as well")] = None,
     split: Annotated[str, typer.Option("--split", help="of a folder or hub id")] = "train",
     on_error: OnError = "stop",
 ) -> None:
     """Show what a file holds: its format and why, counts, lengths, repeats, some rows."""
     from harness.data.verbs import inspect_verb
 
-    for line in inspect_verb(file, rows, on_error, split):
+    for line in inspect_verb(file, rows, on_error, split, model, html):
         typer.echo(line)
 
 

@@ -10,8 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.data.examples import read_examples
+from harness.data.examples import Example, read_examples
+from harness.data.load import DataSpec, load_set
+from harness.data.rendering import encoder_of, stretches
 from harness.errors import UserError
+from harness.training_rows import IGNORED, training_rows
 
 
 def data(*words: object) -> str:
@@ -45,6 +48,30 @@ def test_hostile_rows_are_inert_in_the_terminal(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", {"prompt": "\x1b[2Jq\r\u202e", "completion": "a\x07", "source": "\x1b]0;x"})
     said = data("inspect", file)
     assert not {"\x1b", "\x07", "\r", "\u202e"} & set(said)
+
+
+def test_rows_are_shown_in_the_models_template_with_the_mask_of_training(tmp_path: Path) -> None:
+    """The microworld's own words, so that its tokenizer knows them all; only answer and end of turn are trained."""
+    encoder = encoder_of("microworld/small")
+    record = load_set("demonstrations", DataSpec("microworld/curated-1k")).records[0]
+    found = stretches(Example(record, "demonstrations", "messages"), encoder)
+    (row,) = training_rows([record], encoder).rows  # type: ignore[list-item]
+    assert "".join(one.text for one in found if one.trained) == encoder.tokenizer.decode(
+        [label for label in row.labels if label != IGNORED]
+    )
+    assert [one.trained for one in found] == [False, True]
+
+
+def test_a_page_of_hostile_rows_holds_no_markup_of_theirs(tmp_path: Path) -> None:
+    bad = "<script>alert(1)</script><img src=x onerror=alert(1)>\x1b"
+    file = write(tmp_path / "a.jsonl", {"prompt": bad, "completion": bad, "id": bad, "source": bad})
+    data("inspect", file, "--html", tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text("utf-8")
+    assert page.count("&lt;script&gt;") >= 4
+    assert not {"<script", "<img", "\x1b"} & {mark for mark in ("<script", "<img", "\x1b") if mark in page}
+    assert "default-src 'none'" in page
+    assert '<span class="masked">user: ' in page
+    assert '<span class="trained">assistant: ' in page
 
 
 def test_curate_writes_the_set_the_removed_rows_and_a_card_twice_alike(shared_data: Path, tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ from harness.errors import UserError
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """One JSON object per line, in the order given: equal rows, equal bytes."""
-    _write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def write_card(path: Path, card: Mapping[str, Any]) -> None:
     """PATH.card.json and PATH.card.md beside the set."""
-    _write(beside(path, "card.json"), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
-    _write(beside(path, "card.md"), card_markdown(card, path.stem))
+    write_text(beside(path, "card.json"), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    write_text(beside(path, "card.md"), card_markdown(card, path.stem))
 
 
 def beside(path: Path, ending: str) -> Path:
@@ -36,7 +36,8 @@ def check_out(out: Path, inputs: Sequence[str]) -> None:
         raise UserError(f"--out {out} is an input as well", fix="Name another file.")
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """The file appears whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

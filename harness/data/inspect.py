@@ -5,19 +5,24 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from harness.data.duplicates import exact_duplicates, near_duplicates
 from harness.data.examples import Example, ExampleSet, answer_text, prompt_text, whole_text
 from harness.data.faults import skipped_lines
-from harness.data.records import Demonstration, Message, PreferencePair
+from harness.data.records import Demonstration
+from harness.data.rendering import stretches, token_count
 from harness.data.words import words_of
+
+if TYPE_CHECKING:
+    from harness.encoding import TextEncoder
 
 BINS = (0, 10, 20, 50, 100, 200, 500, 1000, 2000)
 SHOWN_CHARACTERS = 400
 
 
-def inspection(found: ExampleSet, rows: int = 10) -> Iterator[str]:
-    """Lines for the terminal; `rows` examples are shown, spread evenly over the file."""
+def inspection(found: ExampleSet, encoder: TextEncoder | None = None) -> Iterator[str]:
+    """The figures, as lines for the terminal; with an encoder also the rows' tokens under its chat template."""
     examples = found.examples
     texts = [whole_text(one.record) for one in examples]
     yield f"{found.name}: {len(examples):,} {found.detection.kind}, format {found.detection.format}"
@@ -32,10 +37,22 @@ def inspection(found: ExampleSet, rows: int = 10) -> Iterator[str]:
     yield f"repeats: {exact:,} exact, {len(near_duplicates(texts)):,} near (similarity of at least 0.8, exact ones too)"
     for title, part in (("prompt", prompt_text), ("answer", answer_text)):
         yield from histogram(f"words of the {title}", [len(words_of(part(one.record))) for one in examples])
-    step = max(1, len(examples) // max(1, rows))
-    for one in examples[::step][:rows]:
-        yield ""
-        yield from _shown(one)
+    if encoder:
+        yield from histogram("tokens of the row", [token_count(one, encoder) for one in examples])
+
+
+def chosen_rows(examples: Sequence[Example], rows: int) -> Sequence[Example]:
+    """So many examples, spread evenly over the file."""
+    return examples[:: max(1, len(examples) // max(1, rows))][:rows]
+
+
+def shown(example: Example, encoder: TextEncoder | None = None) -> Iterator[str]:
+    """The row for the terminal: lines that are trained begin with >, lines that are only read with a dot."""
+    yield f"--- {harmless(example.record.id)}"
+    for text, trained in stretches(example, encoder):
+        cut = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} [{len(text):,} characters]"
+        for line in harmless(cut).rstrip("\n").split("\n"):
+            yield f"{'>' if trained else '.'} {line}"
 
 
 def histogram(title: str, values: Sequence[int]) -> Iterator[str]:
@@ -75,17 +92,3 @@ def _counted(counts: Counter[object] | Counter[str] | Counter[int]) -> str:
 def _turns(example: Example) -> int:
     record = example.record
     return len(record.messages if isinstance(record, Demonstration) else record.prompt)
-
-
-def _shown(example: Example) -> Iterator[str]:
-    record = example.record
-    yield f"--- {harmless(record.id)}"
-    messages: Sequence[Message] = record.messages if isinstance(record, Demonstration) else record.prompt
-    parts: list[tuple[str, str]] = [(message.role, message.content) for message in messages]
-    if isinstance(record, PreferencePair):
-        parts += [("chosen", record.chosen), ("rejected", record.rejected)]
-    elif not isinstance(record, Demonstration):
-        parts.append((f"reference ({record.verifier})", record.reference))
-    for name, text in parts:
-        cut = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} [{len(text):,} characters]"
-        yield f"[{harmless(name)}] {harmless(cut)}"

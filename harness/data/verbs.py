@@ -15,18 +15,31 @@ from harness.data.contamination import Contamination, find_contamination
 from harness.data.curate import Curated, FunnelLine, Step, curate, parse_steps
 from harness.data.examples import Example, ExampleSet, canonical_row, read_examples
 from harness.data.faults import skipped_lines
-from harness.data.files import beside, check_out, write_card, write_lines
-from harness.data.inspect import inspection
+from harness.data.files import beside, check_out, write_card, write_lines, write_text
+from harness.data.inspect import chosen_rows, harmless, inspection, shown
+from harness.data.inspect_html import inspect_page
 from harness.data.mixing import merge, mix
+from harness.data.rendering import encoder_of, stretches
 from harness.errors import UserError
 from harness.rows import read_json
 
 DEFAULT_STEPS = ("judged_good", "exact_duplicates", "near_duplicates", "quality")
 
 
-def inspect_verb(name: str, rows: int, on_error: str, split: str) -> Iterator[str]:
-    """What is in the file."""
-    return inspection(read_examples(name, on_error, split), rows)
+def inspect_verb(name: str, rows: int, on_error: str, split: str, model: str, html: Path | None) -> Iterator[str]:
+    """What is in the file; with a model as its chat template renders it, with --html as a page too."""
+    found = read_examples(name, on_error, split)
+    encoder = encoder_of(model) if model else None
+    lines = [harmless(line) for line in inspection(found, encoder)]
+    yield from lines
+    chosen = chosen_rows(found.examples, rows)
+    for one in chosen:
+        yield ""
+        yield from shown(one, encoder)
+    if html:
+        rendered = [(one.record.id, stretches(one, encoder)) for one in chosen]
+        write_text(html, inspect_page(found.name, lines, rendered))
+        yield f"\nThe page is {html}."
 
 
 def curate_verb(
