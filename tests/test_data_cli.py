@@ -89,7 +89,7 @@ def test_curate_writes_the_set_the_removed_rows_and_a_card_twice_alike(shared_da
     assert len(lines(out)) == 1000
     assert len(lines(out)) + len(lines(out.with_name("set.removed.jsonl"))) == 1000 + 175 + 91
     card = json.loads(out.with_name("set.card.json").read_text("utf-8"))
-    assert (card["rows"], card["restricted"]) == (1000, ["identity.json"])
+    assert (card["rows"], card["restricted"]) == (1000, ["llama_factory_demo/identity.json"])
     assert card["funnel"][0]["in"] == 1266
     assert len(read_examples(str(out)).examples) == 1000
 
@@ -137,7 +137,7 @@ def test_mix_draws_exactly_n_rows_and_carries_licences_over(tmp_path: Path) -> N
     assert "4 rows of 10, 0.40 epochs, weight 1" in said
     card = json.loads(out.with_name("mixed.card.json").read_text("utf-8"))
     assert [(one["rows"], one["licence"]) for one in card["sources"]] == [(12, "CC BY-ND a"), (4, "CC BY-ND b")]
-    assert card["restricted"] == ["a.jsonl", "b.jsonl"]
+    assert card["restricted"] == [f"{tmp_path.name}/{name}.jsonl" for name in "ab"]
 
 
 def test_what_would_overwrite_or_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from harness.data.contamination import TestItem, TestSet
 from harness.data.faults import Faults
-from harness.data.readers import is_local, rows_of
+from harness.data.readers import label_of, rows_of
 from harness.errors import UserError
 
 # the first of these that a row has, in this order; case does not count
@@ -36,9 +35,7 @@ def read_test_set(name: str, templates: Sequence[str] = (), split: str = "test")
         items.append(TestItem(_first(named, IDENTIFIED) or str(number), text, _first(named, ANSWERED)))
     if not items:
         raise UserError("it has no rows", where=name, fix="Give a file with at least one item.")
-    # two sets may well have a file test.jsonl
-    label = "/".join(Path(name).resolve().parts[-2:]) if is_local(name) else name
-    return TestSet(label, tuple(_with_own_ids(items)), tuple(templates))
+    return TestSet(label_of(name), tuple(_with_own_ids(items)), tuple(templates))
 
 
 def text_in(value: Any) -> str:

@@ -18,7 +18,7 @@ from harness.data.faults import Faults
 from harness.data.formats import CANONICAL, FORMATS, OPTIONAL, Kind, by_name, format_of, unknown
 from harness.data.placed import Placed
 from harness.data.prompt_rows import Row
-from harness.data.readers import rows_of
+from harness.data.readers import label_of, rows_of
 from harness.data.records import Demonstration, PreferencePair, Record
 from harness.errors import UserError
 
@@ -29,7 +29,7 @@ MISSING = object()
 class Example:
     """A record, the format of its row, and the columns that the record alone would not write back.
 
-    origin  the set or file it was first read from
+    origin  the set or file it was first read from, as label_of names it
     """
 
     record: Record
@@ -103,7 +103,7 @@ def example_of(placed: Placed, name: str, expected: str = "") -> Example:
     written = found.write(record)
     extra = {key: _storable(value) for key, value in row.items() if written.get(key, MISSING) != value}
     _check_writable([record.id, record.source, extra], placed.where)
-    return Example(record, found.kind, found.name, extra, Path(name).name)
+    return Example(record, found.kind, found.name, extra, label_of(name))
 
 
 def id_of(row: Row, name: str, number: int) -> str:

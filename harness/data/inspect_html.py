@@ -10,6 +10,7 @@ from harness.data.rendering import Stretch
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c; }
+h1, h2 { overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; border: 1px solid #ccc; padding: .7rem; }
 .masked { background: #e4e4e4; color: #444; }
 .trained { background: #fff; color: #000; }

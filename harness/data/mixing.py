@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import floor, isfinite
-from pathlib import Path
 
 from harness.data.examples import Example, ExampleSet
+from harness.data.readers import label_of
 from harness.errors import UserError
 from harness.noise import stream_of
 
@@ -38,8 +38,7 @@ def merge(sets: Sequence[ExampleSet]) -> tuple[Example, ...]:
         raise UserError(f"the sets are of different kinds: {named}", fix="Curate each kind into a set of its own.")
     rows = [(one.name, example) for one in sets for example in one.examples]
     if len({example.record.id for _, example in rows}) < len(rows):
-        labels = {one.name: "/".join(Path(one.name).resolve().parts[-2:]) for one in sets}
-        rows = [(name, _renamed(example, f"{labels[name]}:{example.record.id}")) for name, example in rows]
+        rows = [(name, _renamed(example, f"{label_of(name)}:{example.record.id}")) for name, example in rows]
         if len({example.record.id for _, example in rows}) < len(rows):
             raise UserError("two sets have one folder, file and id", fix="Give each file once, or rename one.")
     return tuple(example for _, example in rows)

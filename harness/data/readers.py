@@ -22,6 +22,11 @@ def is_local(name: str) -> bool:
     return name.endswith(SUFFIXES) or Path(name).is_dir()
 
 
+def label_of(name: str) -> str:
+    """What a set is called in cards and reports: folder and file (many sets have a test.jsonl), or the hub id."""
+    return "/".join(Path(name).resolve().parts[-2:]) if is_local(name) else name
+
+
 def rows_of(name: str, faults: Faults, split: str = "train", revision: str = "") -> Iterator[Placed]:
     """Every row of a local file, a local folder of files, or a data set of the hub.
 

@@ -147,15 +147,17 @@ def _declared(file: Path | None, n: int) -> list[Step]:
 
 def _licences(given: Sequence[str], sets: Sequence[ExampleSet]) -> dict[str, str]:
     """The licence of each origin: from FILE=LICENCE pairs, or else from the cards that lie beside the sets."""
-    known = {Path(one.name).name for one in sets} | {example.origin for one in sets for example in one.examples}
     cards = [beside(Path(one.name), "card.json") for one in sets]
     stated = [source for card in cards if card.is_file() for source in read_json(card)["sources"]]
     found = {str(source["origin"]): str(source["licence"]) for source in stated}
+    known = sorted({example.origin for one in sets for example in one.examples})
     for pair in given:
         name, _, licence = pair.partition("=")
-        if Path(name).name not in known or not licence:
-            raise UserError(f"--licence {pair}", fix=f"Write FILE=LICENCE with one of {', '.join(sorted(known))}.")
-        found[Path(name).name] = licence
+        fitting = [origin for origin in known if f"/{Path(name).as_posix()}".endswith(f"/{origin}")]
+        fitting = fitting or [origin for origin in known if Path(origin).name == name]
+        if len(fitting) != 1 or not licence:
+            raise UserError(f"--licence {pair}", fix=f"Write FILE=LICENCE with one of {', '.join(known)}.")
+        found[fitting[0]] = licence
     return found
 
 
