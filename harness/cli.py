@@ -1,4 +1,4 @@
-"""The command line. Only typer is imported here: each verb loads what it needs when it is called.
+"""The command line. Only typer is imported here and in data_cli: each verb loads what it needs when it is called.
 
 Exit codes: 0 all done; 1 the run ended and some cells failed; 2 a mistake in what was asked, or interrupted.
 """
@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from harness import data_cli
+
 app = typer.Typer(
     help="Which way of aligning a language model works best on my base model, and what does it cost me?",
     no_args_is_help=True,
@@ -20,6 +22,7 @@ app = typer.Typer(
 )
 microworld = typer.Typer(help="The embedded tiny models.", no_args_is_help=True)
 app.add_typer(microworld, name="microworld")
+app.add_typer(data_cli.app, name="data")
 
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="the YAML experiment")]
 StoreFolder = Annotated[

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from harness.base_model import BaseSpec
 from harness.benchmark import Benchmark
-from harness.data.load import KINDS, DataSpec
+from harness.data.load import KINDS, SHIPPED, DataSpec
+from harness.data.readers import is_local
 from harness.errors import UserError, did_you_mean
 from harness.method import Method
 from harness.plugin_fields import build_plugin, typed
@@ -246,7 +247,8 @@ class _Reader:
                 )
             self._check_keys(values, {item.name for item in fields(DataSpec)}, ("data", kind))
             spec = DataSpec(**{key: typed(str, value, where) for key, value in values.items()})
-            local = spec.name.endswith((".json", ".jsonl"))
+            # a folder stands beside the experiment file, too
+            local = not spec.name.startswith(SHIPPED) and is_local(str(self._beside(spec.name)))
             found[kind] = replace(spec, name=str(self._beside(spec.name))) if local else spec
         return found
 

@@ -31,7 +31,7 @@ def listing(kind: str) -> Iterator[str]:
             yield "  or a folder in Hugging Face layout, or a Hugging Face id"
         else:
             yield from (f"  microworld/{data}" for data in _shipped_data())
-            yield "  or a .json or .jsonl file, or a Hugging Face id"
+            yield "  or a .json, .jsonl, .csv or .parquet file, a folder of them, or a Hugging Face id"
 
 
 def _methods() -> Iterator[str]:

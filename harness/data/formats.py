@@ -1,100 +1,194 @@
-"""From one raw row to one record. A row that does not fit raises UserError naming file and row.
+"""The formats of rows: how each is recognised, read into a record, and written back.
 
-Understood today: messages (OpenAI), prompt/completion, instruction/input/output (Alpaca),
-prompt/chosen/rejected, and problems with a reference answer.
+A format names the columns it needs. The first one in FORMATS that recognises a row is the row's format, so the
+more particular ones stand first. What a record alone cannot write back (further columns, another spelling) is
+kept beside it: see examples.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, get_args
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
-from harness.data.records import Demonstration, Message, PreferencePair, Problem, Role
+from harness.data import turns
+from harness.data.answer_rows import (
+    read_alpaca_answer,
+    read_pair,
+    read_problem,
+    write_pair,
+    write_problem,
+    write_sharegpt_pair,
+)
+from harness.data.demonstration_rows import (
+    read_alpaca,
+    read_completion,
+    read_question,
+    read_self_instruct,
+    read_turns_column,
+    write_alpaca,
+    write_completion,
+)
+from harness.data.prompt_rows import Row, joined_text
+from harness.data.records import Demonstration, Record
 from harness.errors import UserError
 
-ROLES = get_args(Role)
+Kind = Literal["demonstrations", "preferences", "problems", "judged"]
+# columns that a format reads besides those it needs; an edited record no longer agrees with them
+OPTIONAL = frozenset({"input", "system", "history", "tools", "output", "answer", "label", "completion", "response"})
 
 
-def demonstration(row: Mapping[str, Any], where: str, id: str) -> Demonstration:
-    """A row with `messages`, `prompt` and `completion`, or `instruction`, `input` and `output`."""
-    if "messages" in row:
-        messages = _messages(row["messages"], where)
-    elif "prompt" in row and "completion" in row:
-        messages = (
-            *_as_prompt(row["prompt"], where, "prompt"),
-            Message("assistant", _text(row, "completion", where)),
-        )
-    elif "instruction" in row and "output" in row:
-        asked = "\n".join(part for part in (_text(row, "instruction", where), str(row.get("input") or "")) if part)
-        messages = (Message("user", asked), Message("assistant", _text(row, "output", where)))
-    else:
-        raise _unknown(row, where, "`messages`, `prompt` and `completion`, or `instruction` and `output`")
-    if messages[-1].role != "assistant":
-        raise UserError("it does not end with an assistant's turn", where=where, fix="Add the answer to imitate.")
-    return Demonstration(messages, id, str(row.get("source", "")))
+@dataclass(frozen=True)
+class Format:
+    """One way of writing a row.
+
+    columns      what it needs; `wanted` says so in words
+    recognises   a further condition under which detection chooses it (always true by default)
+    read         (row, where, id) -> record; raises UserError
+    write        record -> the row's content columns
+    """
+
+    name: str
+    kind: Kind
+    columns: tuple[str, ...]
+    read: Callable[[Row, str, str], Record]
+    write: Callable[[Any], dict[str, Any]]
+    recognises: Callable[[Row], bool] = lambda row: True
+
+    def fits(self, row: Row) -> bool:
+        """Whether the row has the columns."""
+        return all(name in row for name in self.columns)
+
+    def recognised(self, row: Row) -> bool:
+        """Whether detection would choose this format, were it asked first."""
+        return self.fits(row) and self.recognises(row)
 
 
-def preference_pair(row: Mapping[str, Any], where: str, id: str) -> PreferencePair:
-    """A row with `prompt`, `chosen` and `rejected`; the answers may be texts or one-message lists."""
-    if not {"prompt", "chosen", "rejected"} <= set(row):
-        raise _unknown(row, where, "`prompt`, `chosen` and `rejected`")
-    chosen, rejected = (_answer(row, key, where) for key in ("chosen", "rejected"))
-    if chosen == rejected:
-        raise UserError("chosen and rejected are equal", where=where, fix="A pair needs two different answers.")
-    return PreferencePair(_as_prompt(row["prompt"], where, "prompt"), chosen, rejected, id, str(row.get("source", "")))
+def format_of(row: Row) -> Format | None:
+    """The format that detection chooses for the row, or None."""
+    return next((known for known in FORMATS if known.recognised(row)), None)
 
 
-def problem(row: Mapping[str, Any], where: str, id: str) -> Problem:
-    """A row with `prompt` (or `question`) and `reference` (or `answer`), and the name of a `verifier`."""
-    asked = row.get("prompt", row.get("question"))
-    key = "reference" if "reference" in row else "answer"
-    if asked is None or key not in row:
-        raise _unknown(row, where, "`prompt` (or `question`) and `reference` (or `answer`)")
-    prompt = _as_prompt(asked, where, "prompt")
-    return Problem(prompt, _text(row, key, where), str(row.get("verifier", "exact")), id, str(row.get("source", "")))
+def by_name(name: str) -> Format:
+    """The format of that name."""
+    return next(known for known in FORMATS if known.name == name)
 
 
-def _as_prompt(value: Any, where: str, key: str) -> tuple[Message, ...]:
-    if isinstance(value, str):
-        return (Message("user", _text({key: value}, key, where)),)
-    return _messages(value, where)
-
-
-def _messages(value: Any, where: str) -> tuple[Message, ...]:
-    if not isinstance(value, (list, tuple)) or not value:
-        raise UserError(
-            "its messages are no list, or an empty one", where=where, fix="Write a list of {role, content}."
-        )
-    return tuple(_message(turn, f"{where}, message {number}") for number, turn in enumerate(value, 1))
-
-
-def _message(turn: Any, where: str) -> Message:
-    if not isinstance(turn, Mapping):
-        raise UserError(f"a message is {type(turn).__name__}, not {{role, content}}", where=where)
-    if turn.get("role") not in ROLES:
-        raise UserError(f"the role is {turn.get('role')!r}", where=where, fix=f"Roles are {', '.join(ROLES)}.")
-    return Message(turn["role"], _text(turn, "content", where))
-
-
-def _answer(row: Mapping[str, Any], key: str, where: str) -> str:
-    value = row[key]
-    if isinstance(value, (list, tuple)):
-        return _messages(value, where)[-1].content
-    return _text(row, key, where)
-
-
-def _text(row: Mapping[str, Any], key: str, where: str) -> str:
-    value = row.get(key)
-    if not isinstance(value, str):
-        raise UserError(f"`{key}` is {type(value).__name__}, not text", where=where, fix=f"Give `{key}` as text.")
-    if not value.strip():
-        raise UserError(f"`{key}` is empty", where=where, fix="Remove the row or fill it in.")
-    return value
-
-
-def _unknown(row: Mapping[str, Any], where: str, wanted: str) -> UserError:
+def unknown(row: Row, where: str, kind: str = "") -> UserError:
+    """The error of a row that no format of this kind (any, by default) understands."""
+    wanted = [known for known in FORMATS if kind in ("", known.kind) and known.name in SHOWN]
     return UserError(
         f"its columns are {', '.join(sorted(map(str, row))) or 'none'}",
         where=where,
-        fix=f"A row needs {wanted}.",
+        fix="A row needs " + ", or ".join(_words(known.columns) for known in wanted) + ".",
     )
+
+
+def _words(columns: Sequence[str]) -> str:
+    quoted = [f"`{name}`" for name in columns]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
+
+
+def _problem_format(asked: str, key: str) -> Format:
+    read, write = partial(read_problem, asked, key), partial(write_problem, asked, key)
+    return Format(f"{asked}_{key}", "problems", (asked, key), read, write)
+
+
+def _turns_format(name: str, kind: Kind, column: str, recognises: Callable[[Row], bool]) -> Format:
+    def write(record: Demonstration) -> dict[str, Any]:
+        write_turns = turns.write_openai if name.startswith("messages") else turns.write_sharegpt
+        return {column: write_turns(record.messages)}
+
+    needed = (column, "label") if kind == "judged" else (column,)
+    return Format(name, kind, needed, partial(read_turns_column, column), write, recognises)
+
+
+def _judged(row: Row) -> bool:
+    return isinstance(row["label"], bool)
+
+
+FORMATS: tuple[Format, ...] = (
+    Format("preference", "preferences", ("prompt", "chosen", "rejected"), partial(read_pair, "prompt"), write_pair),
+    Format(
+        "sharegpt_pair",
+        "preferences",
+        ("conversations", "chosen", "rejected"),
+        partial(read_pair, "conversations"),
+        write_sharegpt_pair,
+    ),
+    _turns_format("messages_judged", "judged", "messages", _judged),
+    _turns_format("sharegpt_judged", "judged", "conversations", _judged),
+    Format(
+        "completion_judged",
+        "judged",
+        ("prompt", "completion", "label"),
+        partial(read_completion, "completion"),
+        partial(write_completion, "completion"),
+        _judged,
+    ),
+    _turns_format("sharegpt", "demonstrations", "conversations", lambda row: True),
+    _turns_format("sharegpt_messages", "demonstrations", "messages", lambda row: turns.is_sharegpt(row["messages"])),
+    _turns_format("messages", "demonstrations", "messages", lambda row: True),
+    Format(
+        "self_instruct",
+        "demonstrations",
+        ("instruction", "instances"),
+        read_self_instruct,
+        lambda record: {
+            "instruction": joined_text(record.messages[:-1]),
+            "instances": [{"input": "", "output": record.messages[-1].content}],
+        },
+    ),
+    Format(
+        "alpaca_answer",
+        "problems",
+        ("instruction", "answer"),
+        read_alpaca_answer,
+        lambda record: {"instruction": joined_text(record.prompt), "answer": record.reference},
+        # a filled `output` is a demonstration, and its `answer` a further column
+        lambda row: row.get("output") in (None, ""),
+    ),
+    Format("alpaca", "demonstrations", ("instruction", "output"), read_alpaca, write_alpaca),
+    *(
+        Format(
+            f"prompt_{column}",
+            "demonstrations",
+            ("prompt", column),
+            partial(read_completion, column),
+            partial(write_completion, column),
+        )
+        for column in ("completion", "response")
+    ),
+    *(
+        _problem_format(asked, key)
+        for asked, key in (
+            ("prompt", "reference"),
+            ("prompt", "answer"),
+            ("question", "reference"),
+            ("question", "answer"),
+            ("problem", "answer"),
+        )
+    ),
+    # never detected, for `question_answer` stands before it; what fine-tuning on GSM8K asks for by kind
+    Format(
+        "question_as_demonstration",
+        "demonstrations",
+        ("question", "answer"),
+        read_question,
+        lambda record: {"question": record.messages[0].content, "answer": record.messages[1].content},
+    ),
+)
+# the formats that an error message offers
+SHOWN = {"messages", "sharegpt", "alpaca", "prompt_completion", "preference", "sharegpt_pair"} | {
+    "prompt_reference",
+    "question_answer",
+    "alpaca_answer",
+}
+# how our own files write each kind
+CANONICAL: dict[str, Format] = {
+    "demonstrations": by_name("messages"),
+    "judged": by_name("messages_judged"),
+    "preferences": by_name("preference"),
+    "problems": by_name("prompt_reference"),
+}

@@ -1,0 +1,187 @@
+"""Records with what their rows held besides: nothing that stood in a file is lost on the way through.
+
+examples = read_examples("data.json")       # detection decides the format, and says why
+native_row(example)                         # the row as it stood in the file
+canonical_row(example)                      # the row as our own files write it; read_examples reads it back
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.data.detect import Detection, detect
+from harness.data.faults import Faults
+from harness.data.formats import CANONICAL, FORMATS, OPTIONAL, Kind, by_name, format_of, unknown
+from harness.data.placed import Placed
+from harness.data.prompt_rows import Row
+from harness.data.readers import label_of, rows_of
+from harness.data.records import Demonstration, PreferencePair, Record
+from harness.errors import UserError
+
+MISSING = object()
+
+
+@dataclass(frozen=True)
+class Example:
+    """A record, the format of its row, and the columns that the record alone would not write back.
+
+    origin  the set or file it was first read from, as label_of names it
+    """
+
+    record: Record
+    kind: Kind
+    format: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = ""
+
+    def edited(self, record: Record) -> Example:
+        """The example with another text; columns that spelt the old one are dropped."""
+        stale = OPTIONAL - {"label"} | set(by_name(self.format).columns)
+        kept = {name: value for name, value in self.extra.items() if name not in stale}
+        return replace(self, record=record, extra=kept)
+
+
+@dataclass(frozen=True)
+class ExampleSet:
+    """The examples of one file, what detection decided, and what was skipped."""
+
+    name: str
+    examples: tuple[Example, ...]
+    detection: Detection
+    skipped: tuple[UserError, ...] = ()
+
+
+def read_examples(name: str, on_error: str = "stop", split: str = "train", revision: str = "") -> ExampleSet:
+    """Read a file, folder or hub id by detection alone.
+
+    Raises UserError at the first row that is malformed, repeats an id or is in another format than most;
+    with on_error="skip" such rows are left out and listed in `skipped`.
+    """
+    faults = Faults(on_error)
+    rows = list(rows_of(name, faults, split, revision))
+    if not rows and faults.skipped:
+        raise UserError(f"all {len(faults.skipped)} rows are bad; the first: {faults.skipped[0]}", where=name)
+    detection = detect((_plain(placed.row) for placed in rows), name)
+    examples = tuple(_examples(rows, name, detection, faults))
+    if not examples:
+        raise UserError(f"all {len(faults.skipped)} rows are bad; the first: {faults.skipped[0]}", where=name)
+    return ExampleSet(name, examples, detection, tuple(faults.skipped))
+
+
+def _examples(rows: Sequence[Placed], name: str, detection: Detection, faults: Faults) -> Iterable[Example]:
+    seen: dict[str, str] = {}
+    for placed in rows:
+        try:
+            example = example_of(placed, name, detection.format)
+            check_id(example.record.id, placed.where, seen)
+        except UserError as error:
+            faults.meet(error)
+            continue
+        yield example
+
+
+def example_of(placed: Placed, name: str, expected: str = "") -> Example:
+    """The example of one row; raises UserError where it is not in the expected format."""
+    row = _plain(placed.row)
+    found = format_of(row)
+    if found is None:
+        raise unknown(row, placed.where)
+    if expected and found.name != expected:
+        raise UserError(
+            f"mixed formats: this row is {found.name}, most are {expected}",
+            where=placed.where,
+            fix="Put rows of one format in a file.",
+        )
+    record = found.read(row, placed.where, id_of(row, name, placed.number))
+    if row is not placed.row:
+        kept = placed.row["provenance"]
+        return Example(record, found.kind, kept["format"], kept["extra"], kept["origin"])
+    written = found.write(record)
+    extra = {key: _storable(value) for key, value in row.items() if written.get(key, MISSING) != value}
+    _check_writable([record.id, record.source, extra], placed.where)
+    return Example(record, found.kind, found.name, extra, label_of(name))
+
+
+def id_of(row: Row, name: str, number: int) -> str:
+    """The row's own id, or the file's name and the row's number."""
+    given = row.get("id")
+    return f"{Path(name).name}:{number}" if given is None or given == "" else str(given)
+
+
+def check_id(id: str, where: str, seen: dict[str, str]) -> None:
+    """Raise UserError where the id has been seen; remember it otherwise."""
+    if id in seen:
+        raise UserError(
+            f"the id {id!r} stands at {seen[id]} as well", where=where, fix="Give every row an id of its own, or none."
+        )
+    seen[id] = where
+
+
+def native_row(example: Example) -> dict[str, Any]:
+    """The row in the format it came in."""
+    return {**by_name(example.format).write(example.record), **example.extra}
+
+
+def canonical_row(example: Example) -> dict[str, Any]:
+    """The row of our own files: id, source, the record, and its provenance."""
+    record = example.record
+    row = {"id": record.id, "source": record.source, **CANONICAL[example.kind].write(record)}
+    if example.kind == "judged":
+        row["label"] = example.extra["label"]
+    if example.kind == "problems":
+        row["verifier"] = record.verifier  # type: ignore[union-attr]
+    provenance = {"format": example.format, "extra": dict(example.extra), "origin": example.origin}
+    return {**row, "provenance": provenance}
+
+
+def prompt_text(record: Record) -> str:
+    """What the user says in it: all user turns, a line each."""
+    asked = record.messages if isinstance(record, Demonstration) else record.prompt
+    return "\n".join(message.content for message in asked if message.role == "user")
+
+
+def answer_text(record: Record) -> str:
+    """What is to be imitated, preferred or reached: every assistant's turn, the chosen answer, the reference."""
+    if isinstance(record, Demonstration):
+        return "\n".join(message.content for message in record.messages if message.role == "assistant")
+    return record.chosen if isinstance(record, PreferencePair) else record.reference
+
+
+def whole_text(record: Record) -> str:
+    """Everything that a model trained on it would read, in order."""
+    if isinstance(record, Demonstration):
+        return "\n".join(message.content for message in record.messages)
+    answers = [record.chosen, record.rejected] if isinstance(record, PreferencePair) else [record.reference]
+    return "\n".join([*(message.content for message in record.prompt), *answers])
+
+
+def _plain(row: Row) -> Row:
+    """The row without its provenance, where that is ours."""
+    kept = row.get("provenance")
+    if not isinstance(kept, Mapping) or set(kept) != {"format", "extra", "origin"}:
+        return row
+    if not isinstance(kept["extra"], Mapping) or all(kept["format"] != known.name for known in FORMATS):
+        return row
+    return {key: value for key, value in row.items() if key != "provenance"}
+
+
+def _storable(value: Any) -> Any:
+    """The value, with what JSON has no word for (a Parquet file's dates and bytes) as text."""
+    try:
+        json.dumps(value)
+    except TypeError:
+        return json.loads(json.dumps(value, default=str))
+    return value
+
+
+def _check_writable(values: Any, where: str) -> None:
+    try:
+        json.dumps(values, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(
+            "a column holds half a character (a lone surrogate)", where=where, fix="Remove or mend it."
+        ) from error
