@@ -7,13 +7,21 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Look at, curate, decontaminate and mix training data.", no_args_is_help=True)
+app = typer.Typer(help="Look at, curate, decontaminate, mix, pair and write training data.", no_args_is_help=True)
 
 OnError = Annotated[str, typer.Option("--on-error", help="a bad row: stop, or skip and list it")]
 OutFile = Annotated[Path, typer.Option("--out", help="the .jsonl file to write")]
 Seed = Annotated[int, typer.Option("--seed", help="of every draw")]
 Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="files, folders or hub ids")]
 Licences = Annotated[list[str], typer.Option("--licence", metavar="FILE=LICENCE", help="for the data card")]
+
+OneFile = Annotated[str, typer.Argument(metavar="FILE", help="a file, folder, hub id or microworld/NAME")]
+Model = Annotated[str, typer.Option("--model", help="the model that writes: a base model, or one of the endpoint's")]
+Endpoint = Annotated[str, typer.Option("--endpoint", metavar="URL", help="an OpenAI-compatible server, up to /v1")]
+KeyVariable = Annotated[str, typer.Option("--key-variable", metavar="NAME", help="the variable with its key")]
+Tokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="of each thing that is written")]
+Temperature = Annotated[float, typer.Option("--temperature", min=0, help="0 writes what is likeliest")]
+Device = Annotated[str, typer.Option("--device", help="where a base model runs: cpu or cuda")]
 
 
 @app.command()
@@ -80,4 +88,88 @@ def mix(
     from harness.data.verbs import mix_verb
 
     for line in mix_verb(sources, out, n, seed, on_error):
+        typer.echo(line)
+
+
+@app.command()
+def pairs(
+    file: OneFile,
+    out: OutFile,
+    samples: Annotated[str, typer.Option("--samples", metavar="FILE", help="a model's own completions")] = "",
+    per_prompt: Annotated[int, typer.Option("--per-prompt", min=0, help="corruptions of a call, or pairs")] = 1,
+    kinds: Annotated[list[str], typer.Option("--kind", help="a kind of corruption; all by default")] = [],  # noqa: B006
+    seed: Seed = 0,
+    on_error: OnError = "stop",
+) -> None:
+    """Put right answers beside wrong ones: function calls and their failures, or what a verifier tells apart."""
+    from harness.data.pair_verbs import pairs_verb
+
+    for line in pairs_verb(file, out, samples, per_prompt, kinds, seed, on_error):
+        typer.echo(line)
+
+
+@app.command()
+def evolve(
+    file: OneFile,
+    out: OutFile,
+    model: Model,
+    endpoint: Endpoint = "",
+    key_variable: KeyVariable = "",
+    device: Device = "cpu",
+    mode: Annotated[str, typer.Option("--mode", help="evol (rewrite instructions) or self-instruct")] = "evol",
+    operators: Annotated[list[str], typer.Option("--operator", help="an operator of evol; all by default")] = [],  # noqa: B006
+    prompts: Annotated[Path | None, typer.Option("--prompts", help="your own operators, as YAML")] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="each goes on from the one before")] = 4,
+    requests: Annotated[int, typer.Option("--requests", min=1, help="of a round of self-instruct")] = 8,
+    judge: Annotated[bool, typer.Option(help="let the model judge what a rewriting adds")] = True,
+    max_new_tokens: Tokens = 512,
+    temperature: Temperature = 1.0,
+    seed: Seed = 0,
+    on_error: OnError = "stop",
+) -> None:
+    """Let a model write new instructions from old ones, and answer them; drops what is bad or not new."""
+    from harness.data.writer import writer_of
+    from harness.data.writing_verbs import Evolution, evolve_verb
+
+    plan = Evolution(mode, operators, prompts, rounds, requests, judge)
+    writer = writer_of(
+        model,
+        endpoint,
+        key_variable,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+        device=device,
+    )
+    for line in evolve_verb(file, out, writer, plan, seed, on_error):
+        typer.echo(line)
+
+
+@app.command()
+def refine(
+    file: OneFile,
+    out: OutFile,
+    model: Model,
+    endpoint: Endpoint = "",
+    key_variable: KeyVariable = "",
+    device: Device = "cpu",
+    max_new_tokens: Tokens = 1024,
+    temperature: Temperature = 1.0,
+    seed: Seed = 0,
+    on_error: OnError = "stop",
+) -> None:
+    """Let a model reflect on demonstrations and write better versions beside them."""
+    from harness.data.writer import writer_of
+    from harness.data.writing_verbs import refine_verb
+
+    writer = writer_of(
+        model,
+        endpoint,
+        key_variable,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+        device=device,
+    )
+    for line in refine_verb(file, out, writer, seed, on_error):
         typer.echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -113,6 +114,34 @@ def best(examples: Examples, *, seed: int, n: int, column: str) -> Outcome:
     return _chosen(examples, ranked, n, f"a lower `{column}`")
 
 
+def score(
+    examples: Examples,
+    *,
+    seed: int,
+    scorer: str,
+    model: str = "",
+    device: str = "cpu",
+    below: float = math.inf,
+    above: float = -math.inf,
+) -> Outcome:
+    """Write a scorer's number (none, ifd or reward) into a column of its name; rows outside the bounds are removed."""
+    if scorer == "none":
+        return Outcome(examples, ())
+    from harness.data.scorers import quality_scores
+
+    numbers = quality_scores(examples, scorer, model, device)
+    scored = tuple(replace(e, extra={**e.extra, scorer: number}) for e, number in zip(examples, numbers, strict=True))
+
+    def reason(one: Example) -> str:
+        # a number that is none (an overflow) is within no bounds
+        found = float(one.extra[scorer])
+        if math.isnan(found) or found >= below:
+            return f"{scorer} of {below:g} or more"
+        return "" if found > above else f"{scorer} of {above:g} or less"
+
+    return replace(_judged(scored, reason), changed=len(scored))
+
+
 def diverse(examples: Examples, *, seed: int, n: int) -> Outcome:
     """Exactly n rows that lie far apart: k-center over TF-IDF of the prompts."""
     if n < len(examples):
@@ -155,6 +184,7 @@ STEPS: dict[str, Callable[..., Outcome]] = {
     "quality": quality,
     "stack_exchange": stack_exchange,
     "scrub": scrub,
+    "score": score,
     "best": best,
     "diverse": diverse,
     "sample": sample,

@@ -18,10 +18,10 @@ from harness.data.faults import skipped_lines
 from harness.data.files import beside, check_out, write_card, write_lines, write_text
 from harness.data.inspect import chosen_rows, harmless, inspection, shown
 from harness.data.inspect_html import inspect_page
+from harness.data.licences import licences_of
 from harness.data.mixing import merge, mix
 from harness.data.rendering import encoder_of, stretches
 from harness.errors import UserError
-from harness.rows import read_json
 
 DEFAULT_STEPS = ("judged_good", "exact_duplicates", "near_duplicates", "quality")
 
@@ -53,8 +53,8 @@ def curate_verb(
         yield f"{one.name}: {len(one.examples):,} {one.detection.kind}, format {one.detection.format}"
         yield from skipped_lines(one.skipped)
     curated = curate(merge(sets), declared, seed)
-    yield from _funnel_lines(curated.funnel)
-    card = data_card(curated.examples, curated.funnel, _licences(licences, sets), seed)
+    yield from funnel_lines(curated.funnel)
+    card = data_card(curated.examples, curated.funnel, licences_of(licences, sets), seed)
     write_lines(out, (canonical_row(one) for one in curated.examples))
     write_lines(beside(out, "removed.jsonl"), _removed_rows(curated))
     write_card(out, card)
@@ -88,7 +88,7 @@ def decontaminate_verb(
         step = FunnelLine(
             f"decontaminate size={size}", len(rows.examples), len(kept), 0, {"holds a test item": len(dirty)}
         )
-        write_card(out, data_card(kept, [step], _licences([], [rows]), 0))
+        write_card(out, data_card(kept, [step], licences_of([], [rows]), 0))
         yield f"{len(kept):,} clean rows in {out}; {len(dirty):,} others in {beside(out, 'removed.jsonl')}."
     if strict and found.flagged():
         raise UserError(f"more than {found.flag_above:.0%} of {', '.join(found.flagged())} is in the training set")
@@ -112,7 +112,7 @@ def mix_verb(sources: Sequence[str], out: Path, n: int, seed: int, on_error: str
         yield f"{share.name}: {took}, weight {share.weight:g}"
         yield from skipped_lines(sets[share.name].skipped)
     write_lines(out, (canonical_row(one) for one in examples))
-    write_card(out, data_card(examples, [], _licences([], list(sets.values())), seed))
+    write_card(out, data_card(examples, [], licences_of([], list(sets.values())), seed))
     yield f"{len(examples):,} rows in {out}; the data card stands beside it."
 
 
@@ -145,22 +145,6 @@ def _declared(file: Path | None, n: int) -> list[Step]:
     return parse_steps([*(steps or []), *([{"diverse": {"n": n}}] if n else [])], str(file or ""))
 
 
-def _licences(given: Sequence[str], sets: Sequence[ExampleSet]) -> dict[str, str]:
-    """The licence of each origin: from FILE=LICENCE pairs, or else from the cards that lie beside the sets."""
-    cards = [beside(Path(one.name), "card.json") for one in sets]
-    stated = [source for card in cards if card.is_file() for source in read_json(card)["sources"]]
-    found = {str(source["origin"]): str(source["licence"]) for source in stated}
-    known = sorted({example.origin for one in sets for example in one.examples})
-    for pair in given:
-        name, _, licence = pair.partition("=")
-        fitting = [origin for origin in known if f"/{Path(name).as_posix()}".endswith(f"/{origin}")]
-        fitting = fitting or [origin for origin in known if Path(origin).name == name]
-        if len(fitting) != 1 or not licence:
-            raise UserError(f"--licence {pair}", fix=f"Write FILE=LICENCE with one of {', '.join(known)}.")
-        found[fitting[0]] = licence
-    return found
-
-
 def _weighted(source: str) -> tuple[str, float]:
     name, _, weight = source.rpartition("=")
     try:
@@ -171,7 +155,7 @@ def _weighted(source: str) -> tuple[str, float]:
         ) from None
 
 
-def _funnel_lines(funnel: Sequence[FunnelLine]) -> Iterator[str]:
+def funnel_lines(funnel: Sequence[FunnelLine]) -> Iterator[str]:
     yield f"{'rows in':>9} {'out':>9}  step"
     for line in funnel:
         why = "; ".join(f"{count:,} {reason}" for reason, count in line.removed.items())

@@ -1,0 +1,92 @@
+"""Quality scores of examples, for the curation step `score`: a number per row, the higher the better.
+
+ifd     ppl(answer | instruction) / ppl(answer) under a causal model (arXiv 2402.10110 and 2308.12032): how much of
+        the answer the instruction leaves to be learnt; at 1 and above the instruction does not help at all
+reward  the output of a sequence-classification model with one label, such as a reward model
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.data.examples import Example
+from harness.data.rendering import as_demonstration
+from harness.data.writer import base_model_of
+from harness.errors import UserError, did_you_mean
+from harness.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import torch
+    import transformers
+
+    from harness.base_model import BaseModel
+    from harness.policy import Policy
+else:
+    torch = LazyModule("torch")
+    transformers = LazyModule("transformers")
+
+
+def quality_scores(examples: Sequence[Example], scorer: str, model: str, device: str = "cpu") -> list[float]:
+    """A score for each example. Raises UserError where the scorer is unknown or the model cannot do it."""
+    if scorer not in SCORERS:
+        raise UserError(f"there is no scorer {scorer!r}", fix=did_you_mean(scorer, [*SCORERS, "none"]))
+    if not model:
+        raise UserError(f"the scorer {scorer} needs a model", fix="Write {score: {scorer: ..., model: NAME}}.")
+    return SCORERS[scorer](examples, base_model_of(model, device))
+
+
+def _ifd(examples: Sequence[Example], base: BaseModel) -> list[float]:
+    return instruction_following_difficulty(examples, base.policy())
+
+
+def instruction_following_difficulty(examples: Sequence[Example], policy: Policy) -> list[float]:
+    """IFD of the last answer given all that stands before it; the answer alone follows no template, as published."""
+    from harness.policy import Prompt
+
+    conversations = [as_demonstration(one).messages for one in examples]
+    answers = [messages[-1].content for messages in conversations]
+    given = policy.score([Prompt(messages=messages[:-1]) for messages in conversations], answers)
+    alone = policy.score([Prompt() for _ in answers], answers)
+    # each mean is over its own tokens: a merge at the boundary may change their number
+    return [math.exp(_per_token(free) - _per_token(bound)) for bound, free in zip(given, alone, strict=True)]
+
+
+def _per_token(score: Any) -> float:
+    return float(score.logprob) / max(1, int(score.tokens))
+
+
+def _rewards(examples: Sequence[Example], base: BaseModel) -> list[float]:
+    """One row at a time, so that no padding can change a score; what is too long loses its left end."""
+    judge = _classifier(base)
+    scores = []
+    with torch.inference_mode():
+        for one in examples:
+            text = base.encoder.render(as_demonstration(one).messages, generation_prompt=False)
+            ids = torch.tensor([base.encoder.tokens(text)[-base.max_length :]], device=base.spec.device)
+            scores.append(float(judge(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, 0]))
+    return scores
+
+
+def _classifier(base: BaseModel) -> Any:
+    """The reward model. Raises UserError where the folder holds a model of another kind."""
+    try:
+        found, loaded = transformers.AutoModelForSequenceClassification.from_pretrained(
+            base.folder,
+            dtype=getattr(torch, base.spec.dtype),
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            "the model does not load as a classifier", where=base.spec.name, fix="Name a reward model."
+        ) from error
+    # a language model loads too, with a head of random numbers
+    if found.config.num_labels != 1 or loaded["missing_keys"]:
+        raise UserError("it is no reward model", where=base.spec.name, fix="Name a classifier with one label.")
+    return found.to(base.spec.device).eval()
+
+
+SCORERS: dict[str, Callable[[Sequence[Example], BaseModel], list[float]]] = {"ifd": _ifd, "reward": _rewards}
