@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from typer.testing import CliRunner
 
 from harness.cli import app
@@ -177,19 +181,12 @@ def test_the_same_seed_makes_the_same_pairs_and_another_seed_others() -> None:
 
 
 def test_no_pair_depends_on_python_hashing(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     written = []
     for hash_seed in ("1", "2"):
         out = tmp_path / f"{hash_seed}.jsonl"
-        code = (
-            f"from harness.cli import app; app(['data', 'pairs', 'microworld/function-calls', '--out', {str(out)!r}])"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], env={**__import__("os").environ, "PYTHONHASHSEED": hash_seed}
-        )
-        assert done.returncode == 0
+        words = ["-m", "harness.cli", "data", "pairs", "microworld/function-calls", "--out", str(out)]
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        subprocess.run([sys.executable, *words], env=environment, check=True, cwd=ROOT)
         written.append(out.read_bytes())
     assert written[0] == written[1]
 

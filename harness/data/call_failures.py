@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.data.calls import Calling, FunctionCall, read_calls, same_calls, same_value
+from harness.data.calls import Calling, FunctionCall, read_calls, same_call, same_calls, same_value
 from harness.data.signatures import Signature, json_type
 
 NO_CALL = "no-call"
@@ -47,7 +47,7 @@ def _differing(right: Calling, said: Calling) -> tuple[FunctionCall, FunctionCal
     rest = list(said.calls)
     missing = []
     for call in right.calls:
-        same = next((one for one in rest if one == call), None)
+        same = next((one for one in rest if same_call(call, one, right.worded, lenient=True)), None)
         if same is None:
             missing.append(call)
         else:

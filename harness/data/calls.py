@@ -59,7 +59,7 @@ def same_calls(one: Calling, other: Calling, *, lenient: bool = False) -> bool:
         return False
     rest = list(other.calls)
     for call in one.calls:
-        fitting = next((at for at, found in enumerate(rest) if _same_call(call, found, one.worded, lenient)), None)
+        fitting = next((at for at, found in enumerate(rest) if same_call(call, found, one.worded, lenient)), None)
         if fitting is None:
             return False
         del rest[fitting]
@@ -83,7 +83,8 @@ def same_value(one: Any, other: Any, *, lenient: bool = False) -> bool:
     return one is None and other is None
 
 
-def _same_call(one: FunctionCall, other: FunctionCall, worded: bool, lenient: bool) -> bool:
+def same_call(one: FunctionCall, other: FunctionCall, worded: bool, lenient: bool) -> bool:
+    """Whether two calls ask for the same; in words, the order of arguments counts."""
     if worded:
         return one.name == other.name and list(one.arguments.items()) == list(other.arguments.items())
     return one.name == other.name and same_value(one.arguments, other.arguments, lenient=lenient)

@@ -76,11 +76,9 @@ def call_turns(example: Example) -> list[Turn]:
     turns = []
     for at, calling in enumerate(callings):
         if calling:
-            said = (
-                m.content for m, c in zip(messages[at:], callings[at:], strict=True) if m.role == "assistant" and not c
-            )
+            later = [m for m, c in zip(messages[at:], callings[at:], strict=True) if m.role == "assistant" and not c]
             id = record.id if len(places) == 1 else f"{record.id}#{at + 1}"
-            turns.append(Turn(example, id, messages[:at], calling, next(said, "")))
+            turns.append(Turn(example, id, messages[:at], calling, later[0].content if later else ""))
     return turns
 
 
