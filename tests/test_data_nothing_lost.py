@@ -21,8 +21,8 @@ GOOD = {
     "problem": {"question": "q", "answer": "4"},
 }
 # a lone surrogate can only stand in JSON as an escape, which json.dumps writes
-TEXT = st.text(st.characters(), max_size=8)
-SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
+TEXT = st.sampled_from(["", " ", "a", "[1]", "{}", "\x00", "\n", "\u2028", "\ud800", "é", "\U0001f600", "nan"])
+SCALAR = st.sampled_from([None, True, False, 0, -7, 2**70, 0.5, float("nan"), float("-inf")]) | TEXT
 TURN = st.fixed_dictionaries(
     {},
     optional={
@@ -97,7 +97,7 @@ def check(rows: list[bytes]) -> None:
             assert first.value.where.startswith(str(file))
 
 
-ANY_FILE = given(st.lists(lines(), min_size=1, max_size=6))
+ANY_FILE = given(st.lists(lines(), min_size=1, max_size=4))
 
 
 @settings(max_examples=300, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))

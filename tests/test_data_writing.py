@@ -99,13 +99,16 @@ def test_every_round_goes_on_from_the_one_before_and_says_so() -> None:
 
 
 def test_the_seed_draws_the_operators() -> None:
-    rows = [row(f"s{n}", f"Explain the {n} th law of motion in town {n}.") for n in range(20)]
+    rows = [row(f"s{n}", " ".join(f"Word{n}x{at}" for at in range(6))) for n in range(20)]
     drawn = [
         [one.extra["operator"] for one in evolve(rows, writer(harder), OPERATORS, rounds=1, seed=seed).examples]
         for seed in (0, 0, 1)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
-    assert set(drawn[0]) > {"breadth", "deepen"}
+    assert set(drawn[0]) == set(OPERATORS) - {"breadth"}
+    dropped = evolve(rows, writer(harder), OPERATORS, rounds=1).removed
+    # what is to be about something else may not repeat its parent; what goes deeper may
+    assert {(draft.operator, why) for draft, why in dropped} == {("breadth", "too like another instruction")}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from harness.data.signatures import Signature, json_type
 from harness.data.wrong_values import other_value, retyped
 
 TRIES = 12
+# values of an argument to draw from: more would cost time and change nothing
+ENOUGH = 200
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Pool:
             self.arguments.setdefault(call.name, {}).update(dict.fromkeys(call.arguments))
             for name, value in call.arguments.items():
                 known = self.values.setdefault(name, [])
-                if value not in known:
+                if len(known) < ENOUGH and value not in known:
                     known.append(value)
 
 
@@ -165,7 +167,7 @@ def _no_call(site: Site, chance: random.Random) -> str | None:
     """What the assistant says once it knows the result, said without knowing it; else any answer in words."""
     usual = [site.next_said] if site.next_said else []
     others = [chance.choice(site.pool.said)] if site.pool.said else []
-    return chance.choice(usual or others or [site.asked.removeprefix("call :").strip()])
+    return chance.choice(usual or others or [site.asked])
 
 
 CORRUPTIONS: dict[str, Callable[[Site, random.Random], str | None]] = {

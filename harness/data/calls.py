@@ -9,12 +9,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-ELEMENT = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.S)
+OPENED, CLOSED = "<tool_call>", "</tool_call>"
+DEEPEST = 64
 STYLES: tuple[dict[str, Any], ...] = tuple(
     {"separators": separators, "ensure_ascii": ascii_only, "indent": indent}
     for indent in (None, 2, 4)
@@ -95,11 +97,30 @@ def _spelling(text: str, lenient: bool) -> str:
 
 
 def parsed_json(text: str) -> Any:
-    """The value of a JSON text, or None where it is broken (NaN and endless nesting are broken too)."""
+    """The value of a JSON text, or None where it is broken; NaN, infinity and endless nesting are broken too."""
     try:
-        return json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
+    return value if _is_shallow(value) else None
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether what compares and writes the value can go through it without running out of stack."""
+    level = [value]
+    for _ in range(DEEPEST):
+        if not level:
+            return True
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
+        level = [item for items in inner for item in items]
+    return False
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _refuse(constant: str) -> Any:
@@ -122,9 +143,10 @@ def _read_json(text: str) -> Calling | None:
 
 
 def _read_elements(text: str) -> Calling | None:
-    inner = ELEMENT.findall(text)
-    if not inner or ELEMENT.sub("", text).strip():
+    before, *inner = text.split(OPENED)
+    if before.strip() or not inner or not all(one.rstrip().endswith(CLOSED) for one in inner):
         return None
+    inner = [one.rstrip().removesuffix(CLOSED).strip() for one in inner]
     parts = [_read_json(one) for one in inner]
     known = [part for part in parts if part and len(part.calls) == 1]
     if len(known) < len(parts):
@@ -132,7 +154,7 @@ def _read_elements(text: str) -> Calling | None:
 
     def write(wanted: Sequence[FunctionCall]) -> str:
         texts = [known[min(at, len(known) - 1)].write([call]) for at, call in enumerate(wanted)]
-        return "\n".join(f"<tool_call>\n{one}\n</tool_call>" for one in texts)
+        return "\n".join(f"{OPENED}\n{one}\n{CLOSED}" for one in texts)
 
     return Calling(text, tuple(part.calls[0] for part in known), write)
 

@@ -11,7 +11,7 @@ from harness.data.examples import Example
 from harness.data.generation import Draft, Generated, Sieve, seed_rows
 from harness.data.novelty import Novelty
 from harness.data.writer import Writer
-from harness.data.writing_requests import JUDGE, filled
+from harness.data.writing_requests import BREADTH, JUDGE, filled
 
 
 def evolve(
@@ -27,7 +27,7 @@ def evolve(
 
     What passes the eliminator takes its parent's place in the pool; where it fails, the parent is tried again in the
     next round. A rewritten instruction contains its parent by design, so the novelty filter compares it with all
-    others, and the judge with its parent.
+    others (one that went for breadth with its parent too), and the judge with its parent.
     """
     pool, found, novelty = seed_rows(examples), Generated(), Novelty()
     for one in pool:
@@ -66,13 +66,16 @@ def _sift(sieve: Sieve, parents: Mapping[str, Draft], novelty: Novelty, writer: 
         _drop_equal(sieve, parents, writer)
 
     def known(one: Draft) -> str:
-        if novelty.like(one.instruction, leave_out=one.parents):
+        # what goes deeper contains its ancestors; what goes elsewhere must not
+        if novelty.like(one.instruction, leave_out=() if one.operator == BREADTH else one.parents):
             return "too like another instruction"
         novelty.add(one.id, one.instruction)
         return ""
 
     sieve.drop(known)
+    asked = {one.id for one in sieve.passed}
     sieve.answer(writer)
+    novelty.forget(asked - {one.id for one in sieve.passed})
 
 
 def _parent(draft: Draft, parents: Mapping[str, Draft]) -> str:

@@ -16,36 +16,42 @@ from harness.data.words import words_of
 SIMILAR = 0.7
 
 
-@dataclass(frozen=True)
-class _Known:
-    id: str
-    words: Sequence[str]
-    counts: Counter[str]
-
-
 @dataclass
 class Novelty:
-    """The instructions known so far."""
+    """The instructions known so far.
+
+    places  of each word the known texts that hold it, with how often: most texts share too few words with a new one
+            to be compared at all
+    """
 
     limit: float = SIMILAR
-    known: list[_Known] = field(default_factory=list)
+    words: dict[str, Sequence[str]] = field(default_factory=dict)
+    places: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def add(self, id: str, text: str) -> None:
         """Let later texts be compared with this one."""
-        words = words_of(text)
-        self.known.append(_Known(id, words, Counter(words)))
+        self.words[id] = words_of(text)
+        for word, count in Counter(self.words[id]).items():
+            self.places.setdefault(word, {})[id] = count
+
+    def forget(self, ids: Collection[str]) -> None:
+        """Compare no longer with these: what is not kept must not stand in the way of another attempt."""
+        for id in ids:
+            for word in set(self.words.pop(id)):
+                del self.places[word][id]
 
     def like(self, text: str, leave_out: Collection[str] = ()) -> str:
         """The id of a known text whose ROUGE-L reaches the limit, or ""; ids in `leave_out` are not compared."""
         words = words_of(text)
-        counts = Counter(words)
-        for other in self.known:
-            if other.id in leave_out:
-                continue
-            # no subsequence is longer than the words that both have
-            shared = sum(min(count, other.counts[word]) for word, count in counts.items())
-            if _f1(shared, words, other.words) >= self.limit and rouge_l(words, other.words) >= self.limit:
-                return other.id
+        shared: Counter[str] = Counter()
+        for word, count in Counter(words).items():
+            for id, times in self.places.get(word, {}).items():
+                shared[id] += min(count, times)
+        for id, common in shared.items():
+            other = self.words[id]
+            # no common subsequence is longer than the words that both have
+            if id not in leave_out and _f1(common, words, other) >= self.limit <= rouge_l(words, other):
+                return id
         return ""
 
 

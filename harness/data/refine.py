@@ -11,7 +11,6 @@ group of versions, whose ids end in the version's name, for a method to choose f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -93,8 +92,9 @@ def _with_answer(draft: Draft, text: str) -> Draft:
 
 def _between(text: str, name: str) -> str:
     """What stands between the last such marks, or ""."""
-    found = re.findall(rf"<{name}>(.*?)</{name}>", text, re.S)
-    return found[-1].strip() if found else ""
+    end = text.rfind(f"</{name}>")
+    start = text.rfind(f"<{name}>", 0, max(end, 0))
+    return text[start + len(name) + 2 : end].strip() if start >= 0 else ""
 
 
 def _fault(one: Draft, before: Draft) -> str:

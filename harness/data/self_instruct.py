@@ -19,7 +19,7 @@ from harness.data.writer import Writer, Written
 from harness.data.writing_requests import MORE_TASKS, filled
 
 SHOWN, SHOWN_OWN, ASKED = 8, 2, 8
-NUMBERED = re.compile(r"^\s*\d+\s*[.):]\s*(.+?)\s*$", re.M)
+NUMBERED = re.compile(r"\s*\d+\s*[.):](.*)")
 
 
 def self_instruct(
@@ -42,8 +42,8 @@ def self_instruct(
 def _drafts(
     seeds: Sequence[Draft], own: Sequence[Draft], writer: Writer, number: int, requests: int, seed: int
 ) -> list[Draft]:
-    keys = [f"self-instruct/{number}/{at}" for at in range(requests)]
-    shown = [_shown(seeds, own, random.Random(f"{seed} {key}")) for key in keys]
+    keys = [f"self-instruct/{seed}/{number}/{at}" for at in range(requests)]
+    shown = [_shown(seeds, own, random.Random(key)) for key in keys]
     said = writer.ask([_request(tasks) for tasks in shown], keys)
     # instructions of several sets: the licence of each of them bears on what comes of it
     return [
@@ -79,7 +79,8 @@ def _request(tasks: Sequence[Draft]) -> str:
 
 def _listed(written: Written) -> list[Written]:
     """The numbered lines, at most as many as were asked for; of a text cut off, the last one is."""
-    found = NUMBERED.findall(written.text)
+    numbered = (NUMBERED.fullmatch(line) for line in written.text.split("\n"))
+    found = [line[1].strip() for line in numbered if line and line[1].strip()]
     ended = [Written(text, False) for text in found]
     if written.cut_off and ended:
         ended[-1] = Written(found[-1], True)
@@ -97,4 +98,6 @@ def _sift(sieve: Sieve, novelty: Novelty, writer: Writer) -> None:
         return ""
 
     sieve.drop(known)
+    asked = {one.id for one in sieve.passed}
     sieve.answer(writer)
+    novelty.forget(asked - {one.id for one in sieve.passed})

@@ -19,13 +19,14 @@ _DEEPER = (
     "Add at most twenty words, keep it reasonable and complete, and keep any code, table or text that it holds. "
     "Write only what the person would then ask, and nothing else."
 )
+BREADTH = "breadth"
 OPERATORS: dict[str, str] = {
     "add_constraint": _DEEPER % "Do so by one further requirement that the answer has to meet.",
     "deepen": _DEEPER % "Do so by asking about its subject in more depth, or about more sides of it.",
     "concretise": _DEEPER % "Do so by putting particular cases in place of general words.",
     "more_reasoning": _DEEPER % "Do so such that it can only be answered in several steps, one upon another.",
     "complicate_input": _DEEPER % "Do so by giving with it a short table, some code or other data to work on.",
-    "breadth": (
+    BREADTH: (
         "Here is something that a person asked of an assistant:\n\n{instruction}\n\n"
         "Write something else that a person could ask: from the same field, about as long and as hard, but rarer and "
         "on another subject. It must be reasonable and complete. Write only what the person would ask."

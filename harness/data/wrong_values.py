@@ -9,6 +9,8 @@ from typing import Any
 
 from harness.data.calls import same_value
 
+TRIES = 8
+
 
 def other_value(
     right: Any, alike: Sequence[Any], pool: Mapping[str, Sequence[Any]], chance: random.Random, *, worded: bool = False
@@ -48,8 +50,11 @@ def _changed_text(value: str, pool: Mapping[str, Sequence[Any]], chance: random.
     if digits:
         at = chance.choice(digits)
         return f"{value[:at]}{(int(value[at]) + chance.randrange(1, 10)) % 10}{value[at + 1 :]}"
-    texts = [one for values in pool.values() for one in values if isinstance(one, str) and one.strip()]
-    return chance.choice(texts) if texts else value
+    for _ in range(TRIES):
+        other = chance.choice(pool[chance.choice(list(pool))])
+        if isinstance(other, str) and other.strip():
+            return other
+    return value
 
 
 def retyped(value: Any, pool: Mapping[str, Sequence[Any]], chance: random.Random, *, worded: bool = False) -> Any:
