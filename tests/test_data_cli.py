@@ -44,6 +44,12 @@ def test_inspect_says_format_reason_lengths_and_shows_rows(shared_data: Path) ->
     assert said.count("--- kto_en_demo.json:") == 2
 
 
+def test_the_embedded_sets_are_inspected_by_name() -> None:
+    assert "480 problems, format prompt_reference" in data("inspect", "microworld/stories", "--rows", 1)
+    with pytest.raises(UserError, match="no data set microworld/storys"):
+        data("inspect", "microworld/storys")
+
+
 def test_hostile_rows_are_inert_in_the_terminal(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", {"prompt": "\x1b[2Jq\r\u202e", "completion": "a\x07", "source": "\x1b]0;x"})
     said = data("inspect", file)

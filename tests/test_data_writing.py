@@ -338,7 +338,28 @@ def test_refine_writes_groups_and_a_card(tmp_path: Path) -> None:
     assert said[-1].startswith("4 rows in")
     assert [one["id"].split("/")[0] for one in lines(out)] == ["s1"] * 4
     card = json.loads((tmp_path / "refined.card.json").read_text("utf-8"))
+    assert card["written_by"] == "scripted"
+    assert "Written by the model scripted" in (tmp_path / "refined.card.md").read_text("utf-8")
     assert [step["step"] for step in card["funnel"]] == ["one turn", "better instructions", "better answers"]
+
+
+def test_rounds_that_are_done_survive_an_endpoint_that_fails(tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds.jsonl"
+    seeds.write_text(json.dumps({"id": "s1", "prompt": "Say when water boils.", "completion": ANSWER}) + "\n")
+
+    def says(words: str) -> str:
+        if is_rewriting(words) and words.count("Also give reason") == 2:
+            raise UserError("the endpoint failed: HTTP 500")
+        return harder(words)
+
+    out, plan = tmp_path / "out.jsonl", writing_verbs.Evolution(operators=["deepen"], rounds=4)
+    with pytest.raises(UserError, match="HTTP 500"):
+        list(writing_verbs.evolve_verb(str(seeds), out, writer(says), plan, 0, "stop"))
+    assert [one["id"] for one in lines(tmp_path / "out.partial.jsonl")] == ["s1/1-deepen", "s1/2-deepen"]
+    assert not out.exists()
+    list(writing_verbs.evolve_verb(str(seeds), out, writer(harder), plan, 0, "stop"))
+    assert len(lines(out)) == 4
+    assert not (tmp_path / "out.partial.jsonl").exists()
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def style_of(examples: Sequence[Example]) -> dict[str, float]:
 def card_markdown(card: Mapping[str, Any], name: str) -> str:
     """The card for a reader."""
     lines = [f"# {name}", "", f"{card['rows']:,} {card['kind']}, digest `{card['digest']}`, seed {card['seed']}.", ""]
+    if "written_by" in card:
+        lines += [f"Written by the model {_cell(card['written_by'])}, whose own terms may bear on its use.", ""]
     if card["restricted"]:
         lines += [f"**Restricted licences** (non-commercial or no derivatives): {', '.join(card['restricted'])}.", ""]
     lines += ["| source | rows | licence |", "|---|---:|---|"]

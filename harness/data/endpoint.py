@@ -32,7 +32,7 @@ class EndpointPolicy(Policy):
     gives: ClassVar[frozenset[Capability]] = frozenset({"sample"})
 
     def __init__(
-        self, url: str, model: str, key_variable: str = "", *, workers: int = 8, tries: int = 4, wait: float = 2.0
+        self, url: str, model: str, key_variable: str = "", *, workers: int = 8, tries: int = 6, wait: float = 2.0
     ) -> None:
         self.url, self.model = f"{_checked(url, key_variable).rstrip('/')}/chat/completions", model
         self.key = _key(key_variable)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.data.eliminator import instruction_fault, says_equal
 from harness.data.examples import Example
-from harness.data.generation import Draft, Generated, Sieve, seed_rows
+from harness.data.generation import AfterRound, Draft, Generated, Sieve, ignore, seed_rows
 from harness.data.novelty import Novelty
 from harness.data.writer import Writer
 from harness.data.writing_requests import BREADTH, JUDGE, filled
@@ -22,6 +22,7 @@ def evolve(
     rounds: int = 4,
     seed: int = 0,
     judge: bool = True,
+    after_round: AfterRound = ignore,
 ) -> Generated:
     """Every round rewrites every instruction of the pool by an operator that the seed draws, and answers it.
 
@@ -39,6 +40,7 @@ def evolve(
         found.close_round(
             f"round {number}", len(drafts), [one.example(writer.name) for one in sieve.passed], sieve.removed
         )
+        after_round(found)
         heirs = {one.parents[0]: one for one in sieve.passed}
         pool = [heirs.get(one.id, one) for one in pool]
     return found

@@ -60,6 +60,13 @@ class Generated:
         self.removed += removed
 
 
+AfterRound = Callable[[Generated], None]
+
+
+def ignore(found: Generated) -> None:
+    """What is done after a round where nothing is asked for."""
+
+
 class Sieve:
     """Drafts that have passed so far, and those that have not; every draft ends in one of both."""
 

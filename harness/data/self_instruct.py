@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from harness.data.eliminator import instruction_fault, unseen_fault
 from harness.data.examples import Example
-from harness.data.generation import Draft, Generated, Sieve, seed_rows
+from harness.data.generation import AfterRound, Draft, Generated, Sieve, ignore, seed_rows
 from harness.data.licences import joint_origin
 from harness.data.novelty import Novelty
 from harness.data.writer import Writer, Written
@@ -23,7 +23,13 @@ NUMBERED = re.compile(r"\s*\d+\s*[.):](.*)")
 
 
 def self_instruct(
-    examples: Sequence[Example], writer: Writer, *, rounds: int = 4, requests: int = 8, seed: int = 0
+    examples: Sequence[Example],
+    writer: Writer,
+    *,
+    rounds: int = 4,
+    requests: int = 8,
+    seed: int = 0,
+    after_round: AfterRound = ignore,
 ) -> Generated:
     """In every round so many requests for eight new instructions each; what is new and answered well is kept."""
     seeds, own, found, novelty = seed_rows(examples), list[Draft](), Generated(), Novelty()
@@ -35,6 +41,7 @@ def self_instruct(
         _sift(sieve, novelty, writer)
         kept = [one.example(writer.name) for one in sieve.passed]
         found.close_round(f"round {number}", len(drafts), kept, sieve.removed)
+        after_round(found)
         own += sieve.passed
     return found
 

@@ -13,13 +13,14 @@ from harness.data.benchmark_items import read_test_set
 from harness.data.card import data_card
 from harness.data.contamination import Contamination, find_contamination
 from harness.data.curate import Curated, FunnelLine, Step, curate, parse_steps
-from harness.data.examples import Example, ExampleSet, canonical_row, read_examples
+from harness.data.examples import Example, ExampleSet, canonical_row
 from harness.data.faults import skipped_lines
 from harness.data.files import beside, check_out, write_card, write_lines, write_text
 from harness.data.inspect import chosen_rows, harmless, inspection, shown
 from harness.data.inspect_html import inspect_page
 from harness.data.licences import licences_of
 from harness.data.mixing import merge, mix
+from harness.data.named import named_examples
 from harness.data.rendering import encoder_of, stretches
 from harness.errors import UserError
 
@@ -28,7 +29,7 @@ DEFAULT_STEPS = ("judged_good", "exact_duplicates", "near_duplicates", "quality"
 
 def inspect_verb(name: str, rows: int, on_error: str, split: str, model: str, html: Path | None) -> Iterator[str]:
     """What is in the file; with a model as its chat template renders it, with --html as a page too."""
-    found = read_examples(name, on_error, split)
+    found = named_examples(name, on_error, split)
     encoder = encoder_of(model) if model else None
     lines = [harmless(line) for line in inspection(found, encoder)]
     yield from lines
@@ -48,7 +49,7 @@ def curate_verb(
     """Run the pipeline and write the set, what was removed, and the card."""
     check_out(out, names)
     declared = _declared(steps, n)
-    sets = [read_examples(name, on_error) for name in names]
+    sets = [named_examples(name, on_error) for name in names]
     for one in sets:
         yield f"{one.name}: {len(one.examples):,} {one.detection.kind}, format {one.detection.format}"
         yield from skipped_lines(one.skipped)
@@ -73,7 +74,7 @@ def decontaminate_verb(
     """Compare with every test set; with --out write the clean rows and the others, each with what it matches."""
     if out:
         check_out(out, [name, *against])
-    rows = read_examples(name, on_error)
+    rows = named_examples(name, on_error)
     yield from skipped_lines(rows.skipped)
     tests = [read_test_set(test, templates) for test in against]
     found = find_contamination((one.record for one in rows.examples), tests, size=size)
@@ -100,7 +101,7 @@ def mix_verb(sources: Sequence[str], out: Path, n: int, seed: int, on_error: str
     if len(weights) < len(sources):
         raise UserError("a source is named twice", fix="Name each once, with its whole weight.")
     check_out(out, list(weights))
-    sets = {name: read_examples(name, on_error) for name in weights}
+    sets = {name: named_examples(name, on_error) for name in weights}
     by_set = iter(merge(list(sets.values())))
     merged = {name: [next(by_set) for _ in one.examples] for name, one in sets.items()}
     judged = [name for name, one in sets.items() if one.detection.kind == "judged"]

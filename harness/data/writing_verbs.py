@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harness.data.card import data_card
@@ -49,17 +50,24 @@ class Evolution:
 
 
 def evolve_verb(name: str, out: Path, writer: Writer, plan: Evolution, seed: int, on_error: str) -> Iterator[str]:
-    """New rows from those of the file, each with its parent, operator, round and model."""
+    """New rows from those of the file, each with its parent, operator, round and model.
+
+    While it works, NAME.partial.jsonl holds the rows of the rounds that are done: an endpoint may fail after hours.
+    """
     plan.check()
     check_out(out, [name])
     chosen = operators_of(plan.operators, plan.prompts)
     rows = named_examples(name, on_error)
     yield from _head(rows)
+    keep = partial(_keep, beside(out, "partial.jsonl"))
     if plan.mode == "evol":
-        found = evolve(rows.examples, writer, chosen, rounds=plan.rounds, seed=seed, judge=plan.judge)
+        found = evolve(rows.examples, writer, chosen, rounds=plan.rounds, seed=seed, judge=plan.judge, after_round=keep)
     else:
-        found = self_instruct(rows.examples, writer, rounds=plan.rounds, requests=plan.requests, seed=seed)
-    yield from _written(rows, found, out, seed)
+        found = self_instruct(
+            rows.examples, writer, rounds=plan.rounds, requests=plan.requests, seed=seed, after_round=keep
+        )
+    yield from _written(rows, found, out, writer.name, seed)
+    beside(out, "partial.jsonl").unlink(missing_ok=True)
 
 
 def refine_verb(name: str, out: Path, writer: Writer, seed: int, on_error: str) -> Iterator[str]:
@@ -67,7 +75,7 @@ def refine_verb(name: str, out: Path, writer: Writer, seed: int, on_error: str) 
     check_out(out, [name])
     rows = named_examples(name, on_error)
     yield from _head(rows)
-    yield from _written(rows, refine(rows.examples, writer), out, seed)
+    yield from _written(rows, refine(rows.examples, writer), out, writer.name, seed)
 
 
 def _head(rows: ExampleSet) -> Iterator[str]:
@@ -75,7 +83,11 @@ def _head(rows: ExampleSet) -> Iterator[str]:
     yield from skipped_lines(rows.skipped)
 
 
-def _written(rows: ExampleSet, found: Generated, out: Path, seed: int) -> Iterator[str]:
+def _keep(partial_file: Path, found: Generated) -> None:
+    write_lines(partial_file, (canonical_row(one) for one in found.examples))
+
+
+def _written(rows: ExampleSet, found: Generated, out: Path, model: str, seed: int) -> Iterator[str]:
     yield from funnel_lines(found.funnel)
     removed = beside(out, "removed.jsonl")
     write_lines(removed, (removed_row(draft, reason) for draft, reason in found.removed))
@@ -85,5 +97,6 @@ def _written(rows: ExampleSet, found: Generated, out: Path, seed: int) -> Iterat
         )
     write_lines(out, (canonical_row(one) for one in found.examples))
     licences = with_joint(licences_of([], [rows]), found.examples)
-    write_card(out, data_card(found.examples, found.funnel, licences, seed))
+    card = data_card(found.examples, found.funnel, licences, seed)
+    write_card(out, {**card, "written_by": model})
     yield f"{len(found.examples):,} rows in {out}; dropped drafts and the data card stand beside it."
