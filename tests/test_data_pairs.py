@@ -85,6 +85,8 @@ def booking(people: int, city: str = "Rome") -> dict[str, Any]:
         ('{"name": "book", "arguments": {"people": ' + "[" * 400 + "]" * 400 + "}}", "wrong-format"),
         ('{"name": "book", "arguments": {"people": 1e999}}', "wrong-format"),
         ("It is booked.", "no-call"),
+        ("I will book it (soon).", "no-call"),
+        (f"Surely: {RIGHT}", "wrong-format"),
         ("", "no-call"),
         (f"[{RIGHT}, {RIGHT}]", "wrong-number-of-calls"),
     ],

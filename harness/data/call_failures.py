@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,8 +39,11 @@ def failure_of(right: Calling, answer: str, signatures: Mapping[str, Signature] 
 
 def _tries(right: Calling, answer: str) -> bool:
     """Whether an answer that cannot be read as calls was meant as one."""
-    opened = answer.lstrip().startswith(("{", "[", "<tool_call"))
-    return opened or any(call.name in answer.split("(")[0].split() or f"{call.name}(" in answer for call in right.calls)
+    if answer.lstrip().startswith(("{", "[", "<tool_call")):
+        return True
+    # f(a=1), f ( a , b ), or a call within a sentence
+    names = [re.escape(call.name) for call in right.calls]
+    return any(re.search(rf'(?<!\w){name} ?\(|"{name}"', answer) for name in names)
 
 
 def _differing(right: Calling, said: Calling) -> tuple[FunctionCall, FunctionCall]:

@@ -22,7 +22,7 @@ else:
 
 
 class Written(NamedTuple):
-    """What the model wrote, without control characters, and whether it was cut off at the limit."""
+    """What the model wrote, without control characters; whether it, or what it was asked, was cut off at a limit."""
 
     text: str
     cut_off: bool
@@ -42,7 +42,7 @@ class Writer:
             return []
         prompts = [Prompt(messages=(Message("user", request),)) for request in requests]
         drawn = self.policy.sample(prompts, self.sampling, keys)
-        return [Written(_clean(one.text), one.finish == "length") for (one,) in drawn]
+        return [Written(_clean(one.text), one.finish == "length" or one.truncated) for (one,) in drawn]
 
 
 def writer_of(
