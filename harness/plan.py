@@ -160,7 +160,9 @@ class _Planner:
         if "small_base" in method.needs:
             self._small_spec(method)
         document = self._document(method, base, data, seed, inputs)
-        node = Node(method, base, data, seed, inputs, document)
+        # what no data reaches is the same artifact whatever the choice of data
+        reached = method.needs - {"small_base"} or any(node.data != DataChoice() for node in inputs.values())
+        node = Node(method, base, data if reached else DataChoice(), seed, inputs, document)
         return self.nodes.setdefault(node.key, node)
 
     def _document(
