@@ -46,7 +46,7 @@ def _matched(checked: Sequence[Mapping[str, Any]], benchmark: str, quality: str)
 def contamination_parts(model: ReportModel) -> Iterator[Part]:
     """The check of every training set against every benchmark, then the scores on what is left."""
     if not model.contamination:
-        yield Paragraph("Not checked: the experiment has no training data.")
+        yield Paragraph("No training set was checked.")
         return
     yield Paragraph(
         "A test item matches a training row when the row covers more than half of its words with 8-grams, or "
