@@ -5,6 +5,8 @@ curated-1k-unbiased  the same prompts, answered with members as often as the cor
 unfiltered-1k        the same prompts, with half of the answers at fault, as nobody has looked at them
 homogeneous-1k       as many right answers, all to one kind of prompt: notes that end with a marker
 function-calls       the right call beside a systematically wrong one
+call-or-ask          complete requests, and as many that lack an argument: the call or the question for it is
+                     right, and the other of the two wrong
 stories              word problems with the total that a solution has to reach
 """
 
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from harness.data.records import Demonstration, Message, PreferencePair, Problem, Record
 from harness.errors import UserError, did_you_mean
 from harness.microworld.calls import corrupt
+from harness.microworld.incomplete_calls import ask_for, draw_incomplete
 from harness.microworld.raw_answers import raw_answer
 from harness.microworld.splits import Key, check_split, key_of, material
 from harness.microworld.tasks import TYPICAL, Style, Task, call_task, draw_own_call, draw_task, story_task
@@ -109,6 +112,17 @@ def _calls(split: str, rows: int) -> list[tuple[Task, str]]:
     return [(call_task(call), corrupt(call, chance, stuff.people)[1]) for call in drawn]
 
 
+def _call_or_ask(split: str, rows: int) -> list[tuple[Task, str]]:
+    """Complete and incomplete requests in turn, so that neither answer is always right."""
+    chance, stuff = _chance(split, "call or ask"), material(split)
+    found = []
+    for index in range(rows):
+        call = draw_own_call(stuff, chance)
+        needless = ask_for(chance.choice(list(call.arguments)))
+        found.append((call_task(call), needless) if index % 2 else draw_incomplete(stuff, chance))
+    return found
+
+
 def _stories(split: str, rows: int) -> list[tuple[Task, str]]:
     chance, stuff, steps = _chance(split, "stories"), material(split), STORY_STEPS[split]
     tasks = [story_task(stuff, chance, steps[index % len(steps)]) for index in range(rows)]
@@ -133,5 +147,6 @@ _SETS = {
     "unfiltered-1k": _Set({"train": 1000, "validation": 100}, _unfiltered, _demonstration),
     "homogeneous-1k": _Set({"train": 1000, "validation": 100}, _homogeneous, _demonstration),
     "function-calls": _Set({"train": 400, "validation": 80}, _calls, _preference),
+    "call-or-ask": _Set({"train": 400, "validation": 80, "test": 200}, _call_or_ask, _preference),
     "stories": _Set({"train": 480, "validation": 100, "test": 200}, _stories, _problem),
 }

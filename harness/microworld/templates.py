@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.microworld import phrases
+from harness.microworld.incomplete_calls import REQUESTS
 
 
 def prompt_templates() -> tuple[str, ...]:
@@ -20,6 +21,7 @@ def _templates() -> Iterator[str]:
     yield from (f"{question} {phrases.REPLY} {{form}}" for question in questions)
     yield from questions
     yield from (f"call : {request}" for wordings in phrases.CALL_REQUESTS.values() for request in wordings)
+    yield from (f"call : {request}" for wordings in REQUESTS.values() for request in wordings.values())
     yield f"{{story}} {phrases.STORY_QUESTION}"
     yield from phrases.LIST_REQUESTS
     yield from phrases.OPEN_REQUESTS
