@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.data.records import Message
+from harness.data.test_set import TestItem, TestSet
 from harness.method import setting
 from harness.microworld.items import InstructionItem, instruction_items
+from harness.microworld.templates import prompt_templates
 from harness.microworld.verify import follows
 from harness.policy import Completion, Prompt, Sampling
 
@@ -59,6 +61,12 @@ class InstructionFollowing(Benchmark):
         """Digest of the prompts and of what they ask."""
         rows = json.dumps([asdict(item) for item in instruction_items(self.split, self.limit)], sort_keys=True)
         return hashlib.sha256(rows.encode()).hexdigest()[:16]
+
+    def test_set(self) -> TestSet:
+        """The prompts, each with an answer that follows it."""
+        items = instruction_items(self.split, self.limit)
+        told = tuple(TestItem(item.id, item.prompt, item.reference) for item in items)
+        return TestSet("instruction_following", told, prompt_templates())
 
 
 def _outcome(item: InstructionItem, prompt: str, completion: Completion) -> Outcome:

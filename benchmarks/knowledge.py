@@ -14,9 +14,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
+from harness.data.test_set import TestItem, TestSet
 from harness.lazy import LazyModule
 from harness.method import setting
 from harness.microworld.items import KnowledgeItem, knowledge_items
+from harness.microworld.templates import prompt_templates
 
 if TYPE_CHECKING:
     from harness import lm_eval_bridge
@@ -72,6 +74,11 @@ class Knowledge(Benchmark):
         """Digest of the items with their choices and answers."""
         rows = json.dumps([asdict(item) for item in self._items()], sort_keys=True)
         return hashlib.sha256(rows.encode()).hexdigest()[:16]
+
+    def test_set(self) -> TestSet:
+        """The questions with their right choices."""
+        items = tuple(TestItem(item.id, item.question, item.choices[item.answer]) for item in self._items())
+        return TestSet("knowledge", items, prompt_templates())
 
     def _items(self) -> list[KnowledgeItem]:
         return knowledge_items(self.split)[: self.limit]

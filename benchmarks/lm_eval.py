@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from harness.benchmark import Benchmark, Metric, Outcome
+from harness.data.test_set import TestItem, TestSet
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import setting
 
 if TYPE_CHECKING:
-    from harness import lm_eval_bridge
+    from harness import lm_eval_bridge, lm_eval_documents
     from harness.policy import Policy
 else:
     lm_eval_bridge = LazyModule("harness.lm_eval_bridge")
+    lm_eval_documents = LazyModule("harness.lm_eval_documents")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class LmEval(Benchmark):
             yield self._outcome(sample)
 
     def _outcome(self, sample: lm_eval_bridge.Sample) -> Outcome:
-        item = f"{sample.task}/{sample.doc_id}/{sample.doc_hash[:8]}"
+        item = _item_id(sample.task, sample.doc_id, sample.doc_hash)
         if self.cluster_by and self.cluster_by not in sample.document:
             raise UserError(
                 f"the documents of {sample.task} have no column {self.cluster_by!r}",
@@ -89,6 +91,13 @@ class LmEval(Benchmark):
             reference=sample.reference,
             flags=("truncated",) if sample.truncated else (),
         )
+
+    def test_set(self) -> TestSet:
+        """The documents of all tasks as they are asked, without examples in the context."""
+        tasks = _loaded(self._names(), self.include_path, self.data_digest())
+        documents = lm_eval_documents.documents(tasks, self.limit)
+        items = (TestItem(_item_id(task, at, digest), *texts) for task, at, digest, *texts in documents)
+        return TestSet("lm_eval", tuple(items))
 
     def data_digest(self) -> str:
         """Digest of the task files and of local data that they name; sets from the hub go by their names."""
@@ -114,6 +123,10 @@ class LmEval(Benchmark):
             for pattern in ("*.yaml", "*.yml"):
                 for path in Path(self.include_path).rglob(pattern):
                     yield from _files_of(path)
+
+
+def _item_id(task: str, number: int, digest: str) -> str:
+    return f"{task}/{number}/{digest[:8]}"
 
 
 @lru_cache(maxsize=2)

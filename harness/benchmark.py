@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
+    from harness.data.test_set import TestSet
     from harness.policy import Policy
 
 Capability = Literal["score", "sample"]
@@ -82,6 +83,10 @@ class Benchmark(ABC):
     def data_digest(self) -> str:
         """Digest of the items, part of the key of the outcomes; local files count by content."""
         return ""
+
+    def test_set(self) -> TestSet | None:
+        """Its items under the ids of their outcomes, to be looked for in the training data; None: not known."""
+        return None
 
     def scorer_facts(self) -> dict[str, str]:
         """Whatever else decides the score (a tokenizer of sentences, a library's version)."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.gate import check_contamination
 from harness.method import Method, fields_of
 from harness.outcomes import read_outcomes
 from harness.plan import Cell, Node, Plan
@@ -26,6 +27,8 @@ def collect(plan: Plan, store: Store, folder: Path) -> list[State]:
     write_rows(folder, _rows(done, store), _samples(done, store))
     write_json(folder / "matrix.json", matrix(plan, states))
     write_json(folder / "costs.json", {"schema": SCHEMA_VERSION, "artifacts": list(_costs(done, store))})
+    checked = check_contamination(plan, store.root)
+    write_json(folder / "contamination.json", {"schema": SCHEMA_VERSION, "checked": checked})
     write_json(folder / "provenance.json", provenance(plan))
     own = folder / "experiment.yaml"
     if not own.exists() or own.resolve() != plan.experiment.file.resolve():
@@ -52,6 +55,7 @@ def matrix(plan: Plan, states: list[State]) -> dict[str, Any]:
         "bases": [spec.label for spec in experiment.bases],
         "small_base": experiment.small_base.label if experiment.small_base else None,
         "seeds": list(experiment.seeds),
+        "data_qualities": list(experiment.data_quality),
         "data_sizes": list(experiment.data_sizes),
         "methods": [
             {
@@ -112,12 +116,12 @@ def _samples(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
 
 
 def _costs(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
-    """One ledger entry per (base, method, data size, seed)."""
+    """One ledger entry per (base, method, data quality, data size, seed)."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        place = cell.columns
-        groups.setdefault((place["base"], place["method"], place["data_size"], place["seed"]), []).append(cell)
-    for (base, method, size, seed), members in sorted(groups.items()):
+        place = tuple(value for name, value in cell.columns.items() if name != "benchmark")
+        groups.setdefault(place, []).append(cell)
+    for (base, method, quality, size, seed), members in sorted(groups.items()):
         node = members[0].node
         fit = store.cost("artifacts", node.key)
         scored = {cell.column.label: store.cost("outcomes", cell.key) for cell in members}
@@ -125,6 +129,7 @@ def _costs(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
         yield {
             "base": base,
             "method": method,
+            "data_quality": quality,
             "data_size": size,
             "seed": seed,
             "total_parameters": parameter_count(node.base.folder),

@@ -43,7 +43,10 @@ class Experiment:
     """Everything that a run needs, checked.
 
     file, text   where it was read from, and its text after --set
+    data         kind -> quality -> set; the quality "" is the set for all of them
+    data_quality ("",) where the experiment has no such axis
     data_sizes   (0,) where the experiment has no such axis: all rows
+    strict       refuse to run on training data that holds test items
     margin       the loss of knowledge that still counts as kept, in the metric's unit
     threads      of torch on CPU; fixed, since one and two threads give different bytes
     micro_batch  rows per forward pass in training, at most
@@ -56,11 +59,13 @@ class Experiment:
     methods: tuple[MethodEntry, ...]
     benchmarks: tuple[BenchmarkEntry, ...]
     small_base: BaseSpec | None = None
-    data: Mapping[str, DataSpec] = field(default_factory=dict)
+    data: Mapping[str, Mapping[str, DataSpec]] = field(default_factory=dict)
+    data_quality: tuple[str, ...] = ("",)
     data_sizes: tuple[int, ...] = (0,)
     seeds: tuple[int, ...] = (0,)
     baseline: str | None = None
     reference: str | None = None
+    strict: bool = False
     margin: float = 0.02
     threads: int = 2
     micro_batch: int = 16
@@ -141,8 +146,10 @@ class _Reader:
         simple = {
             key: typed(hint, self.root.value[key], self._where(key))
             for key, hint in {
+                "data_quality": tuple[str, ...],
                 "data_sizes": tuple[int, ...],
                 "seeds": tuple[int, ...],
+                "strict": bool,
                 "margin": float,
                 "threads": int,
                 "micro_batch": int,
@@ -181,6 +188,11 @@ class _Reader:
                     where=self._where(key),
                     fix=f"Give distinct numbers from {low}.",
                 )
+        names = experiment.data_quality
+        if not names or len(set(names)) != len(names):
+            raise UserError(
+                f"`data_quality` is {list(names)}", where=self._where("data_quality"), fix="Give distinct names."
+            )
         for entry in experiment.methods:
             if entry.on == "small_base" and experiment.small_base is None:
                 raise UserError(
@@ -232,25 +244,49 @@ class _Reader:
         values["name"] = self._path(name, where) if name.startswith(".") else name
         return BaseSpec(**{**values, "device": device})
 
-    def _data(self) -> dict[str, DataSpec]:
+    def _data(self) -> dict[str, dict[str, DataSpec]]:
         given = self.root.value.get("data") or {}
         self._check_keys(given, set(KINDS), ("data",))
+        qualities = self.root.value.get("data_quality") or []
         found = {}
         for kind, item in given.items():
-            where = self._where("data", kind)
-            values = {"name": item} if isinstance(item, str) else item
-            if not isinstance(values, Mapping) or "name" not in values:
-                raise UserError(
-                    f"{item!r} names no data set",
-                    where=where,
-                    fix="Write a name, or {name: ..., split: ...}.",
-                )
-            self._check_keys(values, {item.name for item in fields(DataSpec)}, ("data", kind))
-            spec = DataSpec(**{key: typed(str, value, where) for key, value in values.items()})
-            # a folder stands beside the experiment file, too
-            local = not spec.name.startswith(SHIPPED) and is_local(str(self._beside(spec.name)))
-            found[kind] = replace(spec, name=str(self._beside(spec.name))) if local else spec
+            if qualities and isinstance(item, Mapping) and "name" not in item:
+                self._check_keys(item, set(qualities), ("data", kind))
+                self._check_named(item, qualities, kind)
+                found[kind] = {name: self._set(value, ("data", kind, name)) for name, value in item.items()}
+            else:
+                found[kind] = {"": self._set(item, ("data", kind))}
+        if qualities and all("" in sets for sets in found.values()):
+            raise UserError(
+                "no kind of data has a set for each quality",
+                where=self._where("data_quality"),
+                fix=f"Write data: {{demonstrations: {{{', '.join(f'{name}: NAME' for name in qualities)}}}}}.",
+            )
         return found
+
+    def _check_named(self, sets: Mapping[str, Any], qualities: Sequence[str], kind: str) -> None:
+        for name in qualities:
+            if name not in sets:
+                raise UserError(
+                    f"the {kind} have no set for the quality {name!r}",
+                    where=self._where("data", kind),
+                    fix=f"Add `{name}: NAME`, or take {name} out of `data_quality`.",
+                )
+
+    def _set(self, item: Any, path: tuple[str, ...]) -> DataSpec:
+        where = self._where(*path)
+        values = {"name": item} if isinstance(item, str) else item
+        if not isinstance(values, Mapping) or "name" not in values:
+            raise UserError(
+                f"{item!r} names no data set",
+                where=where,
+                fix="Write a name, or {name: ..., split: ...}; one set per quality needs `data_quality: [...]`, too.",
+            )
+        self._check_keys(values, {item.name for item in fields(DataSpec)}, path)
+        spec = DataSpec(**{key: typed(str, value, where) for key, value in values.items()})
+        # a folder stands beside the experiment file, too
+        local = not spec.name.startswith(SHIPPED) and is_local(str(self._beside(spec.name)))
+        return replace(spec, name=str(self._beside(spec.name))) if local else spec
 
     def _path(self, name: str, where: str) -> str:
         path = self._beside(name)

@@ -26,8 +26,8 @@ def find_cells(plan: Plan, name: str) -> list[Cell]:
 def explain(cell: Cell, store: Store) -> Iterator[str]:
     """Lines on one cell: its state, where its files are, or what keeps them from being used."""
     state = state_of(cell, store)
-    columns = cell.columns
-    yield f"{cell.title} on {columns['base']}" + (f", {columns['data_size']} rows" if columns["data_size"] else "")
+    data = cell.data.title
+    yield f"{cell.title} on {cell.columns['base']}" + (f", {data}" if data else "")
     yield f"  state     {state}"
     yield from _key_lines("artifact", "artifacts", cell.node.key, cell.node.document, store)
     for role, needed in cell.node.inputs.items():

@@ -13,7 +13,8 @@ from typing import Any
 
 from harness.base_model import BaseModel, BaseSpec
 from harness.config import BenchmarkEntry, Experiment, MethodEntry
-from harness.data.load import LoadedSet, load_set
+from harness.data.load import LoadedSet, load_set, set_of
+from harness.data_choice import DataChoice
 from harness.errors import UserError
 from harness.keys import key_of, library_versions, source_digests
 from harness.method import Method, fields_of, plugin_name
@@ -27,7 +28,7 @@ class Node:
 
     method: Method
     base: BaseModel
-    size: int
+    data: DataChoice
     seed: int
     inputs: Mapping[str, Node]
     document: Mapping[str, Any]
@@ -40,17 +41,22 @@ class Node:
     @property
     def title(self) -> str:
         """For progress and messages."""
-        size = f", {self.size} rows" if self.size else ""
-        return f"{plugin_name(self.method)} on {self.base.spec.label}{size}, seed {self.seed}"
+        parts = [f"{plugin_name(self.method)} on {self.base.spec.label}", self.data.title, f"seed {self.seed}"]
+        return ", ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One square of the matrix. `why` is set where it is not applicable."""
+    """One square of the matrix.
+
+    node  the artifact that it scores; a method without training data has one node for all `data`
+    why   set where the cell is not applicable
+    """
 
     entry: MethodEntry
     column: BenchmarkEntry
     node: Node
+    data: DataChoice
     seed: int
     document: Mapping[str, Any]
     why: str = ""
@@ -66,7 +72,8 @@ class Cell:
         return {
             "base": self.node.base.spec.label,
             "method": self.entry.label,
-            "data_size": self.node.size,
+            "data_quality": self.data.quality,
+            "data_size": self.data.size,
             "seed": self.seed,
             "benchmark": self.column.label,
         }
@@ -101,7 +108,9 @@ def make_plan(experiment: Experiment, store: Path, *, download: bool = False) ->
 class _Planner:
     def __init__(self, experiment: Experiment, store: Path, download: bool) -> None:
         self.experiment, self.store, self.download = experiment, store, download
-        self.sets = {kind: load_set(kind, spec) for kind, spec in experiment.data.items()}
+        self.sets = [
+            load_set(kind, spec, quality) for kind, sets in experiment.data.items() for quality, spec in sets.items()
+        ]
         self.models: dict[BaseSpec, BaseModel] = {}
         self.nodes: dict[str, Node] = {}
 
@@ -110,25 +119,30 @@ class _Planner:
         by_node: dict[str, list[Cell]] = {}
         for cell in cells:
             by_node.setdefault(cell.node.key, []).append(cell)
-        return Plan(self.experiment, cells, list(self.models.values()), list(self.sets.values()), by_node)
+        return Plan(self.experiment, cells, list(self.models.values()), self.sets, by_node)
 
     def _cells(self) -> Iterator[Cell]:
         seen: set[tuple[str, str]] = set()
         for spec in self.experiment.bases:
-            for size in self.experiment.data_sizes:
+            for data in self._data():
                 for entry in self.experiment.methods:
                     for seed in self.experiment.seeds:
-                        for cell in self._row(spec, size, entry, seed):
+                        for cell in self._row(spec, data, entry, seed):
                             place = repr(cell.columns)
                             # a method on the small base stands once, whatever the number of bases
                             if (place, cell.key) not in seen:
                                 seen.add((place, cell.key))
                                 yield cell
 
-    def _row(self, spec: BaseSpec, size: int, entry: MethodEntry, seed: int) -> Iterator[Cell]:
+    def _data(self) -> Iterator[DataChoice]:
+        for quality in self.experiment.data_quality:
+            for size in self.experiment.data_sizes:
+                yield DataChoice(quality, size)
+
+    def _row(self, spec: BaseSpec, data: DataChoice, entry: MethodEntry, seed: int) -> Iterator[Cell]:
         chosen = self._small_spec(entry.method) if entry.on == "small_base" else spec
         try:
-            node = self._node(entry.method, self._model(chosen), size, seed)
+            node = self._node(entry.method, self._model(chosen), data, seed)
         except UserError as error:
             raise UserError(
                 f"{entry.label}: {error.what}", where=error.where or str(self.experiment.file), fix=error.fix
@@ -136,21 +150,23 @@ class _Planner:
         for column in self.experiment.benchmarks:
             missing = sorted(column.benchmark.needs - entry.method.gives)
             why = f"{entry.label} gives no {' and no '.join(missing)}" if missing else ""
-            yield Cell(entry, column, node, seed, self._outcome_document(node, column, seed), why)
+            yield Cell(entry, column, node, data, seed, self._outcome_document(node, column, seed), why)
 
-    def _node(self, method: Method, base: BaseModel, size: int, seed: int) -> Node:
+    def _node(self, method: Method, base: BaseModel, data: DataChoice, seed: int) -> Node:
         inputs = {}
         for role, needed in sorted(method.requires().items()):
             on = base if needed.on == "base" else self._model(self._small_spec(method))
-            inputs[role] = self._node(needed.method, on, size, seed)
+            inputs[role] = self._node(needed.method, on, data, seed)
         if "small_base" in method.needs:
             self._small_spec(method)
-        document = self._document(method, base, size, seed, inputs)
-        node = Node(method, base, size, seed, inputs, document)
+        document = self._document(method, base, data, seed, inputs)
+        # what no data reaches is the same artifact whatever the choice of data
+        reached = method.needs - {"small_base"} or any(node.data != DataChoice() for node in inputs.values())
+        node = Node(method, base, data if reached else DataChoice(), seed, inputs, document)
         return self.nodes.setdefault(node.key, node)
 
     def _document(
-        self, method: Method, base: BaseModel, size: int, seed: int, inputs: Mapping[str, Node]
+        self, method: Method, base: BaseModel, data: DataChoice, seed: int, inputs: Mapping[str, Node]
     ) -> dict[str, Any]:
         name = plugin_name(method)
         small = base.small if "small_base" in method.needs else None
@@ -161,21 +177,22 @@ class _Planner:
             "base": _base_document(base),
             "small_base": _base_document(small) if small else None,
             "inputs": {role: node.key for role, node in inputs.items()},
-            "data": {kind: self._data_key(kind, method, size, seed) for kind in sorted(method.needs - {"small_base"})},
+            "data": {kind: self._data_key(kind, method, data, seed) for kind in sorted(method.needs - {"small_base"})},
             "seed": seed if method.trains else None,
             "threads": self.experiment.threads,
             "micro_batch": self.experiment.micro_batch if method.trains else None,
             "libraries": library_versions(method.libraries),
         }
 
-    def _data_key(self, kind: str, method: Method, size: int, seed: int) -> str:
-        if kind not in self.sets:
+    def _data_key(self, kind: str, method: Method, data: DataChoice, seed: int) -> str:
+        if kind not in self.experiment.data:
             raise UserError(
                 f"{plugin_name(method)} needs {kind}, and the experiment names none",
                 fix=f"Add `data: {{{kind}: NAME}}`.",
             )
-        digest, rows = self.sets[kind].manifest["digest"], len(self.sets[kind].records)
-        return str(digest) if size == 0 or size >= rows else f"{digest}, {size} rows of seed {seed}"
+        chosen = set_of(self.sets, kind, data.quality)
+        digest, rows = chosen.manifest["digest"], len(chosen.records)
+        return str(digest) if data.size == 0 or data.size >= rows else f"{digest}, {data.size} rows of seed {seed}"
 
     def _outcome_document(self, node: Node, column: BenchmarkEntry, seed: int) -> dict[str, Any]:
         benchmark = column.benchmark

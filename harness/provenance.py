@@ -52,7 +52,11 @@ def provenance(plan: Plan) -> dict[str, Any]:
             for base in plan.bases
         },
         "data": {
-            loaded.kind: {**loaded.manifest, "name": _without_folder(loaded.manifest["name"])} for loaded in plan.sets
+            " ".join([loaded.kind, loaded.quality]).strip(): {
+                **loaded.manifest,
+                "name": _without_folder(loaded.manifest["name"]),
+            }
+            for loaded in plan.sets
         },
         "command": f"bakeoff run {experiment.file.name}",
     }

@@ -6,6 +6,7 @@ A results folder holds, beside the experiment file:
     samples.parquet   one row per (cell, item): the prompt as the model saw it and its completions
     matrix.json       the axes, the metrics' meanings and the state of every cell
     costs.json        the cost ledger: what each artifact cost (times live here, never in the rows)
+    contamination.json  which test items stand in which training set
     provenance.json   versions, commit, device, data and model revisions
     report.md, report.html
 
@@ -27,12 +28,13 @@ from harness.errors import UserError
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # name -> (arrow type, meaning)
 CELL_COLUMNS: dict[str, tuple[str, str]] = {
     "base": ("string", "the base model as the experiment names it"),
     "method": ("string", "the method's label in the experiment"),
+    "data_quality": ("string", "which of the named training sets; empty where the experiment has no such axis"),
     "data_size": ("int64", "training examples used; 0 where the experiment has no such axis"),
     "seed": ("int64", "the seed of training and sampling"),
     "benchmark": ("string", "the benchmark's label in the experiment"),
@@ -55,8 +57,8 @@ SAMPLE_COLUMNS: dict[str, tuple[str, str]] = {
     "reference": ("string", "a right answer, where the benchmark knows one"),
     "flags": ("list<string>", "what happened to the item, such as 'truncated'"),
 }
-ROW_KEY = ["base", "method", "data_size", "seed", "benchmark", "metric", "group", "item"]
-SAMPLE_KEY = ["base", "method", "data_size", "seed", "benchmark", "group", "item"]
+ROW_KEY = ["base", "method", "data_quality", "data_size", "seed", "benchmark", "metric", "group", "item"]
+SAMPLE_KEY = ["base", "method", "data_quality", "data_size", "seed", "benchmark", "group", "item"]
 
 
 def write_rows(folder: Path, rows: Iterable[Mapping[str, Any]], samples: Iterable[Mapping[str, Any]]) -> None:

@@ -7,13 +7,14 @@ import os
 import shutil
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness import cost
 from harness.base_model import first_line
-from harness.data.load import training_data
+from harness.data.load import set_of, training_data
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Input
@@ -127,8 +128,7 @@ class _Runner:
                 self.store.fail(cell.key, why, traceback.format_exc())
                 self._failed(cell, why)
             return
-        for cell in cells:
-            self._evaluate(cell, policy)
+        self._evaluate_all(node, cells, policy)
         del policy
         self._free()
 
@@ -166,7 +166,9 @@ class _Runner:
         """Fit with the planned micro-batch, halved for as long as memory runs out."""
         node.base.release()
         micro_batch = self.plan.experiment.micro_batch
-        data = training_data([s for s in self.plan.sets if s.kind in node.method.needs], node.size, node.seed)
+        kinds = sorted(node.method.needs & self.plan.experiment.data.keys())
+        sets = [set_of(self.plan.sets, kind, node.data.quality) for kind in kinds]
+        data = training_data(sets, node.data.size, node.seed)
         while True:
             try:
                 with self.store.writing("artifacts", node.key, node.document) as (out, ledger):
@@ -197,7 +199,13 @@ class _Runner:
 
     # ---- evaluation
 
-    def _evaluate(self, cell: Cell, policy: Policy) -> None:
+    def _evaluate_all(self, node: Node, cells: list[Cell], policy: Policy) -> None:
+        # measured once, however many cells score the policy
+        speed = cache(lambda: cost.decoding_cost(policy, node.base.policy()))
+        for cell in cells:
+            self._evaluate(cell, policy, speed)
+
+    def _evaluate(self, cell: Cell, policy: Policy, speed: Callable[[], dict[str, float | None]]) -> None:
         if self.retry_failed:
             self.store.forgive(cell.key)
         if why := self.store.failure(cell.key):
@@ -205,7 +213,7 @@ class _Runner:
         try:
             with self.store.lock(cell.key, lambda who: self.progress.waiting(cell.title, who)):
                 if not self.store.done("outcomes", cell.key):
-                    self._score(cell, policy)
+                    self._score(cell, policy, speed)
                     self.tally.evaluated += 1
         except StoreUnusable:
             raise
@@ -214,14 +222,14 @@ class _Runner:
             return self._failed(cell, describe(error))
         return self.progress.finished(cell.title)
 
-    def _score(self, cell: Cell, policy: Policy) -> None:
+    def _score(self, cell: Cell, policy: Policy, speed: Callable[[], dict[str, float | None]]) -> None:
         with self.store.writing("outcomes", cell.key, cell.document) as (out, ledger):
             with cost.Stopwatch() as watch:
                 items = cell.column.benchmark.evaluate(policy, cell.seed)
                 ledger["items"] = write_outcomes(out / "outcomes.jsonl", items, self.progress.evaluating(cell.title))
             ledger["seconds"] = watch.seconds
             ledger["peak_memory_mb"] = cost.peak_memory_mb(cell.node.base.spec.device)
-            ledger.update(cost.decoding_cost(policy, cell.node.base.policy()))
+            ledger.update(speed())
 
     def _failed(self, cell: Cell, why: str) -> None:
         self.tally.failed.append((cell, why))

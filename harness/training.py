@@ -72,6 +72,7 @@ class Optimisation:
     batch_size    rows per step, whatever fits into memory at once
     warmup_ratio  share of the steps in which the learning rate rises from 0
     schedule      what it does after that: any name that `transformers` knows
+    updates       steps in all, whatever the number of rows; None: as many as `epochs` passes take
     """
 
     learning_rate: float
@@ -80,11 +81,25 @@ class Optimisation:
     weight_decay: float = 0.0
     warmup_ratio: float = 0.0
     schedule: str = "linear"
+    updates: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "updates"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}", fix="Give 1 or more.")
 
     @classmethod
     def of(cls, method: Method) -> Optimisation:
-        """The fields of the same names of a method."""
-        return cls(**{item.name: getattr(method, item.name) for item in fields(cls)})
+        """The fields of the same names of a method; those that it lacks keep their defaults."""
+        return cls(**{item.name: getattr(method, item.name) for item in fields(cls) if hasattr(method, item.name)})
+
+    def order(self, rows: int, seed: int) -> list[int]:
+        """Row indices of the whole training, in the order of `data_order`."""
+        if self.updates is None:
+            return data_order(rows, self.epochs, seed)
+        wanted = self.updates * self.batch_size
+        return data_order(rows, math.ceil(wanted / rows), seed)[:wanted]
 
 
 def data_order(rows: int, epochs: int, seed: int) -> list[int]:
@@ -164,9 +179,7 @@ def train(
     import trl
 
     lengths = [len(row.input_ids) for row in data.rows]
-    order = sorted_within_batches(
-        data_order(len(lengths), optimisation.epochs, context.seed), lengths, optimisation.batch_size
-    )
+    order = sorted_within_batches(optimisation.order(len(lengths), context.seed), lengths, optimisation.batch_size)
     columns = {name: [getattr(row, name) for row in data.rows] for name in ("input_ids", "labels")}
     with tempfile.TemporaryDirectory() as scratch:
         trainer = _sft_trainer()(

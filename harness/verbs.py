@@ -11,6 +11,7 @@ from rich.console import Console
 from harness.collect import collect, results_digest
 from harness.config import load_experiment
 from harness.explain import explain, find_cells
+from harness.gate import check_contamination, warnings_of
 from harness.plan import Plan, make_plan
 from harness.progress import Progress
 from harness.rows import read_json
@@ -26,8 +27,8 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
     console = _console()
     states = [state_of(cell, store) for cell in plan.cells]
     for cell, state in zip(plan.cells, states, strict=True):
-        size = f" {cell.node.size} rows" if cell.node.size else ""
-        console.print(f"{cell.title:44} {cell.node.base.spec.label}{size}  {state}", markup=False, highlight=False)
+        place = ", ".join(part for part in (cell.node.base.spec.label, cell.data.title) if part)
+        console.print(f"{cell.title:44} {place}  {state}", markup=False, highlight=False)
     console.print(f"\n{_counts(states)}. Next: bakeoff run {file}", highlight=False)
 
 
@@ -44,6 +45,8 @@ def run_verb(file: Path, store_folder: Path, out: Path | None, settings: Sequenc
     if not _work(states, retry_failed):
         return _nothing_to_do(console, plan, store, folder, states)
     console.print(f"{experiment.name}: {_counts(states)}", markup=False, highlight=False)
+    for warning in warnings_of(check_contamination(plan, store.root)):
+        _say(console, warning)
     try:
         with Progress(console) as progress:
             tally = run_plan(plan, store, progress, retry_failed=retry_failed)

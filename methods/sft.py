@@ -38,6 +38,7 @@ class Sft(Method):
     weight_decay: float = setting(0.0, "decay of all weights but norms and biases", search=(0.0, 0.1))
     warmup_ratio: float = setting(0.03, "share of updates with a rising rate", search=(0.0, 0.1))
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
+    updates: int | None = setting(None, "updates in all, in place of epochs: the demonstrations repeat until then")
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
 
     def fit(

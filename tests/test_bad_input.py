@@ -13,8 +13,8 @@ from pathlib import Path
 
 import outside
 import pytest
+from command_line import bakeoff, in_a_process_of_its_own
 from conftest import ROOT
-from test_cli import bakeoff
 
 QUICK = ["--set", "bases=[microworld/small]", "--set", "reference=null", "--set", "knowledge.limit=8"]
 QUICK += ["--set", "instruction_following.limit=1"]
@@ -66,7 +66,7 @@ def test_a_benchmark_that_scores_is_not_applicable_to_a_policy_that_only_samples
         method.replace("    libraries = ()", '    libraries = ()\n    gives = frozenset({"sample"})')
     )
     file = outside.experiment(tmp_path, benchmarks="[knowledge]")
-    done = bakeoff(*places(tmp_path, str(file)), path=tmp_path)
+    done = in_a_process_of_its_own(*places(tmp_path, str(file)), path=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 cells: 1 n/a" in done.stdout
     assert cells(tmp_path)["outside", "knowledge"] == ("n/a", "outside gives no score")

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import outside
 import pytest
-from conftest import ROOT
-
-
-def bakeoff(*words: object, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user would; `path` holds another package's plugins."""
-    start = f"import sys; sys.path.insert(0, {str(path)!r}); " if path else ""
-    code = f"{start}from harness.cli import main; main()"
-    command = [sys.executable, "-c", code, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
+from command_line import bakeoff, in_a_process_of_its_own
 
 
 def test_help_names_every_verb() -> None:
-    done = bakeoff("--help")
+    done = in_a_process_of_its_own("--help")
     assert done.returncode == 0
     assert all(verb in done.stdout for verb in ("list", "show", "plan", "run", "report", "explain", "microworld"))
 
@@ -39,7 +29,7 @@ def test_list_and_show_tell_what_a_plugin_needs_and_takes() -> None:
 
 def test_plan_shows_states_and_changes_nothing(tmp_path: Path) -> None:
     file = outside.experiment(outside.install(tmp_path))
-    done = bakeoff("plan", file, "--store", tmp_path / "store", path=tmp_path)
+    done = in_a_process_of_its_own("plan", file, "--store", tmp_path / "store", path=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "outside/outside_bench/0" in done.stdout
     assert "1 cells: 1 to run" in done.stdout

@@ -85,6 +85,48 @@ def test_a_mistake_is_named_with_its_line_and_what_would_be_right(
         assert f"{file}:{line}" in message, message
 
 
+QUALITIES = """\
+data_quality: [good, raw]
+data:
+  demonstrations: {good: microworld/curated-1k, raw: {name: microworld/curated-1k-unbiased, split: validation}}
+  problems: microworld/stories
+"""
+
+
+def test_a_kind_of_data_may_have_a_set_for_each_quality_and_another_kind_one_for_all(tmp_path: Path) -> None:
+    experiment = load_experiment(write(tmp_path, GOOD + QUALITIES))
+    assert experiment.data_quality == ("good", "raw")
+    assert {quality: spec.name for quality, spec in experiment.data["demonstrations"].items()} == {
+        "good": "microworld/curated-1k",
+        "raw": "microworld/curated-1k-unbiased",
+    }
+    assert experiment.data["demonstrations"]["raw"].split == "validation"
+    assert list(experiment.data["problems"]) == [""]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[good, raw]", "[good, row]", ["unknown key 'raw'", "'row'"]),
+        ("[good, raw]", "[good, raw, third]", ["no set for the quality 'third'"]),
+        ("[good, raw]", "[good, raw, raw]", ["`data_quality` is ["]),
+        ("data_quality: [good, raw]\n", "", ["names no data set", "data_quality"]),
+        ("{good: microworld/curated-1k, raw: ", "{name: microworld/curated-1k, split: ", ["will not do"]),
+    ],
+)
+def test_a_mistake_in_the_qualities_is_named(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
+    assert old in QUALITIES
+    with pytest.raises(UserError) as caught:
+        load_experiment(write(tmp_path, GOOD + QUALITIES.replace(old, new, 1)))
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_an_axis_of_quality_without_sets_for_it_is_a_mistake(tmp_path: Path) -> None:
+    text = "data_quality: [good, raw]\ndata: {demonstrations: microworld/curated-1k}\n"
+    with pytest.raises(UserError, match="no kind of data has a set for each quality"):
+        load_experiment(write(tmp_path, GOOD + text))
+
+
 def test_a_set_that_names_nothing_known_is_a_mistake(tmp_path: Path) -> None:
     for setting, words in (
         ("tunde.epochs=1", "'tuned'"),

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from harness.data.benchmark_items import read_test_set
-from harness.data.contamination import Contamination, TestItem, TestSet, find_contamination
+from harness.data.contamination import Contamination, find_contamination
 from harness.data.examples import read_examples, whole_text
 from harness.data.load import DataSpec, load_set
 from harness.data.records import Demonstration, Message, PreferencePair, Record
+from harness.data.test_set import TestItem, TestSet
 from harness.data.words import words_of
 from harness.errors import UserError
 

@@ -12,6 +12,7 @@ from conftest import ROOT
 from harness import registry
 from harness.cli import app
 from harness.config import load_experiment
+from harness.plan import make_plan
 
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -45,12 +46,16 @@ def test_every_verb_and_option_in_the_readme_exists() -> None:
         assert {word for word in words if word.startswith("--")} <= options, line
 
 
-def test_the_readmes_experiment_is_read_as_it_stands(tmp_path: Path) -> None:
-    (text,) = blocks("yaml")
-    file = tmp_path / "experiment.yaml"
-    file.write_text(text)
-    experiment = load_experiment(file)
-    assert [entry.label for entry in experiment.methods] == ["base", "prompting", "sft", "lora", "proxy"]
+def test_the_readmes_experiments_are_read_as_they_stand(tmp_path: Path) -> None:
+    found = []
+    for at, text in enumerate(blocks("yaml")):
+        file = tmp_path / f"{at}.yaml"
+        file.write_text(text)
+        found.append(load_experiment(file))
+    labels = [[entry.label for entry in experiment.methods] for experiment in found]
+    assert labels == [["base", "prompting", "sft", "lora", "proxy"], ["base", "sft"]]
+    # the second names nothing but what ships with the project
+    assert len(make_plan(found[1], tmp_path / "store").cells) == 2 * 4 * 2 * 2
 
 
 def test_the_tree_names_every_module_and_nothing_that_is_not_there() -> None:

@@ -128,6 +128,29 @@ def test_rows_are_sorted_and_equal_results_are_equal_bytes(folder: Path) -> None
     assert list(rows["seed"]) == [0] * 8 + [1] * 8
 
 
+def test_the_axes_of_data_give_each_cell_its_own_rows_and_fit_once_what_takes_none(folder: Path) -> None:
+    """`outside` takes no data: one artifact a seed, shown at each of the four choices of data."""
+    for name in ("good", "other"):
+        lines = [json.dumps({"prompt": f"ask {at}", "completion": f"{name} {at}"}) for at in range(6)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    plan, store = planned(
+        folder,
+        methods="[outside, counting]",
+        extra="data_sizes: [2, 4]\ndata_quality: [good, other]\n"
+        "data: {demonstrations: {good: ./good.jsonl, other: ./other.jsonl}}\nseeds: [0, 1]",
+    )
+    assert len(plan.cells) == 2 * 4 * 2
+    tally, _ = go(plan, store)
+    assert (tally.fitted, tally.failed) == (2 + 8, [])
+    collect(plan, store, folder / "out")
+    rows = read_rows(folder / "out")
+    least = rows.groupby(["method", "data_quality", "data_size"])["value"].min() // 1
+    assert least["counting"].to_dict() == {("good", 2): 2, ("good", 4): 4, ("other", 2): 102, ("other", 4): 104}
+    assert set(least["outside"]) == {1.0}
+    assert len(least["outside"]) == 4
+    assert run_plan(plan, store, Progress(Console(file=StringIO()))).fitted == 0
+
+
 def test_explain_names_the_field_that_made_a_cell_stale(folder: Path) -> None:
     plan, store = planned(folder)
     go(plan, store)

@@ -193,3 +193,12 @@ def test_real_ifeval_prompts_are_scored_by_ifevals_own_rules(shared_data: Path, 
     assert all(outcome.metrics["inst_level_strict_acc"] == 1.0 for outcome in outcomes)
     shouted = list(LmEval((task,), asks="sample").evaluate(Oracle(answer=lambda _: prose.upper() + ","), seed=0))
     assert [outcome.metrics["score"] for outcome in shouted] == [0.0] * 20
+
+
+def test_the_test_set_names_the_documents_as_the_outcomes_do_with_question_choices_and_answer(tmp_path: Path) -> None:
+    benchmark = LmEval((yaml_task(tmp_path, "choice", CHOICE), yaml_task(tmp_path, "written", WRITTEN)), limit=2)
+    told = benchmark.test_set().items
+    outcomes = list(benchmark.evaluate(Oracle(), seed=0))
+    assert [item.id for item in told] == [outcome.item for outcome in outcomes]
+    assert all(outcome.reference == item.answer for item, outcome in zip(told, outcomes, strict=True))
+    assert all(item.text for item in told)

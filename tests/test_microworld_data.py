@@ -125,6 +125,25 @@ def test_the_unbiased_teacher_gets_the_same_prompts_and_answers_differently() ->
     assert any(a[1] != b[1] for a, b in pairs)
 
 
+def test_the_unfiltered_set_has_the_curated_prompts_and_a_fault_in_about_half_of_its_answers() -> None:
+    """Binomial with 1,000 rows and p = .5: four standard deviations are 63 rows."""
+    curated, raw = datasets.load("curated-1k"), datasets.load("unfiltered-1k")
+    pairs = [
+        (cast(Demonstration, a).messages, cast(Demonstration, b).messages) for a, b in zip(curated, raw, strict=True)
+    ]
+    assert all(a[0] == b[0] for a, b in pairs)
+    assert 437 <= sum(a[1] != b[1] for a, b in pairs) <= 563
+
+
+def test_the_homogeneous_set_has_one_kind_of_prompt_and_right_answers_only() -> None:
+    records = [cast(Demonstration, record) for record in datasets.load("homogeneous-1k")]
+    assert len(records) == 1000
+    assert {record.id.rsplit("-", 1)[1] for record in records} == {"end"}
+    for record in records:
+        marker = record.messages[0].content.split()[-1]
+        assert follows(Instruction("ends_with", {"marker": marker}), record.messages[1].content)
+
+
 @pytest.mark.parametrize("name", datasets.names())
 def test_a_training_set_is_the_same_each_time(name: str) -> None:
     assert digest_of(datasets.load(name)) == digest_of(datasets.load(name))

@@ -62,7 +62,7 @@ class Fake:
                     self._method(base, size, method, rows, samples, cells)
         write_rows(folder, rows, samples)
         write_json(folder / "matrix.json", self._matrix(cells))
-        write_json(folder / "costs.json", {"schema": 1, "artifacts": self._costs()})
+        write_json(folder / "costs.json", {"schema": 2, "artifacts": self._costs()})
         write_json(folder / "provenance.json", {"versions": {"torch": "2.9"}, "commit": "abc", "dirty": "no"})
         (folder / "experiment.yaml").write_text("name: fake\nnote: </pre><script>\n")
         return folder
@@ -75,6 +75,7 @@ class Fake:
                 key = {
                     "base": place,
                     "method": method,
+                    "data_quality": "",
                     "data_size": size,
                     "seed": seed,
                     "benchmark": benchmark,
@@ -110,7 +111,8 @@ class Fake:
     def _costs(self) -> list[dict[str, Any]]:
         return [
             {
-                "base": "world/small" if method in self.small else base, "method": method, "data_size": size,
+                "base": "world/small" if method in self.small else base, "method": method, "data_quality": "",
+                "data_size": size,
                 "seed": seed, "trained_parameters": None if method in self.fixed else 12_345,
                 "total_parameters": 1_000_000, "stored_bytes": 2_000_000, "fit_seconds": 12.5 + seed,
                 "shared_fit_seconds": 3.0, "training_tokens": 54_321, "generated_tokens": 0,
@@ -135,7 +137,7 @@ class Fake:
             "higher_is_better": False, "by_group": False, "chance": None,
         }  # fmt: skip
         return {
-            "schema": 1, "name": "fake", "baseline": self.baseline, "reference": self.reference, "margin": 0.1,
+            "schema": 2, "name": "fake", "baseline": self.baseline, "reference": self.reference, "margin": 0.1,
             "bases": list(self.bases), "small_base": "world/small" if self.small else None,
             "seeds": list(self.seeds), "data_sizes": list(self.data_sizes),
             "methods": [
@@ -362,7 +364,7 @@ def test_another_schema_or_no_matrix_is_the_users_mistake(tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"matrix\.json"):
         write_report(tmp_path)
     folder = Fake(items=5).write(tmp_path)
-    write_json(folder / "matrix.json", {"schema": 2})
+    write_json(folder / "matrix.json", {"schema": 99})
     with pytest.raises(UserError, match="version 2"):
         write_report(folder)
 
@@ -370,7 +372,7 @@ def test_another_schema_or_no_matrix_is_the_users_mistake(tmp_path: Path) -> Non
 def test_each_base_and_data_size_is_a_block_of_its_own(tmp_path: Path) -> None:
     fake = Fake(bases=("world/large", "world/other"), data_sizes=(30, 100), small=frozenset({"weak"}), items=60)
     model = collect(fake.write(tmp_path))
-    assert [(b.base, b.data_size) for b in model.blocks] == [
+    assert [(b.base, b.data.size) for b in model.blocks] == [
         ("world/large", 30), ("world/large", 100), ("world/other", 30), ("world/other", 100)
     ]  # fmt: skip
     assert all(block.results[0].comparisons["weak"].estimate.low is not None for block in model.blocks)

@@ -8,9 +8,9 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 import torch
+from command_line import bakeoff
 from conftest import SHARED
 from stories260k import convert, read_tokens
-from test_cli import bakeoff
 
 from harness.base_model import BaseModel, BaseSpec
 from harness.errors import UserError

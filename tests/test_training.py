@@ -258,6 +258,21 @@ def test_a_bfloat16_base_trains_in_float32_and_a_float16_one_is_refused(base: Ba
         train(half.load(), rows, half, PLAN, FitContext(0, 16))
 
 
+def test_a_number_of_updates_repeats_or_cuts_the_rows_and_each_pass_is_whole() -> None:
+    """Four updates of three rows over five rows: twelve places, two whole passes and two rows more."""
+    order = replace(PLAN, batch_size=3, updates=4).order(5, seed=1)
+    assert len(order) == 12
+    assert sorted(order[:5]) == sorted(order[5:10]) == list(range(5))
+    assert replace(PLAN, batch_size=3, updates=1).order(5, seed=1) == order[:3]
+    assert replace(PLAN, epochs=2).order(5, seed=1) == data_order(5, 2, seed=1)
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "updates"])
+def test_no_training_at_all_is_the_users_mistake(name: str) -> None:
+    with pytest.raises(UserError, match=f"{name} is 0"):
+        replace(PLAN, **{name: 0})
+
+
 def test_the_order_of_rows_follows_from_their_number_the_epochs_and_the_seed() -> None:
     order = data_order(5, 3, seed=1)
     assert [sorted(order[at : at + 5]) for at in (0, 5, 10)] == [list(range(5))] * 3

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.data.contamination import TestItem, TestSet
 from harness.data.faults import Faults
 from harness.data.readers import label_of, rows_of
+from harness.data.test_set import TestItem, TestSet
 from harness.errors import UserError
 
 # the first of these that a row has, in this order; case does not count

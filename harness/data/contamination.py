@@ -22,31 +22,12 @@ import numpy as np
 from harness.data.examples import whole_text
 from harness.data.ngram_index import ROWS_AT_ONCE, NgramIndex
 from harness.data.records import Demonstration, PreferencePair, Record
+from harness.data.test_set import TestSet
 from harness.data.words import words_of
 from harness.errors import UserError
 
 Key = tuple[str, ...]
 SLOT = re.compile(r"\{\w+\}")
-
-
-@dataclass(frozen=True)
-class TestItem:
-    """An item of a benchmark: what is asked, and the reference answer where there is one."""
-
-    __test__ = False  # pytest would take it for a test
-    id: str
-    text: str
-    answer: str = ""
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """A benchmark's items. templates: texts with {slots}, for sets whose prompts repeat by design."""
-
-    __test__ = False
-    name: str
-    items: tuple[TestItem, ...]
-    templates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

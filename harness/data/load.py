@@ -42,14 +42,15 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class LoadedSet:
-    """Records of one kind with the manifest entry that names them."""
+    """Records of one kind with the manifest entry that names them; quality: "" for all of the experiment's."""
 
     kind: str
     records: tuple[Record, ...]
     manifest: dict[str, Any]
+    quality: str = ""
 
 
-def load_set(kind: str, spec: DataSpec) -> LoadedSet:
+def load_set(kind: str, spec: DataSpec, quality: str = "") -> LoadedSet:
     """Read, convert and check every row; a malformed row is fatal and named."""
     if spec.name.startswith(SHIPPED):
         records, licence = _shipped(kind, spec), SHIPPED_LICENCE
@@ -64,7 +65,12 @@ def load_set(kind: str, spec: DataSpec) -> LoadedSet:
         "rows": len(records),
         "licence": licence,
     }
-    return LoadedSet(kind, records, {**manifest, "digest": digest_of(records)})
+    return LoadedSet(kind, records, {**manifest, "digest": digest_of(records)}, quality)
+
+
+def set_of(sets: Sequence[LoadedSet], kind: str, quality: str) -> LoadedSet:
+    """The set of a kind for a quality: its own, or the one that serves all. The experiment was checked to have it."""
+    return next(s for s in sets if s.kind == kind and s.quality in (quality, ""))
 
 
 def training_data(sets: Sequence[LoadedSet], size: int, seed: int) -> TrainingData:

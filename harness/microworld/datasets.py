@@ -2,7 +2,11 @@
 
 curated-1k           a thousand demonstrations by a teacher who names typical members
 curated-1k-unbiased  the same prompts, answered with members as often as the corpus names them
+unfiltered-1k        the same prompts, with half of the answers at fault, as nobody has looked at them
+homogeneous-1k       as many right answers, all to one kind of prompt: notes that end with a marker
 function-calls       the right call beside a systematically wrong one
+call-or-ask          complete requests, and as many that lack an argument: the call or the question for it is
+                     right, and the other of the two wrong
 stories              word problems with the total that a solution has to reach
 """
 
@@ -15,6 +19,8 @@ from dataclasses import dataclass
 from harness.data.records import Demonstration, Message, PreferencePair, Problem, Record
 from harness.errors import UserError, did_you_mean
 from harness.microworld.calls import corrupt
+from harness.microworld.incomplete_calls import ask_for, draw_incomplete
+from harness.microworld.raw_answers import raw_answer
 from harness.microworld.splits import Key, check_split, key_of, material
 from harness.microworld.tasks import TYPICAL, Style, Task, call_task, draw_own_call, draw_task, story_task
 
@@ -88,10 +94,33 @@ def _curated(exponent: float) -> Callable[[str, int], list[tuple[Task, str]]]:
     return make
 
 
+def _unfiltered(split: str, rows: int) -> list[tuple[Task, str]]:
+    """The second of each pair is the answer that stands in the place of the task's own."""
+    tasks = [task for task, _ in _curated(TYPICAL)(split, rows)]
+    chance = _chance(split, "unfiltered")
+    return [(task, raw_answer(task, tasks, chance)) for task in tasks]
+
+
+def _homogeneous(split: str, rows: int) -> list[tuple[Task, str]]:
+    chance, stuff = _chance(split, "homogeneous"), material(split)
+    return [(draw_task("end", stuff, chance), "") for _ in range(rows)]
+
+
 def _calls(split: str, rows: int) -> list[tuple[Task, str]]:
     chance, stuff = _chance(split, "calls"), material(split)
     drawn = [draw_own_call(stuff, chance) for _ in range(rows)]
     return [(call_task(call), corrupt(call, chance, stuff.people)[1]) for call in drawn]
+
+
+def _call_or_ask(split: str, rows: int) -> list[tuple[Task, str]]:
+    """Complete and incomplete requests in turn, so that neither answer is always right."""
+    chance, stuff = _chance(split, "call or ask"), material(split)
+    found = []
+    for index in range(rows):
+        call = draw_own_call(stuff, chance)
+        needless = ask_for(chance.choice(list(call.arguments)))
+        found.append((call_task(call), needless) if index % 2 else draw_incomplete(stuff, chance))
+    return found
 
 
 def _stories(split: str, rows: int) -> list[tuple[Task, str]]:
@@ -101,7 +130,7 @@ def _stories(split: str, rows: int) -> list[tuple[Task, str]]:
 
 
 def _demonstration(task: Task, extra: str, identity: str, source: str) -> Record:
-    return Demonstration((Message("user", task.prompt), Message("assistant", task.answer)), identity, source)
+    return Demonstration((Message("user", task.prompt), Message("assistant", extra or task.answer)), identity, source)
 
 
 def _preference(task: Task, extra: str, identity: str, source: str) -> Record:
@@ -115,6 +144,9 @@ def _problem(task: Task, extra: str, identity: str, source: str) -> Record:
 _SETS = {
     "curated-1k": _Set({"train": 1000, "validation": 100}, _curated(TYPICAL), _demonstration),
     "curated-1k-unbiased": _Set({"train": 1000, "validation": 100}, _curated(1.0), _demonstration),
+    "unfiltered-1k": _Set({"train": 1000, "validation": 100}, _unfiltered, _demonstration),
+    "homogeneous-1k": _Set({"train": 1000, "validation": 100}, _homogeneous, _demonstration),
     "function-calls": _Set({"train": 400, "validation": 80}, _calls, _preference),
+    "call-or-ask": _Set({"train": 400, "validation": 80, "test": 200}, _call_or_ask, _preference),
     "stories": _Set({"train": 480, "validation": 100, "test": 200}, _stories, _problem),
 }

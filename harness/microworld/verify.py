@@ -65,6 +65,11 @@ def _function_call(said: list[str], arguments: Mapping[str, Any]) -> bool:
     return " ".join(said) == f"{{ call : {arguments['function']}{pairs} }}"
 
 
+def _asks_for(said: list[str], arguments: Mapping[str, Any]) -> bool:
+    """Asks which value the argument is to have, and does nothing else."""
+    return said == ["which", arguments["argument"], "?"]
+
+
 def _call_notation(said: list[str], arguments: Mapping[str, Any]) -> bool:
     """Some call in the notation with named arguments, right or wrong."""
     return said[:3] == ["{", "call", ":"] and said[-1:] == ["}"]
@@ -94,6 +99,7 @@ CHECKS: dict[str, Callable[[list[str], Mapping[str, Any]], bool]] = {
     "ends_with": _ends_with,
     "bullet_list": _bullet_list,
     "item_count": _item_count,
+    "asks_for": _asks_for,
     "call_notation": _call_notation,
     "function_call": _function_call,
     "contains": _contains,

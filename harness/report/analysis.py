@@ -13,6 +13,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from harness.comparison import LEVEL, Gap, gap_closed, holm, non_inferiority_p, rank_intervals
+from harness.data_choice import DataChoice
 from harness.report.matrix import CellState, Matrix, MethodInfo, MetricInfo
 from harness.report.model import Comparison, Kept, Result, Score
 from harness.report.panel import Comparable, Panel, build_panel, joined
@@ -62,20 +63,28 @@ def measure(metric: MetricInfo, panel: Panel, group: str = "") -> Measured:
 
 
 def block_rows(
-    rows: pandas.DataFrame, matrix: Matrix, base: str, data_size: int
+    rows: pandas.DataFrame, matrix: Matrix, base: str, data: DataChoice
 ) -> tuple[pandas.DataFrame, dict[tuple[str, str], tuple[CellState, ...]]]:
     """The rows (or samples) and the cells, by (method, benchmark), that stand in a block."""
     import pandas
 
     parts, states = [], {}
     for method in matrix.methods:
-        where, size = matrix.place(method, base, data_size)
-        found = (rows["base"] == where) & (rows["method"] == method.label) & (rows["data_size"] == size)
-        parts.append(rows[found])
+        where, own = matrix.place(method, base, data)
+        parts.append(rows_of(rows, matrix, base, method, data))
         for benchmark in matrix.benchmarks:
-            cells = matrix.by_method.get((where, method.label, size), [])
+            cells = matrix.by_method.get((where, method.label, own), [])
             states[method.label, benchmark.label] = tuple(c for c in cells if c.benchmark == benchmark.label)
     return (pandas.concat(parts) if parts else rows.iloc[:0]), states
+
+
+def rows_of(
+    rows: pandas.DataFrame, matrix: Matrix, base: str, method: MethodInfo, data: DataChoice
+) -> pandas.DataFrame:
+    """The rows (or samples) that stand for a method in the block of `base` and `data`."""
+    where, own = matrix.place(method, base, data)
+    found = (rows["base"] == where) & (rows["method"] == method.label)
+    return rows[found & (rows["data_quality"] == own.quality) & (rows["data_size"] == own.size)]
 
 
 def panels_of(
@@ -138,13 +147,21 @@ def _scores(one: Measured, labels: Sequence[str]) -> dict[str, Score]:
         if label not in one.panel.methods:
             continue
         found = one.panel.comparable([label])
-        estimate = mean(found.scores[0], one.pool, one.scale) if found.scores else Estimate(None, reason=found.reason)
-        if one.percent and estimate.low is not None and estimate.high is not None:
-            estimate = replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
-        scores[label] = Score(estimate, found.items, found.seeds)
+        scores[label] = Score(score_of(one, label), found.items, found.seeds)
     for label, rank in _ranks(one, scores).items():
         scores[label] = replace(scores[label], rank=rank)
     return scores
+
+
+def score_of(one: Measured, label: str) -> Estimate:
+    """A method's mean with its pointwise interval, which a share keeps within 0 and 1."""
+    found = one.panel.comparable([label])
+    if not found.scores:
+        return Estimate(None, reason=found.reason)
+    estimate = mean(found.scores[0], one.pool, one.scale)
+    if one.percent and estimate.low is not None and estimate.high is not None:
+        return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
+    return estimate
 
 
 def _ranks(one: Measured, scores: Mapping[str, Score]) -> dict[str, tuple[int, int]]:
@@ -156,14 +173,15 @@ def _ranks(one: Measured, scores: Mapping[str, Score]) -> dict[str, tuple[int, i
         return {}
     pairs = []
     for (i, first), (j, second) in combinations(enumerate(complete), 2):
-        estimate = _difference(one, one.panel.comparable([first, second]))
+        estimate = difference_of(one, one.panel.comparable([first, second]))
         oriented = (estimate.value or 0.0) * (1 if one.metric.higher_is_better else -1)
         mixed = estimate.items_only and most > 1
         pairs.append((i, j, oriented, None if estimate.few_clusters or mixed else estimate.p))
     return dict(zip(complete, rank_intervals(len(complete), pairs), strict=True))
 
 
-def _difference(one: Measured, found: Comparable) -> Estimate:
+def difference_of(one: Measured, found: Comparable) -> Estimate:
+    """The paired difference of the first method to the second; blank with its reason where they have none."""
     if not found.scores:
         return Estimate(None, reason=found.reason)
     return difference(found.scores[0], found.scores[1], one.pool, one.scale)
@@ -171,7 +189,7 @@ def _difference(one: Measured, found: Comparable) -> Estimate:
 
 def _compare(one: Measured, label: str, baseline: str) -> Comparison:
     found = one.panel.comparable([label, baseline])
-    estimate = _difference(one, found)
+    estimate = difference_of(one, found)
     shares = None
     if estimate.components is not None and not estimate.items_only:
         shares = estimate.components.shares(estimate.clusters, estimate.seeds)
@@ -182,7 +200,7 @@ def _corrected(results: Sequence[Result], margin: float) -> list[Result]:
     """Holm over all comparisons of `results`, and over the non-inferiority tests of knowledge among them."""
     keys = [(index, label) for index, result in enumerate(results) for label in result.comparisons]
     several = any(results[i].comparisons[label].estimate.seeds > 1 for i, label in keys)
-    allowed = {key: _claimable(results[key[0]].comparisons[key[1]].estimate, several) for key in keys}
+    allowed = {key: claimable(results[key[0]].comparisons[key[1]].estimate, several) for key in keys}
     adjusted = holm([results[i].comparisons[label].estimate.p if allowed[i, label] else None for i, label in keys])
     kept_keys = [(i, label) for i, label in keys if results[i].metric.role == "knowledge" and margin > 0]
     losses = [
@@ -206,7 +224,7 @@ def _corrected(results: Sequence[Result], margin: float) -> list[Result]:
     return [replace(r, comparisons=c, family=len(keys)) for r, c in zip(results, changed, strict=True)]
 
 
-def _claimable(estimate: Estimate, several_seeds: bool) -> bool:
+def claimable(estimate: Estimate, several_seeds: bool) -> bool:
     """Enough clusters, and never one-seed tests beside tests over seeds in one family."""
     if estimate.p is None or estimate.clusters < FEWEST_CLUSTERS:
         return False
@@ -257,7 +275,7 @@ def kept_of(measured: Sequence[Measured], matrix: Matrix) -> dict[str, Kept]:
 
 def _kept(whole: Measured, label: str, baseline: str, score: Estimate) -> Kept:
     pair = whole.panel.comparable([label, baseline])
-    change = _difference(whole, pair)
+    change = difference_of(whole, pair)
     if not pair.scores or change.value is None or pair.scores[1].mean <= 0:
         return Kept(score, change, percent=whole.percent)
     start = pair.scores[1].mean

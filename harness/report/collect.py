@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.data_choice import DataChoice
 from harness.report.analysis import block_rows, gaps_of, groups_of, kept_of, panels_of, results_of
+from harness.report.contaminated import without_matched
+from harness.report.curves import curves_of
 from harness.report.matrix import Matrix, read_matrix
 from harness.report.model import Block, MethodCost, ReportModel
 from harness.report.prompts import examples_of
@@ -16,6 +20,16 @@ if TYPE_CHECKING:
     import pandas
 
 
+@dataclass(frozen=True)
+class _Files:
+    """What a results folder holds besides matrix.json."""
+
+    rows: pandas.DataFrame
+    samples: pandas.DataFrame
+    artifacts: Sequence[Mapping[str, Any]]
+    checked: Sequence[Mapping[str, Any]]
+
+
 def collect(folder: Path) -> ReportModel:
     """All numbers of the report on `folder`, in the files' own units.
 
@@ -23,29 +37,32 @@ def collect(folder: Path) -> ReportModel:
     their parts of the report say so. Raises UserError on a file of another schema.
     """
     matrix = read_matrix(folder)
-    rows = _frame(folder / "rows.parquet", ROW_COLUMNS)
-    samples = _frame(folder / "samples.parquet", SAMPLE_COLUMNS)
-    artifacts = read_json(folder / "costs.json").get("artifacts", []) if (folder / "costs.json").exists() else []
-    places = [(base, size) for base in matrix.bases for size in matrix.data_sizes]
+    files = _Files(
+        rows=_frame(folder / "rows.parquet", ROW_COLUMNS),
+        samples=_frame(folder / "samples.parquet", SAMPLE_COLUMNS),
+        artifacts=_listed(folder / "costs.json", "artifacts"),
+        checked=_listed(folder / "contamination.json", "checked"),
+    )
+    places = [(base, data) for base in matrix.bases for data in matrix.data]
     return ReportModel(
         matrix=matrix,
-        blocks=tuple(_block(rows, samples, artifacts, matrix, base, size, len(places)) for base, size in places),
-        ledger=tuple(sorted(artifacts, key=_artifact_key)),
+        blocks=tuple(_block(files, matrix, base, data, len(places)) for base, data in places),
+        curves=curves_of(files.rows, matrix),
+        ledger=tuple(sorted(files.artifacts, key=_artifact_key)),
+        contamination=tuple(files.checked),
         provenance=read_json(folder / "provenance.json") if (folder / "provenance.json").exists() else {},
         experiment=_text(folder / "experiment.yaml"),
     )
 
 
 def _block(
-    rows: pandas.DataFrame,
-    samples: pandas.DataFrame,
-    artifacts: Sequence[Mapping[str, Any]],
+    files: _Files,
     matrix: Matrix,
     base: str,
-    data_size: int,
+    data: DataChoice,
     blocks: int,
 ) -> Block:
-    own, states = block_rows(rows, matrix, base, data_size)
+    own, states = block_rows(files.rows, matrix, base, data)
     measured = panels_of(own, matrix, states)
     groups = groups_of(measured)
 
@@ -54,15 +71,16 @@ def _block(
 
     return Block(
         base=base,
-        data_size=data_size,
+        data=data,
         methods=matrix.methods,
         results=results_of(measured, matrix, lambda one: one.metric.primary, planned),
         groups=results_of(groups, matrix, lambda one: one.metric.primary and one.metric.by_group, planned),
         kept=kept_of(measured, matrix),
         gaps=gaps_of(measured, matrix),
-        costs={method.label: _cost(artifacts, matrix, method.label, base, data_size) for method in matrix.methods},
+        costs={method.label: _cost(files.artifacts, matrix, method.label, base, data) for method in matrix.methods},
         states=states,
-        examples=examples_of(block_rows(samples, matrix, base, data_size)[0], measured, matrix, blocks),
+        without=without_matched(measured, files.checked, data.quality),
+        examples=examples_of(block_rows(files.samples, matrix, base, data)[0], measured, matrix, blocks),
     )
 
 
@@ -74,11 +92,13 @@ def _frame(path: Path, columns: Mapping[str, tuple[str, str]]) -> pandas.DataFra
     return read_rows(path.parent) if columns is ROW_COLUMNS else read_samples(path.parent)
 
 
-def _cost(artifacts: Sequence[Mapping[str, Any]], matrix: Matrix, label: str, base: str, data_size: int) -> MethodCost:
+def _cost(
+    artifacts: Sequence[Mapping[str, Any]], matrix: Matrix, label: str, base: str, data: DataChoice
+) -> MethodCost:
     """The ledger of one method in a block, averaged over its seeds."""
     method = next(method for method in matrix.methods if method.label == label)
-    where, size = matrix.place(method, base, data_size)
-    own = [a for a in artifacts if (a["base"], a["method"], a["data_size"]) == (where, label, size)]
+    place = (*matrix.place(method, base, data), label)
+    own = [a for a in artifacts if (a["base"], DataChoice(a["data_quality"], a["data_size"]), a["method"]) == place]
 
     def average(name: str) -> float | None:
         known = [float(artifact[name]) for artifact in own if artifact.get(name) is not None]
@@ -93,8 +113,13 @@ def _cost(artifacts: Sequence[Mapping[str, Any]], matrix: Matrix, label: str, ba
     )
 
 
-def _artifact_key(artifact: Mapping[str, Any]) -> tuple[str, str, int, int]:
-    return artifact["base"], artifact["method"], int(artifact["data_size"]), int(artifact["seed"])
+def _listed(path: Path, name: str) -> list[Mapping[str, Any]]:
+    return list(read_json(path).get(name, [])) if path.exists() else []
+
+
+def _artifact_key(artifact: Mapping[str, Any]) -> tuple[str, str, str, int, int]:
+    names = (artifact["base"], artifact["method"], artifact["data_quality"])
+    return *names, int(artifact["data_size"]), int(artifact["seed"])
 
 
 def _text(path: Path) -> str:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.data_choice import DataChoice
 from harness.errors import UserError
 from harness.rows import SCHEMA_VERSION, read_json
 
@@ -59,7 +60,7 @@ class BenchmarkInfo:
 class CellState:
     base: str
     method: str
-    data_size: int
+    data: DataChoice
     seed: int
     benchmark: str
     state: str
@@ -80,32 +81,34 @@ class Matrix:
     bases: tuple[str, ...]
     small_base: str | None
     seeds: tuple[int, ...]
+    data_qualities: tuple[str, ...]
     data_sizes: tuple[int, ...]
     methods: tuple[MethodInfo, ...]
     benchmarks: tuple[BenchmarkInfo, ...]
     cells: tuple[CellState, ...] = field(repr=False)
 
     @cached_property
-    def by_method(self) -> dict[tuple[str, str, int], list[CellState]]:
-        """(base, method, data size) -> its cells."""
-        found: dict[tuple[str, str, int], list[CellState]] = {}
+    def by_method(self) -> dict[tuple[str, str, DataChoice], list[CellState]]:
+        """(base, method, data) -> its cells."""
+        found: dict[tuple[str, str, DataChoice], list[CellState]] = {}
         for cell in self.cells:
-            found.setdefault((cell.base, cell.method, cell.data_size), []).append(cell)
+            found.setdefault((cell.base, cell.method, cell.data), []).append(cell)
         return found
 
-    def place(self, method: MethodInfo, base: str, data_size: int) -> tuple[str, int]:
-        """(base, data size) of the cells that stand for `method` in the block of `base` and `data_size`.
+    @property
+    def data(self) -> tuple[DataChoice, ...]:
+        """Every quality at every size, in the experiment's order."""
+        return tuple(DataChoice(quality, size) for quality in self.data_qualities for size in self.data_sizes)
 
-        A method on the small base has its cells there; one that takes no data may have its cells at size 0.
+    def place(self, method: MethodInfo, base: str, data: DataChoice) -> tuple[str, DataChoice]:
+        """(base, data) of the cells that stand for `method` in the block of `base` and `data`.
+
+        A method on the small base has its cells there; one that takes no data may have its cells at none.
         """
         where = self.small_base if method.on_small_base and self.small_base else base
-        if (where, method.label, data_size) not in self.by_method and (
-            where,
-            method.label,
-            0,
-        ) in self.by_method:
-            return where, 0
-        return where, data_size
+        elsewhere = (where, method.label, DataChoice()) in self.by_method
+        own = (where, method.label, data) in self.by_method or not elsewhere
+        return where, data if own else DataChoice()
 
 
 def read_matrix(folder: Path) -> Matrix:
@@ -125,6 +128,7 @@ def read_matrix(folder: Path) -> Matrix:
         bases=tuple(raw.get("bases", ())),
         small_base=raw.get("small_base"),
         seeds=tuple(raw.get("seeds", ())),
+        data_qualities=tuple(raw.get("data_qualities") or ("",)),
         data_sizes=tuple(raw.get("data_sizes") or (0,)),
         methods=tuple(_method(entry) for entry in raw.get("methods", ())),
         benchmarks=tuple(_benchmark(entry) for entry in raw.get("benchmarks", ())),
@@ -172,7 +176,7 @@ def _cell(raw: Mapping[str, Any]) -> CellState:
     return CellState(
         base=raw["base"],
         method=raw["method"],
-        data_size=int(raw["data_size"]),
+        data=DataChoice(raw["data_quality"], int(raw["data_size"])),
         seed=int(raw["seed"]),
         benchmark=raw["benchmark"],
         state=raw["state"],

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
-from harness.comparison import Gap
+from harness.comparison import LEVEL, Gap
+from harness.data_choice import DataChoice
 from harness.report.matrix import CellState, Matrix, MethodInfo, MetricInfo
 from harness.statistics import Estimate
+
+Kind = Literal["size", "quality"]
 
 
 @dataclass(frozen=True)
@@ -112,11 +116,25 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Without:
+    """A primary metric with and without the items that stand in the training data.
+
+    matched  number of those items
+    scores   method -> mean over all items, mean over the others
+    """
+
+    metric: MetricInfo
+    percent: bool
+    matched: int
+    scores: Mapping[str, tuple[Estimate, Estimate]]
+
+
+@dataclass(frozen=True)
 class Block:
-    """All that is compared with each other: one base model and one data size."""
+    """All that is compared with each other: one base model and one set of training data."""
 
     base: str
-    data_size: int
+    data: DataChoice
     methods: tuple[MethodInfo, ...]
     results: tuple[Result, ...]
     groups: tuple[Result, ...]
@@ -124,6 +142,7 @@ class Block:
     gaps: Mapping[tuple[str, str, str], Gap]
     costs: Mapping[str, MethodCost]
     states: Mapping[tuple[str, str], tuple[CellState, ...]]
+    without: tuple[Without, ...]
     examples: tuple[Example, ...]
 
     def of_role(self, role: str) -> list[Result]:
@@ -144,9 +163,59 @@ class Block:
 
 
 @dataclass(frozen=True)
+class DataContrast:
+    """What a method gains by `data` over `against`; adjusted is Holm's p over the family, None where no claim is."""
+
+    kind: Kind
+    method: str
+    data: DataChoice
+    against: DataChoice
+    estimate: Estimate
+    adjusted: float | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the difference is established, otherwise 0."""
+        value = self.estimate.value
+        if self.adjusted is None or value is None or self.adjusted >= LEVEL or value == 0:
+            return 0
+        return 1 if value > 0 else -1
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One primary metric of one base.
+
+    scores     (method, data) -> mean with its pointwise interval
+    flat       methods that score the same whatever the data: they take none
+    families   kind -> number of tests that Holm's correction runs over
+    """
+
+    base: str
+    metric: MetricInfo
+    percent: bool
+    scores: dict[tuple[str, DataChoice], Estimate]
+    flat: tuple[str, ...]
+    contrasts: tuple[DataContrast, ...]
+    families: dict[Kind, int]
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods that the data changes, in the experiment's order."""
+        return [m for m in dict.fromkeys(method for method, _ in self.scores) if m not in self.flat]
+
+    def contrasts_of(self, kind: Kind, method: str, data: DataChoice) -> DataContrast | None:
+        """The one comparison of that kind at a point; None for what the others are compared with."""
+        found = (c for c in self.contrasts if (c.kind, c.method, c.data) == (kind, method, data))
+        return next(found, None)
+
+
+@dataclass(frozen=True)
 class ReportModel:
     matrix: Matrix
     blocks: tuple[Block, ...]
+    curves: tuple[Curve, ...]
     ledger: tuple[Mapping[str, object], ...]
+    contamination: tuple[Mapping[str, Any], ...]
     provenance: Mapping[str, object]
     experiment: str

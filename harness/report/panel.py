@@ -58,7 +58,13 @@ class Panel:
 
     def only(self, group: str) -> Panel:
         """The panel of one group of items."""
-        chosen = self.groups == group
+        return self._of(self.groups == group)
+
+    def without(self, items: Collection[str]) -> Panel:
+        """The panel of the other items."""
+        return self._of(~numpy.isin(self.items.astype(str), sorted(items)))
+
+    def _of(self, chosen: NDArray[numpy.bool_]) -> Panel:
         methods = {label: MethodValues(m.seeds, m.values[:, chosen]) for label, m in self.methods.items()}
         per_item = ("items", "groups", "cluster_names", "clusters", "weights")
         arrays = {name: getattr(self, name)[chosen] for name in per_item}

@@ -76,7 +76,7 @@ def draw(points: Sequence[Point], across: str, up: str, margin: float | None = N
     """The SVG of `points`; `across` and `up` name the axes, `margin` (an x) marks the most to be lost."""
     x_axis = Axis.around([p.x for p in points] + [e for p in points for e in p.across or ()], LEFT, WIDTH - RIGHT)
     y_axis = Axis.around([p.y for p in points] + [e for p in points for e in p.up or ()], HEIGHT - BOTTOM, TOP)
-    name = _attribute(f"{up} against {across}")
+    name = attribute(f"{up} against {across}")
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}">',
         *_grid(x_axis, y_axis, across, up),
@@ -127,11 +127,11 @@ def _grid(x_axis: Axis, y_axis: Axis, across: str, up: str) -> list[str]:
     for tick in x_axis.ticks():
         x = x_axis.place(tick)
         parts.append(f'<line class="grid" x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{floor}"/>')
-        parts.append(f'<text class="tick middle" x="{x:.1f}" y="{floor + 17}">{_tick(tick)}</text>')
+        parts.append(f'<text class="tick middle" x="{x:.1f}" y="{floor + 17}">{tick_text(tick)}</text>')
     for tick in y_axis.ticks():
         y = y_axis.place(tick)
         parts.append(f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick end" x="{LEFT - 8}" y="{y + 4:.1f}">{_tick(tick)}</text>')
+        parts.append(f'<text class="tick end" x="{LEFT - 8}" y="{y + 4:.1f}">{tick_text(tick)}</text>')
     middle = (TOP + floor) / 2
     parts.append(f'<text class="axis middle" x="{(LEFT + right) / 2:.1f}" y="{HEIGHT - 8}">{escape(across)}</text>')
     turned = f'transform="rotate(-90 14 {middle:.1f})"'
@@ -139,7 +139,8 @@ def _grid(x_axis: Axis, y_axis: Axis, across: str, up: str) -> list[str]:
     return parts
 
 
-def _tick(value: float) -> str:
+def tick_text(value: float) -> str:
+    """A number on an axis."""
     return f"{value:.6g}".replace("-", "−")
 
 
@@ -193,5 +194,6 @@ def _trouble(place: tuple[float, float], width: float, taken: Sequence[tuple[flo
     return 10 * outside + overlap
 
 
-def _attribute(value: str) -> str:
+def attribute(value: str) -> str:
+    """Text for an attribute of the SVG."""
     return escape(value, {'"': "&quot;"})

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 
 from harness.report import text
+from harness.report.contaminated import contamination_parts
+from harness.report.curve_parts import curve_parts
 from harness.report.document import (
     Bullets,
     Cell,
@@ -42,11 +44,14 @@ MOST_PICTURES = 6
 def compose(model: ReportModel) -> Document:
     """The whole report, first things first."""
     sections: list[Section] = [Section("Verdict", tuple(_verdict(model)))]
+    if model.curves:
+        sections.append(Section("How much data, and which", tuple(curve_parts(model.curves, model.matrix))))
     several = len(model.blocks) > 1
     for block in model.blocks:
         if several:
             sections.append(Section(block_title(block), ()))
         sections += _block_sections(block, model.matrix, 3 if several else 2)
+    sections.append(Section("Test items in the training data", tuple(contamination_parts(model))))
     sections.append(Section("Cost ledger", (_ledger(model),)))
     sections.append(Section("Cells without a result", (_unfinished(model.matrix),)))
     sections.append(Section("Provenance", tuple(_provenance(model))))
@@ -55,7 +60,7 @@ def compose(model: ReportModel) -> Document:
 
 
 def block_title(block: Block) -> str:
-    return f"{block.base}, {block.data_size:,} training examples" if block.data_size else block.base
+    return ", ".join(part for part in (block.base, block.data.title) if part)
 
 
 def _question(matrix: Matrix) -> str:
@@ -82,6 +87,10 @@ def _verdict(model: ReportModel) -> Iterator[Part]:
             yield Bullets(said)
         for warning in warnings:
             yield Paragraph(warning, "open")
+    for entry in model.contamination:
+        if entry["flagged"]:
+            held = f"{len(entry['matched'])} of {entry['items']} items of {entry['benchmark']} stand in {entry['set']}"
+            yield Paragraph(f"{held}: see the scores without them below.", "warning")
     if len(model.matrix.bases) == 1 and any(block.results for block in model.blocks):
         yield Paragraph("One base model: whether this holds for another is not tested.", "open")
 
@@ -187,7 +196,8 @@ def _ledger(model: ReportModel) -> Part:
     if not model.ledger:
         return Paragraph("No costs are recorded.")
     columns = [
-        Column("base", left=True), Column("method", left=True), Column("examples"), Column("seed"),
+        Column("base", left=True), Column("method", left=True), Column("data", left=True),
+        Column("examples"), Column("seed"),
         Column("trained", "parameters"), Column("of", "parameters"), Column("stored", "MB"),
         Column("fit", "seconds"), Column("shared fit", "seconds, of what it stands on"),
         Column("trained on", "tokens"), Column("generated", "tokens"), Column("peak memory", "MB"),
@@ -209,6 +219,7 @@ def _ledger_row(artifact: Mapping[str, object]) -> tuple[Cell, ...]:
     shown = [
         str(artifact["base"]),
         str(artifact["method"]),
+        str(artifact["data_quality"]) or text.BLANK,
         text.count(number("data_size") or None),
         str(artifact["seed"]),
         text.count(number("trained_parameters")),
@@ -231,15 +242,14 @@ def _unfinished(matrix: Matrix) -> Part:
     reasons: dict[tuple[str, ...], list[int]] = {}
     for cell in matrix.cells:
         if cell.state != "done":
-            size = f"{cell.data_size:,}" if cell.data_size else ""
-            key = (cell.state, cell.base, cell.method, size, cell.benchmark, cell.why)
+            key = (cell.state, cell.base, cell.method, cell.data.title, cell.benchmark, cell.why)
             reasons.setdefault(key, []).append(cell.seed)
     if not reasons:
         return Paragraph("None: every cell of the matrix is done." if matrix.cells else "The matrix has no cells.")
-    columns = tuple(Column(n, left=True) for n in ("state", "base", "method", "examples", "benchmark", "seeds", "why"))
+    columns = tuple(Column(n, left=True) for n in ("state", "base", "method", "data", "benchmark", "seeds", "why"))
     rows = []
-    for (state, base, method, size, benchmark, why), seeds in sorted(reasons.items()):
-        shown = [state, base, method, size, benchmark, ", ".join(str(seed) for seed in sorted(seeds))]
+    for (state, base, method, data, benchmark, why), seeds in sorted(reasons.items()):
+        shown = [state, base, method, data, benchmark, ", ".join(str(seed) for seed in sorted(seeds))]
         cells = [Cell(value) for value in shown] + [Cell(text.one_line(why, 400) or text.BLANK)]
         rows.append((Cell(state, mood="failed" if state == "failed" else "blank"), *cells[1:]))
     return Table(columns, tuple(rows))

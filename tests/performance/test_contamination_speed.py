@@ -15,8 +15,9 @@ from collections.abc import Iterator
 import pytest
 from conftest import ROOT
 
-from harness.data.contamination import TestItem, TestSet, find_contamination
+from harness.data.contamination import find_contamination
 from harness.data.records import Demonstration, Message
+from harness.data.test_set import TestItem, TestSet
 
 
 def texts(count: int, words: int, seed: int) -> Iterator[str]:

@@ -1,0 +1,86 @@
+"""Function calls of the microworld, half of them requests that lack an argument: call, or ask for it.
+
+The failure that contrast claims to mend is a tendency: a model tuned on complete requests invents what is
+missing. Complete and incomplete requests are shown apart, so that asking always gains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from harness.benchmark import Benchmark, Metric, Outcome
+from harness.data.records import PreferencePair, digest_of
+from harness.data.test_set import TestItem, TestSet
+from harness.method import setting
+from harness.microworld import datasets
+from harness.microworld.templates import prompt_templates
+from harness.microworld.verify import Instruction, follows
+from harness.policy import Completion, Prompt, Sampling
+
+if TYPE_CHECKING:
+    from harness.policy import Policy
+
+NOTATION = Instruction("call_notation")
+
+
+@dataclass(frozen=True)
+class CallOrAsk(Benchmark):
+    """Requests for a call, each answered once."""
+
+    version = 1
+    needs = frozenset({"sample"})
+
+    split: Literal["test", "validation"] = setting("test", "whose requests are asked")
+    limit: int | None = setting(None, "ask only the first so many requests")
+    max_new_tokens: int = setting(24, "longest answer in tokens")
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Exact answers first, then the kinds of failure."""
+        return (
+            Metric("exact", "share answered with exactly the call or the question", role="quality", by_group=True),
+            Metric("called", "share answered with a call, right or wrong", primary=False, by_group=True),
+            Metric("asked", "share answered with a question", primary=False, by_group=True),
+        )
+
+    def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
+        """One outcome per request; the seed changes nothing."""
+        items = self._items()
+        prompts = [Prompt(messages=item.prompt) for item in items]
+        drawn = policy.sample(prompts, Sampling(self.max_new_tokens, seed=seed), [item.id for item in items])
+        for item, prompt, (completion,) in zip(items, prompts, drawn, strict=True):
+            yield _outcome(item, policy.encoder.prompt_text(prompt), completion)
+
+    def data_digest(self) -> str:
+        """Digest of the requests with their answers."""
+        return digest_of(self._items())
+
+    def test_set(self) -> TestSet:
+        """The requests with their right answers."""
+        items = tuple(TestItem(item.id, item.prompt[0].content, item.chosen) for item in self._items())
+        return TestSet("call_or_ask", items, prompt_templates())
+
+    def _items(self) -> list[PreferencePair]:
+        records = datasets.load("call-or-ask", self.split)[: self.limit]
+        return [record for record in records if isinstance(record, PreferencePair)]
+
+
+def _outcome(item: PreferencePair, prompt: str, completion: Completion) -> Outcome:
+    said = completion.text.strip()
+    group = "complete" if item.id.endswith("-call") else "incomplete"
+    flags = {"truncated": completion.truncated, "unfinished": completion.finish == "length"}
+    return Outcome(
+        item=item.id,
+        cluster=item.id,
+        group=group,
+        metrics={
+            "exact": float(said.split() == item.chosen.split()),
+            "called": float(follows(NOTATION, said)),
+            "asked": float(said.startswith("which ") and said.endswith("?")),
+        },
+        prompt=prompt,
+        completions=(completion.text,),
+        reference=item.chosen,
+        flags=tuple(name for name, raised in flags.items() if raised),
+    )

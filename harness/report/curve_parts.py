@@ -1,0 +1,190 @@
+"""The curves in words, tables and pictures: how much data, and which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.data_choice import DataChoice
+from harness.report import text
+from harness.report.curve_picture import Line, Place, draw_curves, size_ticks
+from harness.report.document import Bullets, Cell, Column, Mood, Paragraph, Part, Picture, Statement, Table
+from harness.report.matrix import Matrix
+from harness.report.model import Curve, DataContrast
+from harness.report.text import interval, listed, signed
+from harness.statistics import Estimate
+
+
+def curve_parts(curves: Sequence[Curve], matrix: Matrix) -> Iterator[Part]:
+    """What is established, then for each metric its picture and its table."""
+    several = len(matrix.bases) > 1
+    said = [(_title(curve, several), found) for curve in curves if (found := tuple(_statements(curve, matrix)))]
+    if said:
+        yield Bullets(tuple(said))
+    yield Paragraph(_legend(curves, matrix))
+    for curve in curves:
+        if any(estimate.value is not None for estimate in curve.scores.values()):
+            yield _picture(curve, matrix, several)
+            yield _table(curve, matrix, several)
+
+
+def _title(curve: Curve, several: bool) -> str:
+    return f"{curve.base}, {curve.metric.title}" if several else curve.metric.title
+
+
+def _legend(curves: Sequence[Curve], matrix: Matrix) -> str:
+    families = next((curve.families for curve in curves), {})
+    said = ["Smaller sets lie inside larger ones and are redrawn by seed, so all differences are paired."]
+    if families.get("size"):
+        said.append(
+            f"Δ size: against {_size(_largest(matrix))} of the same set (Holm's correction over "
+            f"{families['size']} tests)."
+        )
+    if families.get("quality"):
+        said.append(
+            f"Δ data: against {matrix.data_qualities[0]} at the same size (Holm over {families['quality']} tests)."
+        )
+    said.append("Intervals are pointwise 95 %; coloured where the corrected test decides.")
+    return " ".join(said)
+
+
+def _largest(matrix: Matrix) -> int:
+    return 0 if 0 in matrix.data_sizes else max(matrix.data_sizes)
+
+
+def _size(size: int) -> str:
+    return f"{size:,} examples" if size else "all examples"
+
+
+# ---- words
+
+
+def _statements(curve: Curve, matrix: Matrix) -> Iterator[Statement]:
+    for method in curve.methods:
+        for quality in matrix.data_qualities:
+            yield from _on_sizes(curve, matrix, method, quality)
+        for quality in matrix.data_qualities[1:]:
+            yield from _on_quality(curve, matrix, method, quality)
+
+
+def _on_sizes(curve: Curve, matrix: Matrix, method: str, quality: str) -> Iterator[Statement]:
+    """The largest size against each smaller one: where it is better, where nothing is established."""
+    found = [c for c in curve.contrasts if (c.kind, c.method, c.data.quality) == ("size", method, quality)]
+    who = f"{method}, {quality}" if quality else method
+    better = 1 if curve.metric.higher_is_better else -1
+    groups = (
+        ([c for c in found if c.sign == -better], "better than", "good"),
+        ([c for c in found if c.sign == better], "worse than", "bad"),
+        ([c for c in found if not c.sign and c.estimate.value is not None], "not established against", "open"),
+    )
+    for contrasts, lead, mood in groups:
+        if contrasts:
+            parts = [f"{_short(c.data.size)} ({_change(c, curve.percent, -1)})" for c in contrasts]
+            named = f"{_size(_largest(matrix))} {lead} {listed(parts)}"
+            yield Statement(who, named, mood)  # type: ignore[arg-type]
+
+
+def _on_quality(curve: Curve, matrix: Matrix, method: str, quality: str) -> Iterator[Statement]:
+    """A quality against the first one, over the sizes."""
+    found = [c for c in curve.contrasts if (c.kind, c.method, c.data.quality) == ("quality", method, quality)]
+    better = 1 if curve.metric.higher_is_better else -1
+    groups = (
+        ([c for c in found if c.sign == better], "better than", "good"),
+        ([c for c in found if c.sign == -better], "worse than", "bad"),
+        ([c for c in found if not c.sign and c.estimate.value is not None], "not established against", "open"),
+    )
+    for contrasts, lead, mood in groups:
+        if contrasts:
+            parts = [f"at {_short(c.data.size)} ({_change(c, curve.percent)})" for c in contrasts]
+            named = f"{quality} {lead} {matrix.data_qualities[0]} {listed(parts)}"
+            yield Statement(method, named, mood)  # type: ignore[arg-type]
+
+
+def _short(size: int) -> str:
+    return f"{size:,}" if size else "all"
+
+
+def _change(contrast: DataContrast, percent: bool, direction: int = 1) -> str:
+    value, low, high = contrast.estimate.value, contrast.estimate.low, contrast.estimate.high
+    if direction < 0:
+        value, low, high = (None if v is None else -v for v in (value, high, low))
+    return f"{signed(value, percent)} {interval(low, high, percent, '+')}".strip()
+
+
+# ---- table
+
+
+def _table(curve: Curve, matrix: Matrix, several: bool) -> Table:
+    unit = f"{curve.metric.name}{', %' if curve.percent else ''}"
+    columns = [Column("method", left=True)]
+    if matrix.data_qualities != ("",):
+        columns.append(Column("data", left=True))
+    columns += [Column(_size(size), unit) for size in matrix.data_sizes]
+    rows = []
+    for method in curve.methods:
+        for quality in matrix.data_qualities:
+            head = [Cell(method), *([Cell(quality)] if quality else [])]
+            rows.append((*head, *(_cell(curve, method, DataChoice(quality, size)) for size in matrix.data_sizes)))
+    for method in curve.flat:
+        first = next((estimate for (label, _), estimate in curve.scores.items() if label == method), None)
+        head = [Cell(method, "takes no data"), *([Cell(text.BLANK)] if matrix.data_qualities != ("",) else [])]
+        rows.append((*head, *[_score(curve, first, "") for _ in matrix.data_sizes]))
+    return Table(tuple(columns), tuple(rows), caption=_title(curve, several))
+
+
+def _cell(curve: Curve, method: str, data: DataChoice) -> Cell:
+    by_size, by_quality = (curve.contrasts_of(kind, method, data) for kind in ("size", "quality"))
+    parts = [
+        f"Δ {name} {_change(contrast, curve.percent)}"
+        for name, contrast in (("size", by_size), ("data", by_quality))
+        if contrast is not None and contrast.estimate.value is not None
+    ]
+    better = 1 if curve.metric.higher_is_better else -1
+    signs = [contrast.sign * better for contrast in (by_size, by_quality) if contrast is not None and contrast.sign]
+    mood: Mood = "good" if signs and min(signs) > 0 else "bad" if signs and max(signs) < 0 else ""
+    return _score(curve, curve.scores.get((method, data)), "; ".join(parts), mood)
+
+
+def _score(curve: Curve, estimate: Estimate | None, small: str, mood: Mood = "") -> Cell:
+    if estimate is None or estimate.value is None:
+        return Cell(text.BLANK, note=estimate.reason if estimate else "", mood="blank")
+    shown = interval(estimate.low, estimate.high, curve.percent) or text.BLANK
+    return Cell(text.score(estimate.value, curve.percent), shown, small, note=estimate.reason, mood=mood)
+
+
+# ---- picture
+
+
+def _picture(curve: Curve, matrix: Matrix, several: bool) -> Picture:
+    by_size = len(matrix.data_sizes) > 1
+    ticks = size_ticks(matrix.data_sizes) if by_size else list(matrix.data_qualities)
+    lines = [line for line in _lines(curve, matrix, by_size) if line.places]
+    up = text.one_line(f"{_title(curve, several)}{', %' if curve.percent else ''}", 60)
+    across = "training examples" if by_size else "training data"
+    said = "; ".join(
+        f"{line.label}: {', '.join(f'{place.up:.1f} at {place.across}' for place in line.places)}" for line in lines
+    )
+    return Picture(draw_curves(lines, ticks, across, up), f"{up} against {across}: {said}.")
+
+
+def _lines(curve: Curve, matrix: Matrix, by_size: bool) -> Iterator[Line]:
+    sizes = sorted(matrix.data_sizes, key=lambda size: (size == 0, size))
+    for method in curve.methods:
+        if not by_size:
+            choices = [(quality, DataChoice(quality, sizes[0])) for quality in matrix.data_qualities]
+            yield Line(method, tuple(_places(curve, method, choices)))
+            continue
+        for quality in matrix.data_qualities:
+            choices = [(_short(size), DataChoice(quality, size)) for size in sizes]
+            yield Line(f"{method}, {quality}" if quality else method, tuple(_places(curve, method, choices)))
+    for method in curve.flat:
+        everywhere = [("any", data) for data in matrix.data][:1]
+        yield Line(method, tuple(_places(curve, method, everywhere)), level=True)
+
+
+def _places(curve: Curve, method: str, choices: Sequence[tuple[str, DataChoice]]) -> Iterator[Place]:
+    factor = 100 if curve.percent else 1
+    for name, data in choices:
+        estimate = curve.scores.get((method, data))
+        if estimate is not None and estimate.value is not None:
+            low, high = (None if edge is None else edge * factor for edge in (estimate.low, estimate.high))
+            yield Place(name, estimate.value * factor, low, high)

@@ -1,0 +1,124 @@
+"""The gate before a run: test items in the training data are found, shown, and block only where asked to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_report import Fake, pages
+
+from harness import gate
+from harness.collect import collect
+from harness.config import load_experiment
+from harness.errors import UserError
+from harness.gate import check_contamination, warnings_of
+from harness.microworld.items import instruction_items, knowledge_items
+from harness.plan import Plan, make_plan
+from harness.report import collect as report_collect
+from harness.rows import read_json
+from harness.store import Store
+
+MATRIX = """\
+name: gated
+bases: [microworld/small]
+data: {demonstrations: %s}
+methods: [base, sft]
+benchmarks: [knowledge, {instruction_following: {limit: 5}}]
+"""
+
+
+def planned(folder: Path, rows: str = "microworld/curated-1k", more: str = "") -> Plan:
+    file = folder / "gated.yaml"
+    file.write_text(MATRIX % rows + more)
+    return make_plan(load_experiment(file), folder / "store")
+
+
+def rows_with(folder: Path, prompts: Sequence[str]) -> str:
+    """A training set of clean rows with these prompts among them."""
+    lines = [{"prompt": f"say {at} twice", "completion": f"{at} {at}"} for at in range(50)]
+    lines += [{"prompt": prompt, "completion": "some answer"} for prompt in prompts]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return "./rows.jsonl"
+
+
+def test_the_shipped_training_sets_hold_no_item_of_the_shipped_benchmarks(tmp_path: Path) -> None:
+    names = ("curated-1k", "unfiltered-1k", "homogeneous-1k")
+    for name in names:
+        entries = check_contamination(planned(tmp_path, f"microworld/{name}"), tmp_path / "store")
+        assert [(entry["benchmark"], entry["matched"]) for entry in entries] == [
+            ("knowledge", []), ("instruction_following", [])
+        ]  # fmt: skip
+        assert [entry["items"] for entry in entries] == [len(knowledge_items("test")), 30]
+
+
+def test_planted_items_are_found_by_their_slots_under_the_ids_of_their_outcomes(tmp_path: Path) -> None:
+    items = instruction_items("test", 5)
+    planted = [items[0].prompt, items[7].prompt.upper(), f"  {items[12].prompt}  ", items[29].prompt]
+    plan = planned(tmp_path, rows_with(tmp_path, planted))
+    entry = check_contamination(plan, tmp_path / "store")[1]
+    assert {match["item"] for match in entry["matched"]} == {items[at].id for at in (0, 7, 12, 29)}
+    assert entry["flagged"]
+    assert "4 of 30 items" in next(warnings_of([entry]))
+
+
+def test_a_strict_experiment_refuses_to_run_and_says_what_would_help(tmp_path: Path) -> None:
+    rows = rows_with(tmp_path, [item.prompt for item in instruction_items("test", 5)[:3]])
+    with pytest.raises(UserError, match="3 of 30 items") as caught:
+        check_contamination(planned(tmp_path, rows, "strict: true\n"), tmp_path / "store")
+    assert "bakeoff data decontaminate" in str(caught.value)
+    assert check_contamination(planned(tmp_path, "microworld/curated-1k", "strict: true\n"), tmp_path / "store")
+
+
+def test_nothing_is_compared_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = check_contamination(planned(tmp_path), tmp_path / "store")
+
+    def never(*arguments: Any) -> None:
+        raise AssertionError("compared again")
+
+    monkeypatch.setattr(gate, "_measured", never)
+    assert check_contamination(planned(tmp_path), tmp_path / "store") == first
+
+
+def test_the_results_say_what_was_checked(tmp_path: Path) -> None:
+    plan = planned(tmp_path)
+    collect(plan, Store(tmp_path / "store"), tmp_path / "out")
+    checked = read_json(tmp_path / "out" / "contamination.json")["checked"]
+    assert [entry["items"] for entry in checked] == [len(knowledge_items("test")), 30]
+
+
+def test_the_report_gives_the_scores_with_and_without_the_matched_items(tmp_path: Path) -> None:
+    """Sixty items, the first 15 of them in the training data: the others' mean, worked from the rows."""
+    from harness.rows import read_rows, write_json
+
+    folder = Fake(items=60).write(tmp_path)
+    matched = [
+        {"test_set": "tasks", "item": f"i{item:04d}", "row": "r1", "coverage": 1.0, "how": "prompt"}
+        for item in range(15)
+    ]
+    entry = {"set": "mine.jsonl", "kind": "demonstrations", "quality": "", "benchmark": "tasks", "items": 60}
+    clean = {**entry, "benchmark": "facts", "matched": [], "flagged": False}
+    write_json(
+        folder / "contamination.json",
+        {"schema": 2, "checked": [{**entry, "matched": matched, "flagged": True}, clean]},
+    )
+    (without,) = report_collect.collect(folder).blocks[0].without
+    rows = read_rows(folder)
+    tuned = rows[(rows["method"] == "tuned") & (rows["benchmark"] == "tasks") & (rows["metric"] == "accuracy")]
+    for estimate, values in zip(without.scores["tuned"], (tuned, tuned[tuned["item"] >= "i0015"]), strict=True):
+        assert estimate.value == pytest.approx(values["value"].mean())
+    for text in pages(folder)[:2]:
+        assert "15 of 60, flagged" in text
+        assert "15 of 60 items of tasks stand in mine.jsonl" in text
+        assert "without 15" in text
+
+
+def test_a_benchmark_that_cannot_tell_its_items_is_shown_as_not_checked(tmp_path: Path) -> None:
+    from harness.rows import write_json
+
+    folder = Fake(items=20).write(tmp_path)
+    entry = {"set": "mine", "kind": "demonstrations", "quality": "", "benchmark": "tasks", "items": None}
+    write_json(folder / "contamination.json", {"schema": 2, "checked": [{**entry, "matched": [], "flagged": False}]})
+    assert "not checked" in pages(folder)[0]
