@@ -62,7 +62,9 @@ def curate(
 @app.command()
 def decontaminate(
     file: Annotated[str, typer.Argument(metavar="FILE", help="the training rows")],
-    against: Annotated[list[str], typer.Option("--against", help="a test set; again for each")],
+    against: Annotated[
+        list[str], typer.Option("--against", help="a test set, or an experiment for its benchmarks; again for each")
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="write the clean rows to this .jsonl file")] = None,
     ngram: Annotated[int, typer.Option("--ngram", min=1, help="words of an n-gram")] = 8,
     template: Annotated[list[str], typer.Option("--template", help="a templated prompt: Add {numbers}.")] = [],  # noqa: B006

@@ -133,6 +133,23 @@ def test_decontaminate_reports_and_writes_the_clean_rows(tmp_path: Path) -> None
         data("decontaminate", train, "--against", test, "--strict")
 
 
+def test_decontaminate_takes_the_benchmarks_of_an_experiment(tmp_path: Path) -> None:
+    """Two prompts of the benchmark among three rows, one in capitals: both go, the third stays."""
+    from harness.microworld.items import instruction_items
+
+    items = instruction_items("test", 3)
+    experiment = tmp_path / "mine.yaml"
+    experiment.write_text(
+        "bases: [microworld/small]\nmethods: [base]\n"
+        "benchmarks: [knowledge, {instruction_following: {limit: 3}, as: follows}]\n"
+    )
+    prompts = [items[0].prompt, items[5].prompt.upper(), "say something else"]
+    train = write(tmp_path / "train.jsonl", *({"prompt": prompt, "completion": "yes"} for prompt in prompts))
+    said = data("decontaminate", train, "--against", experiment, "--out", tmp_path / "clean.jsonl")
+    assert "follows" in said
+    assert [row["messages"][0]["content"] for row in lines(tmp_path / "clean.jsonl")] == ["say something else"]
+
+
 def test_mix_draws_exactly_n_rows_and_carries_licences_over(tmp_path: Path) -> None:
     for name in ("a", "b"):
         raw = write(tmp_path / f"{name}.jsonl", *({"prompt": f"{name}{at}", "completion": "x"} for at in range(10)))

@@ -86,3 +86,9 @@ def test_every_plugin_opens_with_a_docstring_and_explains_each_field(kind: str) 
         assert registry.summary(kind, path.stem)  # type: ignore[arg-type]
         for item in dataclasses.fields(registry.plugin_class(kind, path.stem)):  # type: ignore[arg-type]
             assert item.metadata.get("help"), f"{path.stem}.{item.name}"
+
+
+def test_the_guide_to_the_data_folder_names_every_file_of_it() -> None:
+    guide = (ROOT / "harness" / "data" / "README.md").read_text("utf-8")
+    files = {path.name for path in (ROOT / "harness" / "data").glob("[!_]*.py")}
+    assert files - set(re.findall(r"`(\w+\.py)`", guide)) == set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from harness.data.licences import licences_of
 from harness.data.mixing import merge, mix
 from harness.data.named import named_examples
 from harness.data.rendering import encoder_of, stretches
+from harness.data.test_set import TestSet
 from harness.errors import UserError
 
 DEFAULT_STEPS = ("judged_good", "exact_duplicates", "near_duplicates", "quality")
@@ -76,7 +78,7 @@ def decontaminate_verb(
         check_out(out, [name, *against])
     rows = named_examples(name, on_error)
     yield from skipped_lines(rows.skipped)
-    tests = [read_test_set(test, templates) for test in against]
+    tests = [test for name in against for test in _test_sets(name, templates)]
     found = find_contamination((one.record for one in rows.examples), tests, size=size)
     yield from contamination_lines(found)
     if out:
@@ -93,6 +95,20 @@ def decontaminate_verb(
         yield f"{len(kept):,} clean rows in {out}; {len(dirty):,} others in {beside(out, 'removed.jsonl')}."
     if strict and found.flagged():
         raise UserError(f"more than {found.flag_above:.0%} of {', '.join(found.flagged())} is in the training set")
+
+
+def _test_sets(name: str, templates: Sequence[str]) -> Iterator[TestSet]:
+    """The items of a file; of an experiment, those of every benchmark that tells its items."""
+    if not name.endswith((".yaml", ".yml")):
+        yield read_test_set(name, templates)
+        return
+    from harness.config import load_experiment
+
+    for column in load_experiment(Path(name)).benchmarks:
+        found = column.benchmark.test_set()
+        if found is None:
+            raise UserError(f"the benchmark {column.label} does not tell its items", where=name)
+        yield replace(found, name=column.label, templates=(*found.templates, *templates))
 
 
 def mix_verb(sources: Sequence[str], out: Path, n: int, seed: int, on_error: str) -> Iterator[str]:
