@@ -67,17 +67,8 @@ def _sift(sieve: Sieve, parents: Mapping[str, Draft], novelty: Novelty, writer: 
     if judge:
         _drop_equal(sieve, parents, writer)
 
-    def known(one: Draft) -> str:
-        # what goes deeper contains its ancestors; what goes elsewhere must not
-        if novelty.like(one.instruction, leave_out=() if one.operator == BREADTH else one.parents):
-            return "too like another instruction"
-        novelty.add(one.id, one.instruction)
-        return ""
-
-    sieve.drop(known)
-    asked = {one.id for one in sieve.passed}
-    sieve.answer(writer)
-    novelty.forget(asked - {one.id for one in sieve.passed})
+    # what goes deeper contains its ancestors; what goes elsewhere must not
+    sieve.answer_new(writer, novelty, lambda one: () if one.operator == BREADTH else one.parents)
 
 
 def _parent(draft: Draft, parents: Mapping[str, Draft]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.data.curate import FunnelLine
 from harness.data.eliminator import answer_fault
 from harness.data.examples import Example, prompt_text
+from harness.data.novelty import Novelty
 from harness.data.records import Demonstration, Message
 from harness.data.writer import Writer
 from harness.errors import UserError
@@ -87,6 +88,25 @@ class Sieve:
             replace(one, answer=text, cut_off=cut) for one, (text, cut) in zip(self.passed, said, strict=True)
         ]
         self.drop(lambda one: answer_fault(one.answer, one.instruction, cut_off=one.cut_off))
+
+    def answer_new(
+        self, writer: Writer, novelty: Novelty, own: Callable[[Draft], Collection[str]] = lambda draft: ()
+    ) -> None:
+        """Drop what is like a known instruction (but for those in `own`), and let the writer answer the rest.
+
+        What it answers badly is known no longer, so that a later round may try again.
+        """
+
+        def known(one: Draft) -> str:
+            if novelty.like(one.instruction, leave_out=own(one)):
+                return "too like another instruction"
+            novelty.add(one.id, one.instruction)
+            return ""
+
+        self.drop(known)
+        asked = {one.id for one in self.passed}
+        self.answer(writer)
+        novelty.forget(asked - {one.id for one in self.passed})
 
 
 def seed_rows(examples: Sequence[Example]) -> list[Draft]:

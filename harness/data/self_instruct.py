@@ -97,14 +97,4 @@ def _listed(written: Written) -> list[Written]:
 
 def _sift(sieve: Sieve, novelty: Novelty, writer: Writer) -> None:
     sieve.drop(lambda one: instruction_fault(one.instruction, cut_off=one.cut_off) or unseen_fault(one.instruction))
-
-    def known(one: Draft) -> str:
-        if novelty.like(one.instruction):
-            return "too like another instruction"
-        novelty.add(one.id, one.instruction)
-        return ""
-
-    sieve.drop(known)
-    asked = {one.id for one in sieve.passed}
-    sieve.answer(writer)
-    novelty.forget(asked - {one.id for one in sieve.passed})
+    sieve.answer_new(writer, novelty)

@@ -70,33 +70,34 @@ def _on_sizes(curve: Curve, matrix: Matrix, method: str, quality: str) -> Iterat
     """The largest size against each smaller one: where it is better, where nothing is established."""
     found = [c for c in curve.contrasts if (c.kind, c.method, c.data.quality) == ("size", method, quality)]
     who = f"{method}, {quality}" if quality else method
-    better = 1 if curve.metric.higher_is_better else -1
-    groups = (
-        ([c for c in found if c.sign == -better], "better than", "good"),
-        ([c for c in found if c.sign == better], "worse than", "bad"),
-        ([c for c in found if not c.sign and c.estimate.value is not None], "not established against", "open"),
-    )
-    for contrasts, lead, mood in groups:
-        if contrasts:
-            parts = [f"{_short(c.data.size)} ({_change(c, curve.percent, -1)})" for c in contrasts]
-            named = f"{_size(_largest(matrix))} {lead} {listed(parts)}"
-            yield Statement(who, named, mood)  # type: ignore[arg-type]
+    # the contrasts are of the smaller sizes, the words about the largest
+    for contrasts, lead, mood in _findings(curve, found, -1):
+        parts = [f"{_short(c.data.size)} ({_change(c, curve.percent, -1)})" for c in contrasts]
+        yield Statement(who, f"{_size(_largest(matrix))} {lead} {listed(parts)}", mood)
 
 
 def _on_quality(curve: Curve, matrix: Matrix, method: str, quality: str) -> Iterator[Statement]:
     """A quality against the first one, over the sizes."""
     found = [c for c in curve.contrasts if (c.kind, c.method, c.data.quality) == ("quality", method, quality)]
-    better = 1 if curve.metric.higher_is_better else -1
-    groups = (
-        ([c for c in found if c.sign == better], "better than", "good"),
-        ([c for c in found if c.sign == -better], "worse than", "bad"),
-        ([c for c in found if not c.sign and c.estimate.value is not None], "not established against", "open"),
+    for contrasts, lead, mood in _findings(curve, found):
+        parts = [f"at {_short(c.data.size)} ({_change(c, curve.percent)})" for c in contrasts]
+        yield Statement(method, f"{quality} {lead} {matrix.data_qualities[0]} {listed(parts)}", mood)
+
+
+def _findings(
+    curve: Curve, found: Sequence[DataContrast], direction: int = 1
+) -> Iterator[tuple[list[DataContrast], str, Mood]]:
+    """What is established, with its words; direction -1 speaks of what the contrasts are against."""
+    better = direction if curve.metric.higher_is_better else -direction
+    said: tuple[tuple[int, str, Mood], ...] = (
+        (better, "better than", "good"),
+        (-better, "worse than", "bad"),
+        (0, "not established against", "open"),
     )
-    for contrasts, lead, mood in groups:
+    for sign, lead, mood in said:
+        contrasts = [c for c in found if c.sign == sign and c.estimate.value is not None]
         if contrasts:
-            parts = [f"at {_short(c.data.size)} ({_change(c, curve.percent)})" for c in contrasts]
-            named = f"{quality} {lead} {matrix.data_qualities[0]} {listed(parts)}"
-            yield Statement(method, named, mood)  # type: ignore[arg-type]
+            yield contrasts, lead, mood
 
 
 def _short(size: int) -> str:
