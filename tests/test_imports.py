@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+# fmt: off
 MAY_IMPORT = {
-    "methods": {"method", "policy", "causal_policy", "encoding", "training", "base_model", "data", "errors", "lazy"},
+    "methods": {"method", "policy", "causal_policy", "hidden_states", "encoding", "training", "base_model", "data",
+                "errors", "lazy"},
     "benchmarks": {"benchmark", "method", "policy", "data", "microworld", "lm_eval_bridge", "errors", "lazy"},
 }
+# fmt: on
 HEAVY = ("torch", "transformers", "trl", "peft", "lm_eval", "datasets", "pandas", "scipy", "pyarrow")
 
 
