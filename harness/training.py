@@ -24,7 +24,7 @@ from harness.causal_policy import unwrapped
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Method
-from harness.training_rows import IGNORED, TrainingRow, TrainingRows, training_rows
+from harness.training_rows import IGNORED, TrainingRow, TrainingRows, answer_row, training_rows
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +42,7 @@ __all__ = [
     "TrainingDiverged",
     "TrainingRow",
     "TrainingRows",
+    "answer_row",
     "collate",
     "completion_loss",
     "data_order",

@@ -80,13 +80,17 @@ def training_rows(
 
 
 def answer_row(
-    prompt: Sequence[Message], answer: str, encoder: TextEncoder, max_length: int | None = None
+    prompt: Sequence[Message], answer: str, encoder: TextEncoder, max_length: int | None = None, *, end: bool = True
 ) -> TrainingRow:
-    """One answer with its end of turn, trained after exactly the ids that it is scored after."""
+    """One answer, trained after exactly the ids that it is scored after, none longer than the context.
+
+    end  whether its end of turn, which is read in any case, is trained too
+    """
     encoded = encoder.encode(Prompt(messages=tuple(prompt)), answer)
     row = TrainingRow([], [])
     row.add(encoded.prompt, trained=False)
-    row.add([*encoded.completion, *encoder.end_of_turn], trained=True)
+    row.add(encoded.completion, trained=True)
+    row.add(encoder.end_of_turn, trained=end)
     return row.cut(min(encoder.max_length, max_length or encoder.max_length))
 
 
