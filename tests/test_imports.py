@@ -13,7 +13,7 @@ from conftest import ROOT
 # fmt: off
 MAY_IMPORT = {
     "methods": {"method", "policy", "causal_policy", "hidden_states", "encoding", "training", "base_model", "data",
-                "errors", "lazy"},
+                "verifiers", "errors", "lazy"},
     "benchmarks": {"benchmark", "method", "policy", "data", "microworld", "lm_eval_bridge", "errors", "lazy"},
 }
 # fmt: on
