@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 
 from harness.data.records import Problem
 from harness.errors import UserError, did_you_mean
@@ -18,7 +19,9 @@ from harness.errors import UserError, did_you_mean
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 MARKED = re.compile(r"<<([^<>=]+)=([^<>=]+)>>")
 _DIGITS = r"\d+(?:[,.]\d+)*"
-PLAIN = re.compile(rf"([-(]*\s*{_DIGITS}(?:[\s()]*[-+*/][-+*/\s()]*{_DIGITS})+[\s)]*)=\s*(-?{_DIGITS})")
+LEFT = re.compile(rf"[-(]*\s*{_DIGITS}(?:[\s()]*[-+*/][-+*/\s()]*{_DIGITS})+[\s)]*$")
+RIGHT = re.compile(rf"\s*(-?{_DIGITS})")
+LONGEST_SIDE = 100
 TOLERANCE = 1e-3
 STORY_TOTAL = re.compile(r"total (\d+) \.\s*$")
 
@@ -59,8 +62,17 @@ def equations_of(text: str) -> list[tuple[str, str]]:
 
     Those marked `<<48/2=24>>` as in GSM8K, or, where none is marked, plain ones such as `48 / 2 = 24`.
     """
-    found = MARKED.findall(text) or PLAIN.findall(text)
+    found = MARKED.findall(text) or _plain_equations(text)
     return [("".join(left.split()), "".join(right.split())) for left, right in found]
+
+
+def _plain_equations(text: str) -> list[tuple[str, str]]:
+    """Around every `=`, within reach: a search of the whole text would take the square of its length."""
+    pieces = text.split("=")
+    sides = [
+        (LEFT.search(before[-LONGEST_SIDE:]), RIGHT.match(after[:LONGEST_SIDE])) for before, after in pairwise(pieces)
+    ]
+    return [(left[0], right[1]) for left, right in sides if left and right]
 
 
 def reasoning_path(text: str) -> str:
@@ -74,6 +86,8 @@ def equations_hold(text: str) -> bool:
 
 
 def _holds(left: str, right: str) -> bool:
+    if max(len(left), len(right)) > LONGEST_SIDE:
+        return False
     try:
         values = [_value(ast.parse(side.replace(",", ""), mode="eval").body) for side in (left, right)]
     except (SyntaxError, ValueError, ArithmeticError, RecursionError):

@@ -27,7 +27,15 @@ TEMPLATE = (
     "m['content'] + ' ' }}{% endfor %}{% if add_generation_prompt %}{{ '<a> ' }}{% endif %}"
 )
 # settings of these names are made small, wherever a method has them
-QUICK = {"learning_rate": 1e-2, "epochs": 3, "batch_size": 8, "warmup_ratio": 0.0, "demonstrations": 2, "samples": 4, "max_new_tokens": 4}
+QUICK = {
+    "learning_rate": 1e-2,
+    "epochs": 3,
+    "batch_size": 8,
+    "warmup_ratio": 0.0,
+    "demonstrations": 2,
+    "samples": 4,
+    "max_new_tokens": 4,
+}
 # settings under which a method changes nothing, wherever it has them
 ZERO = {"learning_rate": 0.0, "identity": True, "alpha": 0.0, "demonstrations": 0}
 PLAIN_FILES = {".safetensors", ".json", ".jsonl", ".jinja", ".txt", ".md"}
