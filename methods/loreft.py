@@ -11,7 +11,7 @@ weights of the model stay frozen: the end of a turn must be one that the base kn
 Defaults: the paper's commonsense setting (rank 8, seven and seven positions, tied, all layers, learning rate 9e-4,
 six epochs, batch 32, a tenth of warm-up). For instructions the paper takes rank 4, five and five, untied, four
 layers, nine epochs, batch 128, no warm-up. Interventions are created as in pyreft, whose `dropout` falls on the
-edited states whole. No weight decay: it would break the parametrization that keeps R orthonormal.
+edited states whole. No weight decay: it would pull R back to where it began.
 """
 
 from __future__ import annotations

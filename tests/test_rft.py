@@ -21,6 +21,11 @@ from methods.proxy_tuning import ProxyTuning
 from methods.rft import Pool, Rft, edit_distance
 from methods.sft import Sft
 
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}"
+    "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
 ASKED = Problem((Message("user", "1 and 2 and 4"),), "7", "number", "p1")
 OTHER = Problem((Message("user", "5 and 5"),), "10", "number", "p2")
 ORIGINAL = Demonstration((Message("user", "2 and 2"), Message("assistant", "2 + 2 = 4")), "d1")
@@ -179,3 +184,45 @@ def test_samplers_are_artifacts_and_an_experiment_names_them_as_a_list(tmp_path:
     file.write_text(file.read_text().replace("samplers: [sft, {lora: {rank: 2}}]", "samplers: sft"))
     with pytest.raises(UserError, match="'sft' is no list of methods"):
         load_experiment(file)
+
+
+class Solving(Policy):
+    """Gives the worked answer, the worked answer with a slip, and the worked answer in other words."""
+
+    encoder: Any = None
+
+    def __init__(self, solutions: dict[str, str]) -> None:
+        self.solutions = solutions
+
+    def sample(
+        self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[str]
+    ) -> list[tuple[Completion, ...]]:
+        variants = [(s, s + "1", "So. " + s) for s in (self.solutions[key] for key in keys)]
+        return [tuple(Completion(text, (1,), "stop") for text in texts) for texts in variants]
+
+
+def test_gsm8k_rows_are_sampled_verified_and_trained_on_with_a_real_model(shared_data: Path, tmp_path: Path) -> None:
+    """A few steps of a real checkpoint; it solves nothing itself, so the sampler is given the solutions."""
+    from stories260k import convert
+
+    lines = (shared_data / "gsm8k" / "train.jsonl").read_text("utf-8").splitlines()[:8]
+    rows = {f"row {at}": json.loads(line) for at, line in enumerate(lines)}
+    file = tmp_path / "template.jinja"
+    file.write_text(TEMPLATE)
+    folder = convert(shared_data / "stories260k", tmp_path / "model")
+    base = BaseModel(BaseSpec(str(folder), chat_template=str(file)), folder)
+    problems = tuple(
+        Problem((Message("user", row["question"]),), row["answer"], "number", name) for name, row in rows.items()
+    )
+    solver = Solving({name: row["answer"] for name, row in rows.items()})
+    out = tmp_path / "artifact"
+    out.mkdir()
+    method = Rft(samples=3, tune=Sft(epochs=1, batch_size=4, learning_rate=1e-3))
+    inputs = {"sampler-0": Input(out, base, lambda: solver)}
+    data = TrainingData(demonstrations=(ORIGINAL,), problems=problems)
+    report = method.fit(base, data, inputs, out, FitContext(0, 4))
+    assert report.notes["kept"] == 8
+    assert len(report.notes["loss"]) == 3
+    prompt, answer = Prompt(messages=problems[0].prompt), rows["row 0"]["answer"]
+    tuned, untuned = (policy.score([prompt], [answer])[0] for policy in (method.load(base, out, inputs), base.policy()))
+    assert tuned.logprob > untuned.logprob

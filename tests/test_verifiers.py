@@ -73,6 +73,7 @@ def test_equations_marked_or_plain_are_read_in_their_order(text: str, equations:
         ("<<1/3=0.33>>", False),
         ("<<1,000*2=2,000>>", True),
         ("<<-3+5=2>>", True),
+        ("<<+3+5=8>>", True),
         ("<<5/0=0>>", False),
         ("<<2**3=8>>", False),
         ("<<__import__('os')=1>>", False),
