@@ -242,3 +242,32 @@ def test_layers_and_ranks_that_the_model_lacks_are_refused_before_it_is_loaded(
 def test_fields_that_make_no_sense_are_refused(change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         replace(METHOD, **change).check()
+
+
+def test_a_prompt_is_read_with_hooks_and_nothing_after_it(base: BaseModel, tmp_path: Path) -> None:
+    policy = METHOD.load(base, fitted(replace(METHOD, epochs=1), base, tmp_path / "reft"), {})
+    assert isinstance(policy, ReftPolicy)
+    blocks, hooked = decoder_blocks(policy.model), []
+    run = policy.call
+
+    def call(**inputs: Any) -> Any:
+        hooked.append([len(block._forward_hooks) for block in blocks])
+        return run(**inputs)
+
+    policy.call = call  # type: ignore[method-assign]
+    policy.sample(PROMPTS[:3], Sampling(max_new_tokens=4), KEYS[:3])
+    assert hooked[0] == [1, 1, 1]
+    assert len(hooked) > 1
+    assert hooked[1:] == [[0, 0, 0]] * (len(hooked) - 1)
+    assert not any(block._forward_hooks for block in blocks)
+
+
+def test_a_bfloat16_base_learns_and_keeps_its_edits_in_float32(base: BaseModel, tmp_path: Path) -> None:
+    narrow = BaseModel(replace(base.spec, dtype="bfloat16"), base.folder)
+    policy = METHOD.load(narrow, fitted(METHOD, narrow, tmp_path / "narrow"), {})
+    stored = load_file(tmp_path / "narrow" / "reft.safetensors")
+    assert {str(tensor.dtype) for tensor in stored.values()} == {"torch.float32"}
+    rows = stored["0-prompt.directions"]
+    assert torch.allclose(rows @ rows.T, torch.eye(4), atol=1e-6)
+    tuned, untuned = (sum(s.logprob for s in p.score(PROMPTS[:8], ANSWERS[:8])) for p in (policy, narrow.policy()))
+    assert tuned > 0.7 * untuned
