@@ -49,11 +49,18 @@ class CausalPolicy(StepwisePolicy):
 
     def prefill(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, CausalState]:
         """Read left-padded prompts; only the last position's logits (B, V) are computed."""
-        tokens, mask = padded([prompt.prompt for prompt in prompts], self.device, left=True)
+        return self.read(*padded([prompt.prompt for prompt in prompts], self.device, left=True))
+
+    def read(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, CausalState]:
+        """Read left-padded prompts (B, T), real where mask is true: logits (B, V) after the last token, state."""
         cache = transformers.DynamicCache(config=self.model.config)
-        state = CausalState(cache, mask[:, :0], torch.zeros(len(prompts), dtype=torch.long, device=self.device))
+        state = CausalState(cache, mask[:, :0], torch.zeros(len(tokens), dtype=torch.long, device=self.device))
         logits, state = self._forward(state, tokens, mask, last_only=True)
         return logits[:, -1], state
+
+    def call(self, **inputs: Any) -> Any:
+        """The model's own forward pass. Override it where another library runs the model."""
+        return self.model(**inputs)
 
     def extend(self, state: CausalState, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, CausalState]:
         """Read tokens (B, T); padding is masked and takes no position."""
@@ -70,7 +77,7 @@ class CausalPolicy(StepwisePolicy):
         seen = torch.cat([state.mask, mask], dim=1)
         positions = (state.positions[:, None] + mask.cumsum(1) - 1).clamp(min=0)
         extra = {"logits_to_keep": 1} if last_only and self._keeps_last else {}
-        output = self.model(
+        output = self.call(
             input_ids=tokens,
             attention_mask=seen.long(),
             position_ids=positions,

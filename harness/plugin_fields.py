@@ -12,7 +12,8 @@ from harness.registry import Kind, plugin_class
 
 
 def build_plugin(kind: Kind, name: str, given: Mapping[str, Any], where: str, labels: Mapping[str, Method]) -> Any:
-    """The plugin with these fields. A field that holds a method takes a label, a name or {name: fields}.
+    """The plugin with these fields. A field that holds a method takes a label, a name or {name: fields}, and one
+    that holds several a list of them.
 
     labels  the methods that stand earlier in the experiment, by label
     """
@@ -27,7 +28,7 @@ def build_plugin(kind: Kind, name: str, given: Mapping[str, Any], where: str, la
         if key not in known:
             raise UserError(f"{name} has no field {key!r}", where=where, fix=did_you_mean(str(key), known))
         here = f"{where}, {name}.{key}"
-        values[key] = _method(value, here, labels) if hints[key] is Method else typed(hints[key], value, here)
+        values[key] = _field(hints[key], value, here, labels)
     plugin = found(**values)
     if isinstance(plugin, Method):
         try:
@@ -46,6 +47,16 @@ def typed(hint: Any, value: Any, where: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{value!r} will not do: {first['msg'][0].lower()}{first['msg'][1:]}", where=where) from None
+
+
+def _field(hint: Any, value: Any, where: str, labels: Mapping[str, Method]) -> Any:
+    if hint is Method:
+        return _method(value, where, labels)
+    if hint == tuple[Method, ...]:
+        if not isinstance(value, list):
+            raise UserError(f"{value!r} is no list of methods", where=where, fix="Write a list, such as [sft, lora].")
+        return tuple(_method(item, where, labels) for item in value)
+    return typed(hint, value, where)
 
 
 def _method(value: Any, where: str, labels: Mapping[str, Method]) -> Method:

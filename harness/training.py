@@ -12,7 +12,8 @@ import inspect
 import math
 import random
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from harness.causal_policy import unwrapped
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Method
-from harness.training_rows import IGNORED, TrainingRow, TrainingRows, training_rows
+from harness.training_rows import IGNORED, TrainingRow, TrainingRows, answer_row, training_rows
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,9 @@ __all__ = [
     "TrainingDiverged",
     "TrainingRow",
     "TrainingRows",
+    "answer_row",
     "collate",
+    "completion_loss",
     "data_order",
     "require_trained_end",
     "rows_at_once",
@@ -171,10 +174,25 @@ def trl_config(
     return config
 
 
+Around = Callable[[Mapping[str, Any]], AbstractContextManager[Any]]
+
+
 def train(
-    model: Any, data: TrainingRows, base: BaseModel, optimisation: Optimisation, context: FitContext
+    model: Any,
+    data: TrainingRows,
+    base: BaseModel,
+    optimisation: Optimisation,
+    context: FitContext,
+    *,
+    around: Around | None = None,
+    trainer_class: Any = None,
+    **own: Any,
 ) -> FitReport:
-    """Train what requires a gradient in the model on the rows, in place, and report what it took."""
+    """Train what requires a gradient in the model on the rows, in place, and report what it took.
+
+    around         given a batch as `collate` makes it, a context in which its forward pass runs
+    trainer_class  a `watched` trainer to use instead of TRL's for fine-tuning; `own` are its arguments
+    """
     import datasets
     import trl
 
@@ -182,15 +200,17 @@ def train(
     order = sorted_within_batches(optimisation.order(len(lengths), context.seed), lengths, optimisation.batch_size)
     columns = {name: [getattr(row, name) for row in data.rows] for name in ("input_ids", "labels")}
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = _sft_trainer()(
+        trainer = (trainer_class or _sft_trainer())(
             model=model,
-            args=trl_config(trl.SFTConfig, scratch, base, optimisation, context, max_length=None),
+            args=trl_config(trl.SFTConfig, scratch, base, optimisation, context, max_length=None, **own),
             data_collator=collate,
             train_dataset=datasets.Dataset.from_dict(columns).select(order),
             processing_class=base.tokenizer,
         )
         # count a batch's labels before it is split, whatever the model's forward takes
         trainer.model_accepts_loss_kwargs = True
+        if around:
+            trainer.around = around
         curve = run(trainer, context)
     return FitReport(
         trained_parameters=sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
@@ -237,6 +257,24 @@ def collate(rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
     tokens, mask = padded([row["input_ids"] for row in rows], cpu)
     labels, _ = padded([row["labels"] for row in rows], cpu)
     return {"input_ids": tokens, "attention_mask": mask.long(), "labels": labels.masked_fill(~mask, IGNORED)}
+
+
+def completion_loss(forward: Callable[..., Any], inputs: Mapping[str, Any], items: Any) -> torch.Tensor:
+    """-(1/items) sum of log p over the labelled tokens of a batch (B, T); only their logits are computed.
+
+    forward  the model, or whatever is called in its place; items: the labelled tokens of the whole update
+    """
+    targets = inputs["labels"][:, 1:]
+    asked = (targets != IGNORED).any(0).nonzero()[:, 0]
+    logits = forward(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        use_cache=False,
+        logits_to_keep=asked,
+    ).logits
+    flat, wanted = logits.float().flatten(0, 1), targets[:, asked].flatten()
+    total = torch.nn.functional.cross_entropy(flat, wanted, ignore_index=IGNORED, reduction="sum")
+    return total / items
 
 
 def save_model(model: Any, base: BaseModel, out: Path) -> None:
@@ -289,6 +327,8 @@ def _sft_trainer() -> Any:
     class Trainer(watched(trl.SFTTrainer)):  # type: ignore[misc]
         """TRL's trainer; on a CPU, where its loss takes every position's logits, only those with labels."""
 
+        around: Around = staticmethod(lambda inputs: nullcontext())
+
         @cached_property
         def keeps_logits(self) -> bool:
             """Whether the model can leave logits out."""
@@ -298,19 +338,10 @@ def _sft_trainer() -> Any:
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
             """The mean over the labelled tokens of the whole batch, of which this is a part."""
-            if self.args.device.type != "cpu" or self.aux_loss_enabled or not self.keeps_logits:
-                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-            targets = inputs["labels"][:, 1:]
-            asked = (targets != IGNORED).any(0).nonzero()[:, 0]
-            logits = model(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                use_cache=False,
-                logits_to_keep=asked,
-            ).logits
-            flat, wanted = logits.float().flatten(0, 1), targets[:, asked].flatten()
-            total = torch.nn.functional.cross_entropy(flat, wanted, ignore_index=IGNORED, reduction="sum")
-            return total / num_items_in_batch
+            with self.around(inputs):
+                if self.args.device.type != "cpu" or self.aux_loss_enabled or not self.keeps_logits:
+                    return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+                return completion_loss(model, inputs, num_items_in_batch)
 
     return Trainer
 

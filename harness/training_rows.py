@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.data.records import Demonstration
+from harness.data.records import Demonstration, Message
 from harness.errors import UserError
 from harness.policy import Prompt
 
@@ -48,16 +48,23 @@ class TrainingRows:
 
 
 def training_rows(
-    demonstrations: Sequence[Demonstration], encoder: TextEncoder, max_length: int | None = None
+    demonstrations: Sequence[Demonstration],
+    encoder: TextEncoder,
+    max_length: int | None = None,
+    *,
+    per_turn: bool = False,
 ) -> TrainingRows:
-    """Rows of all demonstrations, none longer than the context. Raises UserError where nothing is left."""
+    """Rows of all demonstrations, none longer than the context. Raises UserError where nothing is left.
+
+    per_turn  one row for every assistant turn, for a method that treats a prompt unlike what follows it
+    """
     if not demonstrations:
         raise UserError("there are no demonstrations to train on", fix="Name some under data: demonstrations.")
     length = min(encoder.max_length, max_length or encoder.max_length)
     rows: list[TrainingRow] = []
     truncated, lost = 0, []
     for demonstration in demonstrations:
-        whole = list(_rows_of(demonstration, encoder))
+        whole = list(_rows_of(demonstration, encoder, per_turn))
         kept = [row for row in (row.cut(length) for row in whole) if row.labelled]
         truncated += sum(len(row.input_ids) > length for row in whole)
         rows.extend(kept)
@@ -72,7 +79,22 @@ def training_rows(
     return TrainingRows(tuple(rows), truncated)
 
 
-def _rows_of(demonstration: Demonstration, encoder: TextEncoder) -> Iterator[TrainingRow]:
+def answer_row(
+    prompt: Sequence[Message], answer: str, encoder: TextEncoder, max_length: int | None = None, *, end: bool = True
+) -> TrainingRow:
+    """One answer, trained after exactly the ids that it is scored after, none longer than the context.
+
+    end  whether its end of turn, which is read in any case, is trained too
+    """
+    encoded = encoder.encode(Prompt(messages=tuple(prompt)), answer)
+    row = TrainingRow([], [])
+    row.add(encoded.prompt, trained=False)
+    row.add(encoded.completion, trained=True)
+    row.add(encoder.end_of_turn, trained=end)
+    return row.cut(min(encoder.max_length, max_length or encoder.max_length))
+
+
+def _rows_of(demonstration: Demonstration, encoder: TextEncoder, per_turn: bool) -> Iterator[TrainingRow]:
     """Every assistant turn is trained once, after exactly the ids that it is scored after.
 
     Turns share a row while each prompt continues what was read before. A template that renders earlier
@@ -84,7 +106,7 @@ def _rows_of(demonstration: Demonstration, encoder: TextEncoder) -> Iterator[Tra
             continue
         encoded = encoder.encode(Prompt(messages=demonstration.messages[:turn]), message.content)
         seen = len(row.input_ids)
-        if list(encoded.prompt[:seen]) != row.input_ids:
+        if seen and (per_turn or list(encoded.prompt[:seen]) != row.input_ids):
             yield row
             row, seen = TrainingRow([], []), 0
         row.add(encoded.prompt[seen:], trained=False)

@@ -27,7 +27,17 @@ TEMPLATE = (
     "m['content'] + ' ' }}{% endfor %}{% if add_generation_prompt %}{{ '<a> ' }}{% endif %}"
 )
 # settings of these names are made small, wherever a method has them
-QUICK = {"learning_rate": 1e-2, "epochs": 3, "batch_size": 8, "warmup_ratio": 0.0, "demonstrations": 2}
+QUICK = {
+    "learning_rate": 1e-2,
+    "epochs": 3,
+    "batch_size": 8,
+    "warmup_ratio": 0.0,
+    "demonstrations": 2,
+    "samples": 4,
+    "max_new_tokens": 4,
+}
+# settings under which a method changes nothing, wherever it has them
+ZERO = {"learning_rate": 0.0, "identity": True, "alpha": 0.0, "demonstrations": 0}
 PLAIN_FILES = {".safetensors", ".json", ".jsonl", ".jinja", ".txt", ".md"}
 ANSWERS = [(a, c, n) for a in ("cat", "dog", "bird") for c in ("red", "green", "blue") for n in ("one", "two")]
 
@@ -65,15 +75,17 @@ def write_model(folder: Path, hidden: int, seed: int) -> Path:
     return folder
 
 
-def quick(method: Method) -> Method:
-    """The method with small settings, inner methods included."""
+def quick(method: Method, settings: dict[str, Any] = QUICK) -> Method:
+    """The method with these settings, inner methods included."""
     changes: dict[str, Any] = {}
     for item in dataclasses.fields(method):
         value = getattr(method, item.name)
         if isinstance(value, Method):
-            changes[item.name] = quick(value)
-        elif item.name in QUICK:
-            changes[item.name] = QUICK[item.name]
+            changes[item.name] = quick(value, settings)
+        elif isinstance(value, tuple) and any(isinstance(part, Method) for part in value):
+            changes[item.name] = tuple(quick(part, settings) for part in value)
+        elif item.name in settings:
+            changes[item.name] = settings[item.name]
     return dataclasses.replace(method, **changes)
 
 
@@ -111,6 +123,23 @@ class Bench:
 
     def policy(self, seed: int = 0) -> Policy:
         return self._load(self.method, self.base, self.fit(seed)[0], seed)
+
+    def start(self, seed: int = 0) -> Policy:
+        """What training begins with: the artifact called start, or the base."""
+        spec = self.method.requires().get("start")
+        folder = self.fit(seed)[0]
+        return (
+            self._load(spec.method, self.base, folder.with_name(f"{folder.name}-start"), seed)
+            if spec
+            else (self.base.policy())
+        )
+
+    def zero(self) -> Policy:
+        """The policy of the method with settings that change nothing."""
+        method, folder = quick(quick(self.method, ZERO), {"epochs": 1}), self.folder / "zero"
+        if not folder.exists():
+            self._fit_of(method, self.base, 0, folder)
+        return self._load(method, self.base, folder, 0)
 
     def score(self) -> Policy:
         """The policy, of a method that scores."""
@@ -155,6 +184,30 @@ def test_training_on_demonstrations_makes_them_likelier(bench: Bench) -> None:
         for policy in (bench.base.policy(), bench.score())
     )
     assert after > before + 0.1 * abs(before)
+
+
+def test_training_on_preferences_widens_their_margins(bench: Bench) -> None:
+    if not (bench.method.trains and "preferences" in bench.method.needs):
+        pytest.skip("it does not learn preferences")
+    prompts = [Prompt(messages=pair.prompt) for pair in DATA.preferences]
+    before, after = (
+        sum(
+            better.logprob - worse.logprob
+            for better, worse in zip(
+                policy.score(prompts, [pair.chosen for pair in DATA.preferences]),
+                policy.score(prompts, [pair.rejected for pair in DATA.preferences]),
+                strict=True,
+            )
+        )
+        for policy in (bench.start(), bench.score())
+    )
+    assert after > before + 1
+
+
+def test_settings_that_change_nothing_score_as_the_base_to_the_last_bit(bench: Bench) -> None:
+    if "score" not in bench.method.gives:
+        pytest.skip("it only samples")
+    assert bench.zero().score(PROMPTS, COMPLETIONS) == bench.base.policy().score(PROMPTS, COMPLETIONS)
 
 
 def test_two_loads_score_alike_to_the_last_bit(bench: Bench) -> None:

@@ -259,7 +259,7 @@ def test_story_problems_are_told_apart_by_their_own_verifier() -> None:
 
     drawn = {e.record.id: [f"total {e.record.reference} .", "total 98 ."] for e in examples}  # type: ignore[union-attr]
     found = verifier_pairs(examples, Samples(dict(drawn)))
-    assert found.failures == {"the right total (model)": 4}
+    assert found.failures == {"the right answer (model)": 4}
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_story_problems_are_told_apart_by_their_own_verifier() -> None:
     [
         ("exact", "a  b", "a b\n", "a b c"),
         ("contains", "Paris", "It is PARIS.", "It is Rome."),
-        ("last_number", "... #### 1,018", "so 3 and 1018.0 in all", "1018 of 2"),
+        ("number", "... #### 1,018", "so 3 and 1018.0 in all", "1018 of 2"),
         ("function_call", RIGHT, RIGHT.replace(" ", ""), RIGHT.replace("2", "3")),
         ("story_total", "7", "total 7 .", "total 8 ."),
     ],
@@ -282,7 +282,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     plain = write(tmp_path / "plain.jsonl", {"prompt": "q", "completion": "a"})
     calls = write(tmp_path / "calls.jsonl", {"prompt": "q", "completion": RIGHT})
     problem = write(tmp_path / "problem.jsonl", {"prompt": "q", "reference": "1", "verifier": "exakt"})
-    numbers = write(tmp_path / "numbers.jsonl", {"prompt": "q", "reference": "none", "verifier": "last_number"})
+    numbers = write(tmp_path / "numbers.jsonl", {"prompt": "q", "reference": "none", "verifier": "number"})
     samples = write(tmp_path / "s.jsonl", {"prompt": "q", "completions": ["1", "2"]})
     bad = write(tmp_path / "bad.jsonl", {"prompt": "q", "completions": ["1", 2]})
     unnamed = write(tmp_path / "unnamed.jsonl", {"completion": "1"})
@@ -292,7 +292,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         ([calls, "--kind", "wrong-values"], "no kind of failure 'wrong-values'"),
         ([problem], "problems need completions"),
         ([problem, "--samples", samples], "no verifier 'exakt'"),
-        ([numbers, "--samples", samples], "holds no number"),
+        ([numbers, "--samples", samples], "holds no answer"),
         ([problem, "--samples", bad], r"bad\.jsonl:1: it has no completions"),
         ([problem, "--samples", unnamed], r"unnamed\.jsonl:1: it has neither `id` nor `prompt`"),
         ([calls, "--samples", samples, "--per-prompt", 0, "--kind", "no-call", "--on-error", "never"], "on_error"),

@@ -10,20 +10,14 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+# fmt: off
 MAY_IMPORT = {
-    "methods": {"method", "policy", "causal_policy", "encoding", "training", "base_model", "data", "errors", "lazy"},
-    "benchmarks": {
-        "benchmark",
-        "method",
-        "policy",
-        "data",
-        "microworld",
-        "lm_eval_bridge",
-        "lm_eval_documents",
-        "errors",
-        "lazy",
-    },
+    "methods": {"method", "policy", "causal_policy", "hidden_states", "encoding", "training", "base_model", "data",
+                "errors", "lazy"},
+    "benchmarks": {"benchmark", "method", "policy", "data", "microworld", "lm_eval_bridge", "lm_eval_documents",
+                   "errors", "lazy"},
 }
+# fmt: on
 HEAVY = ("torch", "transformers", "trl", "peft", "lm_eval", "datasets", "pandas", "scipy", "pyarrow")
 
 

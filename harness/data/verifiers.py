@@ -7,18 +7,18 @@ function of (answer, reference) that returns a list of words.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from harness.data.answers import FINDERS, Finder
 from harness.data.call_failures import NO_CALL, failure_of
 from harness.data.calls import parsed_json, read_calls, same_calls
+from harness.data.records import Problem
 from harness.errors import UserError, did_you_mean
 
 Verifier = Callable[[str, str], Sequence[str]]
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
 def missed(verifier: str, answer: str, reference: str) -> Sequence[str]:
@@ -26,10 +26,22 @@ def missed(verifier: str, answer: str, reference: str) -> Sequence[str]:
 
     Raises UserError where there is no such verifier or it cannot read the reference.
     """
-    known = _known()
-    if verifier not in known:
-        raise UserError(f"there is no verifier {verifier!r}", fix=did_you_mean(verifier, known))
-    return known[verifier](answer, reference)
+    require_verifier(verifier)
+    return _known()[verifier](answer, reference)
+
+
+def verifies(problem: Problem, answer: str) -> bool:
+    """Whether an answer is right. Raises UserError, naming the problem, where its reference cannot be read."""
+    try:
+        return not missed(problem.verifier, answer, problem.reference)
+    except UserError as error:
+        raise UserError(error.what, where=f"problem {problem.id}", fix=error.fix) from None
+
+
+def require_verifier(name: str) -> None:
+    """Raise UserError for an unknown name."""
+    if name not in _known():
+        raise UserError(f"there is no verifier {name!r}", fix=did_you_mean(name, _known()))
 
 
 @cache
@@ -38,21 +50,22 @@ def _known() -> dict[str, Verifier]:
     return {**{name: point.load() for name, point in outside.items()}, **VERIFIERS}
 
 
-def _exact(answer: str, reference: str) -> Sequence[str]:
-    return [] if answer.split() == reference.split() else ["the exact answer"]
+def _same_answer(finder: Finder) -> Verifier:
+    """The answer that is found in the text is the one in the reference, however each is written."""
+
+    def verify(answer: str, reference: str) -> Sequence[str]:
+        wanted = finder.reference(reference)
+        if wanted is None:
+            raise UserError(
+                f"its reference {reference[:80]!r} holds no answer", fix="Correct it, or name another verifier."
+            )
+        return [] if finder.answer(answer) == wanted else ["the right answer"]
+
+    return verify
 
 
 def _contains(answer: str, reference: str) -> Sequence[str]:
     return [] if reference.casefold().strip() in answer.casefold() else ["the reference within the answer"]
-
-
-def _last_number(answer: str, reference: str) -> Sequence[str]:
-    """The last number of the answer against the last of the reference, as GSM8K is marked."""
-    wanted, found = (NUMBER.findall(text) for text in (reference, answer))
-    if not wanted:
-        raise UserError(f"the reference {reference[:80]!r} holds no number", fix="Name another verifier.")
-    right = bool(found) and float(found[-1].replace(",", "")) == float(wanted[-1].replace(",", ""))
-    return [] if right else ["the right last number"]
 
 
 def _function_call(answer: str, reference: str) -> Sequence[str]:
@@ -63,12 +76,6 @@ def _function_call(answer: str, reference: str) -> Sequence[str]:
     if said is not None and same_calls(right, said):
         return []
     return [failure_of(right, answer) or "the exact spelling" if said else failure_of(right, answer) or NO_CALL]
-
-
-def _story_total(answer: str, reference: str) -> Sequence[str]:
-    from harness.microworld.verify import story_total
-
-    return [] if story_total(answer, reference) else ["the right total"]
 
 
 def _instructions(answer: str, reference: str) -> Sequence[str]:
@@ -91,10 +98,8 @@ def _listed(reference: str) -> list[Mapping[str, Any]]:
 
 
 VERIFIERS: dict[str, Verifier] = {
-    "exact": _exact,
+    **{kind: _same_answer(finder) for kind, finder in FINDERS.items()},
     "contains": _contains,
-    "last_number": _last_number,
     "function_call": _function_call,
     "instructions": _instructions,
-    "story_total": _story_total,
 }

@@ -1,0 +1,73 @@
+"""The equations of a worked answer: what they are, whether they hold, and the path of reasoning that they make."""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable
+from itertools import pairwise
+
+MARKED = re.compile(r"<<([^<>=]+)=([^<>=]+)>>")
+_DIGITS = r"\d+(?:[,.]\d+)*"
+LEFT = re.compile(rf"[-(]*\s*{_DIGITS}(?:[\s()]*[-+*/][-+*/\s()]*{_DIGITS})+[\s)]*$")
+RIGHT = re.compile(rf"\s*(-?{_DIGITS})")
+LONGEST_SIDE = 100
+TOLERANCE = 1e-3
+
+
+def equations_of(text: str) -> list[tuple[str, str]]:
+    """The equations of a worked answer in their order, as (left, right) without spaces.
+
+    Those marked `<<48/2=24>>` as in GSM8K, or, where none is marked, plain ones such as `48 / 2 = 24`.
+    """
+    found = MARKED.findall(text) or _plain_equations(text)
+    return [("".join(left.split()), "".join(right.split())) for left, right in found]
+
+
+def _plain_equations(text: str) -> list[tuple[str, str]]:
+    """Around every `=`, within reach: a search of the whole text would take the square of its length."""
+    pieces = text.split("=")
+    sides = [
+        (LEFT.search(before[-LONGEST_SIDE:]), RIGHT.match(after[:LONGEST_SIDE])) for before, after in pairwise(pieces)
+    ]
+    return [(left[0], right[1]) for left, right in sides if left and right]
+
+
+def reasoning_path(text: str) -> str:
+    """The equations as one key; "" for an answer without any. Another order is another path (2308.01825)."""
+    return "|".join(f"{left}={right}" for left, right in equations_of(text))
+
+
+def equations_hold(text: str) -> bool:
+    """Whether the left of every equation comes to its right, within 1e-3."""
+    return all(_holds(left, right) for left, right in equations_of(text))
+
+
+def _holds(left: str, right: str) -> bool:
+    if max(len(left), len(right)) > LONGEST_SIDE:
+        return False
+    try:
+        values = [_value(ast.parse(side.replace(",", ""), mode="eval").body) for side in (left, right)]
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError):
+        return False
+    return abs(values[0] - values[1]) <= TOLERANCE
+
+
+def _value(node: ast.expr) -> float:
+    """The value of sums, products and quotients of numbers; anything else is a ValueError."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        return float(node.value)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+        return -_value(node.operand) if isinstance(node.op, ast.USub) else _value(node.operand)
+    if isinstance(node, ast.BinOp) and type(node.op) in OPERATIONS:
+        return OPERATIONS[type(node.op)](_value(node.left), _value(node.right))
+    raise ValueError(ast.dump(node))
+
+
+OPERATIONS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}

@@ -1,0 +1,250 @@
+"""DPO: preferred answers become likelier than rejected ones, relative to a start (Rafailov et al. 2023, 2305.18290).
+
+    loss = -log sigmoid(beta (h_w - h_l)),   h = log p(answer | prompt) - log p_start(answer | prompt)
+
+Log-probabilities are summed over the answer's tokens and its end of turn. The start, by default sft, is where
+training begins and what it is measured from: both are copies of what the start's own artifact loads, so the first
+loss is log 2. Options: `label_smoothing` e gives -(1 - e) log sigmoid(z) - e log sigmoid(-z) (the authors' code);
+`loss: ipo` gives (h_w - h_l - 1 / (2 beta))^2 (Azar et al. 2023, 2310.12036); `mask_termination` leaves the end of
+turn out of both answers and `nll` adds that multiple of the chosen answer's mean -log p, both as in Llama 3
+(2407.21783), which takes 0.2.
+
+Defaults: beta 0.1, batch 64 and one epoch as in the authors' code, learning rate 1e-6 after a warm-up as in the
+paper's appendix; the optimiser is AdamW where they used RMSprop. Trains all weights through TRL's DPOTrainer, on
+rows that are tokenised here: its own tokenisation could put the boundary elsewhere. The loss is ours too, since
+TRL's changes with the micro-batch, smooths nothing and averages IPO over tokens.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.base_model import BaseModel
+from harness.causal_policy import CausalPolicy
+from harness.data.records import PreferencePair, TrainingData
+from harness.errors import UserError
+from harness.lazy import LazyModule
+from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
+from harness.training import (
+    IGNORED,
+    Optimisation,
+    TrainingRow,
+    answer_row,
+    collate,
+    data_order,
+    require_trained_end,
+    run,
+    save_model,
+    seed_everything,
+    sorted_within_batches,
+    trl_config,
+    watched,
+)
+from methods.sft import Sft
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.encoding import TextEncoder
+    from harness.policy import Policy
+else:
+    torch = LazyModule("torch")
+
+
+@dataclass(frozen=True)
+class Dpo(Method):
+    """All weights are trained on preference pairs, from a start that stays the reference."""
+
+    needs = frozenset({"preferences"})
+    libraries = ("torch", "transformers", "trl", "accelerate")
+
+    start: Method = setting(Sft(), "the method whose model is trained further, and the reference")
+    beta: float = setting(0.1, "how dear it is to leave the start", search=(0.01, 5.0), log=True)
+    loss: Literal["sigmoid", "ipo"] = setting("sigmoid", "DPO's own loss or IPO's", search=("sigmoid", "ipo"))
+    label_smoothing: float = setting(0.0, "share of pairs taken to be labelled wrongly", search=(0.0, 0.3))
+    nll: float = setting(0.0, "weight of the chosen answer's mean -log p", search=(0.0, 1.0))
+    mask_termination: bool = setting(False, "leave the end of turn out of the loss", search=(False, True))
+    learning_rate: float = setting(1e-6, "peak learning rate of AdamW", search=(1e-7, 1e-3), log=True)
+    epochs: int = setting(1, "passes over the pairs", search=(1, 5))
+    batch_size: int = setting(64, "pairs per update", search=(8, 16, 32, 64, 128))
+    weight_decay: float = setting(0.0, "decay of all weights but norms and biases", search=(0.0, 0.1))
+    warmup_ratio: float = setting(0.1, "share of updates with a rising rate", search=(0.0, 0.1))
+    schedule: str = setting(
+        "constant_with_warmup", "the learning rate's course", search=("constant_with_warmup", "linear", "cosine")
+    )
+    max_length: int | None = setting(None, "longest prompt and answer in tokens; none: the model's context")
+
+    def requires(self) -> dict[str, ArtifactSpec]:
+        """The start."""
+        return {"start": ArtifactSpec(self.start)}
+
+    def check(self) -> None:
+        """The numbers must lie where the loss means something."""
+        self.start.check()
+        if self.beta <= 0:
+            raise UserError(f"beta is {self.beta}", fix="beta is positive; 0.1 is usual.")
+        if not 0 <= self.label_smoothing < 0.5:
+            raise UserError(
+                f"label_smoothing is {self.label_smoothing}", fix="It is 0 or more, and below one half: a coin's toss."
+            )
+        if self.loss == "ipo" and self.label_smoothing:
+            raise UserError("label_smoothing belongs to the sigmoid loss", fix="Set one of loss, label_smoothing.")
+
+    def fit(
+        self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
+    ) -> FitReport:
+        """Train a copy of the start and write it as a model folder."""
+        pairs = preference_rows(data.preferences, base.encoder, self.max_length, end=not self.mask_termination)
+        model, reference = two_copies(inputs["start"].load())
+        if self.mask_termination:
+            require_trained_end(model, base.encoder)
+        seed_everything(context)
+        lengths = [len(chosen.input_ids) + len(rejected.input_ids) for chosen, rejected in pairs]
+        order = sorted_within_batches(data_order(len(pairs), self.epochs, context.seed), lengths, self.batch_size)
+        curve = self._train(model, reference, [pairs[index] for index in order], base, context)
+        save_model(model, base, out)
+        return FitReport(
+            trained_parameters=sum(weight.numel() for weight in model.parameters()),
+            training_tokens=sum(lengths[index] for index in order),
+            notes={"pairs": len(pairs), "loss": curve},
+        )
+
+    def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
+        """The tuned model behind the base's chat template."""
+        return CausalPolicy(BaseModel(base.spec, artifact).load().requires_grad_(False), base.encoder)
+
+    def _train(
+        self, model: Any, reference: Any, pairs: Sequence[Pair], base: BaseModel, context: FitContext
+    ) -> list[tuple[int, float]]:
+        import datasets
+        import trl
+
+        names = ("input_ids", "labels")
+        columns = {
+            f"{side}_{name}": [getattr(pair[at], name) for pair in pairs]
+            for at, side in enumerate(("chosen", "rejected"))
+            for name in names
+        }
+        with tempfile.TemporaryDirectory() as scratch:
+            own = {"max_length": None, "remove_unused_columns": False, "beta": self.beta}
+            trainer = _trainer_class()(
+                model=model,
+                ref_model=reference,
+                args=trl_config(trl.DPOConfig, scratch, base, Optimisation.of(self), context, **own),
+                data_collator=collate_pairs,
+                train_dataset=datasets.Dataset.from_dict(columns),
+                processing_class=base.tokenizer,
+            )
+            # an update's pairs are counted before it is split to fit into memory, and our loss divides by them
+            trainer.model_accepts_loss_kwargs = trainer.loss_is_scaled_for_ga = True
+            trainer.losses_of = partial(preference_losses, self)
+            return run(trainer, context)
+
+
+Pair = tuple[TrainingRow, TrainingRow]
+"""A chosen and a rejected answer, each after the same prompt."""
+
+
+def preference_rows(
+    preferences: Sequence[PreferencePair], encoder: TextEncoder, max_length: int | None = None, *, end: bool = True
+) -> list[Pair]:
+    """Each pair as two rows whose labels are the answer and, if `end`, its end of turn.
+
+    Raises UserError, naming the pairs, where nothing is left of an answer, or both read alike.
+    """
+    if not preferences:
+        raise UserError("there are no preference pairs to train on", fix="Name some under data: preferences.")
+    row = partial(answer_row, encoder=encoder, max_length=max_length, end=end)
+    pairs = [(row(pair.prompt, pair.chosen), row(pair.prompt, pair.rejected)) for pair in preferences]
+    names = [pair.id for pair in preferences]
+    if lost := [name for name, rows in zip(names, pairs, strict=True) if not all(row.labelled for row in rows)]:
+        raise UserError(
+            f"{_named(lost)} no token of an answer within the longest row", fix="Remove them, or raise max_length."
+        )
+    if alike := [name for name, (chosen, rejected) in zip(names, pairs, strict=True) if chosen == rejected]:
+        raise UserError(
+            f"{_named(alike)} a chosen answer that equals the rejected one, token for token",
+            fix="Remove them: nothing can be preferred. Where max_length cut them alike, raise it.",
+        )
+    return pairs
+
+
+def _named(ids: Sequence[str]) -> str:
+    return f"{len(ids)} preference pairs ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''}) have"
+
+
+def two_copies(start: Policy) -> tuple[Any, Any]:
+    """The model of a start in float32, to train, and once more, frozen. Raises UserError where it is not one model."""
+    if type(start) is not CausalPolicy:
+        raise UserError(
+            f"the start makes a {type(start).__name__}, and DPO trains the weights of one model",
+            fix="Choose a start that trains weights, such as sft or lora, or base.",
+        )
+    return copy.deepcopy(start.model).float().requires_grad_(True), copy.deepcopy(start.model).float()
+
+
+def collate_pairs(pairs: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
+    """Right-padded tensors (2B, T), all chosen answers before all rejected ones.
+
+    The trainer counts the entries of `shift_labels`, one per pair (B,), if there are `labels`.
+    """
+    sides = [
+        {"input_ids": pair[f"{side}_input_ids"], "labels": pair[f"{side}_labels"]}
+        for side in ("chosen", "rejected")
+        for pair in pairs
+    ]
+    batch = collate(sides)
+    counted = torch.zeros(len(pairs), dtype=torch.long)
+    return batch | {"answers": batch["labels"], "labels": counted, "shift_labels": counted}
+
+
+def preference_losses(settings: Dpo, own: torch.Tensor, reference: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """The loss (B,) of pairs, given summed log-probabilities (2B,) of chosen, then rejected answers.
+
+    tokens  how many tokens (2B,) each sum is over
+    """
+    chosen, rejected = (own - reference).chunk(2)
+    margin = chosen - rejected
+    if settings.loss == "ipo":
+        losses = (margin - 1 / (2 * settings.beta)) ** 2
+    else:
+        log_sigmoid, smoothing = torch.nn.functional.logsigmoid, settings.label_smoothing
+        scaled = settings.beta * margin
+        losses = -(1 - smoothing) * log_sigmoid(scaled) - smoothing * log_sigmoid(-scaled)
+    if settings.nll:
+        losses = losses - settings.nll * (own / tokens).chunk(2)[0]
+    return losses
+
+
+@cache
+def _trainer_class() -> Any:
+    import trl
+
+    class Trainer(watched(trl.DPOTrainer)):  # type: ignore[misc]
+        """TRL's trainer on our rows with our loss."""
+
+        losses_of: Any = None
+
+        def _prepare_dataset(self, dataset: Any, *arguments: Any) -> Any:
+            """Rows come tokenised."""
+            return dataset
+
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> torch.Tensor:
+            """The mean over the pairs of the whole batch, of which this is a part."""
+            asked = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+            asked |= {"labels": inputs["answers"], "use_cache": False, "fused_lm_head": True}
+            own = model(**asked).log_probs.sum(1)
+            with torch.no_grad():
+                reference = self.ref_model(**asked).log_probs.sum(1)
+            tokens = (inputs["answers"] != IGNORED).sum(1)
+            return self.losses_of(own, reference, tokens).sum() / num_items_in_batch
+
+    return Trainer

@@ -1,0 +1,276 @@
+"""LoReFT: the hidden states of a prompt are edited in a few dimensions (Wu et al. 2024, 2404.03592).
+
+    h <- h + R^T (W h + b - R h),   R (r, d) with orthonormal rows, W (r, d), b (r)
+    direft:  h <- h + W2^T (W1 h + b),   W2 free
+
+h is the output of a decoder block (the residual stream) at the first `prefix` and the last `suffix` positions of
+the prompt, which reach the cache edited; nothing that is generated is touched, so decoding costs what the base's
+does. The answer's tokens are trained as in sft, one row per assistant turn, since what is a prompt differs. All
+weights of the model stay frozen: the end of a turn must be one that the base knows.
+
+Defaults: the paper's commonsense setting (rank 8, seven and seven positions, tied, all layers, learning rate 9e-4,
+six epochs, batch 32, a tenth of warm-up). For instructions the paper takes rank 4, five and five, untied, four
+layers, nine epochs, batch 128, no warm-up. Interventions are created as in pyreft, whose `dropout` falls on the
+edited states whole. No weight decay: it would pull R back to where it began.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from harness.causal_policy import CausalPolicy, CausalState
+from harness.data.records import TrainingData
+from harness.encoding import Encoded, TextEncoder
+from harness.errors import UserError
+from harness.hidden_states import Edit, block_count, edited, first_and_last, width_of
+from harness.lazy import LazyModule
+from harness.method import FitContext, FitReport, Input, Method, setting
+from harness.training import IGNORED, Optimisation, require_trained_end, seed_everything, train, training_rows
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.base_model import BaseModel
+    from harness.policy import Policy
+else:
+    torch = LazyModule("torch")
+
+WEIGHTS, SETTINGS = "reft.safetensors", "reft.json"
+
+
+@dataclass(frozen=True)
+class Loreft(Method):
+    """Low-rank edits of the prompt's hidden states are trained on the demonstrations."""
+
+    needs = frozenset({"demonstrations"})
+    libraries = ("torch", "transformers", "trl", "accelerate")
+    weight_decay: ClassVar[float] = 0.0
+
+    rank: int = setting(8, "dimensions that an edit may change", search=(1, 32), log=True)
+    prefix: int = setting(7, "how many first positions of the prompt are edited", search=(0, 11))
+    suffix: int = setting(7, "how many last positions of the prompt are edited", search=(0, 11))
+    layers: str | tuple[int, ...] = setting("all", "numbers of the edited blocks from 0, or all")
+    tied: bool = setting(True, "one edit per layer for prefix and suffix together", search=(False, True))
+    direft: bool = setting(False, "neither orthonormal rows nor the subtraction of R h", search=(False, True))
+    identity: bool = setting(False, "start with W = R (direft: W = 0) and b = 0, which edits nothing")
+    dropout: float = setting(0.0, "dropout on the edited states", search=(0.0, 0.05))
+    learning_rate: float = setting(9e-4, "peak learning rate of AdamW", search=(1e-4, 4e-2), log=True)
+    epochs: int = setting(6, "passes over the demonstrations", search=(1, 15))
+    batch_size: int = setting(32, "rows per update", search=(8, 16, 32, 64, 128))
+    warmup_ratio: float = setting(0.1, "share of updates with a rising rate", search=(0.0, 0.1))
+    schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
+    max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
+
+    def check(self) -> None:
+        """An edit needs a rank, a place and layers."""
+        if self.rank < 1:
+            raise UserError(f"rank is {self.rank}", fix="An edit changes at least one dimension.")
+        if min(self.prefix, self.suffix) < 0 or self.prefix + self.suffix < 1:
+            raise UserError(
+                f"prefix {self.prefix} and suffix {self.suffix} leave no position to edit",
+                fix="Give at least one of them a positive number.",
+            )
+        if isinstance(self.layers, str) and self.layers != "all":
+            raise UserError(f"layers is {self.layers!r}", fix="Write `all`, or a list of numbers such as [3, 9].")
+        if not isinstance(self.layers, str) and (not self.layers or len({*self.layers}) < len(self.layers)):
+            raise UserError(f"layers is {list(self.layers)}", fix="Name each layer once, and at least one.")
+
+    def fit(
+        self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
+    ) -> FitReport:
+        """Train edits of a frozen copy of the base and write them alone."""
+        layers = self.chosen_layers(base.config)
+        rows = training_rows(data.demonstrations, base.encoder, self.max_length, per_turn=True)
+        model = base.load().requires_grad_(False)
+        require_trained_end(model, base.encoder)
+        seed_everything(context)
+        parts = self.new_interventions(layers, width_of(base.config)).to(model.device)
+        # within the model, so that the trainer finds them
+        model.add_module("interventions", parts)
+        around = partial(self._edited_prompts, model, parts)
+        report = train(model, rows, base, Optimisation.of(self), context, around=around)
+        save_interventions(self, {key: weights_of(part) for key, part in parts.items()}, out)
+        return report
+
+    def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
+        """The shared base, whose prompts are read with the edits in place."""
+        settings, interventions = load_interventions(artifact, base)
+        return ReftPolicy(base.policy().model, base.encoder, settings, interventions)
+
+    def chosen_layers(self, config: Any) -> list[int]:
+        """The numbers of the edited layers. Raises UserError for one, or a rank, that the model does not have."""
+        there, width = block_count(config), width_of(config)
+        layers = [*range(there)] if isinstance(self.layers, str) else sorted(self.layers)
+        if layers[0] < 0 or layers[-1] >= there:
+            raise UserError(
+                f"layers {layers} reach beyond the model, which has {there}",
+                fix=f"Choose among 0 to {there - 1}, or `all`.",
+            )
+        if self.rank > width:
+            raise UserError(
+                f"rank {self.rank} is more than the model's width of {width}", fix=f"Choose a rank of {width} or less."
+            )
+        return layers
+
+    def new_interventions(self, layers: Sequence[int], width: int) -> torch.nn.ModuleDict:
+        """One trainable edit in float32 per layer and part, each of 2 d r + r parameters, as pyreft makes them."""
+        keys = [f"{layer}-{part}" for part in self.parts for layer in layers]
+        return torch.nn.ModuleDict({key: self._new_intervention(width) for key in keys})
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the prompt is divided into, each with edits of its own."""
+        if self.tied:
+            return ("prompt",)
+        return tuple(name for name, size in (("prefix", self.prefix), ("suffix", self.suffix)) if size)
+
+    def _new_intervention(self, width: int) -> torch.nn.ParameterDict:
+        directions = torch.empty(self.rank, width)
+        if self.direft:
+            free = torch.nn.Linear(width, self.rank, bias=False)
+            part = torch.nn.ParameterDict({"directions": free.weight})
+        else:
+            part = orthonormal(torch.nn.init.orthogonal_(directions))
+        source = torch.nn.Linear(width, self.rank)
+        part.update({"weight": source.weight, "bias": source.bias})
+        if self.identity:
+            with torch.no_grad():
+                part["weight"].copy_(torch.zeros_like(directions) if self.direft else weights_of(part).directions)
+                part["bias"].zero_()
+        return part
+
+    def _edited_prompts(
+        self, model: Any, parts: torch.nn.ModuleDict, inputs: Mapping[str, Any]
+    ) -> AbstractContextManager[None]:
+        """A context in which the model reads a batch of training rows with the edits in place."""
+        lengths = prompt_lengths(inputs["labels"])
+        interventions = {key: partial(self._trained, part) for key, part in parts.items()}
+        return edited(model, placed(self, interventions, [0] * len(lengths), lengths))
+
+    def _trained(self, part: torch.nn.ParameterDict, hidden: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(hidden.device.type, enabled=False):
+            changed = edit(weights_of(part), self.direft, hidden)
+        return torch.nn.functional.dropout(changed, self.dropout)
+
+
+class Weights(NamedTuple):
+    """One intervention in float32: directions (r, d), which are R or W2; weight (r, d) and bias (r), W and b."""
+
+    directions: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+
+def edit(weights: Weights, direft: bool, hidden: torch.Tensor) -> torch.Tensor:
+    """The edited states (N, d) in float32: equal to the given ones where W = R and b = 0, to the last bit."""
+    directions, weight, bias = weights
+    read = weight if direft else weight - directions
+    hidden = hidden.float()
+    return hidden + torch.nn.functional.linear(hidden, read, bias) @ directions
+
+
+def orthonormal(directions: torch.Tensor) -> torch.nn.ParameterDict:
+    """Rows (r, d) that stay orthonormal however `turn` (r, d), which begins at 0, is trained.
+
+    R^T = Q H(turn), where Q (d, d) is orthogonal, begins with the given rows and is kept as r reflections, and
+    H is the first r columns of a product of r reflections. These are the coordinates of torch's `orthogonal`,
+    which pyreft uses; that one keeps Q whole, 64 MB at d = 4096, and completes it at random.
+    """
+    start = torch.geqrf(directions.T)[0].tril(-1) + torch.eye(*directions.T.shape)
+    # axes of reflections are known but for their sign
+    sign = (reflected(start, torch.eye(*start.shape)) * directions.T).sum(0).sign()
+    fixed = {"start": start, "sign": torch.cat([sign, torch.ones(len(start) - len(sign))])[:, None]}
+    part = torch.nn.ParameterDict({name: torch.nn.Parameter(it, requires_grad=False) for name, it in fixed.items()})
+    part["turn"] = torch.nn.Parameter(torch.zeros_like(directions))
+    return part
+
+
+def reflected(axes: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Columns (d, r) after reflections along the last axis (d, r), ..., the first one, all at once.
+
+    The product of I - 2 v v^T / v^T v is I - V T V^T, where the inverse of T is the upper triangle of V^T V
+    with half its diagonal (Schreiber and Van Loan 1989).
+    """
+    gram = axes.T @ axes
+    inverse = gram.triu(1) + (gram.diagonal() / 2).diag()
+    return columns - axes @ torch.linalg.solve_triangular(inverse, axes.T @ columns, upper=True)
+
+
+def turned(part: torch.nn.ParameterDict) -> torch.Tensor:
+    """The orthonormal rows R (r, d) of what `orthonormal` made."""
+    ones = torch.eye(*part["start"].shape, device=part["start"].device)
+    # a reflection turns its own axis around, hence the minus
+    return reflected(part["start"], -part["sign"] * reflected(part["turn"].T.tril(-1) + ones, ones)).T
+
+
+def weights_of(part: torch.nn.ParameterDict) -> Weights:
+    """The weights of a trainable intervention, R materialised, with gradients."""
+    directions = turned(part) if "turn" in part else part["directions"]
+    return Weights(directions, part["weight"], part["bias"])
+
+
+def prompt_lengths(labels: torch.Tensor) -> list[int]:
+    """How many tokens stand before the first trained one, in each row of labels (B, T)."""
+    return [int(length) for length in (labels != IGNORED).int().argmax(1)]
+
+
+def placed(
+    settings: Loreft, interventions: Mapping[str, Any], starts: Sequence[int], lengths: Sequence[int]
+) -> dict[int, list[Edit]]:
+    """By layer: where its interventions ("layer-part") act, in prompts that begin at columns `starts`."""
+    head, tail = first_and_last(starts, lengths, settings.prefix, settings.suffix)
+    places = {"prompt": head + tail, "prefix": head, "suffix": tail}
+    edits: dict[int, list[Edit]] = {}
+    for key, change in interventions.items():
+        layer, part = key.split("-")
+        edits.setdefault(int(layer), []).append((places[part], change))
+    return edits
+
+
+def save_interventions(settings: Loreft, interventions: Mapping[str, Weights], out: Path) -> None:
+    """Write interventions by "layer-part", with where they act."""
+    from safetensors.torch import save_file
+
+    tensors = {
+        f"{key}.{name}": tensor.detach().float().cpu().clone().contiguous()
+        for key, weights in interventions.items()
+        for name, tensor in weights._asdict().items()
+    }
+    save_file(tensors, out / WEIGHTS)
+    places = {name: getattr(settings, name) for name in ("prefix", "suffix", "tied", "direft")}
+    (out / SETTINGS).write_text(json.dumps(places, indent=2) + "\n", "utf-8")
+
+
+def load_interventions(artifact: Path, base: BaseModel) -> tuple[Loreft, dict[str, Weights]]:
+    """Where interventions act, and their frozen weights by "layer-part"."""
+    from safetensors.torch import load_file
+
+    # moved out of the file's memory map, where alignment, and so the last bit, is chance
+    tensors = {name: tensor.clone() for name, tensor in load_file(artifact / WEIGHTS, base.spec.device).items()}
+    keys = sorted({name.split(".")[0] for name in tensors})
+    interventions = {key: Weights(*(tensors[f"{key}.{name}"] for name in Weights._fields)) for key in keys}
+    return Loreft(**json.loads((artifact / SETTINGS).read_text("utf-8"))), interventions
+
+
+class ReftPolicy(CausalPolicy):
+    """The base model, which reads prompts with edits and everything after them without."""
+
+    def __init__(
+        self, model: Any, encoder: TextEncoder, settings: Loreft, interventions: Mapping[str, Weights]
+    ) -> None:
+        super().__init__(model, encoder)
+        self.settings, self.interventions = settings, interventions
+
+    def prefill(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, CausalState]:
+        """Read left-padded prompts, each edited at its own first and last positions."""
+        lengths = [len(prompt.prompt) for prompt in prompts]
+        starts = [max(lengths) - length for length in lengths]
+        changes = {key: partial(edit, weights, self.settings.direft) for key, weights in self.interventions.items()}
+        with edited(self.model, placed(self.settings, changes, starts, lengths)):
+            return super().prefill(prompts)

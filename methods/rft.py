@@ -1,0 +1,206 @@
+"""RFT: fine-tuning on the model's own answers that verify (Yuan et al. 2023, 2308.01825).
+
+    for each problem draw k answers; keep those that verify; group them by reasoning path; keep one of each group;
+    fine-tune the base on the demonstrations and on what was kept
+
+A path is the ordered list of an answer's equations, `<<48/2=24>>` or plain `48 / 2 = 24`, without spaces; an answer
+with a false equation (off by more than 1e-3) is dropped, and answers without equations are one path, as in the
+authors' code. Of two answers with one path that stays whose summed edit distance to the other representatives is
+larger; distances are between words here. `samplers` may be several, whose answers are pooled. With `rounds` above 1
+(Llama 3, 2407.21783, runs six) the model of each round draws the next round's answers, which join the pool; the
+base, never that model, is fine-tuned again.
+
+Defaults: k = 100, temperature 0.7 and 256 new tokens as in the paper, which finds most of the gain at k = 3
+already; fine-tuning is `tune`. Drawing costs more than training: the ledger gets every generated token. The fair
+control is fine-tuning on the demonstrations alone for as many steps.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.data.equations import equations_hold, reasoning_path
+from harness.data.records import Demonstration, Message, Problem, TrainingData
+from harness.data.verifiers import require_verifier, verifies
+from harness.errors import UserError
+from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
+from harness.policy import Policy, Prompt, Sampling
+from methods.sft import Sft
+
+if TYPE_CHECKING:
+    from harness.base_model import BaseModel
+
+
+@dataclass(frozen=True)
+class Rft(Method):
+    """The base is fine-tuned on demonstrations and on sampled answers that verify."""
+
+    needs = frozenset({"demonstrations", "problems"})
+    libraries = ("torch", "transformers", "trl", "accelerate")
+
+    samplers: tuple[Method, ...] = setting((Sft(),), "the methods whose answers are pooled in the first round")
+    tune: Method = setting(Sft(), "how the base is fine-tuned on all that is kept")
+    samples: int = setting(100, "answers drawn per problem, policy and round", search=(1, 100), log=True)
+    rounds: int = setting(1, "how often answers are drawn and the base is fine-tuned", search=(1, 6))
+    temperature: float = setting(0.7, "temperature of the drawing", search=(0.5, 1.3))
+    max_new_tokens: int = setting(256, "longest answer that is drawn")
+
+    def requires(self) -> dict[str, ArtifactSpec]:
+        """The policies that draw in the first round."""
+        return {f"sampler-{number}": ArtifactSpec(method) for number, method in enumerate(self.samplers)}
+
+    def check(self) -> None:
+        """There must be something that draws, and something to draw."""
+        for method in (*self.samplers, self.tune):
+            method.check()
+        if not self.samplers:
+            raise UserError("rft has no samplers", fix="Name at least one method, such as [sft].")
+        if self.tune.requires() or "demonstrations" not in self.tune.needs:
+            raise UserError(
+                f"tune is {type(self.tune).__name__}, which does not train the base on demonstrations alone",
+                fix="Choose sft, lora or loreft.",
+            )
+        if min(self.samples, self.rounds, self.max_new_tokens) < 1 or self.temperature <= 0:
+            raise UserError(
+                f"samples {self.samples}, rounds {self.rounds}, max_new_tokens {self.max_new_tokens} and"
+                f" temperature {self.temperature} must all be above 0",
+                fix="At temperature 0 all samples are alike.",
+            )
+
+    def fit(
+        self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
+    ) -> FitReport:
+        """Draw, keep and fine-tune, round after round; write the last model and what it was trained on."""
+        if not data.problems:
+            raise UserError("there are no problems to draw answers for", fix="Name some under data: problems.")
+        for problem in data.problems:
+            require_verifier(problem.verifier)
+        pool, reports = Pool(), []
+        with tempfile.TemporaryDirectory() as scratch:
+            for number in range(self.rounds):
+                policies = self._policies(number, base, inputs, Path(scratch) / f"{number - 1}")
+                self._draw(pool, policies, data.problems, number, context)
+                folder = out if number == self.rounds - 1 else Path(scratch) / f"{number}"
+                folder.mkdir(exist_ok=True)
+                examples = (*data.demonstrations, *pool.demonstrations())
+                reports.append(self.tune.fit(base, replace(data, demonstrations=examples), {}, folder, context))
+        write_demonstrations(pool.demonstrations(), out / "kept.jsonl")
+        return FitReport(
+            trained_parameters=reports[-1].trained_parameters,
+            training_tokens=sum(report.training_tokens for report in reports),
+            generated_tokens=pool.generated_tokens,
+            notes=dict(reports[-1].notes) | {"drawing": pool.history, "kept": len(pool.demonstrations())},
+        )
+
+    def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
+        """The policy of the fine-tuned base."""
+        return self.tune.load(base, artifact, {})
+
+    def _policies(
+        self, number: int, base: BaseModel, inputs: Mapping[str, Input], previous: Path
+    ) -> Iterator[tuple[str, Policy]]:
+        """What draws in a round, one at a time in memory: the samplers, or the model of the round before."""
+        if number:
+            yield "tuned", self.tune.load(base, previous, {})
+            return
+        for role in sorted(inputs, key=lambda role: int(role.rsplit("-", 1)[1])):
+            yield role, inputs[role].load()
+
+    def _draw(
+        self,
+        pool: Pool,
+        policies: Iterator[tuple[str, Policy]],
+        problems: Sequence[Problem],
+        number: int,
+        context: FitContext,
+    ) -> None:
+        """Draw answers of a round and put those that verify into the pool. Raises UserError where it stays empty."""
+        for role, policy in policies:
+            sampling = Sampling(
+                self.max_new_tokens,
+                self.temperature,
+                samples=self.samples,
+                seed=context.seed,
+                salt=f"{role}, round {number}",
+            )
+            prompts = [Prompt(messages=problem.prompt) for problem in problems]
+            drawn = policy.sample(prompts, sampling, [problem.id for problem in problems])
+            for problem, completions in zip(problems, drawn, strict=True):
+                pool.generated_tokens += sum(len(completion.token_ids) for completion in completions)
+                for completion in completions:
+                    # an answer without an end would be taught to end where it was cut
+                    if completion.finish == "stop":
+                        pool.offer(problem, completion.text)
+            drawn_by_now = self.samples * len(problems)
+            pool.history.append({"round": number + 1, "by": role, "drawn": drawn_by_now, "kept": pool.size})
+        if not pool.size:
+            raise UserError(
+                f"of {self.samples} samples for each of {len(problems)} problems none verified",
+                fix="Draw more samples, take a sampler that solves some problems, or check the verifier.",
+            )
+
+
+@dataclass
+class Pool:
+    """Answers that verify: one representative per problem and reasoning path."""
+
+    kept: dict[str, dict[str, str]] = field(default_factory=dict)
+    problems: dict[str, Problem] = field(default_factory=dict)
+    generated_tokens: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """How many answers are kept."""
+        return sum(len(paths) for paths in self.kept.values())
+
+    def offer(self, problem: Problem, answer: str) -> None:
+        """Keep an answer that verifies, if its path is new or it differs more from the other representatives."""
+        answer = answer.strip()
+        if not (answer and verifies(problem, answer) and equations_hold(answer)):
+            return
+        paths = self.kept.setdefault(problem.id, {})
+        self.problems[problem.id] = problem
+        path = reasoning_path(answer)
+        others = [text for name, text in paths.items() if name != path]
+        if path not in paths or distance_to(others, answer) > distance_to(others, paths[path]):
+            paths[path] = answer
+
+    def demonstrations(self) -> tuple[Demonstration, ...]:
+        """What is kept, in the order of the problems, as rows to train on."""
+        return tuple(
+            Demonstration(
+                (*self.problems[name].prompt, Message("assistant", answer)), f"{name}, path {number}", "sampled"
+            )
+            for name, paths in self.kept.items()
+            for number, answer in enumerate(paths.values(), 1)
+        )
+
+
+def distance_to(others: Sequence[str], text: str) -> int:
+    """The summed edit distance of a text to others, in words."""
+    return sum(edit_distance(text.split(), other.split()) for other in others)
+
+
+def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
+    """The fewest insertions, deletions and replacements that turn one sequence into the other."""
+    row = [*range(len(other) + 1)]
+    for at, item in enumerate(one, 1):
+        before, row[0] = row[0], at
+        for column, wanted in enumerate(other, 1):
+            before, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, before + (item != wanted))
+    return row[-1]
+
+
+def write_demonstrations(demonstrations: Sequence[Demonstration], file: Path) -> None:
+    """One row a line, as `data: demonstrations` reads them."""
+    lines = [
+        json.dumps({"id": row.id, "messages": [asdict(message) for message in row.messages]}, ensure_ascii=False)
+        for row in demonstrations
+    ]
+    file.write_text("".join(line + "\n" for line in lines), "utf-8")

@@ -1,0 +1,120 @@
+"""The vote and the reward choose as they say, from candidates that do not depend on who else is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from harness.data.records import Message
+from harness.errors import UserError
+from harness.policy import Completion, Policy, Prompt, Sampling
+from methods.best_of_n import BestOfN, ChoosingPolicy, Reward, voted
+
+WORDS = ["<eos>", "<unk>", "user", "assistant", "bad", "fine", "good", "question"]
+PROMPT = Prompt(messages=(Message("user", "question"),))
+
+
+def answers(*texts: str) -> tuple[Completion, ...]:
+    return tuple(Completion(text, (at,), "stop") for at, text in enumerate(texts))
+
+
+@pytest.mark.parametrize(
+    ("texts", "chosen"),
+    [
+        (("it is 3", "it is 4", "so 4.0"), "it is 4"),
+        (("it is 3", "it is 4"), "it is 3"),
+        (("who knows", "no idea", "it is 4"), "it is 4"),
+        (("who knows", "no idea"), "who knows"),
+        (("1", "2", "2", "3", "3", "3"), "3"),
+    ],
+)
+def test_a_vote_gives_the_first_text_with_the_commonest_answer(texts: tuple[str, ...], chosen: str) -> None:
+    assert voted("number", answers(*texts)).text == chosen
+
+
+class Counting(Policy):
+    """Answers with the numbers 0, 1, 2, ... and remembers how it was asked."""
+
+    encoder: Any = None
+
+    def sample(
+        self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[str]
+    ) -> list[tuple[Completion, ...]]:
+        self.asked = sampling
+        return [answers(*(f"{key} {at}" for at in range(sampling.samples))) for key in keys]
+
+
+def test_each_given_answer_is_chosen_from_candidates_of_its_own_at_the_methods_temperature() -> None:
+    policy = Counting()
+    chosen = ChoosingPolicy(policy, 3, 0.7, lambda prompt, candidates: candidates[-1])
+    drawn = chosen.sample([PROMPT, PROMPT], Sampling(max_new_tokens=5, samples=2, seed=4), ["a", "b"])
+    assert [[one.text for one in row] for row in drawn] == [["a 2", "a 5"], ["b 2", "b 5"]]
+    assert policy.asked == Sampling(max_new_tokens=5, samples=6, seed=4, temperature=0.7)
+    with pytest.raises(UserError, match="gives no log-probabilities"):
+        chosen.score([PROMPT], ["x"])
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Path:
+    """A reward model that reads the last word: good is 2, fine is 1, bad is -1."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = transformers.LlamaConfig(vocab_size=len(WORDS), num_labels=1, pad_token_id=0, **shape)
+    model = transformers.LlamaForSequenceClassification(config)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            # attention and feed-forward add nothing, so that a token is its embedding
+            weight.zero_() if "proj" in name else None
+        table = model.get_input_embeddings().weight
+        table.copy_(torch.ones_like(table))
+        for word, value in (("bad", -1.0), ("fine", 1.0), ("good", 2.0)):
+            table[WORDS.index(word), 0] = value
+        model.score.weight.zero_()[0, 0] = 1.0
+    model.save_pretrained(tmp_path)
+    vocabulary = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="<unk>"))
+    vocabulary.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=vocabulary, eos_token="<eos>", unk_token="<unk>")
+    fast.chat_template = "{% for m in messages %}{{ m['role'] + ' ' + m['content'] + ' ' }}{% endfor %}"
+    fast.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_the_answer_with_the_highest_reward_is_given(judge: Path) -> None:
+    reward = Reward(str(judge), "cpu")
+    values = [reward.reward(PROMPT, word) for word in ("bad", "fine", "good")]
+    assert values == sorted(values)
+    assert values[0] < 0 < values[1] < values[2]
+    assert reward(PROMPT, answers("bad", "good", "fine", "good")).token_ids == (1,)
+    assert reward.reward(Prompt(text="question "), "good") == pytest.approx(values[2])
+
+
+def test_a_reward_model_that_is_none_is_refused(tmp_path: Path, judge: Path) -> None:
+    with pytest.raises(UserError, match="the reward model does not load"):
+        Reward(str(tmp_path / "nowhere"), "cpu")
+    config = transformers.AutoConfig.from_pretrained(judge)
+    config.num_labels = 3
+    transformers.LlamaForSequenceClassification(config).save_pretrained(judge)
+    with pytest.raises(UserError, match="has 3 outputs"):
+        Reward(str(judge), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"samples": 0}, "samples is 0"),
+        ({"temperature": 0.0}, "temperature 0.0"),
+        ({"answer": "numbers"}, "no kind of answer 'numbers'"),
+        ({"choose": "reward"}, "choose is 'reward' and reward_model ''"),
+        ({"reward_model": "x"}, "choose is 'majority' and reward_model 'x'"),
+    ],
+)
+def test_what_cannot_be_chosen_is_refused(change: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        replace(BestOfN(), **change).check()

@@ -1,0 +1,228 @@
+"""Rejection sampling keeps what verifies, one of each path, and fine-tunes the base on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.base_model import BaseModel, BaseSpec
+from harness.config import load_experiment
+from harness.data.records import Demonstration, Message, Problem, TrainingData
+from harness.errors import UserError
+from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method
+from harness.policy import Completion, Policy, Prompt, Sampling
+from methods.lora import Lora
+from methods.proxy_tuning import ProxyTuning
+from methods.rft import Pool, Rft, edit_distance
+from methods.sft import Sft
+
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}"
+    "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+ASKED = Problem((Message("user", "1 and 2 and 4"),), "7", "number", "p1")
+OTHER = Problem((Message("user", "5 and 5"),), "10", "number", "p2")
+ORIGINAL = Demonstration((Message("user", "2 and 2"), Message("assistant", "2 + 2 = 4")), "d1")
+DATA = TrainingData(demonstrations=(ORIGINAL,), problems=(ASKED, OTHER))
+BASE = BaseModel(BaseSpec("x"), Path("nowhere"))
+
+
+def kept(pool: Pool) -> list[str]:
+    return [row.messages[-1].content for row in pool.demonstrations()]
+
+
+def test_wrong_answers_false_equations_and_empty_texts_are_dropped() -> None:
+    pool = Pool()
+    for text in ("1 + 2 = 3 , 3 + 4 = 8", "1 + 2 = 4 , 4 + 4 = 7", "", "no number", "3 + 4 = 7"):
+        pool.offer(ASKED, text)
+    assert kept(pool) == ["3 + 4 = 7"]
+
+
+def test_one_answer_of_each_path_is_kept_and_another_order_is_another_path() -> None:
+    pool = Pool()
+    texts = ["1 + 2 = 3 , 3 + 4 = 7", "1 +  2 = 3 , 3 + 4 = 7", "2 + 1 = 3 , 3 + 4 = 7", "it is 7", "I say 7"]
+    for text in texts:
+        pool.offer(ASKED, text)
+    assert kept(pool) == [texts[0], texts[2], "it is 7"]
+
+
+def test_of_one_path_the_answer_stays_that_is_farther_from_the_other_representatives() -> None:
+    """Against `4 + 3 = 7` (5 words): `3 + 4 = 7` differs in 2; `so we have 3 + 4 = 7` in 3 more."""
+    pool = Pool()
+    for text in ("4 + 3 = 7", "3 + 4 = 7", "so we have 3 + 4 = 7", "3 + 4 = 7"):
+        pool.offer(ASKED, text)
+    assert kept(pool) == ["4 + 3 = 7", "so we have 3 + 4 = 7"]
+
+
+def test_problems_share_no_paths() -> None:
+    pool = Pool()
+    pool.offer(ASKED, "it is 7")
+    pool.offer(OTHER, "it is 10")
+    assert [row.id for row in pool.demonstrations()] == ["p1, path 1", "p2, path 1"]
+    assert [row.messages[0] for row in pool.demonstrations()] == [ASKED.prompt[0], OTHER.prompt[0]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"), [("", "", 0), ("a b", "", 2), ("k i t t e n", "s i t t i n g", 3), ("a b", "b a", 2)]
+)
+def test_the_edit_distance_of_words(one: str, other: str, expected: int) -> None:
+    assert edit_distance(one.split(), other.split()) == edit_distance(other.split(), one.split()) == expected
+
+
+class Saying(Policy):
+    """Gives the same texts for every prompt, and remembers how it was asked."""
+
+    encoder: Any = None
+
+    def __init__(self, *texts: str, finish: str = "stop") -> None:
+        self.texts, self.finish, self.asked = texts, finish, []
+
+    def sample(
+        self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[str]
+    ) -> list[tuple[Completion, ...]]:
+        self.asked.append(sampling)
+        said = [self.texts[at % len(self.texts)] for at in range(sampling.samples)]
+        return [tuple(Completion(text, (1, 2, 3), self.finish) for text in said) for _ in prompts]
+
+
+class Remembering(Sft):
+    """Fine-tuning that only notes what it was given, and whose model says one thing more each time."""
+
+    def fit(self, base, data, inputs, out, context):  # type: ignore[no-untyped-def]
+        (out / "model.json").write_text(json.dumps([row.messages[-1].content for row in data.demonstrations]))
+        SEEN.append([row.messages[-1].content for row in data.demonstrations])
+        return FitReport(trained_parameters=5, training_tokens=100, notes={"loss": []})
+
+    def load(self, base, artifact, inputs):  # type: ignore[no-untyped-def]
+        assert (artifact / "model.json").exists()
+        return Saying("6 + 1 = 7", "it is 99")
+
+
+SEEN: list[list[str]] = []
+
+
+def fitted(method: Rft, out: Path, *policies: Policy, data: TrainingData = DATA) -> FitReport:
+    SEEN.clear()
+    inputs = {f"sampler-{at}": Input(out, BASE, lambda p=policy: p) for at, policy in enumerate(policies)}
+    return method.fit(BASE, data, inputs, out, FitContext(3, 4))
+
+
+METHOD = Rft(tune=Remembering(), samples=4)
+
+
+def test_the_base_is_tuned_on_demonstrations_and_kept_answers_of_all_samplers(tmp_path: Path) -> None:
+    first, second = Saying("3 + 4 = 7", "it is 10"), Saying("4 + 3 = 7", "it is 8")
+    report = fitted(METHOD, tmp_path, first, second)
+    assert SEEN == [["2 + 2 = 4", "3 + 4 = 7", "4 + 3 = 7", "it is 10"]]
+    # two policies, two problems, four samples of three tokens
+    assert report.generated_tokens == 2 * 2 * 4 * 3
+    assert (report.trained_parameters, report.training_tokens, report.notes["kept"]) == (5, 100, 3)
+    (asked,), (other,) = first.asked, second.asked
+    assert (asked.samples, asked.temperature, asked.max_new_tokens, asked.seed) == (4, 0.7, 256, 3)
+    assert asked.salt != other.salt
+    rows = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
+    assert [row["messages"][-1]["content"] for row in rows] == SEEN[0][1:]
+
+
+def test_later_rounds_draw_from_the_tuned_model_and_tune_the_base_on_the_whole_pool(tmp_path: Path) -> None:
+    first = Saying("3 + 4 = 7", "it is 10")
+    report = fitted(replace(METHOD, rounds=3), tmp_path, first)
+    assert len(first.asked) == 1
+    assert SEEN[0] == ["2 + 2 = 4", "3 + 4 = 7", "it is 10"]
+    assert SEEN[1] == SEEN[2] == ["2 + 2 = 4", "3 + 4 = 7", "6 + 1 = 7", "it is 10"]
+    assert report.training_tokens == 300
+    assert report.generated_tokens == 3 * 2 * 4 * 3
+    assert [(entry["round"], entry["by"], entry["kept"]) for entry in report.notes["drawing"]] == [
+        (1, "sampler-0", 2),
+        (2, "tuned", 3),
+        (3, "tuned", 3),
+    ]
+
+
+def test_nothing_kept_is_an_error_and_so_are_answers_cut_short(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="of 4 samples for each of 2 problems none verified"):
+        fitted(METHOD, tmp_path, Saying("it is 99"))
+    with pytest.raises(UserError, match="none verified"):
+        fitted(METHOD, tmp_path, Saying("3 + 4 = 7", finish="length"))
+
+
+def test_no_problems_and_unknown_verifiers_are_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    silent = Saying("x")
+    with pytest.raises(UserError, match="no problems to draw answers for"):
+        fitted(METHOD, tmp_path, silent, data=TrainingData(demonstrations=(ORIGINAL,)))
+    with pytest.raises(UserError, match="no verifier 'magic'"):
+        fitted(METHOD, tmp_path, silent, data=replace(DATA, problems=(replace(ASKED, verifier="magic"),)))
+    assert not silent.asked
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"samplers": ()}, "no samplers"),
+        ({"tune": ProxyTuning()}, "tune is ProxyTuning"),
+        ({"samples": 0}, "samples 0"),
+        ({"temperature": 0.0}, "temperature 0.0"),
+    ],
+)
+def test_settings_that_draw_nothing_are_refused(change: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        replace(Rft(), **change).check()
+
+
+def test_samplers_are_artifacts_and_an_experiment_names_them_as_a_list(tmp_path: Path) -> None:
+    file = tmp_path / "experiment.yaml"
+    text = "name: x\nbases: [microworld/small]\nmethods: [sft, {rft: {samplers: [sft, {lora: {rank: 2}}]}}]\n"
+    file.write_text(text + "benchmarks: [knowledge]\nseeds: [0]\nbaseline: sft\n")
+    method: Method = load_experiment(file).methods[1].method
+    assert method.requires() == {"sampler-0": ArtifactSpec(Sft()), "sampler-1": ArtifactSpec(Lora(rank=2))}
+    file.write_text(file.read_text().replace("samplers: [sft, {lora: {rank: 2}}]", "samplers: sft"))
+    with pytest.raises(UserError, match="'sft' is no list of methods"):
+        load_experiment(file)
+
+
+class Solving(Policy):
+    """Gives the worked answer, the worked answer with a slip, and the worked answer in other words."""
+
+    encoder: Any = None
+
+    def __init__(self, solutions: dict[str, str]) -> None:
+        self.solutions = solutions
+
+    def sample(
+        self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[str]
+    ) -> list[tuple[Completion, ...]]:
+        variants = [(s, s + "1", "So. " + s) for s in (self.solutions[key] for key in keys)]
+        return [tuple(Completion(text, (1,), "stop") for text in texts) for texts in variants]
+
+
+def test_gsm8k_rows_are_sampled_verified_and_trained_on_with_a_real_model(shared_data: Path, tmp_path: Path) -> None:
+    """A few steps of a real checkpoint; it solves nothing itself, so the sampler is given the solutions."""
+    from stories260k import convert
+
+    lines = (shared_data / "gsm8k" / "train.jsonl").read_text("utf-8").splitlines()[:8]
+    rows = {f"row {at}": json.loads(line) for at, line in enumerate(lines)}
+    file = tmp_path / "template.jinja"
+    file.write_text(TEMPLATE)
+    folder = convert(shared_data / "stories260k", tmp_path / "model")
+    base = BaseModel(BaseSpec(str(folder), chat_template=str(file)), folder)
+    problems = tuple(
+        Problem((Message("user", row["question"]),), row["answer"], "number", name) for name, row in rows.items()
+    )
+    solver = Solving({name: row["answer"] for name, row in rows.items()})
+    out = tmp_path / "artifact"
+    out.mkdir()
+    method = Rft(samples=3, tune=Sft(epochs=1, batch_size=4, learning_rate=1e-3))
+    inputs = {"sampler-0": Input(out, base, lambda: solver)}
+    data = TrainingData(demonstrations=(ORIGINAL,), problems=problems)
+    report = method.fit(base, data, inputs, out, FitContext(0, 4))
+    assert report.notes["kept"] == 8
+    assert len(report.notes["loss"]) == 3
+    prompt, answer = Prompt(messages=problems[0].prompt), rows["row 0"]["answer"]
+    tuned, untuned = (policy.score([prompt], [answer])[0] for policy in (method.load(base, out, inputs), base.policy()))
+    assert tuned.logprob > untuned.logprob
