@@ -15,7 +15,8 @@ from harness.statistics import Estimate
 
 
 def curve_parts(curves: Sequence[Curve], matrix: Matrix) -> Iterator[Part]:
-    """What is established, then for each metric its picture and its table."""
+    """What is established, then for each metric its picture and its table; quality before what it costs."""
+    curves = sorted(curves, key=lambda curve: ("quality", "knowledge", "other").index(curve.metric.role))
     several = len(matrix.bases) > 1
     said = [(_title(curve, several), found) for curve in curves if (found := tuple(_statements(curve, matrix)))]
     if said:

@@ -43,9 +43,10 @@ MOST_PICTURES = 6
 
 def compose(model: ReportModel) -> Document:
     """The whole report, first things first."""
-    sections: list[Section] = [Section("Verdict", tuple(_verdict(model)))]
+    sections: list[Section] = []
     if model.curves:
         sections.append(Section("How much data, and which", tuple(curve_parts(model.curves, model.matrix))))
+    sections.append(Section("Verdict", tuple(_verdict(model))))
     several = len(model.blocks) > 1
     for block in model.blocks:
         if several:
@@ -69,13 +70,15 @@ def _question(matrix: Matrix) -> str:
     kept = ", how much of its knowledge is kept" if "knowledge" in roles else ""
     bases = text.listed(list(matrix.bases)) or "no base model"
     against = f" over {matrix.baseline}" if matrix.baseline else ""
-    ways = f"{len(rivals)} way{'s' if len(rivals) != 1 else ''}"
-    return f"Which of {ways} of aligning {bases} improves it{against}{kept}, and at what cost?"
+    if len(rivals) == 1:
+        return f"Does {rivals[0].label} improve {bases}{against}{kept}, and at what cost?"
+    return f"Which of {len(rivals)} ways of aligning {bases} improves it{against}{kept}, and at what cost?"
 
 
 def _verdict(model: ReportModel) -> Iterator[Part]:
     if not model.blocks:
         yield Paragraph("The matrix is empty: there is nothing to compare.", "warning")
+    told: set[str] = set()
     for block in model.blocks:
         lead = f"{block_title(block)}: " if len(model.blocks) > 1 else ""
         warnings = limits(block, model.matrix)
@@ -85,7 +88,9 @@ def _verdict(model: ReportModel) -> Iterator[Part]:
         said = statements(block, model.matrix)
         if said:
             yield Bullets(said)
-        for warning in warnings:
+        # what holds for every block is said once
+        for warning in (one for one in warnings if one not in told):
+            told.add(warning)
             yield Paragraph(warning, "open")
     for entry in model.contamination:
         if entry["flagged"]:
