@@ -67,6 +67,8 @@ def decontaminate(
     ],
     out: Annotated[Path | None, typer.Option("--out", help="write the clean rows to this .jsonl file")] = None,
     ngram: Annotated[int, typer.Option("--ngram", min=1, help="words of an n-gram")] = 8,
+    embed: Annotated[str, typer.Option("--embed", help="also compare what is asked by this model's embeddings")] = "",
+    similar: Annotated[float, typer.Option("--similar", help="the cosine above which they are the same")] = 0.9,
     template: Annotated[list[str], typer.Option("--template", help="a templated prompt: Add {numbers}.")] = [],  # noqa: B006
     on_error: OnError = "stop",
     strict: Annotated[bool, typer.Option("--strict", help="fail where a test set is flagged")] = False,
@@ -74,7 +76,7 @@ def decontaminate(
     """Find test items in training rows (8-grams, Tulu 3's rule), and remove those rows."""
     from harness.data.verbs import decontaminate_verb
 
-    for line in decontaminate_verb(file, against, out, ngram, template, on_error, strict):
+    for line in decontaminate_verb(file, against, out, ngram, template, on_error, strict, embed, similar):
         typer.echo(line)
 
 

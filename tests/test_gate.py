@@ -122,3 +122,23 @@ def test_a_benchmark_that_cannot_tell_its_items_is_shown_as_not_checked(tmp_path
     entry = {"set": "mine", "kind": "demonstrations", "quality": "", "benchmark": "tasks", "items": None}
     write_json(folder / "contamination.json", {"schema": 2, "checked": [{**entry, "matched": [], "flagged": False}]})
     assert "not checked" in pages(folder)[0]
+
+
+def test_a_restricted_source_is_named_in_the_report(tmp_path: Path) -> None:
+    from harness.rows import write_json
+
+    folder = Fake(items=20).write(tmp_path)
+    free = {"name": "free.jsonl", "kind": "demonstrations", "rows": 10, "licence": "MIT", "digest": "aa"}
+    limited = {**free, "name": "chat.jsonl", "kind": "preferences", "licence": "CC-BY-NC-4.0"}
+    write_json(folder / "provenance.json", {"data": {"demonstrations": free, "preferences": limited}})
+    markdown = pages(folder)[0]
+    assert "Restricted licences" in markdown
+    assert "bear on what is trained on them: chat.jsonl" in markdown
+
+
+def test_the_licence_of_a_curated_set_comes_from_the_card_beside_it(tmp_path: Path) -> None:
+    name = rows_with(tmp_path, [])
+    sources = [{"origin": "a", "rows": 1, "licence": "MIT"}, {"origin": "b", "rows": 1, "licence": "CC-BY-NC-4.0"}]
+    (tmp_path / "rows.card.json").write_text(json.dumps({"sources": sources}))
+    (loaded,) = planned(tmp_path, name).sets
+    assert loaded.manifest["licence"] == "MIT; CC-BY-NC-4.0"

@@ -11,9 +11,9 @@ from typing import Any
 from harness.data.curate import FunnelLine
 from harness.data.examples import Example, answer_text
 from harness.data.records import digest_of
+from harness.data.restricted import is_restricted
 from harness.data.words import words_of
 
-RESTRICTED = re.compile(r"\bNC\b|non[- ]?commercial|\bND\b|no[- ]?deriv", re.I)
 LISTED = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.M)
 
 
@@ -35,7 +35,7 @@ def data_card(
         "digest": digest_of([one.record for one in examples]),
         "seed": seed,
         "sources": sources,
-        "restricted": [one["origin"] for one in sources if RESTRICTED.search(str(one["licence"]))],
+        "restricted": [one["origin"] for one in sources if is_restricted(str(one["licence"]))],
         "funnel": [
             {"step": f.step, "in": f.rows_in, "out": f.rows_out, "changed": f.changed, "removed": dict(f.removed)}
             for f in funnel

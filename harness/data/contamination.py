@@ -5,6 +5,7 @@ A test item matches a training row by
            arXiv 2411.15124, section 3.2; open-instruct's decontamination code: the best single document);
   prompt   its whole prompt is one of the row's prompts (also for items of fewer words than an n-gram);
   answer   its whole answer, of at least as many words as an n-gram, is one of the row's answers;
+  embedding  where a model is given: the cosine of what the row and the item ask is above a limit;
   slots    for templated sets: the row fills a declared template with the same values. Words that the template
            itself brings count for nothing, so these items are compared by their values alone.
 A set is flagged when more than 2 % of its items match. Case, spacing and punctuation do not count.
@@ -13,26 +14,31 @@ A set is flagged when more than 2 % of its items match. Case, spacing and punctu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
 import numpy as np
+from numpy.typing import NDArray
 
-from harness.data.examples import whole_text
+from harness.data.examples import prompt_text, whole_text
 from harness.data.ngram_index import ROWS_AT_ONCE, NgramIndex
 from harness.data.records import Demonstration, PreferencePair, Record
-from harness.data.test_set import TestSet
+from harness.data.test_set import TestItem, TestSet
 from harness.data.words import words_of
 from harness.errors import UserError
 
 Key = tuple[str, ...]
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 SLOT = re.compile(r"\{\w+\}")
 
 
 @dataclass(frozen=True)
 class Match:
-    """A test item that a training row contains. coverage: the share of its words, between 0 and 1."""
+    """A test item that a training row contains.
+
+    coverage  the share of its words, between 0 and 1; by embedding, the cosine
+    """
 
     test_set: str
     item: str
@@ -76,10 +82,13 @@ def find_contamination(
     size: int = 8,
     cover_above: float = 0.5,
     flag_above: float = 0.02,
+    embed: Embed | None = None,
+    similar: float = 0.9,
 ) -> Contamination:
     """Compare every record with every test item; the records are read once and not kept.
 
     size         words of an n-gram
+    embed        texts -> vectors of length one; similar is the cosine above which what is asked is the same
     cover_above  an item matches when a larger share of its words is covered by one row
     flag_above   a set is flagged when a larger share of its items matches
     """
@@ -88,11 +97,12 @@ def find_contamination(
     if len({test.name for test in tests}) < len(tests):
         raise UserError("two test sets have one name", fix="Name each set once.")
     by_words, whole = _WordMatches(tests, size, cover_above), _WholeMatches(tests, size)
+    near = _NearMatches(tests, embed, similar) if embed else None
     matches: dict[tuple[int, str, str], Match] = {}
     rows, waiting = 0, iter(records)
     while block := list(islice(waiting, ROWS_AT_ONCE)):
         found = chain(by_words.of(block, rows), *(whole.of(record, at) for at, record in enumerate(block, rows)))
-        for match in found:
+        for match in chain(found, near.of(block, rows) if near else ()):
             matches.setdefault((match.row, match.test_set, match.item), match)
         rows += len(block)
     ordered = tuple(matches[key] for key in sorted(matches))
@@ -104,10 +114,7 @@ class _WordMatches:
     """The rule of covered words, over the items that no template explains."""
 
     def __init__(self, tests: Sequence[TestSet], size: int, cover_above: float) -> None:
-        free = []
-        for test in tests:
-            slots = Slots(test.templates)
-            free += [(test, item) for item in test.items if not slots.values(item.text)]
+        free = _free_items(tests)
         self.named = [(test.name, item.id) for test, item in free]
         self.index = NgramIndex([item.text for _, item in free], size)
         self.cover_above = cover_above
@@ -120,6 +127,31 @@ class _WordMatches:
                 share = float(words[at] / lengths[at])
                 name, item = self.named[items[at]]
                 yield Match(name, item, int(rows[at]), share, "words")
+
+
+class _NearMatches:
+    """What is asked alike, as a model's vectors see it, over the items that no template explains."""
+
+    def __init__(self, tests: Sequence[TestSet], embed: Embed, similar: float) -> None:
+        free = _free_items(tests)
+        self.named = [(test.name, item.id) for test, item in free]
+        self.embed, self.similar = embed, similar
+        self.vectors = embed([item.text for _, item in free])
+
+    def of(self, records: Sequence[Record], start: int) -> Iterator[Match]:
+        cosines = self.embed([prompt_text(record) for record in records]) @ self.vectors.T
+        for row, item in zip(*np.nonzero(cosines > self.similar), strict=True):
+            name, identity = self.named[item]
+            yield Match(name, identity, start + int(row), float(cosines[row, item]), "embedding")
+
+
+def _free_items(tests: Sequence[TestSet]) -> list[tuple[TestSet, TestItem]]:
+    """The items that fill no template of their set."""
+    free = []
+    for test in tests:
+        slots = Slots(test.templates)
+        free += [(test, item) for item in test.items if not slots.values(item.text)]
+    return free
 
 
 class _WholeMatches:

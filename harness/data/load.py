@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.data.examples import check_id, id_of
@@ -55,7 +57,7 @@ def load_set(kind: str, spec: DataSpec, quality: str = "") -> LoadedSet:
     if spec.name.startswith(SHIPPED):
         records, licence = _shipped(kind, spec), SHIPPED_LICENCE
     else:
-        records, licence = _converted(kind, spec), spec.licence or "not stated"
+        records, licence = _converted(kind, spec), spec.licence or _licence_on_card(spec.name) or "not stated"
     if not records:
         raise UserError("it has no rows", where=spec.name, fix=f"Give at least one row of {kind}.")
     manifest = {
@@ -66,6 +68,17 @@ def load_set(kind: str, spec: DataSpec, quality: str = "") -> LoadedSet:
         "licence": licence,
     }
     return LoadedSet(kind, records, {**manifest, "digest": digest_of(records)}, quality)
+
+
+def _licence_on_card(name: str) -> str:
+    """The licences on the data card that lies beside a curated set, or nothing."""
+    from harness.data.files import beside
+
+    card = beside(Path(name), "card.json")
+    if not card.is_file():
+        return ""
+    stated = {str(source["licence"]): None for source in json.loads(card.read_text("utf-8"))["sources"]}
+    return "; ".join(stated)
 
 
 def set_of(sets: Sequence[LoadedSet], kind: str, quality: str) -> LoadedSet:

@@ -142,12 +142,11 @@ def score(
     return replace(_judged(scored, reason), changed=len(scored))
 
 
-def diverse(examples: Examples, *, seed: int, n: int) -> Outcome:
-    """Exactly n rows that lie far apart: k-center over TF-IDF of the prompts."""
+def diverse(examples: Examples, *, seed: int, n: int, model: str = "") -> Outcome:
+    """Exactly n rows that lie far apart: k-center over the prompts' TF-IDF, or over a model's embeddings of them."""
     if n < len(examples):
-        return _chosen(
-            examples, k_center([prompt_text(one.record) for one in examples], n, seed), n, "near a chosen row"
-        )
+        far = k_center([prompt_text(one.record) for one in examples], n, seed, model)
+        return _chosen(examples, far, n, "near a chosen row")
     return _chosen(examples, range(len(examples)), n, "")
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from harness.data.benchmark_items import read_test_set
 from harness.data.card import data_card
-from harness.data.contamination import Contamination, find_contamination
+from harness.data.contamination import Contamination, Embed, find_contamination
 from harness.data.curate import Curated, FunnelLine, Step, curate, parse_steps
 from harness.data.examples import Example, ExampleSet, canonical_row
 from harness.data.faults import skipped_lines
@@ -72,6 +72,8 @@ def decontaminate_verb(
     templates: Sequence[str],
     on_error: str,
     strict: bool,
+    embed: str = "",
+    similar: float = 0.9,
 ) -> Iterator[str]:
     """Compare with every test set; with --out write the clean rows and the others, each with what it matches."""
     if out:
@@ -79,7 +81,8 @@ def decontaminate_verb(
     rows = named_examples(name, on_error)
     yield from skipped_lines(rows.skipped)
     tests = [test for name in against for test in _test_sets(name, templates)]
-    found = find_contamination((one.record for one in rows.examples), tests, size=size)
+    records = (one.record for one in rows.examples)
+    found = find_contamination(records, tests, size=size, embed=_embedder(embed), similar=similar)
     yield from contamination_lines(found)
     if out:
         dirty = set(found.contaminated_rows())
@@ -95,6 +98,14 @@ def decontaminate_verb(
         yield f"{len(kept):,} clean rows in {out}; {len(dirty):,} others in {beside(out, 'removed.jsonl')}."
     if strict and found.flagged():
         raise UserError(f"more than {found.flag_above:.0%} of {', '.join(found.flagged())} is in the training set")
+
+
+def _embedder(model: str) -> Embed | None:
+    if not model:
+        return None
+    from harness.data.embeddings import Embedder
+
+    return Embedder(model)
 
 
 def _test_sets(name: str, templates: Sequence[str]) -> Iterator[TestSet]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data_choice import DataChoice
 from harness.report.analysis import block_rows, gaps_of, groups_of, kept_of, panels_of, results_of
-from harness.report.contaminated import without_matched
 from harness.report.curves import curves_of
 from harness.report.matrix import Matrix, read_matrix
 from harness.report.model import Block, MethodCost, ReportModel
 from harness.report.prompts import examples_of
+from harness.report.training_data import without_matched
 from harness.rows import ROW_COLUMNS, SAMPLE_COLUMNS, read_json, read_rows, read_samples
 
 if TYPE_CHECKING:

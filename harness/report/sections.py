@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 
 from harness.report import text
-from harness.report.contaminated import contamination_parts
 from harness.report.curve_parts import curve_parts
 from harness.report.document import (
     Bullets,
@@ -33,6 +32,7 @@ from harness.report.tables import (
     matrix_table,
     secondary_table,
 )
+from harness.report.training_data import training_data_parts
 from harness.report.verdict import headline, limits, statements
 from harness.rows import ROW_COLUMNS, SAMPLE_COLUMNS
 from harness.statistics import FEWEST_CLUSTERS
@@ -52,7 +52,7 @@ def compose(model: ReportModel) -> Document:
         if several:
             sections.append(Section(block_title(block), ()))
         sections += _block_sections(block, model.matrix, 3 if several else 2)
-    sections.append(Section("Test items in the training data", tuple(contamination_parts(model))))
+    sections.append(Section("Training data", tuple(training_data_parts(model))))
     sections.append(Section("Cost ledger", (_ledger(model),)))
     sections.append(Section("Cells without a result", (_unfinished(model.matrix),)))
     sections.append(Section("Provenance", tuple(_provenance(model))))

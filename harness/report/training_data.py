@@ -1,10 +1,11 @@
-"""What the training data holds of the test items, and what the scores are without them."""
+"""The training data: its licences, what it holds of the test items, and what the scores are without those."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.data.restricted import is_restricted
 from harness.report import text
 from harness.report.analysis import Measured, measure, score_of
 from harness.report.document import Cell, Column, Paragraph, Part, Table
@@ -43,7 +44,28 @@ def _matched(checked: Sequence[Mapping[str, Any]], benchmark: str, quality: str)
     return {match["item"] for entry in own for match in entry["matched"]}
 
 
-def contamination_parts(model: ReportModel) -> Iterator[Part]:
+def training_data_parts(model: ReportModel) -> Iterator[Part]:
+    """Every set with its licence, then what it holds of the test items."""
+    data = model.provenance.get("data")
+    sets = [one for one in data.values() if isinstance(one, Mapping)] if isinstance(data, Mapping) else []
+    limited = sorted({str(one["name"]) for one in sets if is_restricted(str(one.get("licence", "")))})
+    if limited:
+        words = "Restricted licences (non-commercial or no derivatives), which bear on what is trained on them: "
+        yield Paragraph(words + ", ".join(limited), "warning")
+    if sets:
+        head = tuple(Column(word, left=True) for word in ("training set", "kind", "licence", "digest"))
+        yield Table((*head, Column("rows")), tuple(_set_row(one) for one in sets))
+    yield from _contamination_parts(model)
+
+
+def _set_row(one: Mapping[str, Any]) -> tuple[Cell, ...]:
+    licence = str(one.get("licence", ""))
+    shown = Cell(licence or text.BLANK, mood="bad" if is_restricted(licence) else "")
+    names = [Cell(str(one.get("name"))), Cell(str(one.get("kind"))), shown, Cell(str(one.get("digest")))]
+    return (*names, Cell(text.count(float(one.get("rows", 0)))))
+
+
+def _contamination_parts(model: ReportModel) -> Iterator[Part]:
     """The check of every training set against every benchmark, then the scores on what is left."""
     if not model.contamination:
         yield Paragraph("No training set was checked.")
