@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# a process for each core, whole files to each, since tests of one file share what they train
+PARALLEL := --numprocesses auto --dist loadfile
 
 # the hub is never asked for anything by these targets
 export HF_HUB_OFFLINE := 1
@@ -22,10 +24,11 @@ demo: $(READY)
 	@$(BIN)/bakeoff run demo.yaml
 
 test: lint
-	@$(BIN)/python -m pytest -m "not slow and not gpu"
+	@$(BIN)/python -m pytest -m "not slow and not gpu" $(PARALLEL)
 
-test-all: lint
-	@$(BIN)/python -m pytest
+# what takes the time of others must run alone
+test-all: test
+	@$(BIN)/python -m pytest -m "slow or gpu"
 
 lint: $(READY)
 	@$(BIN)/ruff check .

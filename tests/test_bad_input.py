@@ -100,7 +100,7 @@ def test_a_prompt_longer_than_the_context_loses_its_left_end_and_its_row_is_flag
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Path) -> None:
     """Interrupted as soon as one cell is done, while another is being made."""
     outside.install(tmp_path)
-    file = outside.experiment(tmp_path, methods="[{outside: {seconds: 0.3}}]", extra="seeds: [0, 1, 2, 3]\n")
+    file = outside.experiment(tmp_path, methods="[{outside: {seconds: 1.5}}]", extra="seeds: [0, 1, 2, 3]\n")
     words = places(tmp_path, str(file))
     start = "import sys; "
     start += f"sys.path.insert(0, {str(tmp_path)!r}); from harness import base_model, cost; "
