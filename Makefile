@@ -8,8 +8,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# a process for each core, whole files to each, since tests of one file share what they train
-PARALLEL := --numprocesses auto --dist loadfile
+# a process for each core, neighbours in one process, since tests of one file share what they train
+PARALLEL := --numprocesses auto --dist worksteal
 
 # the hub is never asked for anything by these targets
 export HF_HUB_OFFLINE := 1

@@ -62,6 +62,7 @@ def test_two_thousand_rows_agree_with_sets_of_n_grams_exactly(size: int) -> None
     assert by_words(find_contamination(records, tests, size=size)) == wanted
 
 
+@pytest.mark.slow
 def test_real_rows_agree_with_sets_of_n_grams_exactly(shared_data: Path) -> None:
     """2,000 rows of GSM8K's training half against 100 items of its test half, with 4-grams so that much is shared."""
     records = list(load_set("demonstrations", DataSpec(str(shared_data / "gsm8k" / "train.jsonl"))).records[:2000])

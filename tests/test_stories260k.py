@@ -117,6 +117,7 @@ def test_a_model_in_the_hubs_cache_loads_by_its_id_without_a_network(
         locate(BaseSpec("somebody/else"))
 
 
+@pytest.mark.slow
 def test_the_whole_matrix_of_the_demo_runs_on_it(folder: Path, tmp_path: Path) -> None:
     """Its own small base, which a chat template file lends turns; trained on 32 rows, asked a few items."""
     (tmp_path / "chat.jinja").write_text(TEMPLATE)
