@@ -33,7 +33,7 @@ def headline(block: Block, matrix: Matrix) -> str:
         better += f", and to lose less than {_margin(knowledge, matrix)} of knowledge"
     runs = "these trained runs of " if block.one_seed else ""
     if not winners:
-        return f"No method is shown to be {better}." if not knowledge else f"No method is shown to be {better}, all at once."
+        return f"No method is shown to be {better}{', all at once' if knowledge else ''}."
     return f"Shown to be {better}: {runs}{listed(winners)}."
 
 
