@@ -19,6 +19,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    # plain help: drawing boxes would cost half of the start
+    rich_markup_mode=None,
 )
 microworld = typer.Typer(help="The embedded tiny models.", no_args_is_help=True)
 app.add_typer(microworld, name="microworld")
