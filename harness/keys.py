@@ -50,10 +50,17 @@ def source_digests(file: Path) -> dict[str, str]:
         name = _module_name(path)
         if name in digests:
             continue
-        tree = ast.parse(path.read_text("utf-8"))
-        digests[name] = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()[:12]
-        waiting.extend(_imported_files(tree))
+        digests[name], imported = _read(path.read_text("utf-8"))
+        waiting.extend(imported)
     return dict(sorted(digests.items()))
+
+
+@cache
+def _read(source: str) -> tuple[str, tuple[Path, ...]]:
+    """A module's digest and the files it imports: most modules stand behind several plugins."""
+    tree = ast.parse(source)
+    digest = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()[:12]
+    return digest, tuple(dict.fromkeys(_imported_files(tree)))
 
 
 def _module_name(path: Path) -> str:

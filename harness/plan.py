@@ -113,6 +113,7 @@ class _Planner:
         ]
         self.models: dict[BaseSpec, BaseModel] = {}
         self.nodes: dict[str, Node] = {}
+        self.columns: dict[str, dict[str, Any]] = {}
 
     def plan(self) -> Plan:
         cells = list(self._cells())
@@ -195,18 +196,10 @@ class _Planner:
         return str(digest) if data.size == 0 or data.size >= rows else f"{digest}, {data.size} rows of seed {seed}"
 
     def _outcome_document(self, node: Node, column: BenchmarkEntry, seed: int) -> dict[str, Any]:
-        benchmark = column.benchmark
-        return {
-            "artifact": node.key,
-            "benchmark": column.plugin,
-            "fields": fields_of(benchmark),
-            "version": benchmark.version,
-            "source": source_digests(source_file("benchmarks", column.plugin)),
-            "data": benchmark.data_digest(),
-            "scorer": dict(benchmark.scorer_facts()),
-            "seed": seed if benchmark.stochastic else None,
-            "libraries": library_versions(("torch", "transformers", "lm-eval")),
-        }
+        if column.label not in self.columns:
+            self.columns[column.label] = _column_document(column)
+        asked = self.columns[column.label]
+        return {"artifact": node.key, "seed": seed if column.benchmark.stochastic else None, **asked}
 
     def _small_spec(self, method: Method) -> BaseSpec:
         if self.experiment.small_base is None:
@@ -225,6 +218,20 @@ class _Planner:
             # a model may be its own small base: known before it is asked for
             self.models[spec].small = self._model(small) if small else None
         return self.models[spec]
+
+
+def _column_document(column: BenchmarkEntry) -> dict[str, Any]:
+    """What decides the outcomes on the benchmark's side; its items are made once for all cells."""
+    benchmark = column.benchmark
+    return {
+        "benchmark": column.plugin,
+        "fields": fields_of(benchmark),
+        "version": benchmark.version,
+        "source": source_digests(source_file("benchmarks", column.plugin)),
+        "data": benchmark.data_digest(),
+        "scorer": dict(benchmark.scorer_facts()),
+        "libraries": library_versions(("torch", "transformers", "lm-eval")),
+    }
 
 
 def _base_document(base: BaseModel) -> dict[str, Any]:
