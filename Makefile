@@ -37,13 +37,14 @@ lint: $(READY)
 install: $(READY)
 
 # torch first and alone: with it in place no other package asks for another build.
-# pyreft pins an old transformers that it does not need, so it goes in without its dependencies.
+# pyreft and pyvene ask for far more than they import (an old transformers, notebooks), so they go in without their
+# dependencies; matplotlib is the one that importing them needs and nothing else here brings.
 $(READY): constraints.txt pyproject.toml
 	@echo "Installing into $(VENV): a few minutes, once."
 	@$(PYTHON) -c 'import sys; sys.exit("bakeoff needs Python 3.11 or later, and $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt torch setuptools
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[dev,ifeval]"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[dev,ifeval]" matplotlib
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pyvene pyreft
 	@touch $(READY)
 
