@@ -12,7 +12,7 @@ import inspect
 import math
 import random
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
@@ -24,6 +24,7 @@ from harness.causal_policy import unwrapped
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Method
+from harness.packing import pack, require_apart
 from harness.training_rows import IGNORED, TrainingRow, TrainingRows, answer_row, training_rows
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class Optimisation:
     batch_size    rows per step, whatever fits into memory at once
     warmup_ratio  share of the steps in which the learning rate rises from 0
     schedule      what it does after that: any name that `transformers` knows
+    final_rate    share of the learning rate that a linear schedule ends with
     updates       steps in all, whatever the number of rows; None: as many as `epochs` passes take
+    packing       rows that fit into memory at once are one sequence, without padding
     """
 
     learning_rate: float
@@ -85,6 +88,8 @@ class Optimisation:
     warmup_ratio: float = 0.0
     schedule: str = "linear"
     updates: int | None = None
+    final_rate: float = 0.0
+    packing: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "updates"):
@@ -103,6 +108,11 @@ class Optimisation:
             return data_order(rows, self.epochs, seed)
         wanted = self.updates * self.batch_size
         return data_order(rows, math.ceil(wanted / rows), seed)[:wanted]
+
+    def ends_of_passes(self, rows: int, steps: int) -> set[int]:
+        """The updates, counted from 1, in which a pass over the rows ends; the last of all is one."""
+        passes = range(1, steps * self.batch_size // rows + 1)
+        return {math.ceil(rows * number / self.batch_size) for number in passes} | {steps}
 
 
 def data_order(rows: int, epochs: int, seed: int) -> list[int]:
@@ -153,7 +163,7 @@ def trl_config(
         "learning_rate": optimisation.learning_rate,
         "weight_decay": optimisation.weight_decay,
         "warmup_steps": optimisation.warmup_ratio,
-        "lr_scheduler_type": optimisation.schedule,
+        **_schedule(optimisation),
         "per_device_train_batch_size": at_once,
         "gradient_accumulation_steps": optimisation.batch_size // at_once,
         "seed": context.seed,
@@ -174,6 +184,14 @@ def trl_config(
     return config
 
 
+def _schedule(optimisation: Optimisation) -> dict[str, Any]:
+    """TRL's arguments for the course of the learning rate; a line that ends above 0 is a polynomial of power 1."""
+    if optimisation.schedule == "linear" and optimisation.final_rate:
+        end = {"power": 1.0, "lr_end": optimisation.learning_rate * optimisation.final_rate}
+        return {"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": end}
+    return {"lr_scheduler_type": optimisation.schedule}
+
+
 Around = Callable[[Mapping[str, Any]], AbstractContextManager[Any]]
 
 
@@ -185,12 +203,14 @@ def train(
     context: FitContext,
     *,
     around: Around | None = None,
+    each_pass: Callable[[], None] | None = None,
     trainer_class: Any = None,
     **own: Any,
 ) -> FitReport:
     """Train what requires a gradient in the model on the rows, in place, and report what it took.
 
     around         given a batch as `collate` makes it, a context in which its forward pass runs
+    each_pass      called after every pass over the rows, and at the end
     trainer_class  a `watched` trainer to use instead of TRL's for fine-tuning; `own` are its arguments
     """
     import datasets
@@ -198,12 +218,15 @@ def train(
 
     lengths = [len(row.input_ids) for row in data.rows]
     order = sorted_within_batches(optimisation.order(len(lengths), context.seed), lengths, optimisation.batch_size)
+    steps = math.ceil(len(order) / optimisation.batch_size)
     columns = {name: [getattr(row, name) for row in data.rows] for name in ("input_ids", "labels")}
+    if optimisation.packing:
+        require_apart(model, columns["input_ids"])
     with tempfile.TemporaryDirectory() as scratch:
         trainer = (trainer_class or _sft_trainer())(
             model=model,
             args=trl_config(trl.SFTConfig, scratch, base, optimisation, context, max_length=None, **own),
-            data_collator=collate,
+            data_collator=pack if optimisation.packing else collate,
             train_dataset=datasets.Dataset.from_dict(columns).select(order),
             processing_class=base.tokenizer,
         )
@@ -211,7 +234,7 @@ def train(
         trainer.model_accepts_loss_kwargs = True
         if around:
             trainer.around = around
-        curve = run(trainer, context)
+        curve = run(trainer, context, each_pass, optimisation.ends_of_passes(len(lengths), steps))
     return FitReport(
         trained_parameters=sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
         training_tokens=sum(lengths[index] for index in order),
@@ -224,16 +247,22 @@ def train(
     )
 
 
-def run(trainer: Any, context: FitContext) -> list[tuple[int, float]]:
+def run(
+    trainer: Any,
+    context: FitContext,
+    each_pass: Callable[[], None] | None = None,
+    ends_of_passes: Collection[int] = (),
+) -> list[tuple[int, float]]:
     """Run a TRL trainer of a `watched` class; return about 20 points (step, mean loss since the last one).
 
+    each_pass is called after the updates (counted from 1) in `ends_of_passes`.
     Raises TrainingDiverged at the first step whose loss is no number. Whatever happens, the model loses
     the `forward` that TRL puts on it, which in a copy would still run the original's weights.
     """
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    watch = _watch_class()(context)
+    watch = _watch_class()(context, each_pass, ends_of_passes)
     trainer.watch = watch
     trainer.add_callback(watch)
     if trainer.args.device.type == "cpu":
@@ -266,12 +295,8 @@ def completion_loss(forward: Callable[..., Any], inputs: Mapping[str, Any], item
     """
     targets = inputs["labels"][:, 1:]
     asked = (targets != IGNORED).any(0).nonzero()[:, 0]
-    logits = forward(
-        input_ids=inputs["input_ids"],
-        attention_mask=inputs["attention_mask"],
-        use_cache=False,
-        logits_to_keep=asked,
-    ).logits
+    read = {name: part for name, part in inputs.items() if name != "labels"}
+    logits = forward(**read, use_cache=False, logits_to_keep=asked).logits
     flat, wanted = logits.float().flatten(0, 1), targets[:, asked].flatten()
     total = torch.nn.functional.cross_entropy(flat, wanted, ignore_index=IGNORED, reduction="sum")
     return total / items
@@ -325,7 +350,8 @@ def _sft_trainer() -> Any:
     import trl
 
     class Trainer(watched(trl.SFTTrainer)):  # type: ignore[misc]
-        """TRL's trainer; on a CPU, where its loss takes every position's logits, only those with labels."""
+        """TRL's trainer; on a CPU, where its loss takes every position's logits, and for packed rows, which it
+        would mask, only the labelled positions are computed."""
 
         around: Around = staticmethod(lambda inputs: nullcontext())
 
@@ -339,7 +365,8 @@ def _sft_trainer() -> Any:
         ) -> Any:
             """The mean over the labelled tokens of the whole batch, of which this is a part."""
             with self.around(inputs):
-                if self.args.device.type != "cpu" or self.aux_loss_enabled or not self.keeps_logits:
+                padded = "attention_mask" in inputs
+                if (padded and self.args.device.type != "cpu") or self.aux_loss_enabled or not self.keeps_logits:
                     return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
                 return completion_loss(model, inputs, num_items_in_batch)
 
@@ -351,8 +378,10 @@ def _watch_class() -> Any:
     class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         """Adds up a step's losses, shows them, and stops where they are no numbers."""
 
-        def __init__(self, context: FitContext) -> None:
-            self.context = context
+        def __init__(
+            self, context: FitContext, each_pass: Callable[[], None] | None, ends_of_passes: Collection[int]
+        ) -> None:
+            self.context, self.each_pass, self.ends = context, each_pass, ends_of_passes
             self.pending: list[torch.Tensor] = []
             self.losses: list[float] = []
 
@@ -364,6 +393,8 @@ def _watch_class() -> Any:
                 raise TrainingDiverged(f"loss is {loss} at step {state.global_step} of {state.max_steps}")
             self.losses.append(loss)
             self.context.progress(state.global_step, state.max_steps, f"loss {loss:.3f}")
+            if self.each_pass and state.global_step in self.ends:
+                self.each_pass()
 
     return Watch
 

@@ -17,7 +17,6 @@ TRL's changes with the micro-batch, smooths nothing and averages IPO over tokens
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.base_model import BaseModel
 from harness.causal_policy import CausalPolicy
+from harness.copies import trainable_copy
 from harness.data.records import PreferencePair, TrainingData
 from harness.errors import UserError
 from harness.lazy import LazyModule
@@ -101,7 +101,8 @@ class Dpo(Method):
     ) -> FitReport:
         """Train a copy of the start and write it as a model folder."""
         pairs = preference_rows(data.preferences, base.encoder, self.max_length, end=not self.mask_termination)
-        model, reference = two_copies(inputs["start"].load())
+        start = inputs["start"].load()
+        model, reference = trainable_copy(start), trainable_copy(start).requires_grad_(False)
         if self.mask_termination:
             require_trained_end(model, base.encoder)
         seed_everything(context)
@@ -177,16 +178,6 @@ def preference_rows(
 
 def _named(ids: Sequence[str]) -> str:
     return f"{len(ids)} preference pairs ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''}) have"
-
-
-def two_copies(start: Policy) -> tuple[Any, Any]:
-    """The model of a start in float32, to train, and once more, frozen. Raises UserError where it is not one model."""
-    if type(start) is not CausalPolicy:
-        raise UserError(
-            f"the start makes a {type(start).__name__}, and DPO trains the weights of one model",
-            fix="Choose a start that trains weights, such as sft or lora, or base.",
-        )
-    return copy.deepcopy(start.model).float().requires_grad_(True), copy.deepcopy(start.model).float()
 
 
 def collate_pairs(pairs: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:

@@ -5,7 +5,11 @@
 The anti-expert is the small base model; the expert is the small base after `expert`, by default sft. No
 weight of the base changes. alpha = 1 is the paper's default; its figure on truthfulness goes from 0.2 to 2.
 Three models read every context, each through its own chat template and its own cache. Where the models pad
-their vocabularies differently, the logits are cut to the width that all of them have.
+their vocabularies differently, the logits are cut to the width that all of them have; where one model's
+tokens are only the beginning of the other's (Llama 2 and Code Llama), to the tokens that both have.
+
+Written with log-probabilities (emulated fine-tuning, Mitchell et al. 2023, 2310.12962) it is the same policy: each
+model's normaliser is one number per position, and the softmax forgets it.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from harness.encoding import Encoded
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
-from harness.policy import StepwisePolicy
+from harness.policy import Prompt, StepwisePolicy
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -65,26 +69,28 @@ class ProxyTuning(Method):
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The shared base and small base, and the expert."""
-        small = check_bases(base)
+        small, shared = check_bases(base), shared_tokens(base)
         expert = inputs["expert"].load()
         if not isinstance(expert, StepwisePolicy):
             raise UserError(
                 f"{type(self.expert).__name__} makes a policy without logits, which an expert needs",
                 fix="Choose an expert that trains weights, such as sft or lora.",
             )
-        return ProxyPolicy(base.policy(), expert, small.policy(), self.alpha)
+        return ProxyPolicy(base.policy(), expert, small.policy(), self.alpha, shared)
 
 
 def check_bases(base: BaseModel) -> BaseModel:
-    """The small base. Raises UserError where there is none, or where the two write tokens differently."""
+    """The small base. Raises UserError where there is none, where the two write tokens differently, or where
+    the base ends its turns with a token that the small one lacks."""
     if base.small is None:
         raise UserError(
             "proxy_tuning needs a small base model",
             where=base.spec.name,
             fix="Give the experiment a small_base.",
         )
+    shared = shared_tokens(base)
     large, small = base.tokenizer.get_vocab(), base.small.tokenizer.get_vocab()
-    if large != small:
+    if shared <= min(max(large.values()), max(small.values())):
         differing = [token for token in large.keys() | small.keys() if large.get(token) != small.get(token)]
         first = sorted(differing, key=lambda token: (large.get(token, len(large)), token))[:3]
         ids = ", ".join(f"{token!r} is {large.get(token)} and {small.get(token)}" for token in first)
@@ -93,15 +99,41 @@ def check_bases(base: BaseModel) -> BaseModel:
             where=f"{base.spec.name} and {base.small.spec.name}",
             fix="Choose a small base of the same family, with the same tokenizer.",
         )
+    if min(base.encoder.stop_ids) >= shared:
+        raise UserError(
+            f"the two share {shared} tokens, and none of them ends a turn",
+            where=f"{base.spec.name} and {base.small.spec.name}",
+            fix="Give the base a chat_template whose turns end with a token that both have.",
+        )
     return base.small
+
+
+def shared_tokens(base: BaseModel) -> int:
+    """The first id that stands for something else in the base than in its small base, or for nothing in one."""
+    assert base.small is not None
+    large, small = ({at: token for token, at in model.tokenizer.get_vocab().items()} for model in (base, base.small))
+    ids = range(max(*large, *small) + 1)
+    return next((at for at in ids if large.get(at) != small.get(at)), len(ids))
 
 
 class ProxyPolicy(StepwisePolicy):
     """Three policies read the same words, each in its own way; their logits are combined at every token."""
 
-    def __init__(self, base: StepwisePolicy, expert: StepwisePolicy, anti_expert: StepwisePolicy, alpha: float) -> None:
+    def __init__(
+        self,
+        base: StepwisePolicy,
+        expert: StepwisePolicy,
+        anti_expert: StepwisePolicy,
+        alpha: float,
+        shared: int | None = None,
+    ) -> None:
+        """shared: the tokens that all parts write alike; None: all of them."""
         self.parts, self.alpha = (base, expert, anti_expert), alpha
-        self._width = min(part.vocabulary for part in self.parts)
+        widths = [part.vocabulary for part in self.parts]
+        vocabularies = [part.encoder.tokenizer.get_vocab() for part in self.parts]
+        self._alike = all(vocabulary == vocabularies[0] for vocabulary in vocabularies)
+        # what no tokenizer writes is padding, and may stay where all have it
+        self._width = min(widths) if self._alike or shared is None else min(*widths, shared)
         # the base's prompt is cut, and flagged, where the shortest context demands it
         self.encoder = copy.copy(base.encoder)
         self.encoder.max_length = min(part.encoder.max_length for part in self.parts)
@@ -115,6 +147,17 @@ class ProxyPolicy(StepwisePolicy):
     def vocabulary(self) -> int:
         """The width that all parts have; what lies beyond is padding."""
         return self._width
+
+    def encode(self, prompt: Prompt, completion: str | None = None) -> Encoded:
+        """The base's reading. Raises UserError where the completion needs a token that a part lacks."""
+        encoded = super().encode(prompt, completion)
+        if lacking := [token for token in (*encoded.prefix, *encoded.completion) if token >= self._width]:
+            raise UserError(
+                f"{self.encoder.tokenizer.convert_ids_to_tokens(lacking[0])!r} is not among the {self._width} tokens"
+                " that the models of proxy_tuning share",
+                fix="Choose a small base with the base's tokenizer.",
+            )
+        return encoded
 
     def prefill(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, tuple[Any, ...]]:
         """Every part reads the prompts as it would alone."""
@@ -143,7 +186,7 @@ class ProxyPolicy(StepwisePolicy):
     def _as_read_by(self, part: StepwisePolicy, prompt: Encoded) -> Encoded:
         """The prompt through the part's own template, with room for as much as the base leaves."""
         alike = part.encoder.template == self.encoder.template and type(part).encode is StepwisePolicy.encode
-        if alike or part is self.parts[0]:
+        if (alike and self._alike) or part is self.parts[0]:
             return prompt
         answer = self.encoder.text(prompt.completion) or None
         return part.encode(prompt.source, answer).fitted(self.encoder.max_length, prompt.reserve)

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from harness.base_model import BaseModel, BaseSpec
 from harness.causal_policy import CausalPolicy
 from harness.config import load_experiment
+from harness.copies import trainable_copy
 from harness.data.records import Message, PreferencePair, TrainingData
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, Input
@@ -26,7 +27,7 @@ from harness.plan import make_plan
 from harness.policy import Policy, Prompt
 from harness.training import IGNORED, Optimisation, trl_config
 from methods.base import Base
-from methods.dpo import Dpo, collate_pairs, preference_losses, preference_rows, two_copies
+from methods.dpo import Dpo, collate_pairs, preference_losses, preference_rows
 from methods.sft import Sft
 
 WORDS = ["<eos>", "<unk>", "user", "assistant", *(f"w{at}" for at in range(20))]
@@ -173,7 +174,7 @@ def test_ids_boundaries_and_losses_are_those_of_trl_on_the_same_pairs(base: Base
         }
         for pair in pairs
     ]
-    model, reference = two_copies(base.policy())
+    model, reference = (trainable_copy(base.policy()) for _ in range(2))
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.05 * torch.randn_like(weight))
@@ -237,7 +238,7 @@ class Wrapped(CausalPolicy):
 
 def test_a_start_that_is_more_than_one_model_is_refused(base: BaseModel) -> None:
     with pytest.raises(UserError, match="makes a Wrapped"):
-        two_copies(Wrapped(base.policy().model, base.encoder))
+        trainable_copy(Wrapped(base.policy().model, base.encoder))
 
 
 def test_a_masked_end_that_the_start_never_learned_is_refused(base: BaseModel, tmp_path: Path) -> None:

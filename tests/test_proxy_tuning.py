@@ -18,7 +18,7 @@ from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Input
 from harness.policy import Policy, Prompt, Sampling
 from methods.lora import Lora
-from methods.proxy_tuning import ProxyPolicy, ProxyTuning, check_bases
+from methods.proxy_tuning import ProxyPolicy, ProxyTuning, check_bases, shared_tokens
 from methods.sft import Sft
 
 WORDS = ["<eos>", "<unk>", "user", "assistant", *(f"w{at}" for at in range(20))]
@@ -51,11 +51,11 @@ def write_model(folder: Path, seed: int, hidden: int = 16, width: int = len(WORD
     return folder
 
 
-def write_tokenizer(folder: Path, words: list[str] = WORDS) -> None:
+def write_tokenizer(folder: Path, words: list[str] = WORDS, end: str = "<eos>") -> None:
     table = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="<unk>"))
     table.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=table, eos_token="<eos>", unk_token="<unk>")
-    fast.chat_template = TEMPLATE
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=table, eos_token=end, unk_token="<unk>")
+    fast.chat_template = TEMPLATE.replace("<eos>", end)
     fast.save_pretrained(folder)
 
 
@@ -183,6 +183,60 @@ def test_bases_whose_tokens_differ_are_refused_with_the_first_tokens(tmp_path: P
     with pytest.raises(UserError, match=r"differ in 2 tokens.*'w2' is 6 and 7, 'w3' is 7 and 6") as refused:
         check_bases(bases(tmp_path, swapped))
     assert refused.value.where == "large and small"
+
+
+@pytest.mark.parametrize("larger", ["large", "small"])
+def test_a_vocabulary_that_continues_the_other_is_cut_to_what_both_have(tmp_path: Path, larger: str) -> None:
+    """The longer one has two tokens more, and a model of that width: with alpha 0 the shared tokens' logits decide."""
+    longer = [*WORDS, "w20", "w21"]
+    words = {"large": WORDS, "small": WORDS, larger: longer}
+    for name in words:
+        folder = write_model(tmp_path / name, len(name), width=len(words[name]))
+        write_tokenizer(folder, words[name])
+    small = BaseModel(BaseSpec("small"), tmp_path / "small")
+    base = BaseModel(BaseSpec("large"), tmp_path / "large", small=small)
+    assert check_bases(base) is small
+    assert shared_tokens(base) == len(WORDS)
+    policy = ProxyTuning().load(base, tmp_path, {"expert": Input(tmp_path, small, small.policy)})
+    assert policy.vocabulary == len(WORDS)  # type: ignore[attr-defined]
+    drawn = policy.sample(PROMPTS, Sampling(max_new_tokens=8, temperature=3.0, samples=8), KEYS)
+    assert max(token for completions in drawn for c in completions for token in c.token_ids) < len(WORDS)
+    # expert and anti-expert agree, so it is the base, among the shared tokens alone
+    for prompt, answer, score in zip(PROMPTS, ANSWERS, policy.score(PROMPTS, ANSWERS), strict=True):
+        encoded = base.encoder.encode(prompt, answer)
+        ids = [*encoded.prompt, *encoded.prefix, *encoded.completion]
+        logits = base.policy().model(torch.tensor([ids])).logits[0, :, : len(WORDS)].log_softmax(-1)
+        first = len(ids) - len(encoded.completion)
+        expected = [float(logits[at - 1, ids[at]]) for at in range(first, len(ids))]
+        assert score.token_logprobs == pytest.approx(expected, abs=1e-5)
+    if larger == "large":
+        with pytest.raises(UserError, match="'w20' is not among the 24 tokens"):
+            policy.score(PROMPTS[:1], ["w20"])
+        # a prompt may hold it: every model reads what its own tokenizer makes of the words
+        policy.sample([Prompt(text="w20 w1")], GREEDY, ["a"])
+
+
+def test_a_base_whose_turns_end_with_a_token_of_its_own_is_refused(tmp_path: Path) -> None:
+    base = bases(tmp_path)
+    write_tokenizer(base.folder, [*WORDS, "<end>"], end="<end>")
+    # it names another end, which both have
+    (base.folder / "generation_config.json").unlink()
+    with pytest.raises(UserError, match="share 24 tokens, and none of them ends a turn"):
+        check_bases(base)
+
+
+def test_emulated_fine_tuning_by_log_probabilities_is_proxy_tuning(make: Make) -> None:
+    """log p = log p_base + (log p_expert - log p_anti) - log Z (2310.12962), position by position, without caches."""
+    base, expert, anti = make(0), make(1), make(2)
+    scores = ProxyPolicy(base, expert, anti, 1.0).score(PROMPTS, ANSWERS)
+    for prompt, answer, score in zip(PROMPTS, ANSWERS, scores, strict=True):
+        encoded = base.encoder.encode(prompt, answer)
+        ids = [*encoded.prompt, *encoded.prefix, *encoded.completion]
+        logs = [part.model(torch.tensor([ids])).logits[0].double().log_softmax(-1) for part in (base, expert, anti)]
+        combined = (logs[0] + logs[1] - logs[2]).log_softmax(-1)
+        first = len(ids) - len(encoded.completion)
+        expected = [float(combined[at - 1, ids[at]]) for at in range(first, len(ids))]
+        assert score.token_logprobs == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_missing_small_base_is_an_error_that_says_what_to_give(tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""Fine-tuning on the chosen answers of preference pairs alone: what DPO has to beat.
+
+    loss = -(1/|R|) sum over r in R of log p(token_r | all before it),   R = tokens of chosen answers, end of turn
+
+The control that any claim for contrast needs: the same start as `dpo` (by default sft), the same pairs, and no
+rejected answer. What DPO gains beyond this is due to contrast; the rest is due to more good answers. RFT's authors
+(Yuan et al. 2023, 2308.01825) call training on right answers alone rejection sampling; here they are given.
+
+Defaults are sft's, but for one epoch, which is dpo's. Trains all weights through TRL's SFTTrainer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.base_model import BaseModel
+from harness.causal_policy import CausalPolicy
+from harness.copies import trainable_copy
+from harness.data.records import Demonstration, Message, TrainingData
+from harness.errors import UserError
+from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
+from harness.training import Optimisation, save_model, seed_everything, train, training_rows
+from methods.sft import Sft
+
+if TYPE_CHECKING:
+    from harness.policy import Policy
+
+
+@dataclass(frozen=True)
+class SftOnChosen(Method):
+    """All weights are trained on the chosen answers, from a start."""
+
+    needs = frozenset({"preferences"})
+    libraries = ("torch", "transformers", "trl", "accelerate")
+
+    start: Method = setting(Sft(), "the method whose model is trained further")
+    learning_rate: float = setting(1e-5, "peak learning rate of AdamW", search=(1e-6, 3e-3), log=True)
+    epochs: int = setting(1, "passes over the pairs", search=(1, 5))
+    batch_size: int = setting(16, "chosen answers per update", search=(8, 16, 32, 64))
+    weight_decay: float = setting(0.0, "decay of all weights but norms and biases", search=(0.0, 0.1))
+    warmup_ratio: float = setting(0.03, "share of updates with a rising rate", search=(0.0, 0.1))
+    schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
+    updates: int | None = setting(None, "updates in all, in place of epochs: the pairs repeat until then")
+    max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
+
+    def requires(self) -> dict[str, ArtifactSpec]:
+        """The start."""
+        return {"start": ArtifactSpec(self.start)}
+
+    def check(self) -> None:
+        """The start's own fields must agree."""
+        self.start.check()
+
+    def fit(
+        self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
+    ) -> FitReport:
+        """Train a copy of the start and write it as a model folder."""
+        if not data.preferences:
+            raise UserError("there are no preference pairs to train on", fix="Name some under data: preferences.")
+        chosen = [
+            Demonstration((*pair.prompt, Message("assistant", pair.chosen)), pair.id) for pair in data.preferences
+        ]
+        rows = training_rows(chosen, base.encoder, self.max_length)
+        model = trainable_copy(inputs["start"].load())
+        seed_everything(context)
+        report = train(model, rows, base, Optimisation.of(self), context)
+        save_model(model, base, out)
+        return report
+
+    def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
+        """The fine-tuned model behind the base's chat template."""
+        return CausalPolicy(BaseModel(base.spec, artifact).load().requires_grad_(False), base.encoder)
