@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 PLAIN_FILES = {".safetensors", ".json", ".jsonl", ".jinja", ".txt", ".md"}
 
 
+def it_fits_and_loads(bench: Bench) -> None:
+    """On its own quick settings, without an error: all other clauses need that."""
+    bench.policy()
+
+
 def fitting_and_loading_leave_the_shared_bases_bit_for_bit(bench: Bench) -> None:
     """Neither a weight nor a score of the base and the small base moves, and no hook stays behind."""
     shared = {"base": bench.base.policy(), "small base": bench.small.policy()}

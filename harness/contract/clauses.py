@@ -15,6 +15,7 @@ from harness.contract.promise import Broken, NotApplicable
 Clause = Callable[[Bench], None]
 
 CLAUSES: tuple[Clause, ...] = (
+    artifacts.it_fits_and_loads,
     artifacts.fitting_and_loading_leave_the_shared_bases_bit_for_bit,
     artifacts.an_artifact_holds_plain_files_without_absolute_paths,
     artifacts.equal_seeds_give_equal_bytes,

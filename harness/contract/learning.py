@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def training_on_demonstrations_makes_them_likelier(bench: Bench) -> None:
-    """By a tenth of their log-probability under the base, at least."""
+    """By a fiftieth of their log-probability under the base at least: the fit takes seven updates."""
     if not (bench.method.trains and "demonstrations" in bench.method.needs):
         raise NotApplicable("it does not imitate demonstrations")
     before, after = (_demonstrated(policy) for policy in (bench.base.policy(), bench.scoring()))
     expect(
-        after > before + 0.1 * abs(before),
-        f"demonstrations likelier than under the base ({before:.1f}) by a tenth",
+        after > before + 0.02 * abs(before),
+        f"demonstrations likelier than under the base ({before:.1f}) by a fiftieth",
         f"a log-probability of {after:.1f}",
     )
 
@@ -35,14 +35,15 @@ def training_on_preferences_widens_their_margins(bench: Bench) -> None:
 
 
 def training_lowers_its_own_loss(bench: Bench) -> None:
-    """The last point of the curve in the report's notes lies below the first."""
+    """The second half of the curve in the report's notes lies below the first, on average: one batch is chance."""
     if not (bench.method.trains and bench.method.needs & {"demonstrations", "preferences"}):
         raise NotApplicable("it fits neither demonstrations nor preferences")
     curve = bench.fit(0)[1].notes.get("loss")
     if not curve or len(curve) < 2:
         raise NotApplicable('its report has no curve: notes={"loss": [(step, loss), ...]}')
-    first, last = curve[0][1], curve[-1][1]
-    expect(last < first, f"a loss that falls from {first:.4f}", f"{last:.4f} at the last step")
+    half = len(curve) // 2
+    first, last = (sum(loss for _, loss in part) / half for part in (curve[:half], curve[-half:]))
+    expect(last < first, f"a mean loss below the first half's {first:.4f}", f"{last:.4f} in the second half")
 
 
 def the_report_says_whether_anything_was_trained(bench: Bench) -> None:

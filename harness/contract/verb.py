@@ -38,7 +38,8 @@ def check_verb(text: str) -> int:
         verdicts = list(verdicts_of(method, given, Path(folder), progress))
     counts = Counter(verdict.state for verdict in verdicts)
     parts = [f"{counts[state]} {state}" for state in ("passed", "skipped", "failed") if counts[state]]
-    say(console, f"\n{len(verdicts)} clauses: {', '.join(parts)}, in {time.monotonic() - started:.0f} s.")
+    seconds = time.monotonic() - started
+    say(console, f"\n{len(verdicts)} of {len(CLAUSES)} clauses: {', '.join(parts)}, in {seconds:.0f} s.")
     if counts["failed"]:
         say(console, f"Next: mend {registry.source_file('methods', name)}, then: bakeoff check {shlex.quote(text)}")
         return 1
@@ -77,6 +78,9 @@ def verdicts_of(method: Method, given: Sequence[str], folder: Path, progress: Pr
         progress.say(lines(verdict))
         progress.advance()
         yield verdict
+        if clause is CLAUSES[0] and verdict.state == "failed":
+            progress.say("The other clauses need that one.")
+            return
 
 
 def lines(verdict: Verdict) -> str:
