@@ -56,7 +56,8 @@ def save_adapter(model: Any, out: Path) -> None:
     from safetensors.torch import save_file
 
     weights = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
-    save_file({name: part.contiguous() for name, part in weights.items()}, out / "adapter_model.safetensors")
+    # copies, since some adapters use one tensor under several names
+    save_file({name: part.contiguous().clone() for name, part in weights.items()}, out / "adapter_model.safetensors")
     config = model.peft_config["default"].to_dict() | {"base_model_name_or_path": "", "inference_mode": True}
     if "tokenizer_name_or_path" in config:
         config["tokenizer_name_or_path"] = None
@@ -70,7 +71,7 @@ def adapted_copy(base: BaseModel, artifact: Path) -> Any:
     adapted = peft.PeftModel.from_pretrained(base.load(), str(artifact))
     try:
         return adapted.merge_and_unload().requires_grad_(False)
-    except (NotImplementedError, AttributeError):
+    except (NotImplementedError, AttributeError, ValueError):
         # the attempt may have changed weights
         return peft.PeftModel.from_pretrained(base.load(), str(artifact)).requires_grad_(False)
 

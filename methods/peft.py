@@ -45,6 +45,10 @@ else:
     transformers = LazyModule("transformers")
 
 PROMPTS = ("prompt_tuning", "p_tuning", "prefix_tuning")
+# what these begin with by PEFT's defaults is not the base
+STARTS_ELSEWHERE = {*PROMPTS, "c3a", "fourierft", "unilora", "vblora"}
+# a prompt that begins as a text is read with the base's tokenizer, whose folder `fit` knows
+BASES_TOKENIZER = {"prompt_tuning": {"tokenizer_name_or_path": "the base's"}}
 REFUSED = {
     "adalora": "its ranks are shared out by a training loop of its own",
     "adaption_prompt": "it cannot read a text in steps",
@@ -52,6 +56,7 @@ REFUSED = {
     "cpt": "it needs the types of the tokens of a fixed context",
     "multitask_prompt_tuning": "it needs tasks beside the demonstrations",
     "poly": "it needs tasks beside the demonstrations",
+    "shadow": "it trains parts that the loss of the answers does not reach",
     "xlora": "it mixes adapters that are trained already",
 }
 OURS = {
@@ -89,7 +94,7 @@ class Peft(Method):
     def check(self) -> None:
         """PEFT must know the type and its settings."""
         self.configuration()
-        if self.kind in PROMPTS and self.learning_rate == 0:
+        if self.kind in STARTS_ELSEWHERE and self.learning_rate == 0:
             raise UserError(f"learning_rate is 0, and {self.kind} starts at random", fix="Give it more than 0.")
 
     def fit(
@@ -100,7 +105,7 @@ class Peft(Method):
         fit = partial(fit_adapter, self, config, base, data.demonstrations, out, context)
         if self.kind not in PROMPTS:
             return fit(max_length=self.max_length)
-        if self.kind == "prompt_tuning":
+        if self.kind in BASES_TOKENIZER:
             config.tokenizer_name_or_path = str(base.folder)
         room = room_beside(config.num_virtual_tokens, base.encoder)
         report = fit(max_length=min(self.max_length or room, room), trainer_class=_prompt_trainer())
@@ -127,7 +132,7 @@ class Peft(Method):
             if name not in known:
                 raise UserError(f"{self.kind} has no setting {name!r}", fix=did_you_mean(str(name), known))
         try:
-            return found(task_type="CAUSAL_LM", **copy.deepcopy(given))
+            return found(task_type="CAUSAL_LM", **BASES_TOKENIZER.get(self.kind, {}), **copy.deepcopy(given))
         except (TypeError, ValueError) as error:
             raise UserError(
                 f"PEFT refuses these settings of {self.kind}: {' '.join(str(error).split())}", fix="Change them."
