@@ -1,6 +1,7 @@
 """The command line. Only typer is imported here and in data_cli: each verb loads what it needs when it is called.
 
-Exit codes: 0 all done; 1 the run ended and some cells failed; 2 a mistake in what was asked, or interrupted.
+Exit codes: 0 all done; 1 the run ended and some cells failed, or a method broke a promise; 2 a mistake in what was
+asked, or interrupted.
 """
 
 from __future__ import annotations
@@ -58,6 +59,16 @@ def show(plugin: Annotated[str, typer.Argument(help="a method or a benchmark")])
 
     for line in details(plugin):
         typer.echo(line)
+
+
+@app.command()
+def check(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="a method, or '{name: {field: value}}'")],
+) -> None:
+    """Try every promise of a method on tiny random models: seconds, no GPU, no network."""
+    from harness.contract.verb import check_verb
+
+    raise typer.Exit(check_verb(method))
 
 
 @app.command()

@@ -29,6 +29,8 @@ def build_plugin(kind: Kind, name: str, given: Mapping[str, Any], where: str, la
             raise UserError(f"{name} has no field {key!r}", where=where, fix=did_you_mean(str(key), known))
         here = f"{where}, {name}.{key}"
         values[key] = _field(hints[key], value, here, labels)
+    if lacking := [item.name for item in dataclasses.fields(found) if _required(item) and item.name not in values]:
+        raise UserError(f"{name} needs {', '.join(lacking)}", where=where, fix=f"Give {lacking[0]}.")
     plugin = found(**values)
     if isinstance(plugin, Method):
         try:
@@ -51,15 +53,16 @@ def typed(hint: Any, value: Any, where: str) -> Any:
 
 def _field(hint: Any, value: Any, where: str, labels: Mapping[str, Method]) -> Any:
     if hint is Method:
-        return _method(value, where, labels)
+        return build_method(value, where, labels)
     if hint == tuple[Method, ...]:
         if not isinstance(value, list):
             raise UserError(f"{value!r} is no list of methods", where=where, fix="Write a list, such as [sft, lora].")
-        return tuple(_method(item, where, labels) for item in value)
+        return tuple(build_method(item, where, labels) for item in value)
     return typed(hint, value, where)
 
 
-def _method(value: Any, where: str, labels: Mapping[str, Method]) -> Method:
+def build_method(value: Any, where: str, labels: Mapping[str, Method]) -> Method:
+    """The method of a label, a name or {name: {field: value}}. Raises UserError for anything else."""
     if isinstance(value, str) and value in labels:
         return labels[value]
     if isinstance(value, str):
@@ -70,3 +73,7 @@ def _method(value: Any, where: str, labels: Mapping[str, Method]) -> Method:
     plugin = build_plugin("methods", name, given or {}, where, labels)
     assert isinstance(plugin, Method)
     return plugin
+
+
+def _required(item: dataclasses.Field[Any]) -> bool:
+    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING

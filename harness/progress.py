@@ -13,7 +13,7 @@ from rich.progress import Progress as Bars
 class Progress:
     """Bars on a terminal; on anything else one line per finished cell."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, counted: str = "cells") -> None:
         self.console = console
         self.bars = Bars(
             TextColumn("{task.description}", markup=False),
@@ -24,7 +24,7 @@ class Progress:
             console=console,
             transient=True,
         )
-        self.cells = self.bars.add_task("cells", total=None, note="")
+        self.cells = self.bars.add_task(counted, total=None, note="")
         self.work = self.bars.add_task("", total=None, note="", visible=False)
 
     def __enter__(self) -> Progress:
@@ -44,7 +44,11 @@ class Progress:
     def fitting(self, title: str) -> Callable[[int, int, str], None]:
         """Called by a method with (steps done, steps in all, note)."""
         self.say(f"fitting {title}")
-        self.bars.reset(self.work, description=f"fitting {title}", visible=True, note="")
+        return self.working(f"fitting {title}")
+
+    def working(self, on: str) -> Callable[[int, int, str], None]:
+        """The same for any work, shown on the bar alone."""
+        self.bars.reset(self.work, description=on, visible=True, note="")
         return lambda done, total, note: self.bars.update(self.work, completed=done, total=total, note=note)
 
     def evaluating(self, title: str) -> Callable[[int], None]:
@@ -54,9 +58,13 @@ class Progress:
 
     def finished(self, title: str) -> None:
         """A cell is done."""
+        self.advance()
+        self.say(f"done    {title}")
+
+    def advance(self) -> None:
+        """One more of what is counted is done, whatever came of it."""
         self.bars.advance(self.cells)
         self.bars.update(self.work, visible=False)
-        self.say(f"done    {title}")
 
     def failed(self, title: str, why: str) -> None:
         """A cell failed; the run goes on."""

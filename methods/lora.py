@@ -14,16 +14,15 @@ costs, and scores differ from the unmerged model by rounding. Two loads give the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.adapters import adapted_copy, fit_adapter
 from harness.causal_policy import CausalPolicy
 from harness.data.records import TrainingData
 from harness.method import FitContext, FitReport, Input, Method, setting
-from harness.training import Optimisation, require_trained_end, seed_everything, train, training_rows
 
 if TYPE_CHECKING:
     from harness.base_model import BaseModel
@@ -56,23 +55,11 @@ class Lora(Method):
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
         """Train adapters on a fresh copy of the base and write them alone."""
-        import peft
-
-        rows = training_rows(data.demonstrations, base.encoder, self.max_length)
-        model = base.load()
-        require_trained_end(model, base.encoder)
-        seed_everything(context)
-        adapted = peft.get_peft_model(model, self._adapter())
-        report = train(adapted, rows, base, Optimisation.of(self), context)
-        save_adapter(adapted, out)
-        return report
+        return fit_adapter(self, self._adapter(), base, data.demonstrations, out, context, max_length=self.max_length)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """A copy of the base with the adapter merged into it."""
-        import peft
-
-        adapted = peft.PeftModel.from_pretrained(base.load(), str(artifact))
-        return CausalPolicy(adapted.merge_and_unload().requires_grad_(False), base.encoder)
+        return CausalPolicy(adapted_copy(base, artifact), base.encoder)
 
     def _adapter(self) -> Any:
         import peft
@@ -86,15 +73,3 @@ class Lora(Method):
             use_dora=self.dora,
             task_type="CAUSAL_LM",
         )
-
-
-def save_adapter(model: Any, out: Path) -> None:
-    """Write a PEFT adapter without the path of its base, in an order that no hash decides."""
-    import peft
-    from safetensors.torch import save_file
-
-    weights = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
-    save_file({name: part.contiguous() for name, part in weights.items()}, out / "adapter_model.safetensors")
-    config = model.peft_config["default"].to_dict() | {"base_model_name_or_path": "", "inference_mode": True}
-    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
-    (out / "adapter_config.json").write_text(json.dumps(plain, indent=2, sort_keys=True) + "\n", "utf-8")

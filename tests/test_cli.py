@@ -13,7 +13,8 @@ from command_line import bakeoff, in_a_process_of_its_own
 def test_help_names_every_verb() -> None:
     done = in_a_process_of_its_own("--help")
     assert done.returncode == 0
-    assert all(verb in done.stdout for verb in ("list", "show", "plan", "run", "report", "explain", "microworld"))
+    verbs = ("list", "show", "check", "plan", "run", "report", "explain", "microworld")
+    assert all(verb in done.stdout for verb in verbs)
 
 
 def test_list_and_show_tell_what_a_plugin_needs_and_takes() -> None:

@@ -13,7 +13,7 @@ from conftest import ROOT
 # fmt: off
 MAY_IMPORT = {
     "methods": {"method", "policy", "causal_policy", "hidden_states", "encoding", "training", "base_model", "data",
-                "errors", "lazy"},
+                "adapters", "errors", "lazy"},
     "benchmarks": {"benchmark", "method", "policy", "data", "microworld", "lm_eval_bridge", "lm_eval_documents",
                    "errors", "lazy"},
 }
@@ -46,7 +46,7 @@ def test_plugins_import_only_what_their_guide_names(kind: str) -> None:
 def test_the_engine_names_no_plugin() -> None:
     plugins = {path.stem for kind in MAY_IMPORT for path in (ROOT / kind).glob("*.py") if path.stem != "__init__"}
     # words of the contract itself: the role of a metric, the place of a method, a library
-    plugins -= {"base", "knowledge", "lm_eval"}
+    plugins -= {"base", "knowledge", "lm_eval", "peft"}
     for path in (ROOT / "harness").rglob("*.py"):
         if "microworld" in path.parts:
             continue

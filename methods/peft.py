@@ -1,0 +1,227 @@
+"""Any adapter of the library PEFT by its name and settings: ia3, vera, oft, prefix_tuning, and some forty more.
+
+    peft: {type: vera, settings: {r: 64}}
+
+`type` is a PEFT type in any case, `settings` are the arguments of its configuration, whose names are checked before
+anything is trained; those left out have PEFT's defaults. Everything else is as in lora: all but the adapter is
+frozen, rows, optimiser and loss are those of every method, and the adapter is merged into the weights where PEFT
+can. `peft: {type: lora, ...}` and `lora` with equal settings give equal artifacts.
+
+Types that learn a prompt (prompt_tuning, p_tuning, prefix_tuning) put virtual tokens before every prompt. Their keys
+and values are computed once and open the cache of the shared base, so that scoring, sampling and training read the
+same positions; a context is shorter by as many tokens. What is stored is the prompt, without the network that some
+train to make it. Types that another training loop belongs to, or other inputs, are refused (`REFUSED`).
+
+Defaults: IA3 (Liu et al. 2022, 2205.05638), the smallest that starts as the base; its paper's learning rate is 3e-3.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.adapters import adapted_copy, fit_adapter
+from harness.causal_policy import CausalPolicy, CausalState
+from harness.data.records import TrainingData
+from harness.encoding import TextEncoder
+from harness.errors import UserError, did_you_mean
+from harness.lazy import LazyModule
+from harness.method import FitContext, FitReport, Input, Method, setting
+from harness.training import completion_loss, watched
+
+if TYPE_CHECKING:
+    import torch
+    import transformers
+
+    from harness.base_model import BaseModel
+    from harness.policy import Policy
+else:
+    torch = LazyModule("torch")
+    transformers = LazyModule("transformers")
+
+PROMPTS = ("prompt_tuning", "p_tuning", "prefix_tuning")
+# what these begin with by PEFT's defaults is not the base
+STARTS_ELSEWHERE = {*PROMPTS, "c3a", "fourierft", "unilora", "vblora"}
+# a prompt that begins as a text is read with the base's tokenizer, whose folder `fit` knows
+BASES_TOKENIZER = {"prompt_tuning": {"tokenizer_name_or_path": "the base's"}}
+REFUSED = {
+    "adalora": "its ranks are shared out by a training loop of its own",
+    "adaption_prompt": "it cannot read a text in steps",
+    "cartridge": "it is made from a corpus by a procedure of its own",
+    "cpt": "it needs the types of the tokens of a fixed context",
+    "multitask_prompt_tuning": "it needs tasks beside the demonstrations",
+    "poly": "it needs tasks beside the demonstrations",
+    "shadow": "it trains parts that the loss of the answers does not reach",
+    "xlora": "it mixes adapters that are trained already",
+}
+OURS = {
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "peft_type",
+    "peft_version",
+    "revision",
+    "task_type",
+    "tokenizer_name_or_path",
+    # finds its place in the whole text, and a text is read in steps
+    "alora_invocation_tokens",
+}
+
+
+@dataclass(frozen=True)
+class Peft(Method):
+    """An adapter of any type is trained on the demonstrations."""
+
+    needs = frozenset({"demonstrations"})
+    libraries = ("torch", "transformers", "trl", "peft", "accelerate")
+
+    type: str = setting("ia3", "PEFT's name of the kind of adapter")
+    settings: dict[str, Any] | None = setting(None, "arguments of its configuration; those left out are PEFT's")
+    learning_rate: float = setting(3e-3, "peak learning rate of AdamW", search=(1e-4, 3e-2), log=True)
+    epochs: int = setting(3, "passes over the demonstrations", search=(1, 15))
+    batch_size: int = setting(16, "rows per update", search=(8, 16, 32, 64))
+    weight_decay: float = setting(0.0, "decay of the adapter's weights", search=(0.0, 0.1))
+    warmup_ratio: float = setting(0.03, "share of updates with a rising rate", search=(0.0, 0.1))
+    schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
+    updates: int | None = setting(None, "updates in all, in place of epochs: the demonstrations repeat until then")
+    max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
+
+    def check(self) -> None:
+        """PEFT must know the type and its settings."""
+        self.configuration()
+        if self.kind in STARTS_ELSEWHERE and self.learning_rate == 0:
+            raise UserError(f"learning_rate is 0, and {self.kind} starts at random", fix="Give it more than 0.")
+
+    def fit(
+        self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
+    ) -> FitReport:
+        """Train the adapter on a fresh copy of the base and write it alone."""
+        config = self.configuration()
+        fit = partial(fit_adapter, self, config, base, data.demonstrations, out, context)
+        if self.kind not in PROMPTS:
+            return fit(max_length=self.max_length)
+        if self.kind in BASES_TOKENIZER:
+            config.tokenizer_name_or_path = str(base.folder)
+        room = room_beside(config.num_virtual_tokens, base.encoder)
+        report = fit(max_length=min(self.max_length or room, room), trainer_class=_prompt_trainer())
+        return dataclasses.replace(report, notes={**report.notes, "stored_parameters": _stored(out)})
+
+    def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
+        """A copy of the base with the adapter, or the shared base behind a learnt prompt."""
+        if self.kind not in PROMPTS:
+            return CausalPolicy(adapted_copy(base, artifact), base.encoder)
+        model = base.policy().model
+        return VirtualTokensPolicy(model, base.encoder, virtual_cache(model, base, artifact))
+
+    @property
+    def kind(self) -> str:
+        """The type in lower case."""
+        return self.type.lower()
+
+    def configuration(self) -> Any:
+        """PEFT's configuration. Raises UserError for a type or a setting that it, or this harness, does not take."""
+        found = self._class()
+        given = self.settings or {}
+        known = {item.name for item in dataclasses.fields(found) if item.init} - OURS
+        for name in given:
+            if name not in known:
+                raise UserError(f"{self.kind} has no setting {name!r}", fix=did_you_mean(str(name), known))
+        try:
+            return found(task_type="CAUSAL_LM", **BASES_TOKENIZER.get(self.kind, {}), **copy.deepcopy(given))
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"PEFT refuses these settings of {self.kind}: {' '.join(str(error).split())}", fix="Change them."
+            ) from error
+
+    def _class(self) -> Any:
+        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+        classes = {str(kind.value).lower(): found for kind, found in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+        if self.kind not in classes:
+            raise UserError(
+                f"PEFT has no type {self.type!r}", fix=did_you_mean(self.kind, classes.keys() - REFUSED.keys())
+            )
+        if self.kind in REFUSED:
+            raise UserError(
+                f"the type {self.kind} is not supported: {REFUSED[self.kind]}",
+                fix=f"Choose among {', '.join(sorted(classes.keys() - REFUSED.keys()))}.",
+            )
+        return classes[self.kind]
+
+
+def room_beside(virtual: int, encoder: TextEncoder) -> int:
+    """How many tokens of the context the virtual ones leave. Raises UserError where they leave none."""
+    room = encoder.max_length - virtual
+    if room < 2:
+        raise UserError(
+            f"{virtual} virtual tokens leave no room in a context of {encoder.max_length}",
+            fix="Lower num_virtual_tokens.",
+        )
+    return room
+
+
+def virtual_cache(model: Any, base: BaseModel, artifact: Path) -> Any:
+    """The cache of one row in which the base has read the learnt prompt and nothing else."""
+    import peft
+
+    adapted = peft.PeftModel.from_pretrained(base.load(), str(artifact)).eval()
+    with torch.no_grad():
+        learnt = adapted.get_prompt(batch_size=1)
+        if not isinstance(learnt, torch.Tensor):
+            return learnt
+        start = transformers.DynamicCache(config=model.config)
+        return model(inputs_embeds=learnt.to(model.dtype), past_key_values=start, use_cache=True).past_key_values
+
+
+class VirtualTokensPolicy(CausalPolicy):
+    """The base, whose cache holds virtual tokens before a prompt is read."""
+
+    def __init__(self, model: Any, encoder: TextEncoder, start: Any) -> None:
+        super().__init__(model, encoder)
+        self.start, self.virtual = start, int(start.get_seq_length())
+        self.encoder = copy.copy(encoder)
+        self.encoder.max_length = room_beside(self.virtual, encoder)
+
+    def read(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, CausalState]:
+        """Read left-padded prompts (B, T) after the virtual tokens, which every row sees."""
+        cache = copy.deepcopy(self.start)
+        cache.batch_repeat_interleave(len(tokens))
+        seen = torch.ones(len(tokens), self.virtual, dtype=torch.bool, device=self.device)
+        positions = torch.full((len(tokens),), self.virtual, device=self.device)
+        logits, state = self._forward(CausalState(cache, seen, positions), tokens, mask, last_only=True)
+        return logits[:, -1], state
+
+
+@cache
+def _prompt_trainer() -> Any:
+    import trl
+
+    class Trainer(watched(trl.SFTTrainer)):  # type: ignore[misc]
+        """TRL's trainer with the loss of all methods here, which counts no virtual token."""
+
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> torch.Tensor:
+            """The mean over the labelled tokens of the whole batch, of which this is a part."""
+            return completion_loss(partial(_run, model), inputs, num_items_in_batch)
+
+    return Trainer
+
+
+def _run(model: Any, *, logits_to_keep: torch.Tensor, **inputs: Any) -> Any:
+    """The model's output, its logits at these positions of the text."""
+    config = model.active_peft_config
+    # a prefix is in the cache alone; a prompt also has logits of its own, before the text's
+    before = 0 if config.peft_type == "PREFIX_TUNING" else config.num_virtual_tokens
+    return model(logits_to_keep=logits_to_keep + before, **inputs)
+
+
+def _stored(artifact: Path) -> int:
+    from safetensors.torch import load_file
+
+    return sum(weight.numel() for weight in load_file(artifact / "adapter_model.safetensors").values())
