@@ -183,7 +183,7 @@ def two_copies(start: Policy) -> tuple[Any, Any]:
     """The model of a start in float32, to train, and once more, frozen. Raises UserError where it is not one model."""
     if type(start) is not CausalPolicy:
         raise UserError(
-            f"the start makes a {type(start).__name__}, and DPO trains the weights of one model",
+            f"the start makes a {type(start).__name__}, and this method trains the weights of one model",
             fix="Choose a start that trains weights, such as sft or lora, or base.",
         )
     return copy.deepcopy(start.model).float().requires_grad_(True), copy.deepcopy(start.model).float()

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from harness import registry
 from harness.base_model import BaseModel, BaseSpec
 from harness.data.records import Demonstration, Message, PreferencePair, Problem, TrainingData
+from harness.data.verifiers import verifies
 from harness.method import FitContext, FitReport, Input, Method
 from harness.policy import Policy, Prompt, Sampling
 
@@ -202,6 +203,23 @@ def test_training_on_preferences_widens_their_margins(bench: Bench) -> None:
         for policy in (bench.start(), bench.score())
     )
     assert after > before + 1
+
+
+def verified_share(policy: Policy) -> float:
+    """How many of 64 answers per problem verify, with the same noise for every policy."""
+    prompts = [Prompt(messages=problem.prompt) for problem in DATA.problems]
+    sampling = Sampling(max_new_tokens=4, temperature=1.0, samples=64, seed=5)
+    drawn = policy.sample(prompts, sampling, [problem.id for problem in DATA.problems])
+    pairs = zip(DATA.problems, drawn, strict=True)
+    right = [verifies(problem, answer.text) for problem, answers in pairs for answer in answers]
+    return sum(right) / len(right)
+
+
+def test_training_on_problems_makes_verified_answers_likelier(bench: Bench) -> None:
+    if not (bench.method.trains and "problems" in bench.method.needs):
+        pytest.skip("it does not learn from problems")
+    before, after = (verified_share(policy) for policy in (bench.start(), bench.policy()))
+    assert after > before + 0.05
 
 
 def test_settings_that_change_nothing_score_as_the_base_to_the_last_bit(bench: Bench) -> None:
