@@ -36,6 +36,9 @@ QUICK = {
     "demonstrations": 2,
     "samples": 4,
     "max_new_tokens": 4,
+    # what a random base would select is too little to learn from
+    "rewritten_only": False,
+    "below": None,
 }
 # settings under which a method changes nothing, wherever it has them
 ZERO = {"learning_rate": 0.0, "identity": True, "alpha": 0.0, "demonstrations": 0}
