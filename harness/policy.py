@@ -76,12 +76,16 @@ class Score:
 
 @dataclass(frozen=True)
 class Completion:
-    """One drawn answer; finish is "stop" (a stop token), "stop_string" or "length"."""
+    """One drawn answer; finish is "stop" (a stop token), "stop_string" or "length".
+
+    stop_id  the stop token, which `token_ids` leave out
+    """
 
     text: str
     token_ids: tuple[int, ...]
     finish: str
     truncated: bool = False
+    stop_id: int | None = None
 
 
 class Policy(ABC):

@@ -34,6 +34,7 @@ class _Row:
     stream: int
     ids: list[int] = field(default_factory=list)
     finish: str = ""
+    stop_id: int | None = None
 
 
 def sample_encoded(
@@ -70,7 +71,8 @@ def _completion(encoder: TextEncoder, request: Encoded, row: _Row, sampling: Sam
     """Cut the text at the first stop string; the ids stay as drawn."""
     text = encoder.text(row.ids)
     found = [at for at in (text.find(stop) for stop in sampling.stop) if at >= 0]
-    return Completion(text[: min(found)] if found else text, tuple(row.ids), row.finish, request.truncated)
+    cut = text[: min(found)] if found else text
+    return Completion(cut, tuple(row.ids), row.finish, request.truncated, row.stop_id)
 
 
 def _sample_batch(
@@ -136,7 +138,7 @@ def _decode(policy: StepwisePolicy, logits: torch.Tensor, state: Any, rows: list
 def _append(encoder: TextEncoder, row: _Row, token: int, sampling: Sampling, position: int) -> None:
     """Record a token and whether it ends the row."""
     if token in encoder.stop_ids:
-        row.finish = "stop"
+        row.finish, row.stop_id = "stop", token
         return
     if token in encoder.special_ids and encoder.tokenizer.convert_ids_to_tokens(token) in sampling.stop:
         row.finish = "stop_string"

@@ -53,6 +53,7 @@ __all__ = [
     "save_model",
     "seed_everything",
     "sorted_within_batches",
+    "thinned",
     "train",
     "training_rows",
     "trl_config",
@@ -277,7 +278,7 @@ def run(
     trained = (weight for weight in trainer.model.parameters() if weight.requires_grad)
     if not all(bool(weight.isfinite().all()) for weight in trained):
         raise TrainingDiverged(f"the weights are no numbers after the last of {len(watch.losses)} steps")
-    return _thinned(watch.losses)
+    return thinned(watch.losses)
 
 
 def collate(rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
@@ -399,7 +400,7 @@ def _watch_class() -> Any:
     return Watch
 
 
-def _thinned(losses: Sequence[float]) -> list[tuple[int, float]]:
+def thinned(losses: Sequence[float]) -> list[tuple[int, float]]:
     """At most CURVE_POINTS means over neighbouring steps, each with its last step."""
     width = max(1, math.ceil(len(losses) / CURVE_POINTS))
     parts = [(start, losses[start : start + width]) for start in range(0, len(losses), width)]

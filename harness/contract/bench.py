@@ -25,6 +25,9 @@ QUICK: Mapping[str, Any] = {
     "demonstrations": 2,
     "samples": 4,
     "max_new_tokens": 4,
+    # what a random base would select is too little to learn from
+    "rewritten_only": False,
+    "below": None,
 }
 """Settings of these names are made small, wherever a method has them."""
 

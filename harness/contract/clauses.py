@@ -22,6 +22,7 @@ CLAUSES: tuple[Clause, ...] = (
     artifacts.other_seeds_give_other_bytes,
     learning.training_on_demonstrations_makes_them_likelier,
     learning.training_on_preferences_widens_their_margins,
+    learning.training_on_problems_makes_verified_answers_likelier,
     learning.training_lowers_its_own_loss,
     learning.the_report_says_whether_anything_was_trained,
     learning.the_trained_parameters_are_those_that_training_moved,

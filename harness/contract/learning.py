@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from harness.contract.bench import Bench
 from harness.contract.promise import NotApplicable, expect
 from harness.contract.tiny import DATA
-from harness.policy import Policy, Prompt
+from harness.data.verifiers import verifies
+from harness.policy import Policy, Prompt, Sampling
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +33,14 @@ def training_on_preferences_widens_their_margins(bench: Bench) -> None:
         raise NotApplicable("it does not learn preferences")
     before, after = (_margin(policy) for policy in (bench.start(), bench.scoring()))
     expect(after > before + 1, f"chosen answers ahead by more than {before + 1:.1f}", f"a margin of {after:.1f}")
+
+
+def training_on_problems_makes_verified_answers_likelier(bench: Bench) -> None:
+    """Of 64 answers per problem, drawn with the same noise before and after, more verify."""
+    if not (bench.method.trains and "problems" in bench.method.needs):
+        raise NotApplicable("it does not learn from problems")
+    before, after = (_verified_share(policy) for policy in (bench.start(), bench.policy()))
+    expect(after > before + 0.05, f"more than {before + 0.05:.2f} of the answers verified", f"{after:.2f}")
 
 
 def training_lowers_its_own_loss(bench: Bench) -> None:
@@ -89,6 +98,15 @@ def _demonstrated(policy: Policy) -> float:
     prompts = [Prompt(messages=example.messages[:1]) for example in DATA.demonstrations]
     answers = [example.messages[1].content for example in DATA.demonstrations]
     return sum(score.logprob for score in policy.score(prompts, answers))
+
+
+def _verified_share(policy: Policy) -> float:
+    prompts = [Prompt(messages=problem.prompt) for problem in DATA.problems]
+    sampling = Sampling(max_new_tokens=4, temperature=1.0, samples=64, seed=5)
+    drawn = policy.sample(prompts, sampling, [problem.id for problem in DATA.problems])
+    pairs = zip(DATA.problems, drawn, strict=True)
+    right = [verifies(problem, answer.text) for problem, answers in pairs for answer in answers]
+    return sum(right) / len(right)
 
 
 def _margin(policy: Policy) -> float:

@@ -21,9 +21,16 @@ def question(animal: str) -> tuple[Message, ...]:
     return (Message("user", f"what says the {animal}"),)
 
 
+def demonstration(answer: str, name: str) -> Demonstration:
+    """An answer to the question after its first word."""
+    return Demonstration((*question(answer.split()[0]), Message("assistant", answer)), name)
+
+
 DATA = TrainingData(
-    demonstrations=tuple(
-        Demonstration((*question(a), Message("assistant", f"{a} says {c} {n}")), f"{a}-{c}-{n}") for a, c, n in ANSWERS
+    demonstrations=(
+        *(demonstration(f"{a} says {c} {n}", f"{a}-{c}-{n}") for a, c, n in ANSWERS),
+        # some come with another version, as `bakeoff data refine` names it
+        *(demonstration(f"{a} says the {c} {n}", f"{a}-{c}-{n}/response") for a, c, n in ANSWERS[:6]),
     ),
     preferences=tuple(
         PreferencePair(question(a), f"{a} says {c} {n}", f"{c} {n}", f"{a}-{c}-{n}") for a, c, n in ANSWERS

@@ -11,9 +11,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.data.examples import Example
+from harness.data.examples import Example, prompt_text
+from harness.data.records import Demonstration, Message
 from harness.data.rendering import as_demonstration
 from harness.data.writer import base_model_of
+from harness.data.writing_requests import filled
 from harness.errors import UserError, did_you_mean
 from harness.lazy import LazyModule
 
@@ -22,10 +24,17 @@ if TYPE_CHECKING:
     import transformers
 
     from harness.base_model import BaseModel
-    from harness.policy import Policy
+    from harness.policy import Policy, Prompt
 else:
     torch = LazyModule("torch")
     transformers = LazyModule("transformers")
+
+
+GUESS = (
+    "An assistant gave this answer:\n\n{answer}\n\n"
+    "What was it asked? Write the request that this answers best, and nothing else."
+)
+"""What a model is asked for r-IFD, in our own words."""
 
 
 def quality_scores(examples: Sequence[Example], scorer: str, model: str, device: str = "cpu") -> list[float]:
@@ -42,13 +51,36 @@ def _ifd(examples: Sequence[Example], base: BaseModel) -> list[float]:
 
 
 def instruction_following_difficulty(examples: Sequence[Example], policy: Policy) -> list[float]:
-    """IFD of the last answer given all that stands before it; the answer alone follows no template, as published."""
+    """IFD of the last answer given all that stands before it."""
+    return ifd_of([as_demonstration(one) for one in examples], policy)
+
+
+def ifd_of(demonstrations: Sequence[Demonstration], policy: Policy) -> list[float]:
+    """IFD of each demonstration's last answer given all that stands before it."""
     from harness.policy import Prompt
 
-    conversations = [as_demonstration(one).messages for one in examples]
-    answers = [messages[-1].content for messages in conversations]
-    given = policy.score([Prompt(messages=messages[:-1]) for messages in conversations], answers)
-    alone = policy.score([Prompt() for _ in answers], answers)
+    prompts = [Prompt(messages=one.messages[:-1]) for one in demonstrations]
+    return perplexity_ratios(prompts, [one.messages[-1].content for one in demonstrations], policy)
+
+
+def reversed_ifd_of(demonstrations: Sequence[Demonstration], policy: Policy) -> list[float]:
+    """r-IFD: ppl(x | y') / ppl(x) of what the user says, x, where y' asks what the last answer may be an answer to.
+
+    The lower, the better the answer tells what was asked (arXiv 2402.10110).
+    """
+    from harness.policy import Prompt
+
+    asked = [filled(GUESS, answer=one.messages[-1].content) for one in demonstrations]
+    prompts = [Prompt(messages=(Message("user", text),)) for text in asked]
+    return perplexity_ratios(prompts, [prompt_text(one) for one in demonstrations], policy)
+
+
+def perplexity_ratios(prompts: Sequence[Prompt], texts: Sequence[str], policy: Policy) -> list[float]:
+    """ppl(text | prompt) / ppl(text); the text alone follows no template, as published."""
+    from harness.policy import Prompt
+
+    given = policy.score(prompts, texts)
+    alone = policy.score([Prompt() for _ in texts], texts)
     # each mean is over its own tokens: a merge at the boundary may change their number
     return [math.exp(_per_token(free) - _per_token(bound)) for bound, free in zip(given, alone, strict=True)]
 

@@ -1,0 +1,309 @@
+"""GRPO: answers that verify become likelier than their group's others (Shao et al. 2024, DeepSeekMath, 2402.03300).
+
+    A_i = (r_i - mean r) / (std r + 1e-4),   r_i = 1 where answer i of the problem's group verifies, else 0
+    loss = mean over answers of mean over tokens of  -min(s A_i, clip(s, 1 - epsilon, 1 + epsilon) A_i) + beta KL
+    s = p / p_old,   KL = p_start / p - log(p_start / p) - 1,   both of a token given all before it
+
+The standard deviation divides by the group's size less one. A group whose answers all verify, or none, teaches
+nothing. `loss_type` dapo (2503.14476) takes the mean over the tokens of an update, dr_grpo (2503.20783) divides by
+`max_new_tokens` and goes with `scale_rewards: none`, which leaves the standard deviation out; `batch` takes that of
+the whole update. With `iterations` at 1, as in the paper, s is 1 and nothing is ever clipped.
+
+Defaults: learning rate 1e-6, beta 0.04, clipping at 0.2, 16 problems per update and one update per batch as in the
+paper, which draws 64 answers of up to 1,024 tokens; 8 of up to 256 are drawn here. There is no reward for form. The
+start, by default sft, is where training begins and what KL is measured from: copies of what its own artifact loads.
+
+Trains all weights through TRL's GRPOTrainer, whose advantages and loss these are. Answers are drawn here: after the
+ids that evaluation puts before them, with its stop tokens, and with noise that the seed alone decides. TRL would
+reload the reference from where the model's config says it came from; here it is set. TRL also left-pads prompts
+without telling the model positions, which one with absolute positions misreads: here rows begin where they are read.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.base_model import BaseModel
+from harness.causal_policy import CausalPolicy
+from harness.copies import trainable_copy
+from harness.data.records import Problem, TrainingData
+from harness.data.verifiers import require_verifier, verifies
+from harness.errors import UserError
+from harness.lazy import LazyModule
+from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
+from harness.policy import Completion, Prompt, Sampling
+from harness.training import Optimisation, run, save_model, seed_everything, thinned, trl_config, watched
+from methods.sft import Sft
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.encoding import Encoded, TextEncoder
+    from harness.policy import Policy
+else:
+    torch = LazyModule("torch")
+
+
+@dataclass(frozen=True)
+class Grpo(Method):
+    """All weights are trained on the model's own answers to problems, rewarded where they verify."""
+
+    needs = frozenset({"problems"})
+    libraries = ("torch", "transformers", "trl", "accelerate")
+
+    start: Method = setting(Sft(), "the method whose model is trained further, and the reference")
+    samples: int = setting(8, "answers drawn per problem: the group", search=(4, 8, 16, 64))
+    beta: float = setting(0.04, "how dear it is to leave the start; 0: no reference", search=(0.0, 0.1))
+    temperature: float = setting(1.0, "temperature of the drawing", search=(0.7, 1.2))
+    max_new_tokens: int = setting(256, "longest answer that is drawn")
+    epsilon: float = setting(0.2, "how far a token's ratio to its old probability counts", search=(0.1, 0.3))
+    iterations: int = setting(1, "updates on each batch of answers", search=(1, 4))
+    loss_type: Literal["grpo", "dr_grpo", "dapo"] = setting(
+        "grpo", "how tokens are averaged", search=("grpo", "dr_grpo", "dapo")
+    )
+    scale_rewards: Literal["group", "batch", "none"] = setting(
+        "group", "whose standard deviation divides a reward", search=("group", "batch", "none")
+    )
+    learning_rate: float = setting(1e-6, "peak learning rate of AdamW", search=(1e-7, 1e-3), log=True)
+    epochs: int = setting(1, "passes over the problems", search=(1, 15))
+    batch_size: int = setting(16, "problems per update, each with its whole group", search=(8, 16, 32, 64))
+    weight_decay: float = setting(0.0, "decay of all weights but norms and biases", search=(0.0, 0.1))
+    warmup_ratio: float = setting(0.0, "share of updates with a rising rate", search=(0.0, 0.1))
+    schedule: str = setting(
+        "constant_with_warmup", "the learning rate's course", search=("constant_with_warmup", "linear", "cosine")
+    )
+    updates: int | None = setting(None, "batches of problems in all, in place of epochs: they repeat until then")
+
+    def requires(self) -> dict[str, ArtifactSpec]:
+        """The start."""
+        return {"start": ArtifactSpec(self.start)}
+
+    def check(self) -> None:
+        """A group needs others to be compared with, and what differs."""
+        self.start.check()
+        if self.samples < 2:
+            raise UserError(f"samples is {self.samples}", fix="Draw 2 answers or more: a lone one has no group.")
+        if self.temperature <= 0:
+            raise UserError(f"temperature is {self.temperature}", fix="Above 0: there all answers are alike.")
+        if min(self.max_new_tokens, self.iterations) < 1:
+            raise UserError(
+                f"max_new_tokens is {self.max_new_tokens} and iterations {self.iterations}", fix="Give 1 or more."
+            )
+        if self.beta < 0 or not 0 < self.epsilon < 1:
+            raise UserError(
+                f"beta is {self.beta} and epsilon {self.epsilon}", fix="beta is 0 or more, epsilon between 0 and 1."
+            )
+
+    def fit(
+        self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
+    ) -> FitReport:
+        """Train a copy of the start and write it as a model folder."""
+        require_verifiable(data.problems)
+        start = inputs["start"].load()
+        model, reference = trainable_copy(start), trainable_copy(start).requires_grad_(False)
+        seed_everything(context)
+        drawing = Sampling(self.max_new_tokens, self.temperature, samples=self.samples, seed=context.seed, salt="grpo")
+        rollouts = Rollouts(data.problems, base.encoder, drawing)
+        losses, divergence = self._train(model, reference, rollouts, base, context)
+        save_model(model, base, out)
+        return FitReport(
+            trained_parameters=sum(weight.numel() for weight in model.parameters()),
+            training_tokens=rollouts.read_tokens * self.iterations,
+            generated_tokens=rollouts.generated_tokens,
+            notes={**rollouts.notes(), "kl": divergence, "loss": losses},
+        )
+
+    def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
+        """The tuned model behind the base's chat template."""
+        return CausalPolicy(BaseModel(base.spec, artifact).load().requires_grad_(False), base.encoder)
+
+    def _train(
+        self, model: Any, reference: Any, rollouts: Rollouts, base: BaseModel, context: FitContext
+    ) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+        """Train the model in place; the curves of the loss and of KL."""
+        with tempfile.TemporaryDirectory() as scratch:
+            trainer = self._trainer(model, reference, rollouts, scratch, base, context)
+            losses = run(trainer, context)
+            return losses, thinned([line["kl"] for line in trainer.state.log_history if "kl" in line])
+
+    def _trainer(
+        self, model: Any, reference: Any, rollouts: Rollouts, scratch: str, base: BaseModel, context: FitContext
+    ) -> Any:
+        """TRL's trainer over all batches of problems, in their order."""
+        import datasets
+        import trl
+
+        count, wanted = len(rollouts.problems), Optimisation.of(self)
+        batches = self.updates or -(-count * self.epochs // self.batch_size)
+        order = replace(wanted, updates=batches).order(count, context.seed)
+        own = {
+            "beta": 0.0,
+            "epsilon": self.epsilon,
+            "loss_type": self.loss_type,
+            "scale_rewards": self.scale_rewards,
+            "num_generations": self.samples,
+            "num_iterations": self.iterations,
+            "temperature": self.temperature,
+            "max_completion_length": self.max_new_tokens,
+            "shuffle_dataset": False,
+            "disable_dropout": True,
+            "logging_strategy": "steps",
+            "logging_steps": 1,
+        }
+        answers = replace(wanted, batch_size=self.batch_size * self.samples)
+        trainer = _trainer_class()(
+            model=model,
+            reward_funcs=verified,
+            args=trl_config(trl.GRPOConfig, scratch, base, answers, context, **own),
+            train_dataset=datasets.Dataset.from_dict({"prompt": [str(place) for place in order]}),
+            processing_class=base.tokenizer,
+        )
+        # as an argument it would warn of being experimental
+        trainer.rollout_func = rollouts
+        trainer.refer_to(reference, self.beta)
+        return trainer
+
+
+def require_verifiable(problems: Sequence[Problem]) -> None:
+    """Raise UserError where there are no problems, or one's verifier is unknown or cannot read its reference."""
+    if not problems:
+        raise UserError("there are no problems to draw answers for", fix="Name some under data: problems.")
+    for problem in problems:
+        require_verifier(problem.verifier)
+        verifies(problem, "")
+
+
+def verified(completions: Sequence[str], right: Sequence[bool], **others: Any) -> list[float]:
+    """The reward of each answer, as `Rollouts` found it."""
+    return [float(one) for one in right]
+
+
+@dataclass
+class Rollouts:
+    """Draws groups of answers with the model in training, and remembers what they cost and earned.
+
+    right  for each group drawn so far, how many of its answers verified
+    """
+
+    problems: Sequence[Problem]
+    encoder: TextEncoder
+    sampling: Sampling
+    drawn: Counter[int] = field(default_factory=Counter)
+    generated_tokens: int = 0
+    read_tokens: int = 0
+    cut_off: int = 0
+    rewards: list[float] = field(default_factory=list)
+    right: list[int] = field(default_factory=list)
+
+    @cached_property
+    def encoded(self) -> list[Encoded]:
+        """Each problem as the model reads it, where an answer still fits."""
+        return [
+            self.encoder.encode(Prompt(messages=problem.prompt)).fitted(
+                self.encoder.max_length, self.sampling.max_new_tokens
+            )
+            for problem in self.problems
+        ]
+
+    def __call__(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
+        """TRL's view of a batch: ids of prompts and answers, row by row; `right` goes on to the reward.
+
+        prompts  the problems' places, each as often as its group is large
+        """
+        places = [int(prompt) for prompt in prompts[:: self.sampling.samples]]
+        groups = self._draw(places, trainer)
+        rows = [(self.encoded[at].prompt, answer) for at, group in zip(places, groups, strict=True) for answer in group]
+        right = [
+            verifies(self.problems[at], answer.text)
+            for at, group in zip(places, groups, strict=True)
+            for answer in group
+        ]
+        answers = [trained_ids(answer) for _, answer in rows]
+        self._remember(rows, answers, right)
+        return {
+            "prompt_ids": [list(prompt) for prompt, _ in rows],
+            "completion_ids": answers,
+            "logprobs": None,
+            "right": right,
+        }
+
+    def notes(self) -> dict[str, Any]:
+        """What a reader should know of the answers."""
+        size = self.sampling.samples
+        silent = sum(count in (0, size) for count in self.right)
+        return {
+            "problems": len(self.problems),
+            "prompts_truncated": sum(one.truncated for one in self.encoded),
+            "answers": len(self.right) * size,
+            "answers_cut_off": self.cut_off,
+            "groups_without_signal": round(silent / len(self.right), 6),
+            "reward": thinned(self.rewards),
+        }
+
+    def _draw(self, places: Sequence[int], trainer: Any) -> list[tuple[Completion, ...]]:
+        """A group for each place; a problem that comes again is answered anew."""
+        keys = []
+        for at in places:
+            keys.append(f"{self.problems[at].id}, {self.drawn[at]}")
+            self.drawn[at] += 1
+        asked = [Prompt(messages=self.problems[at].prompt) for at in places]
+        model = trainer.model
+        with trainer.accelerator.autocast():
+            groups = CausalPolicy(model, self.encoder).sample(asked, self.sampling, keys)
+        model.train()
+        return groups
+
+    def _remember(
+        self, rows: Sequence[tuple[Sequence[int], Completion]], answers: Sequence[list[int]], right: Sequence[bool]
+    ) -> None:
+        size = self.sampling.samples
+        self.generated_tokens += sum(len(answer.token_ids) for _, answer in rows)
+        self.read_tokens += sum(len(prompt) for prompt, _ in rows) + sum(map(len, answers))
+        self.cut_off += sum(answer.finish == "length" for _, answer in rows)
+        self.right += [sum(right[start : start + size]) for start in range(0, len(right), size)]
+        self.rewards.append(sum(right) / len(right))
+
+
+def trained_ids(answer: Completion) -> list[int]:
+    """The ids of an answer with the token that ended it, if one did: to end is drawn, and rewarded, too."""
+    return [*answer.token_ids, *([] if answer.stop_id is None else [answer.stop_id])]
+
+
+@cache
+def _trainer_class() -> Any:
+    import trl
+    from trl.trainer.utils import add_fused_lm_head
+
+    class Trainer(watched(trl.GRPOTrainer)):  # type: ignore[misc]
+        """TRL's trainer with a given reference, on rows without padding before them."""
+
+        def refer_to(self, reference: Any, beta: float) -> None:
+            """Measure KL from this model instead of one that is read from disk."""
+            self.beta = beta
+            if beta:
+                add_fused_lm_head(reference, temperature=self.temperature)
+                self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
+
+        def _get_per_token_logps_and_entropies(
+            self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, **rest: Any
+        ) -> tuple[Any, ...]:
+            """log p and entropy (B, C) of the last C = logits_to_keep tokens; padding is moved to the right."""
+            width = input_ids.shape[1]
+            padding = (attention_mask[:, :-logits_to_keep] == 0).sum(1, keepdim=True)
+            most = int(padding.max())
+            places = (torch.arange(width, device=input_ids.device) + padding) % width
+            log_probs, entropies, auxiliary = super()._get_per_token_logps_and_entropies(
+                model, input_ids.gather(1, places), attention_mask.gather(1, places), logits_to_keep + most, **rest
+            )
+            wanted = torch.arange(logits_to_keep, device=input_ids.device) + most - padding
+            if entropies is not None:
+                entropies = entropies.gather(1, wanted)
+            return log_probs.gather(1, wanted), entropies, auxiliary
+
+    return Trainer
