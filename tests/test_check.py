@@ -96,7 +96,7 @@ BROKEN = {
 
 def written(folder: Path, module: str, here: str, there: str) -> str:
     """The source of a plugin with these statements in `fit` and `load`, as a module of the folder."""
-    text = SOUND.replace("HERE", here).replace("THERE", there)
+    text = SOUND.replace("THERE", there).replace("HERE", here)
     (folder / f"{module}.py").write_text(text)
     return text
 
