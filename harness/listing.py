@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from harness import registry
@@ -39,6 +41,15 @@ def _methods() -> Iterator[str]:
         method = registry.plugin_class("methods", name)
         yield f"  {name:16} {registry.summary('methods', name)}"
         yield f"  {'':16} needs {_words(method.needs)}; gives {_words(method.gives)}"
+        yield from (f"  {'':16} {line}" for line in wrap(_defaults(method), 100))
+
+
+def _defaults(plugin: Any) -> str:
+    """Every field with its default; `show` says what they mean."""
+    if _required(plugin):
+        return "defaults: some fields have none"
+    values = [f"{name} {json.dumps(value)}" for name, value in fields_of(plugin()).items()]
+    return f"defaults: {', '.join(values) or 'nothing to set'}"
 
 
 def _words(values: Any) -> str:
