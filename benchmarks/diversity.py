@@ -30,11 +30,10 @@ from harness.data.test_set import TestItem, TestSet
 from harness.diversity.classes import partition
 from harness.diversity.embedders import Embed, embedder
 from harness.diversity.known import agreement
-from harness.diversity.prompts import EMBEDDED, OpenPrompt, open_prompts
+from harness.diversity.prompts import EMBEDDED, OpenPrompt, digest_of, open_prompts
 from harness.diversity.similarity import mean_within
 from harness.diversity.vendi import vendi_of
 from harness.errors import UserError
-from harness.keys import key_of
 from harness.method import setting
 from harness.microworld.templates import prompt_templates
 from harness.policy import Completion, Prompt, Sampling
@@ -117,7 +116,7 @@ class Diversity(Benchmark):
 
     def data_digest(self) -> str:
         """Digest of the prompts with their valid answers."""
-        return key_of({item.id: [item.text, list(item.valid)] for item in self._items()})
+        return digest_of(self._items())
 
     def test_set(self) -> TestSet:
         """The prompts; that a valid answer is known is no contamination."""

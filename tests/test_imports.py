@@ -13,9 +13,9 @@ from conftest import ROOT
 # fmt: off
 MAY_IMPORT = {
     "methods": {"method", "policy", "causal_policy", "hidden_states", "encoding", "training", "base_model", "data",
-                "adapters", "errors", "lazy"},
-    "benchmarks": {"benchmark", "method", "policy", "data", "microworld", "lm_eval_bridge", "lm_eval_documents",
-                   "errors", "lazy"},
+                "adapters", "checkpoints", "copies", "residual_dropout", "errors", "lazy"},
+    "benchmarks": {"benchmark", "method", "policy", "data", "microworld", "diversity", "lm_eval_bridge",
+                   "lm_eval_documents", "errors", "lazy"},
 }
 # fmt: on
 HEAVY = ("torch", "transformers", "trl", "peft", "lm_eval", "datasets", "pandas", "scipy", "pyarrow")

@@ -9,7 +9,7 @@ from stories260k import convert
 
 from harness.base_model import BaseModel, BaseSpec
 from harness.data.load import DataSpec, load_set
-from harness.data.records import TrainingData
+from harness.data.records import Demonstration, TrainingData
 from harness.method import FitContext, Input, Method
 from harness.policy import Policy, Prompt
 from harness.training import training_rows
@@ -34,6 +34,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
     return BaseModel(BaseSpec(str(model), chat_template=str(folder / "chat.jinja")), model)
 
 
+def tokens(base: BaseModel, row: Demonstration, whole: bool = True) -> int:
+    """The length of a conversation, or of what stands before its first answer."""
+    turn = next(at for at, message in enumerate(row.messages) if message.role == "assistant")
+    messages = row.messages if whole else row.messages[:turn]
+    return len(base.encoder.tokens(base.encoder.render(messages, generation_prompt=not whole)))
+
+
 def fitted(method: Method, base: BaseModel, data: TrainingData, out: Path) -> tuple[Policy, list[tuple[int, float]]]:
     out.mkdir()
     inputs = {role: Input(out, base, base.policy) for role in method.requires()}
@@ -53,10 +60,10 @@ def test_published_demonstrations_become_likelier_in_two_updates(
     file: str, base: BaseModel, shared_data: Path, tmp_path: Path
 ) -> None:
     records = load_set("demonstrations", DataSpec(str(shared_data / file))).records
-    # a context of 512 tokens holds the short ones whole; one long row is cut, and said to be
-    length = [len(training_rows([row], base.encoder).rows[0].input_ids) for row in records[:60]]
-    whole = [row for row, tokens in zip(records, length, strict=False) if tokens < base.max_length][: ROWS - 1]
-    cut = [row for row, tokens in zip(records, length, strict=False) if tokens == base.max_length][:1]
+    # a context of 512 tokens holds the short ones whole; a conversation that is too long is cut, and said to be
+    whole = [row for row in records[:60] if tokens(base, row) < 480][: ROWS - 1]
+    long = [row for row in records[:60] if tokens(base, row, whole=False) < 480 and tokens(base, row) > 560]
+    cut = long[:1]
     data = TrainingData(tuple(whole + cut))
     assert len(whole) >= 6
     assert training_rows(data.demonstrations, base.encoder).truncated == len(cut)
@@ -71,7 +78,8 @@ def test_published_demonstrations_become_likelier_in_two_updates(
 
 def test_published_preference_pairs_widen_their_margin(base: BaseModel, shared_data: Path, tmp_path: Path) -> None:
     file = shared_data / "llama_factory_demo" / "dpo_en_demo.json"
-    pairs = sorted(load_set("preferences", DataSpec(str(file))).records, key=lambda row: len(row.chosen + row.rejected))
+    records = load_set("preferences", DataSpec(str(file))).records
+    pairs = sorted(records, key=lambda row: len(row.prompt[0].content + row.chosen + row.rejected))
     method = Dpo(start=Base(), learning_rate=1e-3, batch_size=4, epochs=1, warmup_ratio=0.0)
     policy, curve = fitted(method, base, TrainingData(preferences=tuple(pairs[:8])), tmp_path / "artifact")
     assert len(curve) == 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +39,12 @@ def open_prompts(name: str, split: str = "train") -> list[OpenPrompt]:
     if not found:
         raise UserError("it holds no prompts", where=name)
     return found
+
+
+def digest_of(prompts: Sequence[OpenPrompt]) -> str:
+    """Hexadecimal digest of prompts with their valid answers, in their order."""
+    rows = json.dumps([[prompt.id, prompt.text, prompt.valid] for prompt in prompts], ensure_ascii=True)
+    return hashlib.sha256(rows.encode()).hexdigest()[:16]
 
 
 def _embedded() -> list[OpenPrompt]:
