@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import socket
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from command_line import bakeoff, in_a_process_of_its_own
+from command_line import bakeoff
 
+from harness import registry
 from harness.contract.bench import Bench, quick
 from harness.contract.clauses import CLAUSES, judge
 from harness.contract.network import offline
@@ -101,14 +104,24 @@ def written(folder: Path, module: str, here: str, there: str) -> str:
     return text
 
 
-def install(folder: Path, here: str) -> Path:
-    """A package whose entry point registers a plugin as `mine`."""
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Path]]:
+    """Puts a package on the path whose entry point registers a plugin as `mine`; gives the plugin's file."""
+    registry._outside.cache_clear()
+    monkeypatch.syspath_prepend(tmp_path)
+    yield lambda here: package(tmp_path, here)
+    registry._outside.cache_clear()
+    sys.modules.pop("mine_method", None)
+
+
+def package(folder: Path, here: str) -> Path:
+    """The file of a plugin with this statement in `fit`, in a package of its own."""
     written(folder, "mine_method", here, "pass")
     info = folder / "mine-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[bakeoff.methods]\nmine = mine_method:Plugin\n")
-    return folder
+    return folder / "mine_method.py"
 
 
 @pytest.mark.parametrize("broken", BROKEN)
@@ -136,22 +149,25 @@ def test_a_sound_method_exits_with_0_and_names_each_skipped_clauses_reason() -> 
     assert "bakeoff plan" in done.stdout
 
 
-def test_another_packages_method_that_breaks_a_promise_exits_with_1_and_says_what_was_found(tmp_path: Path) -> None:
-    folder = install(tmp_path, "(out / 'weights.bin').write_bytes(b'1')")
-    done = in_a_process_of_its_own("check", "mine", path=folder)
+def test_another_packages_method_that_breaks_a_promise_exits_with_1_and_says_what_was_found(
+    install: Callable[[str], Path],
+) -> None:
+    file = install("(out / 'weights.bin').write_bytes(b'1')")
+    done = bakeoff("check", "mine")
     assert done.returncode == 1, done.stderr
     assert "FAILED   an artifact holds plain files without absolute paths" in done.stdout
     assert "found weights.bin" in done.stdout
     assert "1 failed" in done.stdout
-    assert f"Next: mend {folder / 'mine_method.py'}, then: bakeoff check mine" in done.stdout
+    assert f"Next: mend {file}, then: bakeoff check mine" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_fit_that_raises_is_one_clause_with_the_line_at_fault(tmp_path: Path) -> None:
-    done = in_a_process_of_its_own("check", "mine", path=install(tmp_path, "raise RuntimeError('broken here')"))
+def test_a_fit_that_raises_is_one_clause_with_the_line_at_fault(install: Callable[[str], Path]) -> None:
+    file = install("raise RuntimeError('broken here')")
+    done = bakeoff("check", "mine")
     assert done.returncode == 1, done.stderr
     line = 1 + SOUND.split("\n").index("        HERE")
-    assert f"found RuntimeError: broken here ({tmp_path / 'mine_method.py'}:{line})" in done.stdout
+    assert f"found RuntimeError: broken here ({file}:{line})" in done.stdout
     assert done.stdout.count("FAILED") == 1
     assert "Traceback" not in done.stdout + done.stderr
 

@@ -11,7 +11,14 @@ from harness.contract.tiny import COMPLETIONS, PROMPTS
 from harness.method import Method
 from harness.policy import Score
 
-HEAVY = ["torch", "transformers.models.llama.modeling_llama", "peft", "harness.contract.bench"]
+HEAVY = [
+    "torch",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama",
+    "peft",
+    "harness.contract.bench",
+]
 
 
 def scores_in_a_new_process(method: Method, folder: Path) -> list[Score]:
