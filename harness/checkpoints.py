@@ -104,8 +104,8 @@ def share_matched(policy: Policy, rows: Sequence[Demonstration]) -> float:
     prompts, answers = zip(*(list(_turns(row))[-1] for row in rows), strict=True)
     longest = max(len(policy.encoder.tokens(answer, bare=True)) for answer in answers)
     drawn = policy.sample(prompts, Sampling(max_new_tokens=longest + 1), [row.id for row in rows])
-    pairs = zip(drawn, answers, strict=True)
-    return sum(given[0].text.strip() == wanted.strip() for given, wanted in pairs) / len(rows)
+    right = [given[0].text.strip() == wanted.strip() for given, wanted in zip(drawn, answers, strict=True)]
+    return sum(right) / len(rows)
 
 
 def _turns(row: Demonstration) -> list[tuple[Prompt, str]]:

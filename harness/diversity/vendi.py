@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ def vendi_of(units: Vectors, order: float = 1.0) -> float | None:
     return _effective(numpy.linalg.eigvalsh(product / size), order)
 
 
-def _effective(eigenvalues: NDArray[numpy.float64], order: float) -> float:
+def _effective(eigenvalues: NDArray[numpy.floating[Any]], order: float) -> float:
     shares = eigenvalues[eigenvalues > 1e-12]
     if order == 1:
         return math.exp(-float((shares * numpy.log(shares)).sum()))
