@@ -10,7 +10,9 @@ import json
 import re
 import time
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -18,8 +20,8 @@ import pytest
 from harness.errors import UserError
 from harness.symbolic.domains import written
 from harness.symbolic.expressions import ExpressionError, worked
-from harness.symbolic.templates import SLOT, Template, template_of
-from harness.symbolic.variants import Variant, variants_of
+from harness.symbolic.templates import SLOT, template_of
+from harness.symbolic.variants import variants_of
 
 TOY = {
     "question": "Ann has 3 dogs and 2 cats. How many pets has Ann?",
@@ -53,13 +55,18 @@ PYTHON = {
 }
 
 
-def by_python(text: str, values: dict[str, Any]) -> Any:
-    """The text of a trusted file, worked out by Python with every number a fraction."""
+@cache
+def compiled(text: str) -> CodeType:
     text = re.sub(r"\$(?=\w)|(?<=\w)\[1\]", "", text).strip().strip("{}")
-    exact = {name: Fraction(value) if isinstance(value, int) else value for name, value in values.items()}
     # 60 / 7 of two literals would be a float
     text = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)", r"Fraction('\1')", text)
-    return eval(text, {"__builtins__": {}, **PYTHON}, exact)  # noqa: S307
+    return compile(text.strip(), "template", "eval")
+
+
+def by_python(text: str, values: dict[str, Any]) -> Any:
+    """The text of a trusted file, worked out by Python with every number a fraction."""
+    exact = {name: Fraction(value) if isinstance(value, int) else value for name, value in values.items()}
+    return eval(compiled(text), {"__builtins__": {}, **PYTHON}, exact)
 
 
 def conditions_of(row: dict[str, Any]) -> list[str]:
@@ -72,26 +79,37 @@ def worked_answer(row: dict[str, Any]) -> str:
     return str(row["answer_annotated"]).rpartition("####")[2].strip()
 
 
-def check(row: dict[str, Any], template: Template, variant: Variant) -> None:
-    values = dict(variant.values)
-    for condition in conditions_of(row):
-        assert by_python(condition, values), (template.id, condition, values)
-    assert by_python(worked_answer(row), values) == variant.answer, (template.id, values)
-    assert "{" not in variant.question
+def declared_answer(row: dict[str, Any]) -> str:
+    found = re.search(r"#answer\s*[:=](.*)", row["question_annotated"], flags=re.S)
+    assert found
+    return found[1]
+
+
+# their conditions are met by one draw in a thousand or so
+SLOW = {7, 25, 30, 45, 58, 88, 94}
 
 
 def test_ten_thousand_draws_over_all_templates_meet_their_conditions_and_answers(shared_data: Path) -> None:
-    rows = rows_of(shared_data)
+    """The last line of the worked solution and the line #answer are two formulas of the same answer, but for one.
+
+    That one is GSM8K 456: 15 red cards, 24 green and 39 yellow are 78 (GSM8K's own answer), #answer says 48.
+    """
+    rows, drawn, other = rows_of(shared_data), 0, set()
     assert len(rows) == 100
-    drawn = 0
-    for row in rows:
-        template = template_of(row, "a template")
-        # few numbers allow few questions: four templates have less than a hundred
-        for seed in range(4):
-            for variant in variants_of(template, 25, seed):
-                check(row, template, variant)
+    for at, row in enumerate(rows):
+        template, conditions = template_of(row, "a template"), conditions_of(row)
+        for seed in range(1 if at in SLOW else 3):
+            for variant in variants_of(template, 35, seed):
+                values = dict(variant.values)
+                for condition in conditions:
+                    assert by_python(condition, values), (template.id, condition, values)
+                assert by_python(worked_answer(row), values) == variant.answer, (template.id, values)
+                if by_python(declared_answer(row), values) != variant.answer:
+                    other.add(template.id)
+                assert "{" not in variant.question
                 drawn += 1
-    assert drawn == 10_000
+    assert drawn == 10_010
+    assert other == {"gsm8k-456"}
     assert len({template_of(row, "").id for row in rows}) == 100
 
 
@@ -102,15 +120,14 @@ def test_the_formula_gives_the_originals_answer_where_its_numbers_are_written_in
         template = template_of(row, "")
         given = {slot[1]: (slot[2] or "").strip() for slot in SLOT.finditer(template.slotted)}
         digits = {name: Fraction(text) for name, text in given.items() if re.fullmatch(r"\d+(\.\d+)?", text)}
-        if not template.formula.names <= set(digits):
-            continue
-        found = template.formula.holds({name: digits[name] for name in template.formula.names})
-        gold = Fraction(template.answer.rpartition("####")[2].strip().replace(",", ""))
-        agreed, other = agreed + (found == gold), other + ([template.id] if found != gold else [])
-    assert (agreed, other) == (0, [])
+        if template.formula.names <= set(digits):
+            found = template.formula.holds({name: digits[name] for name in template.formula.names})
+            gold = Fraction(template.answer.rpartition("####")[2].strip().replace(",", ""))
+            agreed, other = agreed + (found == gold), other + ([template.id] if found != gold else [])
+    assert (agreed, other) == (53, [])
 
 
-def test_equal_seeds_draw_equal_variants_and_all_of_one_draw_differ(shared_data: Path) -> None:
+def test_equal_seeds_draw_equal_variants_and_all_of_one_draw_differ() -> None:
     template = template_of(TOY, "toy")
     questions = [variant.question for variant in variants_of(template, 20, 1)]
     assert questions == [variant.question for variant in variants_of(template, 20, 1)]
@@ -120,7 +137,7 @@ def test_equal_seeds_draw_equal_variants_and_all_of_one_draw_differ(shared_data:
 
 def test_every_allowed_pair_is_drawn_equally_often() -> None:
     """m < n within 2..9 leaves 28 pairs; 2,800 draws give each about 100, and 60 to 140 is four deviations."""
-    template = template_of(changed("{name,Ann} has", "{name,Ann} no {k,1} has"), "toy") if False else template_of(TOY, "")
+    template = template_of(TOY, "")
     counts: dict[tuple[int, int], int] = {}
     for seed in range(2800):
         (variant,) = variants_of(template, 1, seed)
@@ -128,7 +145,8 @@ def test_every_allowed_pair_is_drawn_equally_often() -> None:
         counts[pair] = counts.get(pair, 0) + 1
         assert variant.answer == sum(pair)
     assert set(counts) == {(n, m) for n in range(2, 10) for m in range(2, n)}
-    assert 60 < min(counts.values()) and max(counts.values()) < 140
+    assert min(counts.values()) > 60
+    assert max(counts.values()) < 140
 
 
 def test_an_equation_is_solved_rather_than_hit_by_chance() -> None:
@@ -161,8 +179,8 @@ def test_a_template_that_cannot_be_read_says_which_line(row: dict[str, Any], mes
 def test_conditions_that_nothing_meets_end_the_search() -> None:
     with pytest.raises(UserError, match="no choice of m meets its own conditions"):
         variants_of(template_of(changed("- m < n", "- m < 0"), ""), 1, 0)
+    row = {**TOY, "question_annotated": "{n,3}?\n#init:\n- $n = range(1, 3)\n#answer: n"}
     with pytest.raises(UserError, match="gave 2 different questions, not 3"):
-        row = {**TOY, "question_annotated": "{n,3}?\n#init:\n- $n = range(1, 3)\n#answer: n"}
         variants_of(template_of(row, ""), 3, 0)
 
 

@@ -184,6 +184,7 @@ def _product(left: Value, right: Value) -> Value:
 
 
 def _power(left: Value, right: Value) -> Value:
+    right = exact(right)
     if type(right) is not int or abs(right) > LARGEST_POWER or abs(left) > LARGEST_BASE:
         raise ExpressionError(f"the power {right}")
     return exact(Fraction(left) ** right)

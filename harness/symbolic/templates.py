@@ -9,6 +9,9 @@
     #conditions:
     - m < n
     #answer: n + m
+
+The worked solution (`answer_annotated`) closes with the formula a second time, as `#### {n + m}`. That one counts where
+it is there: in one published template (GSM8K 456) the line #answer does not give the original's answer, and it does.
 """
 
 from __future__ import annotations
@@ -65,10 +68,16 @@ def template_of(row: Mapping[str, Any], where: str) -> Template:
         if slot[1] not in known:
             raise UserError(f"the slot {slot[0]} has no line under #init", where=where, fix=FIX)
     conditions = tuple(_condition(line, known, where) for line in _lines(parts.get("conditions", "")))
-    formula = _condition(parts["answer"].strip().strip("{}"), known, where)
+    formula = _condition(_closing(row.get("answer_annotated")) or parts["answer"].strip().strip("{}"), known, where)
     # the original's id, or the question itself: a file's place in its folder may change
     id = f"gsm8k-{row['id_orig']}" if isinstance(row.get("id_orig"), int) else question
     return Template(id, question, answer, slotted, domains, conditions, formula)
+
+
+def _closing(solution: Any) -> str:
+    """The formula that a worked solution closes with, or "" where it closes with anything else."""
+    last = solution.rpartition("####")[2].strip() if isinstance(solution, str) else ""
+    return last[1:-1] if last[:1] == "{" and last[-1:] == "}" and last.count("{") == 1 else ""
 
 
 def _parts(annotated: str, where: str) -> tuple[str, dict[str, str]]:

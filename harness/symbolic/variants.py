@@ -109,7 +109,7 @@ def _drawn(template: Template, part: Part, rng: Random) -> dict[str, Choice]:
             found = step.drawn(rng, values)
             for name, choice in zip(step.domain.names, found, strict=False):
                 choices[name], values[name] = choice, choice.value
-            if not found or not all(_holds(condition, values) for condition in step.conditions):
+            if not found or not _all_hold(step.conditions, values):
                 break
         else:
             return choices
@@ -118,12 +118,15 @@ def _drawn(template: Template, part: Part, rng: Random) -> dict[str, Choice]:
     )
 
 
-def _holds(condition: Condition, values: Mapping[str, Any]) -> bool:
+def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any]) -> bool:
     """A condition without a value (a division by zero) does not hold."""
     try:
-        return bool(condition.holds(values))
+        for condition in conditions:
+            if not condition.holds(values):
+                return False
     except ExpressionError:
         return False
+    return True
 
 
 def _parts_of(template: Template) -> tuple[Part, ...]:
@@ -168,7 +171,7 @@ def _narrowed(domain: Domain, conditions: Sequence[Condition]) -> Domain:
     (name, *others) = domain.names
     if others or not conditions:
         return domain
-    kept = [one for one in domain.choices if all(_holds(condition, {name: one.value}) for condition in conditions)]
+    kept = [one for one in domain.choices if _all_hold(conditions, {name: one.value})]
     if not kept:
         raise UserError(f"no choice of {name} meets its own conditions", fix="Mend the template.")
     return Domain(domain.names, tuple(kept))
