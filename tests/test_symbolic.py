@@ -99,7 +99,7 @@ def test_ten_thousand_draws_over_all_templates_meet_their_conditions_and_answers
     for at, row in enumerate(rows):
         template, conditions = template_of(row, "a template"), conditions_of(row)
         for seed in range(1 if at in SLOW else 3):
-            for variant in variants_of(template, 35, seed):
+            for variant in variants_of(template, 8 if at in SLOW else 36, seed):
                 values = dict(variant.values)
                 for condition in conditions:
                     assert by_python(condition, values), (template.id, condition, values)
@@ -108,7 +108,7 @@ def test_ten_thousand_draws_over_all_templates_meet_their_conditions_and_answers
                     other.add(template.id)
                 assert "{" not in variant.question
                 drawn += 1
-    assert drawn == 10_010
+    assert drawn == 10_100
     assert other == {"gsm8k-456"}
     assert len({template_of(row, "").id for row in rows}) == 100
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.faults import Faults
+from harness.data.json_rows import line_rows
 from harness.data.placed import Placed
-from harness.data.readers import rows_of
 from harness.data.records import Message
 from harness.data.turns import read_turns
 from harness.errors import UserError
@@ -57,10 +57,10 @@ def folder_of(name: str) -> Path:
 def items_of(folder: Path, category: str) -> list[Item]:
     """The items of a category in their order. Raises UserError, naming file and line, where they cannot be read."""
     path = _file_of(folder, category)
-    rows = list(rows_of(str(path), Faults()))
+    rows = _rows(path)
     answers: dict[str, Placed] = {}
     if not category.endswith("irrelevance"):
-        answers = {str(one.row.get("id")): one for one in rows_of(str(folder / ANSWERS / path.name), Faults())}
+        answers = {str(one.row.get("id")): one for one in _rows(folder / ANSWERS / path.name)}
     items = []
     for placed in rows:
         answer = answers.get(str(placed.row.get("id")))
@@ -68,6 +68,13 @@ def items_of(folder: Path, category: str) -> list[Item]:
             raise UserError(f"no accepted answer for {placed.row.get('id')!r}", where=placed.where, fix=FIX)
         items.append(_item(category, placed, answer))
     return items
+
+
+def _rows(path: Path) -> list[Placed]:
+    """One object per line, whatever the file's name ends in."""
+    if not path.is_file():
+        raise UserError("no such file", where=str(path), fix=FIX)
+    return list(line_rows(path, Faults()))
 
 
 def _file_of(folder: Path, category: str) -> Path:

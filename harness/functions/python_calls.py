@@ -34,8 +34,8 @@ def _call(node: ast.expr) -> FunctionCall:
         raise ValueError("no call")
     arguments: dict[str, Any] = {f"argument {at}": _value(one) for at, one in enumerate(node.args, 1)}
     for keyword in node.keywords:
-        if keyword.arg is None:
-            raise ValueError("unpacked arguments")
+        if keyword.arg is None or keyword.arg in arguments:
+            raise ValueError("unpacked arguments, or one that stands twice")
         arguments[keyword.arg] = _value(keyword.value)
     return FunctionCall(_dotted(node.func), arguments)
 

@@ -61,6 +61,8 @@ def worked_node(tree: ast.expr, functions: Mapping[str, Callable[..., Value]]) -
 
 def exact(value: Any) -> Value:
     """A number as an int where it is whole, else as a Fraction; anything else as it is."""
+    if type(value) is int:
+        return value
     if isinstance(value, float):
         value = Fraction(repr(value))
     return value.numerator if isinstance(value, Fraction) and value.denominator == 1 else value
@@ -177,6 +179,8 @@ def _subscript(node: Any, functions: Mapping[str, Any]) -> Worked:
 
 
 def _product(left: Value, right: Value) -> Value:
+    if type(left) is int and type(right) is int:
+        return left * right
     for one, other in ((left, right), (right, left)):
         if isinstance(one, (list, tuple, str)) and (type(other) is not int or len(one) * other > LARGEST_LIST):
             raise ExpressionError("a list that long")

@@ -107,9 +107,11 @@ def _drawn(template: Template, part: Part, rng: Random) -> dict[str, Choice]:
         values: dict[str, Any] = {}
         for step in part:
             found = step.drawn(rng, values)
-            for name, choice in zip(step.domain.names, found, strict=False):
+            if not found:
+                break
+            for name, choice in zip(step.domain.names, found, strict=True):
                 choices[name], values[name] = choice, choice.value
-            if not found or not _all_hold(step.conditions, values):
+            if step.conditions and not _all_hold(step.conditions, values):
                 break
         else:
             return choices
