@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from saying import HOSTILE
 
+from harness.data.answers import answer_of
 from harness.data.calls import FunctionCall
+from harness.data.numbers import final_number
 from harness.functions.bfcl import Item, items_of
 from harness.functions.matching import (
+    FAILURES,
     NOT_A_CALL,
     OF_ONE_CALL,
     UNPARSABLE,
@@ -276,3 +281,11 @@ def test_a_request_that_no_function_fits_is_right_without_a_call_and_wrong_with_
         assert failure(item, python([(name, {"a": 1})])) == "needless_call"
         assert failure(item, as_json([(name, {})])) == "needless_call"
     assert seen == 240
+
+
+@given(st.text(alphabet=st.characters(), max_size=60) | st.text(alphabet="f(a=1)[]{},:\"'`<>#$-.\n", max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_no_text_stops_the_reading_of_calls_or_numbers(text: str) -> None:
+    wanted = [Accepted("f", {"a": [1]}, {"a": {"type": "integer"}}, frozenset({"a"}))]
+    assert failure_in(text, wanted, ["f"]) in {"", *FAILURES}
+    assert final_number(text) is None or answer_of("final_number", text)

@@ -1,9 +1,8 @@
 """Which failure an answer is, beside the calls that are accepted: the taxonomy of function_calling.
 
-    not_a_call, unparsable, wrong_number_of_calls             of the whole answer
-    wrong_function, missing_argument, extra_argument,         of the call that comes nearest to an accepted one
-    wrong_type, wrong_value                                   that no call meets
-    needless_call                                             where no function fits the request
+Of the whole answer: not_a_call, unparsable, wrong_number_of_calls. Of the call that comes nearest to an accepted one
+which no call meets: wrong_function, missing_argument, extra_argument, wrong_type, wrong_value. Where no function fits
+the request: needless_call.
 """
 
 from __future__ import annotations

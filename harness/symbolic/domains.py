@@ -41,7 +41,7 @@ class Domain:
     def drawn(self, rng: Random) -> Sequence[Choice]:
         """One choice for each name, all different."""
         if len(self.names) == 1:
-            return (self.choices[int(rng.random() * len(self.choices))],)
+            return (rng.choice(self.choices),)
         if self.in_order:
             start = rng.randrange(len(self.choices) - len(self.names) + 1)
             return self.choices[start : start + len(self.names)]
