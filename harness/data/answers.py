@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from harness.data.numbers import canonical, final_number
 from harness.errors import UserError, did_you_mean
 
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
@@ -44,6 +45,12 @@ def _last_number(text: str) -> str | None:
     return str(Decimal(found[-1].replace(",", "")).normalize()) if found else None
 
 
+def _final_number(text: str) -> str | None:
+    """The number behind `####`, in a box or behind "answer is", else the last; read more carefully than `number`."""
+    found = final_number(text)
+    return None if found is None else canonical(found)
+
+
 def _last_word(text: str) -> str | None:
     """The last word, without what ends a sentence."""
     words = text.strip().rstrip(".!?").split()
@@ -59,6 +66,7 @@ def _story_total(text: str) -> str | None:
 FINDERS = {
     "exact": Finder(_whole, _whole),
     "number": Finder(_last_number, _last_number),
+    "final_number": Finder(_final_number, _final_number),
     "last_word": Finder(_last_word, _last_word),
     "story_total": Finder(_story_total, _whole),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.data.calls import Calling, FunctionCall, read_calls, same_call, same_calls, same_value
@@ -26,7 +26,7 @@ def failure_of(right: Calling, answer: str, signatures: Mapping[str, Signature] 
     """
     said = read_calls(answer)
     if said is None or said.worded != right.worded:
-        return WRONG_FORMAT if _tries(right, answer) else NO_CALL
+        return WRONG_FORMAT if tries_to_call(answer, [call.name for call in right.calls]) else NO_CALL
     if same_calls(right, said, lenient=True):
         return ""
     if len(said.calls) != len(right.calls):
@@ -37,12 +37,12 @@ def failure_of(right: Calling, answer: str, signatures: Mapping[str, Signature] 
     return _argument_failure(wanted, got, right.worded, (signatures or {}).get(wanted.name))
 
 
-def _tries(right: Calling, answer: str) -> bool:
-    """Whether an answer that cannot be read as calls was meant as one."""
+def tries_to_call(answer: str, functions: Iterable[str]) -> bool:
+    """Whether an answer that cannot be read as calls was meant as one, of these functions or by its notation."""
     if answer.lstrip().startswith(("{", "[", "<tool_call")):
         return True
     # f(a=1), f ( a , b ), or a call within a sentence
-    names = [re.escape(call.name) for call in right.calls]
+    names = [re.escape(name) for name in functions]
     return any(re.search(rf'(?<!\w){name} ?\(|"{name}"', answer) for name in names)
 
 

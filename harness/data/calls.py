@@ -133,9 +133,9 @@ def _read_json(text: str) -> Calling | None:
     calls = tuple(call for call in map(_call_of, objects) if call)
     if not calls or len(calls) < len(objects):
         return None
-    style = _style_of(text, value)
 
     def write(wanted: Sequence[FunctionCall]) -> str:
+        style = _style_of(text, value)
         written = [_with_call(objects[min(at, len(objects) - 1)], call) for at, call in enumerate(wanted)]
         return json.dumps(written if isinstance(value, list) or len(written) != 1 else written[0], **style)
 

@@ -28,7 +28,8 @@ def label_of(name: str) -> str:
 
 
 def rows_of(name: str, faults: Faults, split: str = "train", revision: str = "") -> Iterator[Placed]:
-    """Every row of a local file, a local folder of files, or a data set of the hub.
+    """Every row of a local file, a local folder of files, or a data set of the hub (`owner/name`, or
+    `owner/name:configuration` where it has several).
 
     A bad row goes to `faults`; what makes the rest unreadable raises UserError.
     """
@@ -102,7 +103,8 @@ def _hub_rows(name: str, split: str, revision: str) -> Iterator[Placed]:
     import datasets
 
     try:
-        rows = datasets.load_dataset(name, split=split, revision=revision or None)
+        hub_id, _, configuration = name.partition(":")
+        rows = datasets.load_dataset(hub_id, configuration or None, split=split, revision=revision or None)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise UserError(

@@ -1,0 +1,91 @@
+"""Requests answered with function calls, matched against accepted arguments: BFCL's (Patil et al., 2025), or your own.
+
+Files in BFCL's layout (harness/functions/bfcl.py). An answer is right where its calls, in any order and in Python's
+notation or JSON, name the functions and accepted values of all arguments; in the categories of irrelevance, where it
+makes no call. Nothing of an answer is executed. A wrong answer has one failure, so that format failures and wrong
+content are told apart: a method may mend the first alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.benchmark import Benchmark, Metric, Outcome
+from harness.data.readers import label_of
+from harness.data.test_set import TestItem, TestSet
+from harness.data.word_problems import flags_of
+from harness.functions.asking import Notation, prompt_of
+from harness.functions.bfcl import Item, folder_of, items_of
+from harness.functions.matching import FAILURES, failure_in
+from harness.method import setting
+from harness.policy import Sampling
+
+if TYPE_CHECKING:
+    from harness.policy import Policy
+
+CATEGORIES = ("simple", "multiple", "parallel", "parallel_multiple", "irrelevance")
+
+
+@dataclass(frozen=True)
+class FunctionCalling(Benchmark):
+    """Each request asked once, with the functions that it may call."""
+
+    version = 1
+    needs = frozenset({"sample"})
+
+    data: str = setting(
+        "gorilla-llm/Berkeley-Function-Calling-Leaderboard", "a folder in BFCL's layout, or a hub id of one"
+    )
+    categories: tuple[str, ...] = setting(CATEGORIES, "which categories are asked")
+    limit: int | None = setting(None, "ask only the first so many requests of each category")
+    notation: Notation = setting("python", "how the prompt asks for calls: python or json; both are always read")
+    temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
+    max_new_tokens: int = setting(256, "longest answer in tokens")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stochastic", self.temperature > 0)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Right answers first, then the kinds of failure: one for each wrong answer."""
+        right = "share of requests with exactly the calls that are wanted, or with none where none fits"
+        failures = [
+            Metric(name, f"share that fails by: {name.replace('_', ' ')}", primary=False, higher_is_better=False)
+            for name in FAILURES
+        ]
+        return (Metric("correct", right, role="quality", by_group=True), *failures)
+
+    def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
+        """One outcome per request, category after category."""
+        items = self._items()
+        prompts = [prompt_of(item.messages, item.functions, self.notation) for item in items]
+        sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
+        drawn = policy.sample(prompts, sampling, [item.id for item in items])
+        for item, prompt, (completion,) in zip(items, prompts, drawn, strict=True):
+            failure = failure_in(completion.text, item.wanted, [one["name"] for one in item.functions])
+            yield Outcome(
+                item=item.id,
+                cluster=item.id,
+                group=item.category,
+                metrics={"correct": float(not failure), **{name: float(name == failure) for name in FAILURES}},
+                prompt=policy.encoder.prompt_text(prompt),
+                completions=(completion.text,),
+                reference=item.reference,
+                flags=flags_of(completion),
+            )
+
+    def data_digest(self) -> str:
+        """Digest of the requests, the functions and the accepted answers."""
+        text = "\1".join(repr((item.id, item.messages, item.functions, item.reference)) for item in self._items())
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def test_set(self) -> TestSet:
+        """The requests; the functions stand in other data sets too."""
+        items = (TestItem(item.id, "\n".join(one.content for one in item.messages)) for item in self._items())
+        return TestSet(label_of(self.data), tuple(items))
+
+    def _items(self) -> list[Item]:
+        folder = folder_of(self.data)
+        return [item for category in self.categories for item in items_of(folder, category)[: self.limit]]

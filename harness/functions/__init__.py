@@ -1,0 +1,1 @@
+"""Function calls in answers, read without executing anything, and matched against accepted arguments."""

@@ -1,0 +1,291 @@
+"""Function calls: how they are read, which values are accepted, and BFCL's own answers with their corruptions."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from saying import HOSTILE
+
+from harness.data.answers import answer_of
+from harness.data.calls import FunctionCall
+from harness.data.numbers import final_number
+from harness.functions.bfcl import Item, items_of
+from harness.functions.matching import (
+    FAILURES,
+    NOT_A_CALL,
+    OF_ONE_CALL,
+    UNPARSABLE,
+    WRONG_NUMBER,
+    Accepted,
+    call_failure,
+    failure_in,
+)
+from harness.functions.reading import calls_in
+from harness.functions.values import has_type, is_accepted
+
+CATEGORIES = ("simple", "multiple", "parallel", "parallel_multiple")
+Call = tuple[str, dict[str, Any]]
+
+
+def python(calls: Sequence[Call]) -> str:
+    return "[" + ", ".join(f"{name}({', '.join(f'{k}={v!r}' for k, v in a.items())})" for name, a in calls) + "]"
+
+
+def as_json(calls: Sequence[Call]) -> str:
+    return json.dumps([{"name": name, "arguments": arguments} for name, arguments in calls])
+
+
+@pytest.mark.parametrize(
+    ("answer", "calls"),
+    [
+        ('[f(a=1), g.h(b="x")]', [("f", {"a": 1}), ("g.h", {"b": "x"})]),
+        ("f(a=1)", [("f", {"a": 1})]),
+        ("f(a=1), f(a=2)", [("f", {"a": 1}), ("f", {"a": 2})]),
+        ("[f()]", [("f", {})]),
+        ("[f(a=(1, 2), b={'c': [True, None]})]", [("f", {"a": [1, 2], "b": {"c": [True, None]}})]),
+        ("[f(a=-1.5, b=3 * 10**8, c=1 / 2)]", [("f", {"a": -1.5, "b": 300000000, "c": 0.5})]),
+        ("[f(a=data['x'], b=true, c=-y)]", [("f", {"a": "data['x']", "b": "true", "c": "-y"})]),
+        ("[f(1, b=2)]", [("f", {"argument 1": 1, "b": 2})]),
+        ('{"name": "f", "arguments": {"a": 1}}', [("f", {"a": 1})]),
+        ('{"name": "f", "parameters": {"a": 1}}', [("f", {"a": 1})]),
+        ('[{"name": "f", "arguments": "{\\"a\\": 1}"}]', [("f", {"a": 1})]),
+        ('[{"type": "function", "function": {"name": "f", "arguments": {}}}]', [("f", {})]),
+        ("```python\n[f(a=1)]\n```", [("f", {"a": 1})]),
+        ('Here:\n```json\n{"name": "f", "arguments": {"a": 1}}\n```\nDone.', [("f", {"a": 1})]),
+        ("`f(a=1)`", [("f", {"a": 1})]),
+        ('I call <tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>', [("f", {"a": 1})]),
+        ("<tool_call>\n[f(a=1)]\n</tool_call>\n<tool_call>f(a=2)</tool_call>", [("f", {"a": 1}), ("f", {"a": 2})]),
+        ("[ ]", []),
+    ],
+)
+def test_calls_are_read_from_every_notation(answer: str, calls: list[Call]) -> None:
+    found = calls_in(answer)
+    assert found is not None
+    assert [(call.name, dict(call.arguments)) for call in found] == calls
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "I call f.",
+        "Sure: [f(a=1)]",
+        "[f(a=1)] as you wished",
+        "[f(a=1)",
+        "[f(a=1), 2]",
+        "[f(**{'a': 1})]",
+        "[f(a=b'x')]",
+        "[f(a={**b})]",
+        "[(lambda: 1)()]",
+        "[f(a=1, a=2)]",
+        '{"name": "f"}',
+        '{"name": "f", "arguments": [1]}',
+        "{ call : f , a : b }",
+        "```\nno call\n```",
+        "<tool_call></tool_call>",
+    ],
+)
+def test_anything_else_is_not_read(answer: str) -> None:
+    assert calls_in(answer) is None
+
+
+NESTED = ["-" * 15_000 + "1", "not " * 4_000 + "1", "(" * 9_000, "x" + "[0]" * 5_000, "1" + "+1" * 9_000]
+LARGE = ["9**64**64**64", "'a'*10**9", "9" * 5_000, "x" + ".y" * 9_000]
+REPEATED = ["f(a=" * 4_000, '[{"a":' * 3_000, "```" * 6_000, "<tool_call>" * 1_500, "f(a=1), " * 2_400]
+
+
+@pytest.mark.parametrize("answer", [*HOSTILE, *(f"[f(a={text})]" for text in NESTED + LARGE), *REPEATED])
+def test_hostile_answers_are_scored_in_time_and_execute_nothing(answer: str) -> None:
+    """The worst of them raise within Python's own parser (MemoryError, RecursionError), which is the same as unread."""
+    wanted = [Accepted("f", {"a": [1]}, {"a": {"type": "integer"}}, frozenset({"a"}))]
+    started = time.process_time()
+    assert failure_in(answer, wanted, ["f"]) != ""
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("value", "declared", "accepted", "typed", "right"),
+    [
+        (5, {"type": "float"}, [5.0], True, True),
+        (5.0, {"type": "integer"}, [5], False, True),
+        (True, {"type": "integer"}, [1], False, False),
+        (1, {"type": "boolean"}, [True], False, False),
+        ("5", {"type": "integer"}, [5], False, False),
+        ("April 1, 2024", {"type": "string"}, ["april 1 2024"], True, True),
+        ("New-York_city", {"type": "string"}, ["newyork City"], True, True),
+        ("it's", {"type": "string"}, ['it"s'], True, True),
+        ("Paris!", {"type": "string"}, ["Paris"], True, False),
+        ("", {"type": "string"}, ["a", ""], True, True),
+        ([1, 2], {"type": "array", "items": {"type": "float"}}, [[1.0, 2.0]], True, True),
+        ([2, 1], {"type": "array", "items": {"type": "integer"}}, [[1, 2]], True, False),
+        (["a"], {"type": "array", "items": {"type": "integer"}}, [[1]], False, False),
+        (["A b"], {"type": "array", "items": {"type": "string"}}, [["ab"]], True, True),
+        ([["x"]], {"type": "array", "items": {"type": "string"}}, [[["x"]]], True, True),
+        ({"k": 1}, {"type": "dict"}, [{"k": [1, 2], "m": ["", 3]}], True, True),
+        ({"k": 1, "n": 1}, {"type": "dict"}, [{"k": [1]}], True, False),
+        ({}, {"type": "dict"}, [{"k": [1]}], True, False),
+        ([{"k": 1}], {"type": "array", "items": {"type": "dict"}}, [[{"k": [1]}]], True, True),
+        ("data['x']", {"type": "array", "items": {"type": "integer"}}, ['data["x"]'], True, True),
+        (None, {"type": "float"}, ["", None], True, True),
+        (7, {"type": "any"}, [7], True, True),
+    ],
+)
+def test_values_by_bfcls_rules(value: Any, declared: Any, accepted: list[Any], typed: bool, right: bool) -> None:
+    assert has_type(value, declared, accepted) is typed
+    assert is_accepted(value, accepted) is right
+
+
+def test_parallel_calls_find_partners_in_any_order() -> None:
+    """The first call fits both wanted ones, the second only the first: a greedy match would fail."""
+    wanted = [
+        Accepted("f", {"a": [1, 2]}, {"a": {"type": "integer"}}, frozenset({"a"})),
+        Accepted("f", {"a": [1]}, {"a": {"type": "integer"}}, frozenset({"a"})),
+    ]
+    assert failure_in("[f(a=1), f(a=2)]", wanted, ["f"]) == ""
+    assert failure_in("[f(a=2), f(a=1)]", wanted, ["f"]) == ""
+    assert failure_in("[f(a=2), f(a=2)]", wanted, ["f"]) == "wrong_value"
+    assert failure_in("[f(a=2), g(a=1)]", wanted, ["f"]) == "wrong_function"
+    assert failure_in("[f(a=2), f(a='1')]", wanted, ["f"]) == "wrong_type"
+
+
+def test_an_argument_may_lack_only_where_it_is_optional() -> None:
+    wanted = Accepted("f", {"a": [1], "b": ["", 2], "c": ["", 3]}, {}, frozenset({"a", "c"}))
+    assert call_failure(FunctionCall("f", {"a": 1, "c": 3}), wanted) == ""
+    assert call_failure(FunctionCall("f", {"a": 1, "b": 2, "c": 3}), wanted) == ""
+    assert call_failure(FunctionCall("f", {"a": 1}), wanted) == "missing_argument"
+    assert call_failure(FunctionCall("f", {"a": 1, "c": 3, "d": 4}), wanted) == "extra_argument"
+
+
+# --- BFCL's own answers
+
+
+def chosen(accepted: Sequence[Any], at: int) -> Any:
+    """The accepted value of that number; a dictionary's values are lists of accepted ones."""
+    values = [value for value in accepted if value != ""] or [""]
+    return plain(values[at % len(values)], at)
+
+
+def plain(value: Any, at: int) -> Any:
+    if isinstance(value, dict):
+        return {key: chosen(one, at) if isinstance(one, list) else one for key, one in value.items()}
+    return [plain(one, at) for one in value] if isinstance(value, list) else value
+
+
+def right_calls(item: Item, at: int, optional: bool = True) -> list[Call]:
+    """The item's calls, each argument with its accepted value of that number, with or without what may lack."""
+    return [
+        (
+            one.name,
+            {
+                name: chosen(values, at)
+                for name, values in one.arguments.items()
+                if name in one.required or "" not in values or (optional and any(value != "" for value in values))
+            },
+        )
+        for one in item.wanted
+    ]
+
+
+def failure(item: Item, answer: str) -> str:
+    return failure_in(answer, item.wanted, [one["name"] for one in item.functions])
+
+
+def items(shared_data: Path) -> Iterator[Item]:
+    for category in CATEGORIES:
+        yield from items_of(shared_data / "bfcl", category)
+
+
+def test_every_accepted_answer_of_bfcl_is_right_in_both_notations_and_any_order(shared_data: Path) -> None:
+    """1,000 items; every accepted value of every argument stands in one answer at least."""
+    seen = answers = 0
+    for item in items(shared_data):
+        seen += 1
+        most = max([len(values) for one in item.wanted for values in one.arguments.values()], default=1)
+        tried = [right_calls(item, at) for at in range(most)] + [right_calls(item, 0, optional=False)]
+        for calls in tried:
+            for answer in (python(calls), as_json(calls[::-1])):
+                assert failure(item, answer) == "", (item.id, answer)
+                answers += 1
+    assert (seen, answers) == (1000, 6092)
+
+
+def other_type(value: Any, declared: str) -> Any:
+    """A value of another type than the declared one and the accepted."""
+    return 1234567 if isinstance(value, dict) or declared == "dict" else {"no such": 1}
+
+
+def other_value(value: Any) -> Any:
+    """Another value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1_000_003
+    if isinstance(value, str):
+        return value + " no such"
+    return [*value, value[0]] if isinstance(value, list) else {**value, "no such": 1}
+
+
+def corruptions(item: Item, write: Callable[[Sequence[Call]], str]) -> Iterator[tuple[str, str]]:
+    """The right answer with one thing wrong, and the failure that this is."""
+    calls = right_calls(item, 0)
+    (name, arguments), rest, wanted = calls[0], calls[1:], item.wanted[0]
+    yield "not_a_call", f"I would have to call {name} for this."
+    yield "unparsable", write(calls)[:-2]
+    types = {key: str(schema.get("type")) for key, schema in wanted.schemas.items()}
+    needed = [key for key, values in wanted.arguments.items() if "" not in values]
+    wrong: dict[str, list[Call]] = {
+        "wrong_number_of_calls": [*calls, calls[0]],
+        "wrong_function": [(f"{name}_no_such", arguments), *rest],
+        "extra_argument": [(name, {**arguments, "no_such": 1}), *rest],
+    }
+    if needed:
+        wrong["missing_argument"] = [(name, {k: v for k, v in arguments.items() if k != needed[0]}), *rest]
+    typed = [key for key in arguments if types.get(key) not in (None, "any")]
+    if typed:
+        bad = other_type(arguments[typed[0]], types[typed[0]])
+        wrong["wrong_type"] = [(name, {**arguments, typed[0]: bad}), *rest]
+    # of two truth values, both may be accepted
+    both = [key for key, values in wanted.arguments.items() if True in values and False in values]
+    known = [key for key, value in arguments.items() if value not in (None, []) and key not in both]
+    if known:
+        wrong["wrong_value"] = [(name, {**arguments, known[0]: other_value(arguments[known[0]])}), *rest]
+    for kind, changed in wrong.items():
+        yield kind, write(changed)
+
+
+def test_each_corruption_of_every_accepted_answer_is_wrong_by_its_own_name(shared_data: Path) -> None:
+    """Eight corruptions of each of 1,000 answers, every other one in JSON."""
+    counts: Counter[str] = Counter()
+    for at, item in enumerate(items(shared_data)):
+        for kind, answer in corruptions(item, as_json if at % 2 else python):
+            assert failure(item, answer) == kind, (item.id, answer)
+            counts[kind] += 1
+    assert counts == dict.fromkeys((NOT_A_CALL, UNPARSABLE, WRONG_NUMBER, *OF_ONE_CALL), 1000)
+
+
+def test_a_request_that_no_function_fits_is_right_without_a_call_and_wrong_with_any(shared_data: Path) -> None:
+    seen = 0
+    for item in items_of(shared_data / "bfcl", "irrelevance"):
+        seen += 1
+        name = item.functions[0]["name"]
+        assert failure(item, f"None fits: {name}(a=1) would be needless.") == ""
+        assert failure(item, "[]") == ""
+        assert failure(item, python([(name, {"a": 1})])) == "needless_call"
+        assert failure(item, as_json([(name, {})])) == "needless_call"
+    assert seen == 240
+
+
+@given(st.text(alphabet=st.characters(), max_size=60) | st.text(alphabet="f(a=1)[]{},:\"'`<>#$-.\n", max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_no_text_stops_the_reading_of_calls_or_numbers(text: str) -> None:
+    wanted = [Accepted("f", {"a": [1]}, {"a": {"type": "integer"}}, frozenset({"a"}))]
+    assert failure_in(text, wanted, ["f"]) in {"", *FAILURES}
+    assert final_number(text) is None or answer_of("final_number", text)

@@ -1,0 +1,102 @@
+"""The number an answer closes with: GSM8K's own answers, and the known mistakes of a search for digits."""
+
+from __future__ import annotations
+
+import json
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from saying import HOSTILE
+
+from harness.data.answers import answer_of
+from harness.data.numbers import final_number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        # signs: the last number by regex loses that of negative numbers (facts.md, section 2)
+        ("-13", "-13"),
+        ("x = -13", "-13"),
+        ("He is at (-18).", "-18"),
+        ("a loss of -$5", "-5"),
+        ("a loss of $-5", "-5"),
+        ("It is \u22125 degrees", "-5"),
+        ("16-3", "3"),
+        ("3-5 apples", "5"),
+        ("(16)-3", "3"),
+        ("- 3 apples", "3"),
+        # thousands, decimals, what ends a sentence
+        ("She makes $1,200.50 in all.", "2401/2"),
+        ("1,234,567", "1234567"),
+        ("\\boxed{1{,}200}", "1200"),
+        ("one of 1,2", "2"),
+        ("18.00", "18"),
+        ("It costs $.50", "1/2"),
+        ("It is 5.", "5"),
+        # currency and units
+        ("$18", "18"),
+        ("\\$18", "18"),
+        ("USD18", "18"),
+        ("18€ each", "18"),
+        ("10\\%", "10"),
+        ("18 m^2", "18"),
+        ("18 grams of CO2", "18"),
+        ("**18**", "18"),
+        ("1/2 of it", "1/2"),
+        # which number counts
+        ("#### 18", "18"),
+        ("16 - 3 = 13\n#### -13", "-13"),
+        ("#### 18\n\nQuestion: Tom has 5 apples.\n#### 5", "18"),
+        ("####\n7", "7"),
+        ("The answer is 18. I used 3 steps.", "18"),
+        ("The answer is 3 * 6 = 18 dollars.", "18"),
+        ("The answer is 5. No: the answer is 6, not 5.", "6"),
+        ("Final answer: **42**", "42"),
+        ("the final answer is:\n\n18 eggs", "18"),
+        ("The answer is unknown. It is 7 or 8", "8"),
+        ("so \\boxed{18} eggs, for 3 days", "18"),
+        ("first 3, then 4, in all 7", "7"),
+    ],
+)
+def test_the_number_that_an_answer_closes_with(text: str, number: str) -> None:
+    assert final_number(text) == Fraction(number)
+
+
+@pytest.mark.parametrize("text", ["", "no number", "CO2", "$ - .", "9" * 100, "####", "\\boxed{}", "answer is"])
+def test_what_holds_no_number_has_no_answer(text: str) -> None:
+    assert final_number(text) is None
+
+
+def test_equal_numbers_are_one_answer_for_verifiers_too() -> None:
+    assert {answer_of("final_number", text) for text in ("18", "$18.00", "#### 18", "It is 18.0.")} == {"18"}
+    assert answer_of("final_number", "-5") == "-5"
+    assert answer_of("final_number", "nothing") is None
+
+
+@pytest.mark.parametrize(("split", "rows"), [("train", 7473), ("test", 1319)])
+def test_every_answer_of_gsm8k_gives_its_own_number(shared_data: Path, split: str, rows: int) -> None:
+    """The oracle is what stands behind the last ####, without commas."""
+    lines = (shared_data / "gsm8k" / f"{split}.jsonl").read_text("utf-8").splitlines()
+    answers = [json.loads(line)["answer"] for line in lines]
+    assert len(answers) == rows
+    for answer in answers:
+        gold = answer.rpartition("####")[2].strip()
+        assert final_number(answer) == Fraction(gold.replace(",", "")), answer
+        assert final_number(f"The answer is ${gold}.") == final_number(gold) == final_number(answer)
+
+
+@pytest.mark.parametrize("piece", ["1,", "1/", "1,111", "-", "$", "answer is ", "####", "\\boxed{", "answer  "])
+def test_a_long_answer_takes_no_long_time(piece: str) -> None:
+    started = time.process_time()
+    final_number(piece * (2**20 // len(piece)))
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_answers_are_read(text: str) -> None:
+    started = time.process_time()
+    final_number(text)
+    assert time.process_time() - started < 2
