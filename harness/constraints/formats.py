@@ -63,7 +63,7 @@ def _bare(option: str) -> str:
 
 
 def output_template(completion: str, prompt: str) -> bool:
-    """"My Answer:", "My Conclusion:" and "Future Outlook:", once each in this order, the first at the start."""
+    """My Answer:, My Conclusion: and Future Outlook:, once each in this order with text, the first at the start."""
     places = [completion.find(title) for title in TEMPLATE]
     if -1 in places or places != sorted(places) or completion[: places[0]].strip():
         return False
@@ -75,7 +75,7 @@ def output_template(completion: str, prompt: str) -> bool:
 def sub_bullets(completion: str, prompt: str) -> bool:
     """At least one bullet with *, and under each of them at least one with -."""
     kinds = [line.lstrip()[:2] for line in lines(completion) if line.lstrip().startswith(("* ", "- "))]
-    followed = [b == "- " for a, b in zip(kinds, [*kinds[1:], ""], strict=True) if a == "* "]
+    followed = [b == "- " for a, b in pairwise([*kinds, ""]) if a == "* "]
     return bool(followed) and all(followed)
 
 

@@ -52,8 +52,10 @@ def loose_readings(completion: str) -> list[str]:
 
 def readable(completion: str) -> str:
     """The answer within LONGEST and LONGEST_RUN."""
+    if len(completion) <= LONGEST_RUN:
+        return completion
     pieces, last, run = [], "", 0
-    for char in completion[: 50 * LONGEST]:
+    for char in completion[: 10 * LONGEST]:
         run = run + 1 if char == last else 1
         last = char
         if run <= LONGEST_RUN:

@@ -94,9 +94,9 @@ VERBS = _set(
 VERB_FORMS = _set(
     "am is are was were been being has had having does did done doing went gone came became began begun built bought"
     " brought caught chose chosen drew drawn drove driven fell fallen felt found fought flew forgot forgotten gave"
-    " given"
-    " gotten got grew grown held kept knew known laid led left lost made meant met paid put ran rose risen said saw seen sent"
-    " sang sat slept spoke spoken spent stood stole stuck struck swam taken took taught told thought threw thrown"
+    " given gotten got grew grown held kept knew known laid led left lost made meant met paid put ran rose risen said"
+    " saw seen sent sang sat slept spoke spoken spent stood stole stuck struck swam taken took taught told thought"
+    " threw thrown"
     " understood woke won wore wrote written isn't aren't wasn't weren't don't doesn't didn't can't couldn't won't"
     " wouldn't shouldn't let's lies dies ties tries"
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from harness.constraints.text import WORD
 
 PAIRS = {")": "(", "]": "[", "}": "{"}
-DOUBLE, SINGLE = "\"“”", "'‘’"
+DOUBLE, SINGLE = '"“”', "'‘’"
 
 
 def parentheses(completion: str, prompt: str) -> bool:
-    """Five brackets of any kinds in each other, each closed by its own kind; a stray one, as in "a)", does not count."""
+    """Five brackets of any kinds in each other, each closed by its own kind; a stray one ("a)") does not count."""
     stack: list[str] = []
     heights: list[int] = [0]
     for char in completion:

@@ -51,4 +51,3 @@ def _kinds(text: str) -> tuple[int, int, int]:
         if marks:
             counts[1 if marks & set("?‽？") else 2 if marks & set("!！") else 0] += 1
     return counts[0], counts[1], counts[2]
-
