@@ -10,7 +10,7 @@ from harness.constraints.text import lower_words, words
 NUMERAL = re.compile(r"(?<!\w)\d+(?:,\d{3})*(?:\.\d+)?")
 """Digits, with thousands separators and decimals: 1,000.5 is one number, 3/4 and 1990-2000 are two."""
 
-TIMES = {"keyword1": 1, "keyword2": 2, "keyword3": 3, "keyword4": 5, "keyword5": 7}
+TIMES = (1, 2, 3, 5, 7)
 MARKS = ".,;:!?"
 INTERROBANG = re.compile(r"\?!|!\?|‽")
 NAMES = re.compile(r"list of person names:\s*([^.]*)\.")
@@ -22,10 +22,12 @@ def conjunctions(completion: str, prompt: str, *, small_n: float) -> bool:
     return len(COORDINATING.intersection(lower_words(completion))) >= small_n
 
 
-def keywords_multiple(completion: str, prompt: str, **keywords: str) -> bool:
+def keywords_multiple(
+    completion: str, prompt: str, *, keyword1: str, keyword2: str, keyword3: str, keyword4: str, keyword5: str
+) -> bool:
     """The five keywords exactly 1, 2, 3, 5 and 7 times, as whole words in any case."""
-    said = lower_words(completion)
-    return all(said.count(keywords[name].lower()) == times for name, times in TIMES.items())
+    said, keywords = lower_words(completion), (keyword1, keyword2, keyword3, keyword4, keyword5)
+    return all(said.count(keyword.lower()) == times for keyword, times in zip(keywords, TIMES, strict=True))
 
 
 def numbers(completion: str, prompt: str, *, n: float) -> bool:

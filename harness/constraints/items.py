@@ -47,13 +47,25 @@ METRICS = (
 )
 
 
-def items_of(data: str, split: str, limit: int | None, known: Collection[str]) -> list[Item]:
-    """The items of a file, folder or hub id. Raises UserError for a row of another form or an unknown type."""
+def items_of(
+    data: str,
+    split: str,
+    limit: int | None,
+    known: Collection[str],
+    trial: Callable[[Item], object] | None = None,
+) -> list[Item]:
+    """The items of a file, folder or hub id. Raises UserError for a row of another form or an unknown type.
+
+    trial  tried on each item, so that arguments no rule can use are met before anything is asked
+    """
     items = []
     for placed in rows_of(data, Faults("stop"), split):
         if limit is not None and len(items) >= limit:
             break
-        items.append(_item(placed.row, placed.where, known))
+        item = _item(placed.row, placed.where, known)
+        if trial:
+            _try(trial, item, placed.where)
+        items.append(item)
     if not items:
         raise UserError("it has no rows", where=data, fix="Give a file with at least one prompt.")
     return items
@@ -62,6 +74,7 @@ def items_of(data: str, split: str, limit: int | None, known: Collection[str]) -
 def _item(row: Mapping[str, Any], where: str, known: Collection[str]) -> Item:
     types, arguments = row.get("instruction_id_list"), row.get("kwargs")
     right = isinstance(types, list) and isinstance(arguments, list) and len(types) == len(arguments) > 0
+    right = right and all(one is None or isinstance(one, Mapping) for one in arguments or ())
     if not right or not isinstance(row.get("prompt"), str):
         raise UserError(
             "it is no prompt with instructions",
@@ -74,6 +87,17 @@ def _item(row: Mapping[str, Any], where: str, known: Collection[str]) -> Item:
         raise UserError(f"no rule for the instruction {unknown[0]!r}", where=where, fix="Is it another data set?")
     given = tuple({k: v for k, v in (one or {}).items() if v is not None} for one in arguments)
     return Item(str(row.get("key", where)), str(row["prompt"]), tuple(types), given)
+
+
+def _try(trial: Callable[[Item], object], item: Item, where: str) -> None:
+    try:
+        trial(item)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"the arguments of {', '.join(item.types)} do not fit its rule: {error}",
+            where=where,
+            fix="Compare them with a row of the published set.",
+        ) from error
 
 
 def outcomes(
