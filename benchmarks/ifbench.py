@@ -8,7 +8,7 @@ scores may differ from published ones. Compare methods by them, not with the lit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -76,5 +76,5 @@ def _trial(item: Item) -> Followed:
     return judged(item, "Some answer.")
 
 
-def _obeys(kind: str, prompt: str, arguments: dict[str, object], completion: str) -> bool:
+def _obeys(kind: str, prompt: str, arguments: Mapping[str, object], completion: str) -> bool:
     return obeys(kind, completion, prompt, arguments)

@@ -61,7 +61,8 @@ def followed_officially(
     """
     rules = _rules()
     check(types, arguments)
-    strict, loose = [], []
+    strict: list[bool] = []
+    loose: list[bool] = []
     with _settled():
         for kind, given in zip(types, arguments, strict=True):
             if counted_here(kind, given):

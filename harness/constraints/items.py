@@ -58,7 +58,7 @@ def items_of(
 
     trial  tried on each item, so that arguments no rule can use are met before anything is asked
     """
-    items = []
+    items: list[Item] = []
     for placed in rows_of(data, Faults("stop"), split):
         if limit is not None and len(items) >= limit:
             break
