@@ -14,8 +14,8 @@ from conftest import ROOT
 MAY_IMPORT = {
     "methods": {"method", "policy", "causal_policy", "hidden_states", "encoding", "training", "base_model", "data",
                 "adapters", "checkpoints", "copies", "residual_dropout", "errors", "lazy"},
-    "benchmarks": {"benchmark", "method", "policy", "data", "microworld", "diversity", "lm_eval_bridge",
-                   "lm_eval_documents", "errors", "lazy"},
+    "benchmarks": {"benchmark", "method", "policy", "data", "microworld", "diversity", "constraints", "functions",
+                   "symbolic", "lm_eval_bridge", "lm_eval_documents", "lm_eval_instructions", "errors", "lazy"},
 }
 # fmt: on
 HEAVY = ("torch", "transformers", "trl", "peft", "lm_eval", "datasets", "pandas", "scipy", "pyarrow")
@@ -56,9 +56,9 @@ def test_the_engine_names_no_plugin() -> None:
         assert not named, f"{path} names {named}"
 
 
-def test_only_the_two_files_of_the_bridge_import_lm_eval() -> None:
+def test_only_the_files_of_the_bridge_import_lm_eval() -> None:
     users = [p.name for p in (ROOT / "harness").rglob("*.py") if any(n.split(".")[0] == "lm_eval" for n in imported(p))]
-    assert sorted(users) == ["lm_eval_bridge.py", "lm_eval_documents.py"]
+    assert sorted(users) == ["lm_eval_bridge.py", "lm_eval_documents.py", "lm_eval_instructions.py"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,79 @@
+"""IFEval: 541 prompts with verifiable instructions of 25 kinds, judged by lm-eval's own rules (2311.07911).
+
+Zhou et al. 2023. Strict: the answer as it stands. Loose: the best of eight readings that forgive an opening line, a
+closing line and asterisks. Some rules are easily met by nonsense (no comma), so look at the base model's row first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness import lm_eval_instructions as rules
+from harness.benchmark import Benchmark, Metric, Outcome
+from harness.constraints.items import METRICS, Item, digest_of_data, items_of, outcomes, test_items
+from harness.constraints.levels import Followed
+from harness.data.test_set import TestSet
+from harness.method import setting
+from harness.policy import Sampling
+
+if TYPE_CHECKING:
+    from harness.policy import Policy
+
+
+@dataclass(frozen=True)
+class IFEval(Benchmark):
+    """Prompts with one to three instructions each, answered once."""
+
+    version = 1
+    needs = frozenset({"sample"})
+
+    data: str = setting("google/IFEval", "a hub id, or a local file or folder of the same form")
+    split: str = setting("train", "split of a hub id or folder")
+    limit: int | None = setting(None, "ask only the first so many prompts")
+    temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
+    max_new_tokens: int = setting(1280, "longest answer in tokens; lm-eval's task allows 1280")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stochastic", self.temperature > 0)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Whole prompts and single instructions, strict and loose."""
+        return METRICS
+
+    def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
+        """One outcome per prompt; where a rule splits sentences without nltk's punkt, its outcome says so."""
+        sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
+        yield from outcomes(policy, self._items(_trial), sampling, judged, _flags)
+
+    def data_digest(self) -> str:
+        """Digest of a local file; a set of the hub goes by its name."""
+        return digest_of_data(self.data, self.split)
+
+    def test_set(self) -> TestSet:
+        """The prompts."""
+        return TestSet("ifeval", test_items(self._items()))
+
+    def scorer_facts(self) -> dict[str, str]:
+        """lm-eval's version, that of what its rules ask, and the splitter of sentences."""
+        return rules.facts()
+
+    def _items(self, trial: Callable[[Item], object] | None = None) -> list[Item]:
+        return items_of(self.data, self.split, self.limit, rules.TYPES, trial)
+
+
+def judged(item: Item, completion: str) -> Followed:
+    """lm-eval's verdict on each instruction of the item."""
+    return rules.followed_officially(item.types, item.arguments, item.prompt, completion)
+
+
+def _trial(item: Item) -> None:
+    rules.check(item.types, item.arguments)
+
+
+def _flags(item: Item) -> tuple[str, ...]:
+    """Where a verdict may differ from lm-eval's on another machine."""
+    untrained = rules.SPLIT & set(item.types) and rules.splitter() != "punkt"
+    counted = any(map(rules.counted_here, item.types, item.arguments))
+    return (*(["sentences without punkt"] if untrained else []), *(["mark counted by bakeoff"] if counted else []))

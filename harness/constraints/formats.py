@@ -1,0 +1,117 @@
+"""Instructions about the layout of the answer: lines, bullets, case, templates."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from harness.constraints.lexicon import MINOR_WORDS
+from harness.constraints.text import CLOSERS, MARKS, is_pictured, lines, same_space, sentences, words
+
+BULLET = re.compile(r"\s*(?:[*+•‣◦\-–]|\d{1,3}[.)])\s+")
+HEADING = re.compile(r"\s*(?:#{1,6}\s|<h[1-6]\b|\*\*[^*\n]+\*\*:?\s*$|(?:Section|SECTION)\s+\w+[.:]?)")
+ITALICS = re.compile(r"\s*<(i|em)>", re.IGNORECASE)
+TEMPLATE = ("My Answer:", "My Conclusion:", "Future Outlook:")
+
+
+def emoji(completion: str, prompt: str) -> bool:
+    """Every sentence ends with an emoji; marks and quotes may stand before or after it."""
+    told = [sentence.rstrip(CLOSERS + MARKS + " ") for sentence in sentences(completion)]
+    return bool(told) and all(sentence and is_pictured(sentence[-1]) for sentence in told)
+
+
+def line_indent(completion: str, prompt: str) -> bool:
+    """Each line that is not blank starts further to the right than the one before; there are at least two."""
+    depths = [len(line) - len(line.lstrip()) for line in lines(completion)]
+    return len(depths) > 1 and all(a < b for a, b in pairwise(depths))
+
+
+def listed(completion: str, prompt: str, *, sep: str) -> bool:
+    """At least two lines open with the separator, and none with another bullet or a number."""
+    opened = [line.strip().startswith(sep) for line in lines(completion)]
+    others = [BULLET.match(line) for line in lines(completion) if not line.strip().startswith(sep)]
+    return sum(opened) > 1 and not any(others)
+
+
+def newline(completion: str, prompt: str) -> bool:
+    """One word on each line that is not blank."""
+    told = lines(completion)
+    return bool(told) and all(len(line.split(maxsplit=1)) == 1 for line in told)
+
+
+def no_bullets_bullets(completion: str, prompt: str) -> bool:
+    """Two sentences or more that end in a full stop, and after them two bullets or more with *."""
+    told = lines(completion)
+    starred = [at for at, line in enumerate(told) if line.lstrip().startswith("* ")]
+    before = sentences("\n".join(told[: starred[0]])) if starred else []
+    return len(starred) > 1 and sum(sentence.rstrip(CLOSERS).endswith(".") for sentence in before) > 1
+
+
+def no_whitespace(completion: str, prompt: str) -> bool:
+    """No white space inside the answer; what surrounds it is not seen and does not count."""
+    return len(completion.split(maxsplit=1)) == 1
+
+
+def options(completion: str, prompt: str, *, options: str) -> bool:
+    """One of the options and nothing more; case, quotes, the bracket of "a)" and a full stop do not count."""
+    separator = next((one for one in ("/", ", ", " or ") if one in options), "/")
+    return _bare(completion) in {_bare(option) for option in options.split(separator)}
+
+
+def _bare(option: str) -> str:
+    return same_space(option).lower().replace("’", "'").strip("\"'“”().")
+
+
+def output_template(completion: str, prompt: str) -> bool:
+    """My Answer:, My Conclusion: and Future Outlook:, once each in this order with text, the first at the start."""
+    places = [completion.find(title) for title in TEMPLATE]
+    if -1 in places or places != sorted(places) or completion[: places[0]].strip():
+        return False
+    ends = [*places[1:], len(completion)]
+    parts = [completion[at + len(title) : end] for title, at, end in zip(TEMPLATE, places, ends, strict=True)]
+    return all(part.strip() for part in parts) and all(completion.count(title) == 1 for title in TEMPLATE)
+
+
+def sub_bullets(completion: str, prompt: str) -> bool:
+    """At least one bullet with *, and under each of them at least one with -."""
+    kinds = [line.lstrip()[:2] for line in lines(completion) if line.lstrip().startswith(("* ", "- "))]
+    followed = [b == "- " for a, b in pairwise([*kinds, ""]) if a == "* "]
+    return bool(followed) and all(followed)
+
+
+def thesis(completion: str, prompt: str) -> bool:
+    """Each section opens with words in <i> or <em>.
+
+    What a section is is not said: what follows a heading, or, without headings, what stands between blank lines.
+    """
+    parts = _sections(completion)
+    return bool(parts) and all(map(_opens_in_italics, parts))
+
+
+def title_case(completion: str, prompt: str) -> bool:
+    """No word but an article, a conjunction or a short preposition starts small, and not all is in capitals."""
+    said = words(completion)
+    small = [word for word in said if word[0].islower() and word.lower() not in MINOR_WORDS]
+    return bool(said) and not small and not said[0][0].islower() and not completion.isupper()
+
+
+def _sections(text: str) -> list[str]:
+    """The texts under the headings, and what stands before the first; or the paragraphs."""
+    if not any(HEADING.match(line) for line in text.split("\n")):
+        return [part for part in re.split(r"\n[^\S\n]*\n", text) if part.strip()]
+    parts: list[list[str]] = [[]]
+    for line in text.split("\n"):
+        if HEADING.match(line):
+            parts.append([])
+        else:
+            parts[-1].append(line)
+    first, *others = ["\n".join(part) for part in parts]
+    return [*([first] if first.strip() else []), *others]
+
+
+def _opens_in_italics(part: str) -> bool:
+    opened = ITALICS.match(part)
+    if not opened:
+        return False
+    end = part.lower().find(f"</{opened[1].lower()}>", opened.end())
+    return end > 0 and bool(words(part[opened.end() : end]))

@@ -1,0 +1,149 @@
+"""What a word, a sentence, a line, a syllable and an emoji are here. Every rule of this package uses these.
+
+All of it takes time in proportion to the text: no pattern here looks back over what it has read.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+
+WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
+"""Letters and digits, with apostrophes and hyphens inside: "don't" and "well-known" are one word each."""
+
+TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,100}>")
+MARKER = re.compile(r"\s*(?:(?:[*+•\-]|\d{1,3}[.)]|#{1,6})\s+)?")
+"""What a heading or a list item opens with: it is no part of a sentence."""
+
+MARKS = ".!?…。！？‽"
+END = re.compile(rf"[{MARKS}]+[\"'”’»)\]*_]*")
+CLOSERS = "\"'”’»)]*_"
+ABBREVIATED = """mr mrs ms dr prof st jr sr rev capt lt sgt vs etc e.g i.e cf al fig eq vol pp eds inc ltd co corp dept
+approx a.m p.m u.s u.k u.n ph.d jan feb aug sept oct nov dec"""
+ABBREVIATIONS = frozenset(ABBREVIATED.split())
+"""Words whose full stop ends no sentence, without that stop."""
+
+VOWELS = frozenset("aeiou")
+
+
+def plain(text: str) -> str:
+    """Without HTML tags, which are form and no words."""
+    return TAG.sub("", text) if "<" in text else text
+
+
+def words(text: str) -> list[str]:
+    """The words in order, as they are written."""
+    return WORD.findall(plain(text))
+
+
+def lower_words(text: str) -> list[str]:
+    """The words in small letters, with one kind of apostrophe."""
+    return [word.lower().replace("’", "'") for word in words(text)]
+
+
+def letters(word: str) -> str:
+    """The letters of a word, small and without accents (é is e)."""
+    if word.isascii():
+        return "".join(filter(str.isalpha, word.lower()))
+    return "".join(char for char in unicodedata.normalize("NFKD", word).lower() if char.isalpha())
+
+
+def lines(text: str) -> list[str]:
+    """The lines that are not blank, with their indentation."""
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def same_space(text: str) -> str:
+    """One space wherever there is white space, none at the ends."""
+    return " ".join(text.split())
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences in order; each keeps its mark, and the quotes and emoji right after it.
+
+    A sentence ends at . ! ? or …, and at a line break, since headings and list items have no mark. A full stop
+    after an abbreviation or a single capital ends none, nor does a mark inside a quote that goes on in small letters.
+    """
+    return [sentence for line in plain(text).split("\n") for sentence in _sentences_of(line)]
+
+
+def _sentences_of(line: str) -> Iterator[str]:
+    opened = MARKER.match(line)
+    start = opened.end() if opened else 0
+    for mark in END.finditer(line, start):
+        if mark.start() >= start and _ends(line, mark):
+            end = _after_emoji(line, mark.end())
+            if WORD.search(line, start, end):
+                yield line[start:end].strip()
+            start = end
+    if WORD.search(line, start):
+        yield line[start:].strip()
+
+
+def last_marks(sentence: str) -> str:
+    """The marks that a sentence closes with, without quotes, brackets and emoji behind them; "" for none."""
+    at = len(sentence)
+    while at and (sentence[at - 1] in CLOSERS or sentence[at - 1].isspace() or is_pictured(sentence[at - 1])):
+        at -= 1
+    end = at
+    while at and sentence[at - 1] in MARKS:
+        at -= 1
+    return sentence[at:end]
+
+
+def _ends(line: str, mark: re.Match[str]) -> bool:
+    """Whether the marks close a sentence: white space, an emoji or nothing follows, and no abbreviation precedes."""
+    after = line[mark.end() : mark.end() + 1]
+    wide = mark[0][0] in "。！？"
+    if after and not (wide or after.isspace() or is_emoji(after)):
+        return False
+    following = line[mark.end() : mark.end() + 2].strip()[:1]
+    if following.islower() and (mark[0][-1] in CLOSERS or mark[0].startswith(("...", "…"))):
+        return False
+    if mark[0] != ".":
+        return True
+    before = line[max(0, mark.start() - 12) : mark.start()].split()
+    last = before[-1].lstrip("(\"'“[") if before else ""
+    initial = len(last) == 1 and last.isupper() and last != "I"
+    return not (initial or last.lower() in ABBREVIATIONS) or not following
+
+
+def _after_emoji(line: str, at: int) -> int:
+    """The place behind the emoji that follow, each with the spaces before it."""
+    end = at
+    while at < len(line) and (line[at].isspace() or is_pictured(line[at])):
+        at += 1
+        if not line[at - 1].isspace():
+            end = at
+    return end
+
+
+def is_emoji(char: str) -> bool:
+    """Whether it is a pictograph: a symbol in the blocks of Unicode that hold emoji."""
+    code = ord(char)
+    if code < 0x2300:
+        return False
+    block = code >= 0x1F000 or 0x2600 <= code <= 0x27BF or 0x2B00 <= code <= 0x2BFF or code <= 0x23FF
+    return block and unicodedata.category(char) == "So"
+
+
+def is_pictured(char: str) -> bool:
+    """An emoji, or what one is written with: a joiner, a variant, a skin tone."""
+    return is_emoji(char) or char in "\u200d\ufe0e\ufe0f\u20e3" or 0x1F3FB <= ord(char) <= 0x1F3FF
+
+
+@lru_cache(maxsize=10_000)
+def syllables(word: str) -> int:
+    """An estimate for English: groups of vowels, less a silent e; at least 1. There is no dictionary behind it."""
+    parts = re.split(r"[-'’]", word[:100])
+    return max(1, sum(_syllables_of(letters(part)) for part in parts if len(letters(part)) > 1))
+
+
+def _syllables_of(part: str) -> int:
+    groups = len(re.findall(r"[aeiouy]+", part))
+    groups += len(re.findall(r"[iu]a(?!l\b)|[^cst]io|[ao]eo|deo\b|dea\b|scie|creat(?!u)|oe[mt]|[aeiou]ing\b", part))
+    # "make", "makes", "played": the e is silent; "table", "boxes", "wanted": it is heard
+    silent = re.search(r"[^aeiouyl]e$|[aeiouy]le$|[^aeiouycgsxzhl]es$|[^aeiouytd]ed$", part)
+    return max(1, groups - bool(silent))
