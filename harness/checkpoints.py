@@ -104,7 +104,7 @@ def share_matched(policy: Policy, rows: Sequence[Demonstration]) -> float:
     prompts, answers = zip(*(list(_turns(row))[-1] for row in rows), strict=True)
     longest = max(len(policy.encoder.tokens(answer, bare=True)) for answer in answers)
     drawn = policy.sample(prompts, Sampling(max_new_tokens=longest + 1), [row.id for row in rows])
-    right = [given[0].text.strip() == wanted.strip() for given, wanted in zip(drawn, answers, strict=True)]
+    right = [bool(given[0].text.strip() == wanted.strip()) for given, wanted in zip(drawn, answers, strict=True)]
     return sum(right) / len(rows)
 
 
