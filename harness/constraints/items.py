@@ -42,8 +42,10 @@ class Item:
 METRICS = (
     Metric("prompt_strict", "share of prompts with every instruction followed", role="quality"),
     Metric("instruction_strict", "share of instructions followed", role="quality", primary=False),
-    Metric("prompt_loose", "the same, forgiving an opening or closing line and asterisks", "quality", primary=False),
-    Metric("instruction_loose", "share of instructions followed, forgiving the same", role="quality", primary=False),
+    Metric(
+        "prompt_loose", "prompt_strict, forgiving an opening or closing line and asterisks", "quality", primary=False
+    ),
+    Metric("instruction_loose", "instruction_strict, forgiving the same", role="quality", primary=False),
 )
 
 
