@@ -87,8 +87,8 @@ def declared_answer(row: dict[str, Any]) -> str:
     return found[1]
 
 
-# their conditions are met by one draw in a thousand or so
-SLOW = {7, 25, 30, 45, 58, 88, 94}
+# their conditions are met by one draw in hundreds
+SLOW = {0, 1, 7, 11, 15, 24, 25, 30, 39, 45, 58, 88, 94, 96}
 
 
 def test_ten_thousand_draws_over_all_templates_meet_their_conditions_and_answers(shared_data: Path) -> None:
@@ -101,7 +101,7 @@ def test_ten_thousand_draws_over_all_templates_meet_their_conditions_and_answers
     for at, row in enumerate(rows):
         template, conditions = template_of(row, "a template"), conditions_of(row)
         for seed in range(1 if at in SLOW else 3):
-            for variant in variants_of(template, 8 if at in SLOW else 36, seed):
+            for variant in variants_of(template, 8 if at in SLOW else 39, seed):
                 values = {k: Fraction(v) if isinstance(v, int) else v for k, v in variant.values.items()}
                 for condition in conditions:
                     assert by_python(condition, values), (template.id, condition, values)
@@ -110,7 +110,7 @@ def test_ten_thousand_draws_over_all_templates_meet_their_conditions_and_answers
                     other.add(template.id)
                 assert "{" not in variant.question
                 drawn += 1
-    assert drawn == 10_100
+    assert drawn == 10_174
     assert other == {"gsm8k-456"}
     assert len({template_of(row, "").id for row in rows}) == 100
 
