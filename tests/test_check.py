@@ -124,7 +124,13 @@ def package(folder: Path, here: str) -> Path:
     return folder / "mine_method.py"
 
 
-@pytest.mark.parametrize("broken", BROKEN)
+# each is a whole contract: the other half runs with `make test-all`
+OFTEN = ("nothing", "the small base", "its seed", "its batches")
+
+
+@pytest.mark.parametrize(
+    "broken", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in BROKEN]
+)
 def test_a_plugin_fails_the_clauses_about_what_it_breaks_and_no_others(
     broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_megabyte_of_anything_is_cut_within_a_second() -> None:
         assert time.process_time() - start < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(CASES))
 def test_no_hostile_text_breaks_a_rule_or_holds_it_up(kind: str) -> None:
     arguments = CASES[kind][0]

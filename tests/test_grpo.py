@@ -171,7 +171,14 @@ def share(policy: Policy) -> float:
     return sum(right) / len(right)
 
 
-@pytest.mark.parametrize("changes", [{}, {"loss_type": "dr_grpo", "scale_rewards": "none"}, {"iterations": 2}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        pytest.param({"loss_type": "dr_grpo", "scale_rewards": "none"}, marks=pytest.mark.slow),
+        pytest.param({"iterations": 2}, marks=pytest.mark.slow),
+    ],
+)
 def test_answers_that_verify_become_likelier(changes: dict[str, Any], base: BaseModel, tmp_path: Path) -> None:
     method = replace(METHOD, samples=16, updates=12, beta=0.0, **changes)
     report = fitted(method, base, tmp_path / "out", micro_batch=48)

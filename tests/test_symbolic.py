@@ -91,6 +91,7 @@ def declared_answer(row: dict[str, Any]) -> str:
 SLOW = {0, 1, 7, 11, 15, 24, 25, 30, 39, 45, 58, 88, 94, 96}
 
 
+@pytest.mark.slow
 def test_ten_thousand_draws_over_all_templates_meet_their_conditions_and_answers(shared_data: Path) -> None:
     """The last line of the worked solution and the line #answer are two formulas of the same answer, but for one.
 
