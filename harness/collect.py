@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def collect(plan: Plan, store: Store, folder: Path) -> list[State]:
     joints = joints_of(plan, store)
     if joints:
         finished = [joint for joint in joints if joint.meetings and store.done("joint", joint.key)]
-        write_joint(folder, *_joint_rows(finished, store))
+        write_joint(folder, _joint_rows(finished, store), _joint_excerpts(finished, store))
     write_json(folder / "matrix.json", {**matrix(plan, states, joints, store), "joint": _joint_states(joints, store)})
     write_json(folder / "costs.json", {"schema": SCHEMA_VERSION, "artifacts": list(_costs(done, store))})
     checked = check_contamination(plan, store.root)
@@ -139,30 +140,33 @@ def _joint_states(joints: list[Joint], store: Store) -> list[dict[str, Any]]:
     return found
 
 
-def _joint_rows(joints: list[Joint], store: Store) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Rows of all meetings, and the excerpts of those where everybody meets."""
-    rows: list[Mapping[str, Any]] = []
-    excerpts: list[Mapping[str, Any]] = []
+def _joint_rows(joints: list[Joint], store: Store) -> Iterator[dict[str, Any]]:
+    """Every meeting's metrics on every item."""
+    for meeting, outcome in _met(joints, store):
+        columns = {**meeting.columns, **{name: outcome[name] for name in ("group", "item", "cluster")}}
+        for metric, value in outcome["metrics"].items():
+            yield {**columns, "metric": sys.intern(metric), "value": float(value)}
+
+
+def _joint_excerpts(joints: list[Joint], store: Store) -> Iterator[dict[str, Any]]:
+    """What stands out where everybody meets."""
+    for meeting, outcome in _met(joints, store):
+        if meeting.kind == "all":
+            yield from _excerpts_of(meeting, outcome)
+
+
+def _met(joints: list[Joint], store: Store) -> Iterator[tuple[Meeting, dict[str, Any]]]:
+    """Meetings with their outcomes, item by item; two of them may be of the same policies."""
     for joint in joints:
         by_names: dict[tuple[str, ...], list[Meeting]] = {}
         for meeting in joint.meetings:
             by_names.setdefault(meeting.names, []).append(meeting)
         for outcome in read_outcomes(store.folder("joint", joint.key) / "joint.jsonl"):
             for meeting in by_names[tuple(outcome["policies"])]:
-                rows += _rows_of_meeting(meeting, outcome)
-                if meeting.kind == "all":
-                    excerpts += _excerpts_of_meeting(meeting, outcome)
-    return rows, excerpts
+                yield meeting, outcome
 
 
-def _rows_of_meeting(meeting: Meeting, outcome: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    columns = meeting.columns
-    place = {name: outcome[name] for name in ("group", "item", "cluster")}
-    for metric, value in outcome["metrics"].items():
-        yield {**columns, **place, "metric": metric, "value": float(value)}
-
-
-def _excerpts_of_meeting(meeting: Meeting, outcome: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _excerpts_of(meeting: Meeting, outcome: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     labels = {cell.key: cell.entry.label for cell in meeting.cells}
     place = {name: outcome[name] for name in ("group", "item", "prompt")}
     for excerpt in outcome["excerpts"]:

@@ -44,7 +44,7 @@ class Meeting:
         """What the benchmark knows the policies by, in an order that no label decides."""
         return tuple(sorted(cell.key for cell in self.cells))
 
-    @property
+    @cached_property
     def columns(self) -> dict[str, Any]:
         """Its place in the result files; where everybody meets no method is named."""
         one, other = self.cells[0].columns, self.cells[-1].columns

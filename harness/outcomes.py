@@ -42,17 +42,24 @@ def answered(path: Path) -> Iterator[Outcome]:
 
 
 def write_joint_outcomes(path: Path, outcomes: Iterable[JointOutcome], each: Callable[[int], None]) -> int:
-    """The same for joint outcomes: an item once for every set of policies."""
-    seen: set[tuple[str, ...]] = set()
+    """The same for joint outcomes: item by item, each once for every set of policies. Returns the number of items."""
+    items: set[tuple[str, ...]] = set()
+    sets: set[tuple[str, ...]] = set()
+    last: tuple[str, ...] = ()
     with path.open("w", encoding="utf-8") as file:
         for outcome in outcomes:
-            _once((*outcome.policies, outcome.group, outcome.item), seen)
+            place = (outcome.group, outcome.item)
+            if place != last:
+                # of the items before, only their names are kept: there may be millions of outcomes
+                _once(place, items)
+                last, sets = place, set()
+                each(len(items))
+            _once((*outcome.policies, *place), sets)
             _finite(outcome.item, {**outcome.metrics, **{one.title: one.value for one in outcome.excerpts}})
             file.write(json.dumps(_plain(asdict(outcome)), sort_keys=True) + "\n")
-            each(len(seen))
-    if not seen:
+    if not items:
         raise ValueError("the benchmark compared no item")
-    return len(seen)
+    return len(items)
 
 
 def _check(outcome: Outcome, seen: set[tuple[str, ...]]) -> None:

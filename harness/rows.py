@@ -89,10 +89,29 @@ JOINT_KEY = [*MEETING_KEY, "metric", "group", "item"]
 EXCERPT_KEY = [*MEETING_KEY, "group", "item", "title"]
 
 
-def write_joint(folder: Path, rows: list[Mapping[str, Any]], excerpts: list[Mapping[str, Any]]) -> None:
-    """Sort and write joint.parquet and excerpts.parquet into `folder`."""
-    write_table(folder / "joint.parquet", rows, JOINT_COLUMNS, JOINT_KEY)
-    write_table(folder / "excerpts.parquet", excerpts, EXCERPT_COLUMNS, EXCERPT_KEY)
+def write_joint(folder: Path, rows: Iterable[Mapping[str, Any]], excerpts: Iterable[Mapping[str, Any]]) -> None:
+    """Sort and write joint.parquet and excerpts.parquet into `folder`.
+
+    Pairs are many: a column holds references, about 200 bytes a row, where a mapping for each would take a kilobyte.
+    """
+    for name, given, columns, key in (
+        ("joint", rows, JOINT_COLUMNS, JOINT_KEY),
+        ("excerpts", excerpts, EXCERPT_COLUMNS, EXCERPT_KEY),
+    ):
+        held: dict[str, list[Any]] = {column: [] for column in columns}
+        for row in given:
+            for column, values in held.items():
+                values.append(row[column])
+        _write_columns(folder / f"{name}.parquet", held, columns, key)
+
+
+def _write_columns(
+    path: Path, held: Mapping[str, list[Any]], columns: Mapping[str, tuple[str, str]], key: Sequence[str]
+) -> None:
+    import pyarrow
+
+    table = pyarrow.Table.from_pydict(held, schema=_schema(columns))
+    _replace(path, table.sort_by([(name, "ascending") for name in key]).combine_chunks())
 
 
 def write_rows(folder: Path, rows: Iterable[Mapping[str, Any]], samples: Iterable[Mapping[str, Any]]) -> None:
@@ -116,7 +135,14 @@ def write_table(
 ) -> None:
     """Write sorted rows with the declared columns; the file appears whole or not at all."""
     import pyarrow
-    import pyarrow.parquet
+
+    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in key))
+    plain = [{name: row[name] for name in columns} for row in ordered]
+    _replace(path, pyarrow.Table.from_pylist(plain, schema=_schema(columns)))
+
+
+def _schema(columns: Mapping[str, tuple[str, str]]) -> Any:
+    import pyarrow
 
     types = {
         "string": pyarrow.string(),
@@ -124,12 +150,15 @@ def write_table(
         "double": pyarrow.float64(),
         "list<string>": pyarrow.list_(pyarrow.string()),
     }
-    schema = pyarrow.schema(
+    return pyarrow.schema(
         [pyarrow.field(name, types[kind], metadata={"meaning": meaning}) for name, (kind, meaning) in columns.items()],
         metadata={"bakeoff_schema": str(SCHEMA_VERSION)},
     )
-    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in key))
-    table = pyarrow.Table.from_pylist([{name: row[name] for name in columns} for row in ordered], schema=schema)
+
+
+def _replace(path: Path, table: Any) -> None:
+    import pyarrow.parquet
+
     partial = path.with_suffix(".partial")
     pyarrow.parquet.write_table(table, partial, compression="zstd")
     os.replace(partial, path)

@@ -52,7 +52,8 @@ class Meeting(OutsideBench):
                 yield JointOutcome(names, rows[0].item, rows[0].cluster, {"sum": sum(map(points.get, names))},
                                    excerpts=(told,))
 '''
-METHODS = "[{outside: {strength: 1.0}, as: one}, {outside: {strength: 2.0}, as: two}, {outside: {strength: 4.0}, as: four}]"
+STRENGTHS = {"one": 1.0, "two": 2.0, "four": 4.0}
+METHODS = f"[{', '.join(f'{{outside: {{strength: {size}}}, as: {name}}}' for name, size in STRENGTHS.items())}]"
 
 
 @pytest.fixture
