@@ -15,8 +15,8 @@ import pytest
 
 from benchmarks.diversity import Diversity
 from harness.benchmark import JointOutcome, Outcome
-from harness.diversity.embedders import lexical
 from harness.data.records import Message
+from harness.diversity.embedders import lexical
 from harness.diversity.prompts import open_prompts
 from harness.diversity.similarity import unit
 from harness.encoding import TextEncoder

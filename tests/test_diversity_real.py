@@ -58,12 +58,18 @@ def experiment(folder: Path, checkpoint: Path, prompts: Path, embedder: str) -> 
     file = folder / "experiment.yaml"
     settings = {"prompts": str(prompts), "limit": 3, "samples": 4, "max_new_tokens": 8, "embedder": embedder}
     file.write_text(
-        json.dumps({
-            "name": "real", "bases": [str(checkpoint)], "seeds": [0, 1], "threads": 1, "baseline": "base",
-            "data": {"demonstrations": "microworld/curated-1k"},
-            "methods": ["base", {"prompting": {"demonstrations": 0, "instruction": "Be brief."}}],
-            "benchmarks": [{"diversity": settings}],
-        })  # fmt: skip
+        json.dumps(
+            {
+                "name": "real",
+                "bases": [str(checkpoint)],
+                "seeds": [0, 1],
+                "threads": 1,
+                "baseline": "base",
+                "data": {"demonstrations": "microworld/curated-1k"},
+                "methods": ["base", {"prompting": {"demonstrations": 0, "instruction": "Be brief."}}],
+                "benchmarks": [{"diversity": settings}],
+            }
+        )  # fmt: skip
     )
     return file
 

@@ -137,18 +137,18 @@ def test_the_heat_map_has_every_pair_twice_its_twins_once_and_both_orders(tmp_pa
 
 def test_a_heat_map_is_well_formed_whatever_its_names_and_values_are() -> None:
     names = ["<b>&\"'", "x" * 200, HOSTILE]
-    values = {(0, 0): 1.0, (0, 1): -0.2, (1, 0): 1.7, (2, 2): 0.05}
+    values = {(0, 0): 1.0, (0, 1): -0.2, (1, 0): 1.7, (2, 2): 0.08}
     drawn = draw_heat_map(names, values, HOSTILE, breaks=[1])
     tree = ElementTree.fromstring(drawn)
     squares = [node for node in tree.iter() if node.tag == "rect"]
-    assert [node.get("fill-opacity") for node in squares] == ["0.750", "0.000", "0.750", "0.037"]
+    assert [node.get("fill-opacity") for node in squares] == ["0.750", "0.000", "0.750", "0.060"]
     assert [node.tag for node in tree.iter()].count("path") == 1
     many = draw_heat_map([str(at) for at in range(70)], {(0, 69): 0.5}, "many")
     assert ".50" not in "".join(ElementTree.fromstring(many).itertext()).replace("0.500", "")
 
 
 def test_hostile_answers_prompts_and_reasons_stay_text(tmp_path: Path) -> None:
-    markdown, web, page = pages(write(tmp_path, by_kind, HOSTILE, HOSTILE))
+    _, web, page = pages(write(tmp_path, by_kind, HOSTILE, HOSTILE))
     assert not {"script", "img", "a", "iframe"} & set(page.tags)
     assert page.suspicious == []
     assert "&lt;script&gt;alert(1)" in web

@@ -49,6 +49,7 @@ def _drawn(prompts: Iterable[tuple[str, Sequence[str]]], count: int) -> dict[str
     found: dict[str, list[str]] = {}
     for cluster, answers in prompts:
         if answers and chance.random() * count < TEXTS:
-            chosen = chance.permutation(len(answers))[:each]
-            found.setdefault(cluster, []).extend(answers[at] for at in chosen)
+            # in an order that does not depend on who gave which
+            ordered = sorted(answers)
+            found.setdefault(cluster, []).extend(ordered[at] for at in chance.permutation(len(answers))[:each])
     return found

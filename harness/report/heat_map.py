@@ -47,9 +47,7 @@ def _names(labels: Sequence[str], left: float, size: float) -> Iterator[str]:
         yield f'<text class="tick middle" x="{left + size * (at + 0.5):.1f}" y="{HEAD - 6}">{at + 1}</text>'
 
 
-def _squares(
-    names: Sequence[str], values: Mapping[tuple[int, int], float], left: float, size: float
-) -> Iterator[str]:
+def _squares(names: Sequence[str], values: Mapping[tuple[int, int], float], left: float, size: float) -> Iterator[str]:
     for (row, column), value in sorted(values.items()):
         x, y = left + size * column, HEAD + size * row
         full = FULL * min(max(value, 0.0), 1.0)
