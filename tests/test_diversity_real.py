@@ -69,7 +69,7 @@ def experiment(folder: Path, checkpoint: Path, prompts: Path, embedder: str) -> 
                 "methods": ["base", {"prompting": {"demonstrations": 0, "instruction": "Be brief."}}],
                 "benchmarks": [{"diversity": settings}],
             }
-        )  # fmt: skip
+        )
     )
     return file
 
