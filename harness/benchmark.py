@@ -1,13 +1,14 @@
-"""All that a benchmark author reads: `Benchmark`, `Metric`, `Outcome`.
+"""All that a benchmark author reads: `Benchmark`, `Metric`, `Outcome`, `JointOutcome`.
 
 A benchmark is one file in `benchmarks/` holding one frozen dataclass; its fields are its settings.
-It asks a policy to score or to sample and yields one `Outcome` per item. It never averages.
+It asks a policy to score or to sample and yields one `Outcome` per item. It never averages. Where the answers of
+several policies say something together, it compares them item by item, once they are all there.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -60,6 +61,41 @@ class Outcome:
     flags: tuple[str, ...] = ()
 
 
+Answered = Callable[[], Iterator[Outcome]]
+"""A policy's outcomes in the order of `evaluate`, read from the disk anew at each call."""
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """What stands out among several policies' answers to one item, for a reader.
+
+    title     such as "most alike"
+    policies  who gave each of the texts
+    """
+
+    title: str
+    value: float
+    policies: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class JointOutcome:
+    """What the answers of some policies to one item have to do with one another.
+
+    policies  one of the sets that `compare` was given
+    metrics   joint metric -> finite value; one that cannot be computed is left out
+    """
+
+    policies: tuple[str, ...]
+    item: str
+    cluster: str
+    metrics: Mapping[str, float]
+    group: str = ""
+    prompt: str = ""
+    excerpts: tuple[Excerpt, ...] = ()
+
+
 class Benchmark(ABC):
     """A set of items and a rule that scores a policy on each of them.
 
@@ -79,6 +115,18 @@ class Benchmark(ABC):
     @abstractmethod
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per item, in a fixed order."""
+
+    def joint_metrics(self) -> tuple[Metric, ...]:
+        """The metrics of `compare`, in the order of display; none: policies are not compared with one another."""
+        return ()
+
+    def compare(self, answered: Mapping[str, Answered], sets: Sequence[tuple[str, ...]]) -> Iterator[JointOutcome]:
+        """One joint outcome per item and set of policies, item by item.
+
+        answered  a policy's name -> its outcomes; names say nothing of method, base or seed
+        sets      who is compared with whom: pairs, and larger sets of all methods on one base
+        """
+        raise NotImplementedError(f"{type(self).__name__} has joint metrics and no `compare`")
 
     def data_digest(self) -> str:
         """Digest of the items, part of the key of the outcomes; local files count by content."""

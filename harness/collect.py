@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.gate import check_contamination
+from harness.joint import Joint, Meeting, joints_of
 from harness.method import Method, fields_of
 from harness.outcomes import read_outcomes
 from harness.plan import Cell, Node, Plan
 from harness.provenance import provenance
 from harness.registry import summary
-from harness.rows import SCHEMA_VERSION, write_json, write_rows
+from harness.rows import SCHEMA_VERSION, write_joint, write_json, write_rows
 from harness.sources import parameter_count
 from harness.states import State, state_of
 from harness.store import Store
@@ -25,7 +27,11 @@ def collect(plan: Plan, store: Store, folder: Path) -> list[State]:
     states = [state_of(cell, store) for cell in plan.cells]
     done = [cell for cell, state in zip(plan.cells, states, strict=True) if state.name == "done"]
     write_rows(folder, _rows(done, store), _samples(done, store))
-    write_json(folder / "matrix.json", matrix(plan, states))
+    joints = joints_of(plan, store)
+    if joints:
+        finished = [joint for joint in joints if joint.meetings and store.done("joint", joint.key)]
+        write_joint(folder, _joint_rows(finished, store), _joint_excerpts(finished, store))
+    write_json(folder / "matrix.json", {**matrix(plan, states, joints, store), "joint": _joint_states(joints, store)})
     write_json(folder / "costs.json", {"schema": SCHEMA_VERSION, "artifacts": list(_costs(done, store))})
     checked = check_contamination(plan, store.root)
     write_json(folder / "contamination.json", {"schema": SCHEMA_VERSION, "checked": checked})
@@ -36,18 +42,19 @@ def collect(plan: Plan, store: Store, folder: Path) -> list[State]:
     return states
 
 
-def results_digest(plan: Plan, states: list[State]) -> str:
+def results_digest(plan: Plan, states: list[State], joints: list[Joint], store: Store) -> str:
     """Names what a results folder is made of, so that an unchanged one need not be written again."""
     parts = [f"{cell.columns} {cell.key} {state}" for cell, state in zip(plan.cells, states, strict=True)]
+    parts += [f"{joint.title} {joint.key if joint.cells else ''} {joint.state(store)}" for joint in joints]
     return hashlib.sha256("\n".join([plan.experiment.text, *parts]).encode()).hexdigest()[:24]
 
 
-def matrix(plan: Plan, states: list[State]) -> dict[str, Any]:
+def matrix(plan: Plan, states: list[State], joints: list[Joint], store: Store) -> dict[str, Any]:
     """The axes, what the metrics mean, and every cell's state."""
     experiment = plan.experiment
     return {
         "schema": SCHEMA_VERSION,
-        "digest": results_digest(plan, states),
+        "digest": results_digest(plan, states, joints, store),
         "name": experiment.name,
         "baseline": experiment.baseline,
         "reference": experiment.reference,
@@ -78,6 +85,7 @@ def matrix(plan: Plan, states: list[State]) -> dict[str, Any]:
                 "summary": summary("benchmarks", column.plugin),
                 "stochastic": column.benchmark.stochastic,
                 "metrics": [vars(metric) for metric in column.benchmark.metrics()],
+                "joint_metrics": [vars(metric) for metric in column.benchmark.joint_metrics()],
             }
             for column in experiment.benchmarks
         ],
@@ -113,6 +121,57 @@ def _samples(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
     for cell in cells:
         for outcome in read_outcomes(store.folder("outcomes", cell.key) / "outcomes.jsonl"):
             yield {**cell.columns, **{name: outcome[name] for name in names}}
+
+
+def _joint_states(joints: list[Joint], store: Store) -> list[dict[str, Any]]:
+    """What became of each joint, and who is left out of it, with the reason."""
+    found = []
+    for joint in joints:
+        state = joint.state(store)
+        found.append({
+            "benchmark": joint.column.label,
+            "data_quality": joint.data.quality,
+            "data_size": joint.data.size,
+            "policies": len({cell.key for cell in joint.cells}),
+            "state": state.name,
+            "why": state.why,
+            "left_out": [{"who": who, "why": why} for who, why in joint.left_out()],
+        })  # fmt: skip
+    return found
+
+
+def _joint_rows(joints: list[Joint], store: Store) -> Iterator[dict[str, Any]]:
+    """Every meeting's metrics on every item."""
+    for meeting, outcome in _met(joints, store):
+        columns = {**meeting.columns, **{name: outcome[name] for name in ("group", "item", "cluster")}}
+        for metric, value in outcome["metrics"].items():
+            yield {**columns, "metric": sys.intern(metric), "value": float(value)}
+
+
+def _joint_excerpts(joints: list[Joint], store: Store) -> Iterator[dict[str, Any]]:
+    """What stands out where everybody meets."""
+    for meeting, outcome in _met(joints, store):
+        if meeting.kind == "all":
+            yield from _excerpts_of(meeting, outcome)
+
+
+def _met(joints: list[Joint], store: Store) -> Iterator[tuple[Meeting, dict[str, Any]]]:
+    """Meetings with their outcomes, item by item; two of them may be of the same policies."""
+    for joint in joints:
+        by_names: dict[tuple[str, ...], list[Meeting]] = {}
+        for meeting in joint.meetings:
+            by_names.setdefault(meeting.names, []).append(meeting)
+        for outcome in read_outcomes(store.folder("joint", joint.key) / "joint.jsonl"):
+            for meeting in by_names[tuple(outcome["policies"])]:
+                yield meeting, outcome
+
+
+def _excerpts_of(meeting: Meeting, outcome: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    labels = {cell.key: cell.entry.label for cell in meeting.cells}
+    place = {name: outcome[name] for name in ("group", "item", "prompt")}
+    for excerpt in outcome["excerpts"]:
+        said = {name: excerpt[name] for name in ("title", "value", "texts")}
+        yield {**meeting.columns, **place, **said, "methods": [labels[name] for name in excerpt["policies"]]}
 
 
 def _costs(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:

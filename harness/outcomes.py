@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.benchmark import Outcome
+from harness.benchmark import JointOutcome, Outcome
 
 
 def write_outcomes(path: Path, outcomes: Iterable[Outcome], each: Callable[[int], None]) -> int:
@@ -17,7 +17,7 @@ def write_outcomes(path: Path, outcomes: Iterable[Outcome], each: Callable[[int]
 
     Raises ValueError where a benchmark breaks its contract: no item, an id twice, a value that is not finite.
     """
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, ...]] = set()
     with path.open("w", encoding="utf-8") as file:
         for outcome in outcomes:
             _check(outcome, seen)
@@ -29,20 +29,54 @@ def write_outcomes(path: Path, outcomes: Iterable[Outcome], each: Callable[[int]
 
 
 def read_outcomes(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a file written by write_outcomes."""
+    """The lines of a file of outcomes, joint ones too."""
     with path.open(encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
 
 
-def _check(outcome: Outcome, seen: set[tuple[str, str]]) -> None:
-    place = (outcome.group, outcome.item)
+def answered(path: Path) -> Iterator[Outcome]:
+    """The same as outcomes."""
+    for row in read_outcomes(path):
+        yield Outcome(**{**row, **{name: tuple(row[name]) for name in ("completions", "flags")}})
+
+
+def write_joint_outcomes(path: Path, outcomes: Iterable[JointOutcome], each: Callable[[int], None]) -> int:
+    """The same for joint outcomes: item by item, each once for every set of policies. Returns the number of items."""
+    items: set[tuple[str, ...]] = set()
+    sets: set[tuple[str, ...]] = set()
+    last: tuple[str, ...] = ()
+    with path.open("w", encoding="utf-8") as file:
+        for outcome in outcomes:
+            place = (outcome.group, outcome.item)
+            if place != last:
+                # of the items before, only their names are kept: there may be millions of outcomes
+                _once(place, items)
+                last, sets = place, set()
+                each(len(items))
+            _once((*outcome.policies, *place), sets)
+            _finite(outcome.item, {**outcome.metrics, **{one.title: one.value for one in outcome.excerpts}})
+            file.write(json.dumps(_plain(asdict(outcome)), sort_keys=True) + "\n")
+    if not items:
+        raise ValueError("the benchmark compared no item")
+    return len(items)
+
+
+def _check(outcome: Outcome, seen: set[tuple[str, ...]]) -> None:
+    _once((outcome.group, outcome.item), seen)
+    _finite(outcome.item, {**outcome.metrics, **outcome.weights})
+
+
+def _once(place: tuple[str, ...], seen: set[tuple[str, ...]]) -> None:
     if place in seen:
-        raise ValueError(f"the item {outcome.item!r} of group {outcome.group!r} came twice")
+        raise ValueError(f"the item {place[-1]!r} of group {place[-2]!r} came twice")
     seen.add(place)
-    for name, value in {**outcome.metrics, **outcome.weights}.items():
+
+
+def _finite(item: str, values: Mapping[str, float]) -> None:
+    for name, value in values.items():
         if not math.isfinite(value):
-            raise ValueError(f"the item {outcome.item!r} has {name} = {value}")
+            raise ValueError(f"the item {item!r} has {name} = {value}")
 
 
 def _plain(value: Any) -> Any:

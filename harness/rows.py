@@ -4,6 +4,8 @@ A results folder holds, beside the experiment file:
 
     rows.parquet      one row per (cell, item, metric): what the statistics read
     samples.parquet   one row per (cell, item): the prompt as the model saw it and its completions
+    joint.parquet     one row per (meeting of policies, item, metric), where a benchmark compares policies
+    excerpts.parquet  what stands out among the answers of all methods to an item
     matrix.json       the axes, the metrics' meanings and the state of every cell
     costs.json        the cost ledger: what each artifact cost (times live here, never in the rows)
     contamination.json  which test items stand in which training set
@@ -57,8 +59,59 @@ SAMPLE_COLUMNS: dict[str, tuple[str, str]] = {
     "reference": ("string", "a right answer, where the benchmark knows one"),
     "flags": ("list<string>", "what happened to the item, such as 'truncated'"),
 }
+MEETING_COLUMNS: dict[str, tuple[str, str]] = {
+    **CELL_COLUMNS,
+    "kind": ("string", "what tells the policies apart: methods, bases, both, seeds; or all: every method of a base"),
+    "policies": ("int64", "how many policies meet"),
+    "other_base": ("string", "the second policy's base"),
+    "other_method": ("string", "its method; empty, as the first's is, where all methods meet"),
+    "other_seed": ("int64", "its seed"),
+}
+JOINT_COLUMNS: dict[str, tuple[str, str]] = {
+    **MEETING_COLUMNS,
+    **{name: ROW_COLUMNS[name] for name in ("metric", "group", "item", "cluster", "value")},
+}
+EXCERPT_COLUMNS: dict[str, tuple[str, str]] = {
+    **MEETING_COLUMNS,
+    **{name: SAMPLE_COLUMNS[name] for name in ("group", "item", "prompt")},
+    "title": ("string", "what stands out, such as 'most alike'"),
+    "value": ("double", "by how much"),
+    "methods": ("list<string>", "who gave each of the texts"),
+    "texts": ("list<string>", "the answers"),
+}
 ROW_KEY = ["base", "method", "data_quality", "data_size", "seed", "benchmark", "metric", "group", "item"]
 SAMPLE_KEY = ["base", "method", "data_quality", "data_size", "seed", "benchmark", "group", "item"]
+
+
+MEETING_KEY = ["benchmark", "data_quality", "data_size", "kind", "base", "other_base", "method", "other_method", "seed",
+               "other_seed"]  # fmt: skip
+JOINT_KEY = [*MEETING_KEY, "metric", "group", "item"]
+EXCERPT_KEY = [*MEETING_KEY, "group", "item", "title"]
+
+
+def write_joint(folder: Path, rows: Iterable[Mapping[str, Any]], excerpts: Iterable[Mapping[str, Any]]) -> None:
+    """Sort and write joint.parquet and excerpts.parquet into `folder`.
+
+    Pairs are many: a column holds references, about 200 bytes a row, where a mapping for each would take a kilobyte.
+    """
+    for name, given, columns, key in (
+        ("joint", rows, JOINT_COLUMNS, JOINT_KEY),
+        ("excerpts", excerpts, EXCERPT_COLUMNS, EXCERPT_KEY),
+    ):
+        held: dict[str, list[Any]] = {column: [] for column in columns}
+        for row in given:
+            for column, values in held.items():
+                values.append(row[column])
+        _write_columns(folder / f"{name}.parquet", held, columns, key)
+
+
+def _write_columns(
+    path: Path, held: Mapping[str, list[Any]], columns: Mapping[str, tuple[str, str]], key: Sequence[str]
+) -> None:
+    import pyarrow
+
+    table = pyarrow.Table.from_pydict(held, schema=_schema(columns))
+    _replace(path, table.sort_by([(name, "ascending") for name in key]).combine_chunks())
 
 
 def write_rows(folder: Path, rows: Iterable[Mapping[str, Any]], samples: Iterable[Mapping[str, Any]]) -> None:
@@ -82,7 +135,14 @@ def write_table(
 ) -> None:
     """Write sorted rows with the declared columns; the file appears whole or not at all."""
     import pyarrow
-    import pyarrow.parquet
+
+    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in key))
+    plain = [{name: row[name] for name in columns} for row in ordered]
+    _replace(path, pyarrow.Table.from_pylist(plain, schema=_schema(columns)))
+
+
+def _schema(columns: Mapping[str, tuple[str, str]]) -> Any:
+    import pyarrow
 
     types = {
         "string": pyarrow.string(),
@@ -90,12 +150,15 @@ def write_table(
         "double": pyarrow.float64(),
         "list<string>": pyarrow.list_(pyarrow.string()),
     }
-    schema = pyarrow.schema(
+    return pyarrow.schema(
         [pyarrow.field(name, types[kind], metadata={"meaning": meaning}) for name, (kind, meaning) in columns.items()],
         metadata={"bakeoff_schema": str(SCHEMA_VERSION)},
     )
-    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in key))
-    table = pyarrow.Table.from_pylist([{name: row[name] for name in columns} for row in ordered], schema=schema)
+
+
+def _replace(path: Path, table: Any) -> None:
+    import pyarrow.parquet
+
     partial = path.with_suffix(".partial")
     pyarrow.parquet.write_table(table, partial, compression="zstd")
     os.replace(partial, path)
@@ -109,6 +172,16 @@ def read_rows(folder: Path) -> pandas.DataFrame:
 def read_samples(folder: Path) -> pandas.DataFrame:
     """samples.parquet of a results folder as a data frame."""
     return _read(folder / "samples.parquet")
+
+
+def read_joint(folder: Path) -> pandas.DataFrame:
+    """joint.parquet of a results folder as a data frame."""
+    return _read(folder / "joint.parquet")
+
+
+def read_excerpts(folder: Path) -> pandas.DataFrame:
+    """excerpts.parquet of a results folder as a data frame."""
+    return _read(folder / "excerpts.parquet")
 
 
 def _read(path: Path) -> pandas.DataFrame:

@@ -1,4 +1,4 @@
-"""Fill the matrix: fit what is missing, load once, evaluate, keep. A failed cell never stops the others."""
+"""Fill the matrix: fit what is missing, load once, evaluate, keep, compare. A failed cell never stops the others."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from harness import cost
 from harness.base_model import first_line
 from harness.data.load import set_of, training_data
 from harness.errors import UserError
+from harness.joint import Joint, joints_of
 from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Input
-from harness.outcomes import write_outcomes
+from harness.outcomes import answered, write_joint_outcomes, write_outcomes
 from harness.plan import Cell, Node, Plan
 from harness.progress import Progress
 from harness.store import Store, StoreUnusable
@@ -44,7 +45,8 @@ class Tally:
     fitted: int = 0
     evaluated: int = 0
     found: int = 0
-    failed: list[tuple[Cell, str]] = field(default_factory=list)
+    compared: int = 0
+    failed: list[tuple[Cell | Joint, str]] = field(default_factory=list)
 
 
 def run_plan(
@@ -100,6 +102,8 @@ class _Runner:
         while waiting:
             at = next((at for at, (node, group) in enumerate(waiting) if not self._busy(node, group)), 0)
             self._rest_of(*waiting.pop(at))
+        for joint in joints_of(self.plan, self.store):
+            self._compare(joint)
         return self.tally
 
     def _busy(self, node: Node, group: list[Cell]) -> bool:
@@ -243,6 +247,41 @@ class _Runner:
             ledger["seconds"] = watch.seconds
             ledger["peak_memory_mb"] = cost.peak_memory_mb(cell.node.base.spec.device)
             ledger.update(speed())
+
+    # ---- policies with one another
+
+    def _compare(self, joint: Joint) -> None:
+        """Once everybody has answered. What nobody has answered, or is done, is left alone."""
+        if not joint.meetings or self.store.done("joint", joint.key):
+            return None
+        if self.retry_failed:
+            self.store.forgive(joint.key)
+        if why := self.store.failure(joint.key):
+            self.tally.failed.append((joint, why))
+            return self.progress.say(f"failed  {joint.title}: {why}")
+        try:
+            with self.store.lock(joint.key, lambda who: self.progress.waiting(joint.title, who)):
+                if not self.store.done("joint", joint.key):
+                    self._meet(joint)
+                    self.tally.compared += 1
+        except StoreUnusable:
+            raise
+        except Exception as error:
+            self.store.fail(joint.key, describe(error), traceback.format_exc())
+            self.tally.failed.append((joint, describe(error)))
+            return self.progress.say(f"failed  {joint.title}: {describe(error)}")
+        return self.progress.say(f"done    {joint.title}")
+
+    def _meet(self, joint: Joint) -> None:
+        files = {key: self.store.folder("outcomes", key) / "outcomes.jsonl" for key in joint.document["outcomes"]}
+        with self.store.writing("joint", joint.key, joint.document) as (out, ledger):
+            with cost.Stopwatch() as watch:
+                met = joint.column.benchmark.compare(
+                    {key: partial(answered, file) for key, file in files.items()},
+                    [tuple(names) for names in joint.document["sets"]],
+                )
+                ledger["items"] = write_joint_outcomes(out / "joint.jsonl", met, self.progress.evaluating(joint.title))
+            ledger["seconds"] = watch.seconds
 
     def _failed(self, cell: Cell, why: str) -> None:
         self.tally.failed.append((cell, why))

@@ -2,6 +2,7 @@
 
     STORE/artifacts/KEY/   the files a fit wrote, key.json (the document behind the key), cost.json, done
     STORE/outcomes/KEY/    outcomes.jsonl, key.json, cost.json, done
+    STORE/joint/KEY/       joint.jsonl (what several outcomes say together), key.json, cost.json, done
     STORE/failures/KEY.json
     STORE/locks/KEY.lock   held while somebody makes KEY; the system frees it when that process dies
     STORE/temporary/       what is being written
@@ -24,7 +25,7 @@ from typing import Any, Literal
 
 from harness.errors import UserError
 
-Area = Literal["artifacts", "outcomes"]
+Area = Literal["artifacts", "outcomes", "joint"]
 
 
 class Store:

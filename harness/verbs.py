@@ -12,7 +12,8 @@ from harness.collect import collect, results_digest
 from harness.config import load_experiment
 from harness.explain import explain, find_cells
 from harness.gate import check_contamination, warnings_of
-from harness.plan import Plan, make_plan
+from harness.joint import joints_of
+from harness.plan import Cell, Plan, make_plan
 from harness.progress import Progress
 from harness.rows import read_json
 from harness.run import Tally, run_plan
@@ -30,6 +31,8 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
     for cell, state in zip(plan.cells, states, strict=True):
         place = ", ".join(part for part in (cell.node.base.spec.label, cell.data.title) if part)
         console.print(f"{cell.title:44} {place}  {state}", markup=False, highlight=False)
+    for joint in joints_of(plan, store):
+        console.print(f"{joint.title:44} {joint.state(store)}", markup=False, highlight=False)
     console.print(f"\n{_counts(states)}. Next: bakeoff run {file}", highlight=False)
 
 
@@ -45,7 +48,8 @@ def run_verb(
     store = Store(store_folder)
     folder = out or _results_folder(file)
     states = [state_of(cell, store) for cell in plan.cells]
-    if not _work(states, retry_failed):
+    met = [joint.state(store) for joint in joints_of(plan, store)]
+    if not _work([*states, *met], retry_failed):
         return _nothing_to_do(console, plan, store, folder, states)
     console.print(f"{experiment.name}: {_counts(states)}", markup=False, highlight=False)
     for warning in warnings_of(check_contamination(plan, store.root)):
@@ -60,7 +64,7 @@ def run_verb(
         return 2
     states = _write_results(plan, store, folder)
     _say_end(console, tally, states, folder, file)
-    return 1 if any(state.name == "failed" for state in states) else 0
+    return 1 if tally.failed or any(state.name == "failed" for state in states) else 0
 
 
 def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:
@@ -78,8 +82,9 @@ def _work(states: Sequence[State], retry_failed: bool) -> bool:
 
 def _nothing_to_do(console: Console, plan: Plan, store: Store, folder: Path, states: list[State]) -> int:
     """Everything is done or has failed: leave results that are current alone, mend others."""
-    failed = sum(state.name == "failed" for state in states)
-    if not _current(folder, results_digest(plan, states)):
+    joints = joints_of(plan, store)
+    failed = sum(state.name == "failed" for state in [*states, *(joint.state(store) for joint in joints)])
+    if not _current(folder, results_digest(plan, states, joints, store), bool(joints)):
         _write_results(plan, store, folder)
     hint = " Failed cells are tried again with --retry-failed." if failed else ""
     console.print(f"Nothing to do: {_counts(states)}.{hint}", highlight=False)
@@ -87,8 +92,9 @@ def _nothing_to_do(console: Console, plan: Plan, store: Store, folder: Path, sta
     return 1 if failed else 0
 
 
-def _current(folder: Path, digest: str) -> bool:
+def _current(folder: Path, digest: str, compares: bool) -> bool:
     wanted = (
+        *(("joint.parquet", "excerpts.parquet") if compares else ()),
         "rows.parquet",
         "samples.parquet",
         "matrix.json",
@@ -113,9 +119,11 @@ def _write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
 
 def _say_end(console: Console, tally: Tally, states: Sequence[State], folder: Path, file: Path) -> None:
     _say(console, f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now).")
-    if tally.failed:
-        cell = tally.failed[0][0].title
-        _say(console, f"Next: bakeoff explain {file} {cell}")
+    cells = [failed for failed, _ in tally.failed if isinstance(failed, Cell)]
+    if cells:
+        _say(console, f"Next: bakeoff explain {file} {cells[0].title}")
+    elif tally.failed:
+        _say(console, f"Next: mend the cause, then bakeoff run {file} --retry-failed")
     _say(
         console,
         f"The report is {folder / 'report.html'} (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})",

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy
 import pytest
 
 from benchmarks.diversity import Diversity
+from harness.benchmark import JointOutcome, Outcome
+from harness.data.records import Message
 from harness.diversity.embedders import lexical
 from harness.diversity.prompts import open_prompts
+from harness.diversity.similarity import unit
 from harness.encoding import TextEncoder
 from harness.errors import UserError
 from harness.microworld.tokenizer import make_tokenizer
@@ -57,6 +62,7 @@ def means(policy: Policy, seeds: int = 1, **fields: object) -> dict[str, tuple[f
 def test_a_policy_that_always_says_one_thing_has_one_answer() -> None:
     found = means(Answering(lambda valid, chance: f"an animal : {valid[0]} ."))
     expected = {"similarity": 1.0, "agreement": 1.0, "distinct": 1 / 16, "vendi": 1 / 16, "valid": 1.0}
+    expected["distinct_valid"] = 1.0
     assert {name: value for name, (value, _) in found.items()} == pytest.approx(expected)
 
 
@@ -124,3 +130,130 @@ def test_published_prompt_sets_are_read(shared_data: Path) -> None:
     questions = open_prompts(str(shared_data / "mt_bench" / "mt_bench_question.jsonl"))
     assert len(questions) == 80
     assert questions[0].id == "81"
+
+
+def answered(policies: dict[str, Policy], benchmark: Diversity) -> dict[str, Callable[[], Iterator[Outcome]]]:
+    """What the engine hands over: each policy's outcomes, which can be read again and again."""
+    kept = {name: list(benchmark.evaluate(policy, 0)) for name, policy in policies.items()}
+    return {name: partial(iter, rows) for name, rows in kept.items()}
+
+
+def met(policies: dict[str, Policy], sets: Sequence[tuple[str, ...]], **fields: object) -> list[JointOutcome]:
+    benchmark = Diversity(**fields)  # type: ignore[arg-type]
+    found = list(benchmark.compare(answered(policies, benchmark), sets))
+    names = {metric.name for metric in benchmark.joint_metrics()}
+    assert all(set(outcome.metrics) <= names for outcome in found)
+    return found
+
+
+class Keyed(Answering):
+    """Draws with noise of its own, as the key of its digest gives it."""
+
+    def __init__(self, rule: Callable[[Sequence[str], random.Random], str], key: str) -> None:
+        super().__init__(rule)
+        self.digest = key
+
+    def sample(
+        self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[str]
+    ) -> list[tuple[Completion, ...]]:
+        chance = random.Random(f"{sampling.salt} {sampling.seed}")
+        return [
+            tuple(
+                Completion(self.rule(VALID.get(prompt.messages[0].content, ()), chance), (), "stop")
+                for _ in range(sampling.samples)
+            )
+            for prompt in prompts
+        ]
+
+
+def skewed(valid: Sequence[str], chance: random.Random) -> str:
+    return f"say {valid[min(int(chance.expovariate(0.4)), 11)]} ."
+
+
+def test_two_copies_of_one_policy_with_noise_of_their_own_are_as_alike_as_each_is_to_itself() -> None:
+    """16 prompts x 20 pairs of copies: the excess is 0 within three standard errors, by vectors and by answers."""
+    copies: dict[str, Policy] = {f"{at:02d}": Keyed(skewed, f"key {at}") for at in range(40)}
+    pairs = [(f"{at:02d}", f"{at + 1:02d}") for at in range(0, 40, 2)]
+    found = met(copies, pairs)
+    assert len(found) == 20 * 16
+    for name in ("excess", "agreement_excess", "gain"):
+        values = [outcome.metrics[name] for outcome in found]
+        error = float(numpy.std(values)) / math.sqrt(len(values))
+        assert abs(float(numpy.mean(values))) < 3 * error, name
+        assert error < 0.01
+    # with the noise of the other a copy says the same at the same place, which is no similarity of policies
+    twin = Keyed(skewed, "key 0")
+    prompts = [Prompt(messages=(Message("user", text),)) for text in VALID]
+    sampling = Sampling(8, 1.0, 0.9, samples=16, salt="key 0")
+    assert twin.sample(prompts, sampling, []) == copies["00"].sample(prompts, sampling, [])
+
+
+def test_policies_of_known_answers_land_where_theory_puts_them_together() -> None:
+    """One says the first answer, one the second, one is uniform over 12: 0 and 1/12 between them.
+
+    Three answers: one of each hold 1 + 1 + 1 - 2/12 different ones; three of one hold 1, 1 and
+    12 (1 - (11/12)^3), on average over draws.
+    """
+    policies: dict[str, Policy] = {
+        "first": Keyed(lambda valid, chance: valid[0], "a"),
+        "second": Keyed(lambda valid, chance: valid[1], "b"),
+        "uniform": Keyed(lambda valid, chance: chance.choice(valid), "c"),
+    }
+    sets = [("first", "second"), ("first", "uniform"), ("first", "second", "uniform")]
+    found = met(policies, sets, samples=50)
+    by_set = {names: [outcome.metrics for outcome in found if outcome.policies == names] for names in sets}
+    assert {row["agreement"] for row in by_set[sets[0]]} == {row["overlap"] for row in by_set[sets[0]]} == {0.0}
+    mixed = [row["agreement"] for row in by_set[sets[1]]]
+    assert abs(float(numpy.mean(mixed)) - 1 / 12) < 3 * float(numpy.std(mixed)) / 4
+    together = [row["together"] for row in by_set[sets[2]]]
+    assert abs(float(numpy.mean(together)) - (3 - 2 / 12)) < 3 * float(numpy.std(together)) / 4
+    alone = [row["alone"] for row in by_set[sets[2]]]
+    assert abs(float(numpy.mean(alone)) - (2 + 12 * (1 - (11 / 12) ** 3)) / 3) < 3 * float(numpy.std(alone)) / 4
+    assert "mix" in by_set[sets[2]][0]
+    assert "mix" not in by_set[sets[0]][0]
+    assert [excerpt.title for outcome in found[:3] for excerpt in outcome.excerpts] == ["most alike", "most different"]
+
+
+def test_swapping_names_changes_nothing_but_names() -> None:
+    one, other = Keyed(skewed, "a"), Keyed(lambda valid, chance: chance.choice(valid), "b")
+    as_given = met({"x": one, "y": other}, [("x", "y")])
+    swapped = met({"x": other, "y": one}, [("x", "y")])
+    for before, after in zip(as_given, swapped, strict=True):
+        assert after.metrics == pytest.approx(before.metrics, abs=1e-12)
+
+
+def test_nobody_who_answers_validly_shares_no_valid_answer_and_gains_none() -> None:
+    policies: dict[str, Policy] = {name: Answering(lambda valid, chance: "no idea") for name in "ab"}
+    metrics = met(policies, [("a", "b")])[0].metrics
+    assert metrics["similarity"] == pytest.approx(1.0)
+    assert (metrics["together"], metrics["gain"]) == (0.0, 0.0)
+    assert "overlap" not in metrics
+
+
+def test_one_answer_each_and_unequal_numbers_are_compared_as_far_as_they_go() -> None:
+    """One answer has no pair within: its excess is blank. Three against sixteen: every cosine counts once."""
+    benchmark = Diversity()
+    given = answered({"a": Keyed(skewed, "a"), "b": Keyed(skewed, "b")}, benchmark)
+
+    def cut(read: Callable[[], Iterator[Outcome]], to: int) -> Iterator[Outcome]:
+        return (replace(row, completions=row.completions[:to]) for row in read())
+
+    single = next(benchmark.compare({name: partial(cut, read, 1) for name, read in given.items()}, [("a", "b")]))
+    assert "similarity" in single.metrics
+    assert {"excess", "agreement_excess", "alone", "gain"}.isdisjoint(single.metrics)
+    uneven = next(benchmark.compare({"a": partial(cut, given["a"], 3), "b": given["b"]}, [("a", "b")]))
+    one, other = (lexical(next(given[name]()).completions) for name in "ab")
+    assert uneven.metrics["similarity"] == pytest.approx(float((one[:3] @ other.T).mean()))
+    nobody = next(benchmark.compare({"a": partial(cut, given["a"], 0), "b": given["b"]}, [("a", "b")]))
+    assert set(nobody.metrics) <= {"floor"}
+
+
+@pytest.mark.parametrize("bad", [0.0, math.nan])
+def test_an_embedder_that_gives_nothing_is_one_clear_error(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = Diversity()
+    given = answered({"a": Keyed(skewed, "a"), "b": Keyed(skewed, "b")}, benchmark)
+    monkeypatch.setattr(
+        "benchmarks.diversity.embedder", lambda name: lambda texts: unit(numpy.full((len(texts), 3), bad))
+    )
+    with pytest.raises(UserError, match="embeddings are zero or no numbers"):
+        next(benchmark.compare(given, [("a", "b")]))

@@ -1,12 +1,18 @@
 """Diversity where the valid answers are known: no embedder stands between an answer and what it says.
 
-    agreement   the chance that two of n samples give the same answer:   sum c (c - 1) / (n (n - 1))
+    agreement     the chance that two of n samples give the same answer:   sum c (c - 1) / (n (n - 1))
+    one's draws   distinct answers expected in k of its n samples:   sum 1 - C(n - c, k) / C(n, k)
+    one of each   distinct answers expected in one sample of each policy:   sum 1 - prod (1 - c_j / n_j)
+
+The last two are unbiased (the first of them is Hurlbert's rarefaction, 1971), so that k policies together and k samples
+of one are compared at equal numbers of answers, whatever number was drawn.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 
 def agreement(answers: Sequence[str]) -> float | None:
@@ -28,3 +34,27 @@ def agreement_between(one: Sequence[str], other: Sequence[str]) -> float | None:
 def expected_distinct(valid: int, samples: int) -> float:
     """Distinct answers that `samples` uniform draws from `valid` answers give: m (1 - (1 - 1/m)^k)."""
     return valid * (1 - (1 - 1 / valid) ** samples)
+
+
+def distinct_of_one(counts: Mapping[str, int], samples: int, draws: int) -> float | None:
+    """Distinct answers expected in `draws` of one policy's samples; None where it has fewer samples."""
+    if samples < draws or draws < 1:
+        return None
+    return sum(1 - math.comb(samples - count, draws) / math.comb(samples, draws) for count in counts.values())
+
+
+def distinct_of_each(counts: Sequence[Mapping[str, int]], samples: Sequence[int]) -> float | None:
+    """Distinct answers expected in one sample of each policy; None where one has none."""
+    if not counts or not all(samples):
+        return None
+    answers = sorted({answer for one in counts for answer in one})
+    return sum(
+        1 - math.prod(1 - one.get(answer, 0) / size for one, size in zip(counts, samples, strict=True))
+        for answer in answers
+    )
+
+
+def overlap(one: Collection[str], other: Collection[str]) -> float | None:
+    """The answers that both give as a share of those that one of them gives; None where there are none."""
+    either = set(one) | set(other)
+    return len(set(one) & set(other)) / len(either) if either else None

@@ -1,11 +1,4 @@
-"""Mean similarities of unit vectors in O(n d), and what truly needs pairs in blocks.
-
-    within n vectors   mean of 1 - cos(u_i, u_j) over i < j   =   sum |u_i - m|^2 / (n - 1)
-    between two sets   mean of 1 - cos(a_i, b_j)               =   (|m_a - m_b|^2 + s_a + s_b) / 2
-
-with m the mean of the set and s the mean of |u - m|^2. Distances are summed around the mean, in double precision, so
-that a collapsed set (1 - cos of 1e-8) keeps its digits, where a sum of cosines would round them away.
-"""
+"""Similarities of unit vectors: means in O(n d) by their moments, and what truly needs pairs in blocks."""
 
 from __future__ import annotations
 
@@ -14,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy
 from numpy.typing import NDArray
 
+from harness.diversity.moments import Moments
 from harness.errors import UserError
 
 Vectors = NDArray[numpy.float64]
@@ -38,28 +32,24 @@ def unit(vectors: NDArray[numpy.floating]) -> Vectors:
 
 def mean_within(units: Vectors) -> float | None:
     """The mean cosine of all pairs of unit vectors (n, d); None for fewer than two."""
-    distance = mean_distance_within(units)
-    return None if distance is None else 1.0 - distance
+    return Moments.of(units).within()
 
 
 def mean_distance_within(units: Vectors) -> float | None:
     """The mean of 1 - cos over all pairs of unit vectors (n, d); None for fewer than two."""
-    if len(units) < 2:
-        return None
-    return _spread(units) * len(units) / (len(units) - 1)
+    return Moments.of(units).distance_within()
 
 
 def mean_between(one: Vectors, other: Vectors) -> float | None:
     """The mean cosine of every vector of one set with every vector of the other; None where one is empty."""
-    if not len(one) or not len(other):
+    return Moments.of(one).between(Moments.of(other))
+
+
+def mean_same_index(one: Vectors, other: Vectors) -> float | None:
+    """The mean cosine of the i-th vector of the one with the i-th of the other: 1 where noise is shared."""
+    if not len(one) or len(one) != len(other):
         return None
-    apart = float(((one.mean(axis=0) - other.mean(axis=0)) ** 2).sum())
-    return 1.0 - (apart + _spread(one) + _spread(other)) / 2
-
-
-def _spread(units: Vectors) -> float:
-    """The mean squared distance from the mean."""
-    return float(((units - units.mean(axis=0)) ** 2).sum() / len(units))
+    return float((one * other).sum() / len(one))
 
 
 def share_above(units: Vectors, threshold: float) -> float | None:
@@ -72,6 +62,14 @@ def share_above(units: Vectors, threshold: float) -> float | None:
         rows = numpy.arange(start, start + len(block))
         above += int((block > threshold)[numpy.arange(size)[None, :] > rows[:, None]].sum())
     return above / (size * (size - 1) / 2)
+
+
+def share_between_above(one: Vectors, other: Vectors, threshold: float) -> float | None:
+    """The share of pairs, a vector of each, whose cosine lies above the threshold; None where one is empty."""
+    if not len(one) or not len(other):
+        return None
+    above = sum(int((block > threshold).sum()) for _, block in _blocks(one, other))
+    return above / (len(one) * len(other))
 
 
 def random_pairs(groups: Sequence[Vectors], pairs: int, seed: int) -> NDArray[numpy.float64]:
@@ -110,6 +108,8 @@ def models_among_nearest(units: Vectors, models: Sequence[int], nearest: int) ->
     counts = []
     for start, block in _blocks(units, units):
         rows = numpy.arange(len(block))
+        # equal vectors differ in their last bits with their place in a block: they are to tie
+        block = block.round(9)
         block[rows, start + rows] = -numpy.inf
         order = numpy.argsort(-block, axis=1, kind="stable")[:, :nearest]
         counts += [len(set(names[row].tolist())) for row in order]

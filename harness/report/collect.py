@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.data_choice import DataChoice
 from harness.report.analysis import block_rows, gaps_of, groups_of, kept_of, panels_of, results_of
 from harness.report.curves import curves_of
+from harness.report.joint import joints_of
 from harness.report.matrix import Matrix, read_matrix
 from harness.report.model import Block, MethodCost, ReportModel
 from harness.report.prompts import examples_of
@@ -52,6 +53,7 @@ def collect(folder: Path) -> ReportModel:
         contamination=tuple(files.checked),
         provenance=read_json(folder / "provenance.json") if (folder / "provenance.json").exists() else {},
         experiment=_text(folder / "experiment.yaml"),
+        joints=joints_of(folder, matrix),
     )
 
 

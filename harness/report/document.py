@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.report.joint import Reading
 from harness.report.model import Example
 
 Mood = Literal["", "good", "bad", "open", "blank", "failed", "chance", "warning"]
@@ -89,7 +90,14 @@ class Prompts:
     examples: tuple[Example, ...]
 
 
-Part = Table | Paragraph | Bullets | Picture | Verbatim | Folded | Prompts
+@dataclass(frozen=True)
+class Readings:
+    """Prompts with what stands out among the answers to them, each folded."""
+
+    readings: tuple[Reading, ...]
+
+
+Part = Table | Paragraph | Bullets | Picture | Verbatim | Folded | Prompts | Readings
 
 
 @dataclass(frozen=True)

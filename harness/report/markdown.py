@@ -14,10 +14,12 @@ from harness.report.document import (
     Part,
     Picture,
     Prompts,
+    Readings,
     Section,
     Table,
     Verbatim,
 )
+from harness.report.joint import Reading
 from harness.report.model import Answer, Example
 from harness.report.prompts import MOST_COMPLETIONS
 from harness.report.text import escape_markdown as safe
@@ -60,6 +62,24 @@ def _part(part: Part) -> Iterator[str]:
     elif isinstance(part, Prompts):
         for number, example in enumerate(part.examples, start=1):
             yield from _example(number, example)
+    elif isinstance(part, Readings):
+        for reading in part.readings:
+            yield from _reading(reading)
+
+
+def _reading(reading: Reading) -> Iterator[str]:
+    yield f"**{safe(text.one_line(reading.item, 80))}** ({safe(reading.base)})"
+    yield ""
+    yield text.fenced(text.cut(text.clean(reading.prompt)))
+    yield ""
+    for title, value, said in reading.excerpts:
+        yield f"{safe(title)}, {value:.3f}:"
+        yield ""
+        for method, answer in said:
+            yield f"{safe(method)}:"
+            yield ""
+            yield text.fenced(text.cut(text.clean(answer)))
+            yield ""
 
 
 def _table(table: Table, title: str = "") -> Iterator[str]:

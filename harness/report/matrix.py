@@ -54,6 +54,7 @@ class BenchmarkInfo:
     fields: Mapping[str, Any]
     summary: str
     metrics: tuple[MetricInfo, ...]
+    joint_metrics: tuple[MetricInfo, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,7 @@ def _benchmark(raw: Mapping[str, Any]) -> BenchmarkInfo:
         fields=raw.get("fields", {}),
         summary=raw.get("summary", ""),
         metrics=tuple(_metric(raw["label"], entry) for entry in raw.get("metrics", ())),
+        joint_metrics=tuple(_metric(raw["label"], entry) for entry in raw.get("joint_metrics", ())),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from harness.comparison import LEVEL, Gap
 from harness.data_choice import DataChoice
+from harness.report.joint import Joint
 from harness.report.matrix import CellState, Matrix, MethodInfo, MetricInfo
 from harness.statistics import Estimate
 
@@ -219,3 +220,4 @@ class ReportModel:
     contamination: tuple[Mapping[str, Any], ...]
     provenance: Mapping[str, object]
     experiment: str
+    joints: tuple[Joint, ...] = ()

@@ -21,6 +21,7 @@ from harness.report.document import (
     Table,
     Verbatim,
 )
+from harness.report.joint_parts import joint_parts
 from harness.report.matrix import Matrix
 from harness.report.model import Block, ReportModel
 from harness.report.picture import draw, points_of
@@ -34,7 +35,7 @@ from harness.report.tables import (
 )
 from harness.report.training_data import training_data_parts
 from harness.report.verdict import headline, limits, statements
-from harness.rows import ROW_COLUMNS, SAMPLE_COLUMNS
+from harness.rows import EXCERPT_COLUMNS, JOINT_COLUMNS, ROW_COLUMNS, SAMPLE_COLUMNS
 from harness.statistics import FEWEST_CLUSTERS
 
 LONGEST_EXPERIMENT = 20_000
@@ -52,6 +53,10 @@ def compose(model: ReportModel) -> Document:
         if several:
             sections.append(Section(block_title(block), ()))
         sections += _block_sections(block, model.matrix, 3 if several else 2)
+    for joint in model.joints:
+        where = f", {joint.data.title}" if joint.data.title else ""
+        title = f"Policies with one another: {joint.benchmark}{where}"
+        sections.append(Section(title, tuple(joint_parts(joint, model.blocks, model.matrix))))
     sections.append(Section("Training data", tuple(training_data_parts(model))))
     sections.append(Section("Cost ledger", (_ledger(model),)))
     sections.append(Section("Cells without a result", (_unfinished(model.matrix),)))
@@ -272,7 +277,10 @@ def _provenance(model: ReportModel) -> Iterator[Part]:
     if model.experiment:
         shown = text.cut(text.clean(model.experiment), LONGEST_EXPERIMENT, 400, 1000)
         yield Verbatim("experiment.yaml", shown)
-    for name, schema in (("rows.parquet", ROW_COLUMNS), ("samples.parquet", SAMPLE_COLUMNS)):
+    schemas = {"rows.parquet": ROW_COLUMNS, "samples.parquet": SAMPLE_COLUMNS}
+    if model.joints:
+        schemas |= {"joint.parquet": JOINT_COLUMNS, "excerpts.parquet": EXCERPT_COLUMNS}
+    for name, schema in schemas.items():
         lines = tuple((Cell(column), Cell(kind), Cell(meaning)) for column, (kind, meaning) in schema.items())
         head = tuple(Column(word, left=True) for word in ("column", "type", "meaning"))
         yield Folded(f"Schema of {name}", Table(head, lines))
@@ -300,11 +308,12 @@ def _metrics_table(matrix: Matrix) -> Table:
     words = ("benchmark", "metric", "meaning", "role", "settings")
     rows = []
     for benchmark in matrix.benchmarks:
-        for metric in benchmark.metrics:
+        for metric in (*benchmark.metrics, *benchmark.joint_metrics):
             role = f"{metric.role}, {'primary' if metric.primary else 'secondary'}"
             role += "" if metric.higher_is_better else ", less is better"
             name = f"{benchmark.label} (version {benchmark.version})"
-            shown = (metric.name, metric.description, role, _settings(benchmark.fields))
+            together = " (between policies)" if metric in benchmark.joint_metrics else ""
+            shown = (metric.name + together, metric.description, role, _settings(benchmark.fields))
             rows.append((Cell(name, small=benchmark.summary), *(Cell(value) for value in shown)))
     return Table(tuple(Column(word, left=True) for word in words), tuple(rows))
 

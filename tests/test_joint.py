@@ -1,0 +1,188 @@
+"""Policies that meet: who is compared with whom, that it is done once, and what is left out with its reason."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import outside
+import pytest
+from command_line import bakeoff
+from rich.console import Console
+
+from harness import registry, run
+from harness.collect import collect
+from harness.config import load_experiment
+from harness.joint import joints_of
+from harness.plan import Plan, make_plan
+from harness.progress import Progress
+from harness.rows import read_excerpts, read_joint, read_json
+from harness.run import Tally, run_plan
+from harness.store import Store
+
+BENCHMARK = '''"""Compares policies."""
+
+from dataclasses import dataclass
+
+from harness.benchmark import Excerpt, JointOutcome, Metric
+from harness.method import setting
+from outside_bench import OutsideBench
+
+
+@dataclass(frozen=True)
+class Meeting(OutsideBench):
+    """The difference of two policies' points, and the sum of all."""
+
+    stochastic = True
+    unlucky: str = setting("", "raise this instead of comparing")
+
+    def joint_metrics(self):
+        return (Metric("sum", "of their points"),)
+
+    def compare(self, answered, sets):
+        if self.unlucky:
+            raise RuntimeError(self.unlucky)
+        for rows in zip(*(one() for one in answered.values()), strict=True):
+            points = {name: row.metrics["points"] for name, row in zip(answered, rows, strict=True)}
+            for names in sets:
+                told = Excerpt("first", points[names[0]], names[:1], ("<b>text</b>",))
+                yield JointOutcome(names, rows[0].item, rows[0].cluster, {"sum": sum(map(points.get, names))},
+                                   excerpts=(told,))
+'''
+STRENGTHS = {"one": 1.0, "two": 2.0, "four": 4.0}
+METHODS = f"[{', '.join(f'{{outside: {{strength: {size}}}, as: {name}}}' for name, size in STRENGTHS.items())}]"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The outside package with a second benchmark, on the path."""
+    outside.install(tmp_path)
+    (tmp_path / "outside_meeting.py").write_text(BENCHMARK)
+    with (tmp_path / "outside-1.0.dist-info" / "entry_points.txt").open("a") as points:
+        points.write("meeting = outside_meeting:Meeting\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(
+        run.cost, "decoding_cost", lambda policy, base: {"seconds_per_token": None, "overhead_per_token": None}
+    )
+    monkeypatch.setattr("harness.base_model.BaseModel.policy", lambda self: None)
+    registry._outside.cache_clear()
+    yield tmp_path
+    registry._outside.cache_clear()
+    for name in ("outside_method", "outside_bench", "outside_meeting"):
+        with contextlib.suppress(KeyError):
+            del importlib.sys.modules[name]  # type: ignore[attr-defined]
+
+
+def planned(
+    folder: Path, methods: str = METHODS, benchmarks: str = "[meeting]", extra: str = "", bases: str = "[./model]"
+) -> tuple[Plan, Store]:
+    file = outside.experiment(folder, methods=methods, benchmarks=benchmarks, extra=extra)
+    file.write_text(file.read_text().replace("bases: [./model]", f"bases: {bases}"))
+    return make_plan(load_experiment(file), folder / "store"), Store(folder / "store")
+
+
+def go(plan: Plan, store: Store, **options: bool) -> Tally:
+    with Progress(Console(file=StringIO())) as progress:
+        return run_plan(plan, store, progress, **options)
+
+
+def test_methods_bases_and_seeds_meet_and_everybody_once(folder: Path) -> None:
+    """Three methods, two bases, two seeds: 3 pairs x 2 bases x 2 seeds of methods, 3 x 2 of bases, 6 x 2 of both
+    (15 pairs of six policies at a seed, less 6 and 3), 6 twins, and everybody once for each base and seed.
+    """
+    (folder / "other").mkdir()
+    (folder / "other" / "config.json").write_text('{"other": 1}')
+    (folder / "other" / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    plan, store = planned(folder, extra="seeds: [0, 1]", bases="[./model, ./other]")
+    (joint,) = joints_of(plan, store)
+    assert str(joint.state(store)) == "to run: when its cells are done"
+    go(plan, store)
+    (joint,) = joints_of(plan, store)
+    kinds = [meeting.kind for meeting in joint.meetings]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"methods": 12, "bases": 6, "both": 12, "seeds": 6, "all": 4}
+    assert list(joint.left_out()) == []
+    collect(plan, store, folder / "out")
+    rows = read_joint(folder / "out")
+    assert len(rows) == (12 + 6 + 12 + 6 + 4) * 8
+    everybody = rows[rows["kind"] == "all"]
+    assert set(everybody["policies"]) == {3}
+    assert set(everybody["method"]) == {""}
+    # the strengths of one and two are 1 and 2, and the noise depends on the seed and item alone
+    pair = rows[(rows["method"] == "one") & (rows["other_method"] == "two") & (rows["kind"] == "methods")]
+    assert pair["value"].between(3, 5).all()
+    excerpts = read_excerpts(folder / "out")
+    assert set(excerpts["kind"]) == {"all"}
+    assert all(len(methods) == 1 and methods[0] in ("one", "two", "four") for methods in excerpts["methods"])
+
+
+def test_a_second_run_compares_nothing_and_one_more_method_compares_again(folder: Path) -> None:
+    plan, store = planned(folder)
+    assert go(plan, store) == Tally(fitted=3, evaluated=3, compared=1)
+    assert go(plan, store) == Tally(found=3)
+    assert joints_of(plan, store)[0].state(store).name == "done"
+    more, _ = planned(folder, methods=METHODS[:-1] + ", {outside: {strength: 8.0}, as: eight}]")
+    assert go(more, store) == Tally(fitted=1, evaluated=1, found=3, compared=1)
+
+
+def test_other_labels_are_the_same_comparison_under_other_labels(folder: Path) -> None:
+    plan, store = planned(folder)
+    go(plan, store)
+    collect(plan, store, folder / "out")
+    swapped, _ = planned(folder, methods=METHODS.replace("one", "x").replace("two", "one").replace("x", "two"))
+    assert go(swapped, store).compared == 0
+    collect(swapped, store, folder / "swapped")
+    one, other = read_joint(folder / "out"), read_joint(folder / "swapped")
+    turned = other.assign(
+        method=other["method"].replace({"one": "two", "two": "one"}),
+        other_method=other["other_method"].replace({"one": "two", "two": "one"}),
+    )
+    key = ["kind", "item", "value"]
+    pairs = [frozenset(pair) for pair in zip(one["method"], one["other_method"], strict=True)]
+    turned_pairs = [frozenset(pair) for pair in zip(turned["method"], turned["other_method"], strict=True)]
+    assert sorted(zip(map(sorted, pairs), *(one[name] for name in key), strict=True)) == sorted(
+        zip(map(sorted, turned_pairs), *(turned[name] for name in key), strict=True)
+    )
+
+
+def test_a_failed_cell_is_left_out_with_its_reason_and_the_others_meet(folder: Path) -> None:
+    plan, store = planned(folder, methods=METHODS[:-1] + ", {outside: {fails: out of luck}, as: bad}]")
+    go(plan, store)
+    collect(plan, store, folder / "out")
+    (told,) = read_json(folder / "out" / "matrix.json")["joint"]
+    assert (told["state"], told["policies"]) == ("done", 3)
+    assert told["left_out"] == [{"who": "bad/meeting/0 on model", "why": "failed: RuntimeError: out of luck"}]
+
+
+def test_one_policy_under_two_labels_does_not_meet_itself(folder: Path) -> None:
+    plan, store = planned(folder, methods="[{outside: {}, as: one}, {outside: {}, as: same}]")
+    assert go(plan, store).compared == 0
+    (joint,) = joints_of(plan, store)
+    assert str(joint.state(store)) == "n/a: fewer than two policies have answered"
+    assert [why for _, why in joint.left_out()] == ["they are one policy with one set of answers"]
+    collect(plan, store, folder / "out")
+    assert read_joint(folder / "out").empty
+
+
+def test_a_comparison_that_fails_is_kept_until_it_is_asked_to_be_tried_again(folder: Path) -> None:
+    plan, store = planned(folder, benchmarks="[{meeting: {unlucky: no}}]")
+    (failed,) = go(plan, store).failed
+    assert failed[1] == "RuntimeError: no"
+    assert str(joints_of(plan, store)[0].state(store)) == "failed: RuntimeError: no"
+    assert go(plan, store).compared == 0
+    plan.cells[0].column.benchmark.__dict__["unlucky"] = ""
+    assert go(plan, store, retry_failed=True).compared == 1
+
+
+def test_the_command_line_finishes_what_was_killed_between_the_last_cell_and_the_comparison(folder: Path) -> None:
+    plan, store = planned(folder)
+    go(plan, store)
+    (store.folder("joint", joints_of(plan, store)[0].key) / "done").unlink()
+    file = folder / "experiment.yaml"
+    words = (file, "--store", folder / "store")
+    assert "meeting between policies" in bakeoff("plan", *words).stdout
+    assert "done    meeting between policies" in bakeoff("run", *words).stdout
+    assert read_joint(folder)["value"].notna().all()
+    assert "Nothing to do" in bakeoff("run", *words).stdout
