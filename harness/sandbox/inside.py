@@ -26,7 +26,7 @@ USUAL = (
     "secrets socket statistics string struct subprocess sys textwrap threading time timeit types typing unicodedata "
     "unittest uuid zlib"
 )
-"""With socket and subprocess, so that it is a rule that refuses them everywhere, not a file that is out of reach here."""
+"""With socket and subprocess, so that a rule refuses them everywhere, and no file that happens to be out of reach."""
 
 NEW_USER, NEW_NETWORK, NEW_IPC = 0x10000000, 0x40000000, 0x08000000
 NO_NEW_PRIVILEGES = 38
