@@ -100,9 +100,7 @@ class CodeGeneration(Benchmark):
             results = ended[at * self.samples : (at + 1) * self.samples]
             yield self._outcome(item, policy.encoder.prompt_text(prompt), own, results)
 
-    def _outcome(
-        self, item: CodeProblem, prompt: str, answers: tuple[Completion, ...], ended: list[Ended]
-    ) -> Outcome:
+    def _outcome(self, item: CodeProblem, prompt: str, answers: tuple[Completion, ...], ended: list[Ended]) -> Outcome:
         counts = Counter(one.how for one in ended)
         passes = {f"pass_at_{k}": pass_at(len(ended), counts["passed"], k) for k in self.k}
         flags = {

@@ -76,12 +76,7 @@ class Judgement:
     @property
     def repeats_agree(self) -> float | None:
         """Share of pairs of verdicts on the very same prompt that are the same; None with one draw each."""
-        pairs = [
-            float(points[i] == points[j])
-            for points in self.points
-            for i in range(len(points))
-            for j in range(i)
-        ]
+        pairs = [float(points[i] == points[j]) for points in self.points for i in range(len(points)) for j in range(i)]
         return _mean(pairs) if pairs else None
 
 

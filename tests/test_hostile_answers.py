@@ -172,5 +172,3 @@ def test_the_report_shows_such_answers_escaped(folder: Path) -> None:
     assert "<script" not in shown.replace("\\<", "")
     assert "{{" not in shown.replace("\\{", "")
     assert "\x00" not in clean(found["completions"][0])
-
-

@@ -64,9 +64,7 @@ def test_a_storys_variant_changes_one_thing() -> None:
         assert added.split()[0] != original.prompt.split()[0]
         assert clause.numbers == original.numbers
         assert reworded.numbers == original.numbers
-        differing = [
-            (a, b) for a, b in zip(original.prompt.split(), reworded.prompt.split(), strict=True) if a != b
-        ]
+        differing = [(a, b) for a, b in zip(original.prompt.split(), reworded.prompt.split(), strict=True) if a != b]
         assert differing
         assert {a for a, _ in differing} <= {words.GAINS[0], words.LOSSES[0]}
         assert {b for _, b in differing} <= {*words.GAINS[1:], *words.LOSSES[1:]}

