@@ -142,7 +142,7 @@ def test_the_worst_answers_are_scored_by_every_benchmark_in_good_time(folder: Pa
         assert spent < 15, f"{name} took {spent:.1f} s of CPU for {HOSTILE[at][:20]!r}"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXTS)
 def test_random_answers_are_scored_by_every_benchmark(folder: Path, text: str) -> None:
     for name, benchmark in benchmarks(folder).items():
