@@ -2,7 +2,7 @@
 
 Every task is shown as a group of one metric, `score`: the task's accuracy if it has one, else its exact
 match, else its first metric; where lower is better the sign is turned. Everything else that a task measures
-per document is written to the rows under lm-eval's own name.
+per document is written to the rows under lm-eval's own name, and beside them `chance`, one over the choices.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 else:
     lm_eval_bridge = LazyModule("harness.lm_eval_bridge")
     lm_eval_documents = LazyModule("harness.lm_eval_documents")
+
+
+SHARES = ("acc", "acc_norm", "exact_match")
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,9 @@ class LmEval(Benchmark):
             max_new_tokens=self.max_new_tokens,
             seed=seed,
         ):
-            yield self._outcome(sample)
+            yield self._outcome(sample, chance_of(tasks[sample.task], sample))
 
-    def _outcome(self, sample: lm_eval_bridge.Sample) -> Outcome:
+    def _outcome(self, sample: lm_eval_bridge.Sample, chance: Mapping[str, float]) -> Outcome:
         item = _item_id(sample.task, sample.doc_id, sample.doc_hash)
         if self.cluster_by and self.cluster_by not in sample.document:
             raise UserError(
@@ -84,7 +87,7 @@ class LmEval(Benchmark):
             item=item,
             cluster=f"{sample.task}/{sample.document[self.cluster_by]}" if self.cluster_by else item,
             group=sample.task,
-            metrics={"score": sample.score, **sample.metrics},
+            metrics={"score": sample.score, **sample.metrics, **chance},
             weights={**weights, **sample.weights},
             prompt=sample.prompt,
             completions=sample.completions,
@@ -123,6 +126,18 @@ class LmEval(Benchmark):
             for pattern in ("*.yaml", "*.yml"):
                 for path in Path(self.include_path).rglob(pattern):
                     yield from _files_of(path)
+
+
+def chance_of(task: Any, sample: lm_eval_bridge.Sample) -> dict[str, float]:
+    """What a random choice reaches on this document; nothing where the score is no share of right choices.
+
+    A task that works its score out by a rule of its own (TruthfulQA's mc2: a share of probability) has another level.
+    """
+    choices = getattr(task, "doc_to_choice", None)
+    own_rule = getattr(getattr(task, "config", None), "process_results", None)
+    if task.OUTPUT_TYPE != "multiple_choice" or own_rule or choices is None or sample.main.split(",")[0] not in SHARES:
+        return {}
+    return {"chance": 1 / len(choices(sample.document))}
 
 
 def _item_id(task: str, number: int, digest: str) -> str:

@@ -9,7 +9,6 @@ large they are, and `change_no_larger` is the difference over those variants who
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from harness.data.word_problems import INSTRUCTION, WordProblem, flags_of, promp
 from harness.errors import UserError
 from harness.method import setting
 from harness.policy import Sampling
+from harness.symbolic.pairs import Reached, changes, magnitude
 from harness.symbolic.templates import Template, template_of
 from harness.symbolic.variants import variants_of
 
@@ -72,16 +72,13 @@ class NumberVariants(Benchmark):
         shots = shots_of(self.shots_from, self.shots, [item.problem.question for item in items])
         prompts = [prompt_of(item.problem.question, shots, self.instruction) for item in items]
         drawn = policy.sample(prompts, Sampling(self.max_new_tokens, seed=seed), [item.problem.id for item in items])
-        first, reached = items[0], 0.0
+        original = Reached(0.0)
         for item, prompt, (completion,) in zip(items, prompts, drawn, strict=True):
-            correct = float(final_number(completion.text) == item.problem.number)
-            metrics = {"correct": correct, "magnitude": item.magnitude}
-            if item.original:
-                first, reached = item, correct
-            else:
-                metrics["change"] = correct - reached
-            if not item.original and item.magnitude <= first.magnitude:
-                metrics["change_no_larger"] = correct - reached
+            reached = Reached(float(final_number(completion.text) == item.problem.number), item.magnitude)
+            original = reached if item.original else original
+            metrics = {"correct": reached.correct, "magnitude": item.magnitude}
+            if not item.original:
+                metrics |= changes(original, reached)
             yield Outcome(
                 item=item.problem.id,
                 cluster=item.template,
@@ -129,5 +126,4 @@ def _family(template: Template, count: int, draw: int) -> Iterator[Item]:
 
 def _magnitude(problem: WordProblem) -> float:
     """Numbers written as words are not seen; the answer's number counts like one of the question's."""
-    sizes = [math.log10(1 + abs(float(number))) for number in (*numbers_in(problem.question), problem.number)]
-    return sum(sizes) / len(sizes)
+    return magnitude((*numbers_in(problem.question), problem.number))

@@ -44,7 +44,7 @@ class Outcome:
 
     item         an id that is the same for every method and seed
     cluster      items that share a source share a cluster
-    metrics      metric name -> finite value
+    metrics      metric name -> finite value; `chance`, if items differ in it, is what random answers reach on this one
     weights      metric name -> weight, where it is not 1 (a prompt with two instructions counts two)
     group        the stratum that the report shows apart ("" for none)
     flags        such as "truncated": the prompt lost its left end

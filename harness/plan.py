@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.availability import why_unavailable
 from harness.base_model import BaseModel, BaseSpec
 from harness.config import BenchmarkEntry, Experiment, MethodEntry
 from harness.data.load import LoadedSet, load_set, set_of
@@ -150,7 +151,8 @@ class _Planner:
             ) from None
         for column in self.experiment.benchmarks:
             missing = sorted(column.benchmark.needs - entry.method.gives)
-            why = f"{entry.label} gives no {' and no '.join(missing)}" if missing else ""
+            lacking = f"{entry.label} gives no {' and no '.join(missing)}" if missing else ""
+            why = why_unavailable(column.benchmark) or lacking
             yield Cell(entry, column, node, data, seed, self._outcome_document(node, column, seed), why)
 
     def _node(self, method: Method, base: BaseModel, data: DataChoice, seed: int) -> Node:

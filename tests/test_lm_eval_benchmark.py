@@ -79,7 +79,8 @@ def test_choices_and_written_answers_become_one_score_grouped_by_task(tmp_path: 
     assert [outcome.group for outcome in outcomes] == ["choice"] * 6 + ["written"] * 6
     assert [outcome.metrics["score"] for outcome in outcomes] == [0, 1, 0, 0, 1, 0] + [0.0] * 6
     first = outcomes[0]
-    assert first.metrics == {"score": 0.0, "acc": 0.0, "acc_norm": 0.0}
+    # three choices; where an answer is written there is no level of chance
+    assert first.metrics == {"score": 0.0, "acc": 0.0, "acc_norm": 0.0, "chance": 1 / 3}
     assert (first.prompt, first.completions, first.reference) == ("q0", ("no",), "yes")
     assert first.flags == ("truncated",)
     assert outcomes[6].metrics == {"score": 0.0, "exact_match": 0.0}

@@ -8,7 +8,7 @@ is not primary gets intervals and no test.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -31,12 +31,16 @@ from harness.statistics import (
 if TYPE_CHECKING:
     import pandas
 
+CHANCE = "chance"  # where an item carries this value, it is what random answers to that item reach
 MOST_GROUPS = 30  # more than this is not a stratum, it is an id
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A panel with what its tests share: the pooled seed variance and the scale of its scores."""
+    """A panel with what its tests share: the pooled seed variance and the scale of its scores.
+
+    levels  group -> what random answers reach there, where the items say so and groups differ
+    """
 
     metric: MetricInfo
     group: str
@@ -44,6 +48,7 @@ class Measured:
     pool: SeedPool | None
     scale: Scale
     percent: bool
+    levels: Mapping[str, float] = field(default_factory=dict)
 
 
 def measure(metric: MetricInfo, panel: Panel, group: str = "") -> Measured:
@@ -60,6 +65,22 @@ def measure(metric: MetricInfo, panel: Panel, group: str = "") -> Measured:
         scale=panel.scale(),
         percent=bounds[0] >= 0 and bounds[1] <= 1,
     )
+
+
+def levels_of(rows: pandas.DataFrame, metric: str) -> dict[str, float]:
+    """Group ("" for all items) -> the mean level of random answers; left out where any item of it says none.
+
+    rows  of one benchmark, with columns as in rows.parquet
+    """
+    levels = rows[rows["metric"] == CHANCE].drop_duplicates(["group", "item"])
+    asked = rows[rows["metric"] == metric].drop_duplicates(["group", "item"])
+    found = {}
+    for group in ("", *sorted(set(levels["group"]))):
+        own = levels if group == "" else levels[levels["group"] == group]
+        items = asked if group == "" else asked[asked["group"] == group]
+        if len(own) and len(own) == len(items):
+            found[group] = float(own["value"].mean())
+    return found
 
 
 def block_rows(
@@ -100,9 +121,12 @@ def panels_of(
             for method in matrix.methods
             if method.deterministic and len(states.get((method.label, benchmark.label), ())) == 1
         ]
-        for metric in benchmark.metrics:
+        for at, metric in enumerate(benchmark.metrics):
             own = of_benchmark[of_benchmark["metric"] == metric.name]
-            measured.append(measure(metric, build_panel(own, repeated, matrix.seeds)))
+            # what an item says of random answers is about the first metric: those after it have other levels
+            levels = levels_of(of_benchmark, metric.name) if at == 0 and metric.chance is None else {}
+            told = replace(metric, chance=levels.get("", metric.chance))
+            measured.append(replace(measure(told, build_panel(own, repeated, matrix.seeds)), levels=levels))
     return measured
 
 
@@ -113,9 +137,14 @@ def groups_of(measured: Iterable[Measured]) -> list[Measured]:
         names = whole.panel.group_names
         if 2 <= len(names) <= MOST_GROUPS:
             found += [
-                replace(measure(whole.metric, whole.panel.only(name), name), percent=whole.percent) for name in names
+                replace(measure(_in_group(whole, name), whole.panel.only(name), name), percent=whole.percent)
+                for name in names
             ]
     return found
+
+
+def _in_group(whole: Measured, group: str) -> MetricInfo:
+    return replace(whole.metric, chance=whole.levels.get(group)) if whole.levels else whole.metric
 
 
 def results_of(

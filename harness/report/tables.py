@@ -172,8 +172,7 @@ def _groups_table(title: str, block: Block, matrix: Matrix) -> Table:
         (Cell(method.label), *(score_cell(method.label, result, block, matrix) for result in groups))
         for method in block.methods
     ]
-    chance = groups[0].metric.chance
-    rows += _chance_row([chance] * len(groups), groups, len(groups) + 1)
+    rows += _chance_row([result.metric.chance for result in groups], groups, len(groups) + 1)
     return Table((Column("method", left=True), *(_score_column(r) for r in groups)), tuple(rows), caption=title)
 
 

@@ -1,0 +1,139 @@
+"""Python functions written from their docstrings and run against tests: HumanEval (Chen et al. 2021, 2107.03374), or
+rows of your own in its columns (task_id, prompt, entry_point, test).
+
+    pass@k = 1 - C(n - c, k) / C(n, k)        of n samples, c passed; unbiased for every k up to n
+
+What a model wrote is run, so the benchmark is off until `execute: true`: cells are n/a and say so. It runs in a
+process of its own (harness/sandbox): no network, limits on time, memory, files and processes, nothing of the
+environment, root turned into nobody. That stops accidents, not an attack: run it in a container where the model is
+not to be trusted. Where no network namespace can be had, sockets are refused by the interpreter alone and every item
+is flagged `network-refused-in-python`.
+
+Defaults: 20 samples at temperature 0.8 and top-p 0.95, as open-instruct and proxy-tuning draw them (pass@10). A chat
+model is asked for the whole function; with `chat: false` the prompt is bare text to go on with, and the answer ends
+where the next top-level statement would begin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.benchmark import Benchmark, Metric, Outcome
+from harness.data.readers import label_of
+from harness.data.records import Message
+from harness.data.test_set import TestItem, TestSet
+from harness.errors import UserError
+from harness.method import setting
+from harness.policy import Completion, Prompt, Sampling
+from harness.sandbox.programs import CodeProblem, code_problems, pass_at, program_of
+from harness.sandbox.run import Ended, Limits, run_programs
+
+if TYPE_CHECKING:
+    from harness.policy import Policy
+
+REQUEST = "Complete this Python function. Answer with the whole function in one block of code and nothing else."
+STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\nassert ", "\n```")
+OFF = "it runs what a model wrote, so it is off: set execute to true to run it in a sandbox"
+FAILURES = ("wrong", "error", "no_python", "timeout", "memory", "killed")
+
+
+@dataclass(frozen=True)
+class CodeGeneration(Benchmark):
+    """Every function written `samples` times and tested."""
+
+    version = 1
+    needs = frozenset({"sample"})
+
+    execute: bool = setting(False, "run what the model wrote, in a sandbox; false: n/a")
+    data: str = setting("openai/openai_humaneval", "a file, a folder or a hub id in HumanEval's columns")
+    split: str = setting("test", "which split of a folder or hub id")
+    limit: int | None = setting(None, "only the first so many problems")
+    samples: int = setting(20, "answers per problem")
+    k: tuple[int, ...] = setting((1, 10), "pass@k for these, none more than the samples; the first is the score")
+    temperature: float = setting(0.8, "of the drawing; 0 with one sample takes the likeliest token")
+    top_p: float = setting(0.95, "the likeliest tokens that reach this mass are drawn from")
+    chat: bool = setting(True, "ask in a conversation; false: bare text to go on with")
+    seconds: int = setting(5, "CPU seconds of one program")
+    megabytes: int = setting(512, "memory of one program")
+    workers: int = setting(2, "programs at a time")
+    max_new_tokens: int = setting(512, "longest answer in tokens")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stochastic", self.temperature > 0)
+        if not self.k or min(self.k) < 1 or max(self.k) > self.samples:
+            raise UserError(f"k is {list(self.k)}, and samples {self.samples}", fix="Give k from 1 to the samples.")
+        if min(self.seconds, self.megabytes, self.workers) < 1:
+            raise UserError("seconds, megabytes and workers begin at 1", fix="Leave them at their defaults.")
+
+    def unavailable(self) -> str:
+        """Why its cells are n/a, or nothing."""
+        return "" if self.execute else OFF
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """pass@k, then how programs fail."""
+        passes = [
+            Metric(f"pass_at_{k}", f"chance that one of {k} answers passes its tests", "quality", primary=at == 0)
+            for at, k in enumerate(self.k)
+        ]
+        failures = [
+            Metric(name, f"share of answers that end so: {name}", primary=False, higher_is_better=False)
+            for name in FAILURES
+        ]
+        return (*passes, *failures)
+
+    def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
+        """One outcome per problem."""
+        if not self.execute:
+            raise UserError(f"code_generation: {OFF}", fix="Read benchmarks/code_generation.py first.")
+        items = self._items()
+        prompts = [self._prompt(item) for item in items]
+        stop = () if self.chat else STOPS
+        sampling = Sampling(self.max_new_tokens, self.temperature, self.top_p, stop, self.samples, seed)
+        drawn = policy.sample(prompts, sampling, [item.id for item in items])
+        programs = [program_of(item, answer.text) for item, own in zip(items, drawn, strict=True) for answer in own]
+        ended = run_programs(programs, Limits(self.seconds, self.megabytes), self.workers)
+        for at, (item, prompt, own) in enumerate(zip(items, prompts, drawn, strict=True)):
+            results = ended[at * self.samples : (at + 1) * self.samples]
+            yield self._outcome(item, policy.encoder.prompt_text(prompt), own, results)
+
+    def _outcome(self, item: CodeProblem, prompt: str, answers: tuple[Completion, ...], ended: list[Ended]) -> Outcome:
+        counts = Counter(one.how for one in ended)
+        passes = {f"pass_at_{k}": pass_at(len(ended), counts["passed"], k) for k in self.k}
+        flags = {
+            "truncated": any(answer.truncated for answer in answers),
+            "unfinished": any(answer.finish == "length" for answer in answers),
+            "network-refused-in-python": not all(one.cut_off for one in ended),
+        }
+        return Outcome(
+            item=item.id,
+            cluster=item.id,
+            metrics={**passes, **{name: counts[name] / len(ended) for name in FAILURES}},
+            prompt=prompt,
+            completions=tuple(answer.text for answer in answers),
+            flags=tuple(name for name, raised in flags.items() if raised),
+        )
+
+    def data_digest(self) -> str:
+        """Digest of the problems with their tests; none is read while it is off."""
+        if not self.execute:
+            return ""
+        text = "\1".join(repr(item) for item in self._items())
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def test_set(self) -> TestSet | None:
+        """The prompts."""
+        if not self.execute:
+            return None
+        return TestSet(label_of(self.data), tuple(TestItem(item.id, item.prompt) for item in self._items()))
+
+    def _items(self) -> list[CodeProblem]:
+        return code_problems(self.data, self.split)[: self.limit]
+
+    def _prompt(self, item: CodeProblem) -> Prompt:
+        if not self.chat:
+            return Prompt(text=item.prompt)
+        return Prompt(messages=(Message("user", f"{REQUEST}\n\n```python\n{item.prompt.rstrip()}\n```"),))

@@ -1,0 +1,92 @@
+"""What the base learned about people of the microworld, asked and answered in words: beside `knowledge`, whose choices
+are given.
+
+The items are those of `knowledge`, under the same ids, so that what a policy prefers and what it says can be compared
+fact by fact. An answer is right where, of all values that the fact could have (24 cities, 72 animals, ...), it names
+the right one and no other: naming several is no knowledge. Choices can be told apart by what is merely known of them,
+and an answer can be lost to its form; where the two disagree, `named` tells whether a value was given at all. Chance
+is a value of the right kind at random: 4.0 % on average, where `knowledge` has 25.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+from harness.benchmark import Benchmark, Metric, Outcome
+from harness.data.records import Message
+from harness.data.test_set import TestItem, TestSet
+from harness.data.word_problems import flags_of
+from harness.method import setting
+from harness.microworld import words
+from harness.microworld.items import KnowledgeItem, knowledge_items
+from harness.microworld.templates import prompt_templates
+from harness.policy import Prompt, Sampling
+
+if TYPE_CHECKING:
+    from harness.policy import Policy
+
+
+@dataclass(frozen=True)
+class KnowledgeAnswers(Benchmark):
+    """Facts of the microworld, each asked once in the usual words; items on one person share a cluster."""
+
+    version = 1
+    needs = frozenset({"sample"})
+
+    split: Literal["test", "validation"] = setting("test", "which people are asked about")
+    limit: int | None = setting(None, "ask only the first so many items")
+    max_new_tokens: int = setting(16, "longest answer in tokens")
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Right answers, whose chance each item says for itself, then answers that commit themselves."""
+        named = "share of answers that name one value of the right kind, true or not"
+        return (
+            Metric("correct", "share of answers that name the right value alone", role="knowledge", by_group=True),
+            Metric("named", named, primary=False, by_group=True),
+        )
+
+    def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
+        """One outcome per fact; the seed changes nothing."""
+        items = self._items()
+        prompts = [Prompt(messages=(Message("user", item.question),)) for item in items]
+        drawn = policy.sample(prompts, Sampling(self.max_new_tokens, seed=seed), [item.id for item in items])
+        for item, prompt, (completion,) in zip(items, prompts, drawn, strict=True):
+            named = values_named(item.attribute, completion.text)
+            gold = item.choices[item.answer]
+            yield Outcome(
+                item=item.id,
+                cluster=item.person,
+                group=item.group,
+                metrics={
+                    "correct": float(named == {gold}),
+                    "named": float(len(named) == 1),
+                    "chance": 1 / len(words.POOLS[item.attribute]),
+                },
+                prompt=policy.encoder.prompt_text(prompt),
+                completions=(completion.text,),
+                reference=gold,
+                flags=flags_of(completion),
+            )
+
+    def data_digest(self) -> str:
+        """Digest of the items with their answers."""
+        rows = json.dumps([asdict(item) for item in self._items()], sort_keys=True)
+        return hashlib.sha256(rows.encode()).hexdigest()[:16]
+
+    def test_set(self) -> TestSet:
+        """The questions with their right values."""
+        items = tuple(TestItem(item.id, item.question, item.choices[item.answer]) for item in self._items())
+        return TestSet("knowledge_answers", items, prompt_templates())
+
+    def _items(self) -> list[KnowledgeItem]:
+        return knowledge_items(self.split)[: self.limit]
+
+
+def values_named(attribute: str, answer: str) -> set[str]:
+    """Every value that the attribute could have and that stands in the answer as a word, in whatever case."""
+    pool = set(words.POOLS[attribute])
+    return {word for word in answer.casefold().replace(".", " ").replace(",", " ").split() if word in pool}

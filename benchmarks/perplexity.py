@@ -1,0 +1,150 @@
+"""How likely held-out text is to a policy, in bits per byte and in nats per token: what alignment forgets.
+
+    bits_per_byte(document) = -log2 p(document | request) / bytes        nats_per_token = -ln p / tokens
+
+A document's weight is its length, so means over documents are those of the whole text, and exp of the mean of
+`nats_per_token` is the perplexity. Bits per byte can be compared between tokenizers, nats per token cannot.
+
+Text is scored as the answer to one fixed request, never after an empty prompt: a method that acts on prompts alone (an
+intervention on hidden states, examples in the context) would otherwise leave it untouched and seem to forget nothing.
+For the same reason the request is a turn of a conversation, which every method renders its own way. Absolute values
+are therefore those of text in a reply; what counts is the difference to the base. A policy that only samples is n/a.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.benchmark import Benchmark, Metric, Outcome
+from harness.data.faults import Faults
+from harness.data.readers import label_of, rows_of
+from harness.data.records import Message
+from harness.data.test_set import TestItem, TestSet
+from harness.errors import UserError
+from harness.method import setting
+from harness.microworld.held_out import Document, held_out
+from harness.policy import Prompt, Score
+
+if TYPE_CHECKING:
+    from harness.policy import Policy
+
+EMBEDDED = "microworld"
+REQUESTS = {True: "please write", False: "Write a text."}
+"""What is asked for microworld text, whose vocabulary is small, and for any other."""
+
+
+@dataclass(frozen=True)
+class Perplexity(Benchmark):
+    """Documents, each scored whole as the answer to the same request."""
+
+    version = 1
+    needs = frozenset({"score"})
+
+    data: str = setting(EMBEDDED, "the microworld's documents, a .txt file of paragraphs, a file, a folder or a hub id")
+    split: str = setting("test", "which split: of the microworld test or validation")
+    column: str = setting("text", "the column that holds the text")
+    request: str = setting("", "what the text answers; empty: a neutral request to write")
+    limit: int | None = setting(None, "only so many documents; of the microworld, of each kind (none: 40)")
+    longest: int = setting(1500, "characters; a longer document is cut at white space and its pieces are scored apart")
+
+    def __post_init__(self) -> None:
+        if self.longest < 1:
+            raise UserError(f"longest is {self.longest}", fix="A piece holds at least one character.")
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Bits per byte first; less is better."""
+        return (
+            Metric("bits_per_byte", "surprise at held-out text", higher_is_better=False, by_group=True),
+            Metric("nats_per_token", "the same by the policy's own tokens", primary=False, higher_is_better=False),
+        )
+
+    def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
+        """One outcome per document or piece of one; the seed changes nothing."""
+        items = self._items()
+        prompt = Prompt(messages=(Message("user", self._request()),))
+        scores = policy.score([prompt] * len(items), [item.text for item in items])
+        shown = policy.encoder.prompt_text(prompt)
+        for item, score in zip(items, scores, strict=True):
+            yield _outcome(item, score, shown)
+
+    def data_digest(self) -> str:
+        """Digest of the documents as they are scored, and of the request."""
+        text = "\1".join(f"{item.id}\0{item.text}" for item in self._items())
+        return hashlib.sha256(f"{self._request()}\1{text}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def test_set(self) -> TestSet | None:
+        """The documents; none for the microworld's, whose sentences are drawn from templates like all of its text."""
+        if self.data == EMBEDDED:
+            return None
+        return TestSet(label_of(self.data), tuple(TestItem(item.id, item.text) for item in self._items()))
+
+    def _request(self) -> str:
+        return self.request or REQUESTS[self.data == EMBEDDED]
+
+    def _items(self) -> list[Document]:
+        if self.data == EMBEDDED:
+            return held_out(self.split, self.limit or 40)
+        texts = _paragraphs(self.data)[: self.limit] if self.data.endswith(".txt") else self._rows()
+        items = [piece for at, text in enumerate(texts) for piece in pieces(f"{self.split}-{at}", text, self.longest)]
+        if not items:
+            raise UserError("it holds no text", where=self.data, fix="Name a file with text in it.")
+        return items
+
+    def _rows(self) -> list[str]:
+        texts = []
+        for placed in rows_of(self.data, Faults(), self.split):
+            text = placed.row.get(self.column)
+            if not isinstance(text, str):
+                found = ", ".join(map(str, placed.row))
+                raise UserError(
+                    f"no text in column {self.column!r}", where=placed.where, fix=f"Set column to one of: {found}."
+                )
+            texts.append(text)
+            if len(texts) == self.limit:
+                break
+        return texts
+
+
+def _outcome(item: Document, score: Score, prompt: str) -> Outcome:
+    size = len(item.text.encode("utf-8", "surrogatepass"))
+    return Outcome(
+        item=item.id,
+        cluster=item.about,
+        group=item.kind,
+        metrics={
+            "bits_per_byte": -score.logprob / math.log(2) / size,
+            "nats_per_token": -score.logprob / max(1, score.tokens),
+        },
+        weights={"bits_per_byte": float(size), "nats_per_token": float(max(1, score.tokens))},
+        prompt=prompt,
+        completions=(item.text,),
+        flags=("truncated",) if score.truncated else (),
+    )
+
+
+def pieces(identity: str, text: str, longest: int) -> Iterator[Document]:
+    """The text in pieces of at most so many characters, cut at white space where there is some; blank ones are left
+    out, and all share a cluster."""
+    rest, number = text.strip(), 0
+    while rest:
+        end = len(rest) if len(rest) <= longest else max(rest.rfind(" ", 0, longest + 1), rest.rfind("\n", 0, longest))
+        end = end if end > 0 else longest
+        yield Document(f"{identity}-{number}", "", identity, rest[:end].rstrip())
+        rest, number = rest[end:].lstrip(), number + 1
+
+
+def _paragraphs(name: str) -> list[str]:
+    """The paragraphs of a text file, as blank lines divide it."""
+    path = Path(name)
+    if not path.is_file():
+        raise UserError("no such file", where=name, fix="Paths start at the experiment file.")
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError("it is no UTF-8 text", where=name, fix="Save it as UTF-8.") from error
+    return [paragraph for paragraph in text.split("\n\n") if paragraph.strip()]

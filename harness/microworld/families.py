@@ -1,0 +1,85 @@
+"""Items and variants of them: one thing is changed, and everything else stays.
+
+A family is an original of a kind that is trained and its variants, each of another kind of change. Families of stories
+are in `story_families.py`, those of requests in `request_families.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from harness.microworld.verify import Instruction, follows
+
+FAMILY_SEED = 3000
+
+
+@dataclass(frozen=True)
+class Member:
+    """A prompt of a family.
+
+    kind       what was changed; "" for the original
+    wanted     all that a right answer follows
+    reference  a right answer
+    numbers    those of the prompt and of its answer, where the task is arithmetic
+    """
+
+    family: str
+    sort: str
+    kind: str
+    prompt: str
+    wanted: tuple[Instruction, ...]
+    reference: str
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Unique within its split."""
+        return f"{self.family}/{self.kind.replace(' ', '-') or 'original'}"
+
+    @property
+    def group(self) -> str:
+        """The kind of change to this sort of prompt."""
+        return f"{self.sort}: {self.kind or 'original'}"
+
+
+def is_right(member: Member, answer: str) -> bool:
+    """Whether an answer follows all that its prompt asks."""
+    return all(_follows(instruction, answer) for instruction in member.wanted)
+
+
+def _follows(instruction: Instruction, answer: str) -> bool:
+    if instruction.name in UNSEEN:
+        return UNSEEN[instruction.name](answer.split(), instruction.arguments)
+    return follows(instruction, answer)
+
+
+def _one_word(said: list[str], arguments: Mapping[str, object]) -> bool:
+    """The value alone, with or without a full stop."""
+    return [word for word in said if word != "."] == [arguments["word"]]
+
+
+def _twice(said: list[str], arguments: Mapping[str, object]) -> bool:
+    """The same sentence two times and nothing else; the value stands in it."""
+    half = len(said) // 2
+    return half > 1 and said[:half] == said[half:] and arguments["word"] in said
+
+
+def _framed(said: list[str], arguments: Mapping[str, object]) -> bool:
+    """One marker at both ends of a note."""
+    return len(said) > 4 and said[0] == said[-1] == arguments["marker"]
+
+
+def _upper_bullets(said: list[str], arguments: Mapping[str, object]) -> bool:
+    """A list whose every word is in upper case."""
+    items = said[1::2]
+    return bool(items) and set(said[::2]) == {"-"} and all(word.isalpha() and word == word.upper() for word in items)
+
+
+UNSEEN: dict[str, Callable[[list[str], Mapping[str, object]], bool]] = {
+    "one_word": _one_word,
+    "twice": _twice,
+    "framed": _framed,
+    "upper_bullets": _upper_bullets,
+}
+"""Instructions that no training set of the microworld has."""
