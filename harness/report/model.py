@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from harness.comparison import LEVEL, Gap
 from harness.data_choice import DataChoice
+from harness.report.findings import Audit, Claimed, Noise, Shift
 from harness.report.matrix import CellState, Matrix, MethodInfo, MetricInfo
 from harness.statistics import Estimate
 
@@ -89,6 +90,12 @@ class MethodCost:
     fit_seconds: float | None = None
     shared_fit_seconds: float | None = None
     overhead: float | None = None
+    tokens: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """Fitting it and the artifacts that it stands on."""
+        return None if self.fit_seconds is None else self.fit_seconds + (self.shared_fit_seconds or 0.0)
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,9 @@ class Block:
     states: Mapping[tuple[str, str], tuple[CellState, ...]]
     without: tuple[Without, ...]
     examples: tuple[Example, ...]
+    shifts: tuple[Shift, ...] = ()
+    noise: tuple[Noise, ...] = ()
+    audit: Audit = Audit(())
 
     def of_role(self, role: str) -> list[Result]:
         """The primary metrics of a role."""
@@ -219,3 +229,4 @@ class ReportModel:
     contamination: tuple[Mapping[str, Any], ...]
     provenance: Mapping[str, object]
     experiment: str
+    claims: tuple[Claimed, ...] = ()
