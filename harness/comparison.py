@@ -101,7 +101,9 @@ def independent_sum(parts: Sequence[tuple[float, Estimate]]) -> Estimate:
     if missing:
         return Estimate(total, clusters=clusters, seeds=seeds, reason=missing)
     halves = max(len(part.spreads) for _, part in parts)
-    spreads = tuple(_added([(k, part.spreads[min(at, len(part.spreads) - 1)]) for k, part in parts]) for at in range(halves))
+    # a part without a pooled half has its own half stand for both
+    of_half = [[(k, part.spreads[min(at, len(part.spreads) - 1)]) for k, part in parts] for at in range(halves)]
+    spreads = tuple(_added(half) for half in of_half)
     return of_spreads(
         total, spreads, clusters, seeds, items_only=any(part.items_only for _, part in parts),
         stochastic=max(part.stochastic for _, part in parts),

@@ -296,11 +296,11 @@ def readme(figures: Sequence[Figures]) -> str:
     lines += ["", f"Mean coverage over all scenarios: {100 * mean:.1f} %. One figure's standard error is about "
               f"{100 * math.sqrt(0.95 * 0.05 / figures[0].runs):.1f} points."]  # fmt: skip
     lines += ["", f"Scenarios whose worst pair is covered less than 93 %: {len(short) or 'none'}."]
-    lines += [f"- {one.scenario}: {100 * one.worst:.1f} % (mean over pairs {100 * one.coverage:.1f} %)" for one in short]
+    lines += [f"- {one.scenario}: {100 * one.worst:.1f} % (mean {100 * one.coverage:.1f} %)" for one in short]
     lines += [
-        "", "Difficulty has a logit sd of 1.5, half of its variance shared by a cluster's items. Seed sd is on the logit "
-        "scale: equal for all methods, `shared` with a correlation of 0.7 between methods, `unequal` 0.5 for one method "
-        "and 0.1 for the others, `deterministic` 0.2 but for one method that no seed changes. Fractional outcomes are "
+        "", "Difficulty has a logit sd of 1.5, half of its variance shared by a cluster's items. Seed sd is on the "
+        "logit scale: equal for all methods, `shared` with a correlation of 0.7 between methods, `unequal` 0.5 for one "
+        "method and 0.1 for the others, `deterministic` 0.2 but for one method that no seed changes. Fractional outcomes are "
         "thirds. Nothing is claimed for fewer than 20 clusters, for one seed, or for other shapes of outcomes. All "
         "figures: [figures.json](figures.json).",
     ]  # fmt: skip

@@ -229,7 +229,8 @@ def test_what_is_needed_is_the_first_number_that_detects_the_target() -> None:
         plan = needed(found, 0.15, tests)
         assert plan is not None
         assert plan.clusters is not None
-        around = [minimum_detectable_effect(found.components, n, 3, 2, tests) for n in (plan.clusters - 1, plan.clusters)]
+        numbers = (plan.clusters - 1, plan.clusters)
+        around = [minimum_detectable_effect(found.components, number, 3, 2, tests) for number in numbers]
         assert around[1] <= 0.15 < around[0]
 
 

@@ -56,7 +56,8 @@ def _ordered(result: Result) -> list[str]:
     """The baseline's rivals that have a score, the best first."""
     sign = 1.0 if result.metric.higher_is_better else -1.0
     values = {label: one.estimate.value for label, one in result.scores.items() if label in result.comparisons}
-    return sorted((label for label, v in values.items() if v is not None), key=lambda label: -sign * (values[label] or 0))
+    known = {label: sign * value for label, value in values.items() if value is not None}
+    return sorted(known, key=lambda label: -known[label])
 
 
 def _kept(label: str, knowledge: Result) -> bool:

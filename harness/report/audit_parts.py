@@ -25,7 +25,8 @@ def warning(block: Block) -> str:
     named = [f"{m.label} ({', '.join(apart)})" for m in block.methods if (apart := block.audit.apart(m.label))]
     if not named:
         return ""
-    return f"Not like for like ({FLAG}), so a difference may come from these and not from the method: {'; '.join(named)}."
+    words = "so a difference may come from these and not from the method"
+    return f"Not like for like ({FLAG}), {words}: {'; '.join(named)}."
 
 
 def audit_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
@@ -33,7 +34,8 @@ def audit_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     audit = block.audit
     differing = [one.name for one in audit.fields if one.differs]
     if differing:
-        yield Paragraph(f"The methods differ in {text.listed(differing)}. {FLAG} marks whoever differs from most.", "open")
+        said = f"The methods differ in {text.listed(differing)}. {FLAG} marks whoever differs from most."
+        yield Paragraph(said, "open")
     else:
         yield Paragraph("No recorded field of the protocol differs between two methods.", "open")
     yield Paragraph(

@@ -91,7 +91,7 @@ class _Bench:
             said,
             verdict="undecided",
             where=" and ".join(metrics) + (f", {base}" if several else ""),
-            contrast=" ".join(f"{'+' if t.weight > 0 else '−'} {_times(t.weight)}{t.shown}" for t in terms).lstrip("+ "),
+            contrast=_in_words(terms),
             estimate=self._estimate(terms, sign),
             percent=all(self.measured(t.metric.title, t.group).percent for t in terms),
         )
@@ -206,7 +206,7 @@ class _Bench:
         if "quality" in raw and len(qualities) < 2:
             raise NotTestable("one quality of training data only")
         size = {"largest": sizes[-1], "next": sizes[-2:][0], "smallest": sizes[0]}[raw.get("size", "largest")]
-        return DataChoice(qualities[min(1, len(qualities) - 1)] if raw.get("quality") == "second" else qualities[0], size)
+        return DataChoice(qualities[1 if raw.get("quality") == "second" else 0], size)
 
     # ---- numbers
 
@@ -258,8 +258,12 @@ def _said(raw: Mapping[str, Any], data: DataChoice) -> str:
     return ", ".join([*parts, *([data.quality] if "quality" in raw else [])])
 
 
-def _times(weight: float) -> str:
-    return "" if abs(weight) == 1 else f"{abs(weight):g} × "
+def _in_words(terms: Sequence[Term]) -> str:
+    parts = []
+    for term in terms:
+        times = "" if abs(term.weight) == 1 else f"{abs(term.weight):g} × "
+        parts.append(f"{'+' if term.weight > 0 else '−'} {times}{term.shown}")
+    return " ".join(parts).removeprefix("+ ")
 
 
 # ---- verdicts

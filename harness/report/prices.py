@@ -89,7 +89,8 @@ def _price_table(result: Result, block: Block) -> Table:
             continue
         gain, cost = comparison.estimate, block.costs.get(method.label, MethodCost())
         shown = text.interval(gain.low, gain.high, True, "+") or text.BLANK
-        prices = [price(paid, gain, result.metric.higher_is_better) for paid in (cost.seconds, cost.tokens, cost.trained)]
+        paid = (cost.seconds, cost.tokens, cost.trained)
+        prices = [price(one, gain, result.metric.higher_is_better) for one in paid]
         rows.append((Cell(method.label), Cell(text.signed(gain.value, True), shown), *(_price_cell(p) for p in prices)))
     return Table(columns, tuple(rows), caption=f"{result.metric.title}: the price of a point")
 

@@ -63,8 +63,8 @@ def shift_parts(block: Block) -> Iterator[Part]:
         return
     yield Paragraph(
         "Gains over the baseline inside and outside the distribution of the training data, and what is lost between "
-        "them. Intervals are pointwise 95 %; nothing is tested. Both sides' seeds are taken for independent, which errs "
-        "on the wide side where a seed that is good inside is good outside."
+        "them. Intervals are pointwise 95 %; nothing is tested. Both sides' seeds are taken for independent, which "
+        "errs on the wide side where a seed that is good inside is good outside."
     )
     for pair in dict.fromkeys((s.inside_title, s.outside_title) for s in block.shifts):
         own = [s for s in block.shifts if (s.inside_title, s.outside_title) == pair]

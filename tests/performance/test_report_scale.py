@@ -71,8 +71,8 @@ def _matrix(methods: list[str], benchmarks: list[str]) -> dict[str, Any]:
             for at, b in enumerate(benchmarks)
         ],
         "cells": [
-            {"base": "world", "method": m, "data_quality": "", "data_size": 0, "seed": s, "benchmark": b, "state": "done",
-             "why": ""}
+            {"base": "world", "method": m, "data_quality": "", "data_size": 0, "seed": s, "benchmark": b,
+             "state": "done", "why": ""}
             for m in methods for b in benchmarks for s in range(SEEDS)
         ],
     }  # fmt: skip
