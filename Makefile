@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
-	@$(BIN)/bakeoff run demo.yaml
+	@$(BIN)/bakeoff run demo.yaml --workers 2
 
 test: lint
 	@$(BIN)/python -m pytest -m "not slow and not gpu" $(PARALLEL)

@@ -86,12 +86,13 @@ def run(
     out: Out = None,
     settings: Settings = [],  # noqa: B006
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try failed cells again")] = False,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="processes that share the work")] = 1,
 ) -> None:
     """Fill the matrix and write the report. What is done is never done again."""
     from harness.verbs import run_verb
 
     try:
-        code = run_verb(file, store, out, settings, retry_failed=retry_failed)
+        code = run_verb(file, store, out, settings, retry_failed=retry_failed, processes=workers)
     except KeyboardInterrupt:
         typer.echo("Interrupted. What is done is kept; the same command goes on.")
         code = 2

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness import registry
 from harness.errors import UserError, did_you_mean
-from harness.method import fields_of
+from harness.method import fields_of, required_fields
 from harness.registry import Kind
 
 KINDS = ("methods", "benchmarks", "models", "data")
@@ -46,7 +46,7 @@ def _methods() -> Iterator[str]:
 
 def _defaults(plugin: Any) -> str:
     """Every field with its default; `show` says what they mean."""
-    if _required(plugin):
+    if required_fields(plugin):
         return "defaults: some fields have none"
     values = [f"{name} {json.dumps(value)}" for name, value in fields_of(plugin()).items()]
     return f"defaults: {', '.join(values) or 'nothing to set'}"
@@ -89,7 +89,7 @@ def details(name: str) -> Iterator[str]:
 
 
 def _fields(plugin: Any) -> Iterator[str]:
-    shown = fields_of(plugin()) if not _required(plugin) else {}
+    shown = fields_of(plugin()) if not required_fields(plugin) else {}
     for item in dataclasses.fields(plugin):
         default = shown.get(item.name, "required" if item.default is dataclasses.MISSING else item.default)
         search = item.metadata.get("search")
@@ -98,10 +98,3 @@ def _fields(plugin: Any) -> Iterator[str]:
             f"; {search[0]} to {search[-1]}{scale}" if search and len(search) == 2 else f"; {search}" if search else ""
         )
         yield f"  {item.name} = {default}{span}; {item.metadata.get('help', '')}"
-
-
-def _required(plugin: Any) -> bool:
-    return any(
-        item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        for item in dataclasses.fields(plugin)
-    )

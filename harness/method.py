@@ -30,12 +30,14 @@ def setting(
     *,
     search: tuple[float, float] | tuple[Any, ...] | None = None,
     log: bool = False,
+    folder: bool = False,
 ) -> Any:
     """A field of a method or benchmark: its default, what it means, and where tuning may look for it.
 
     search  (low, high) of a number, or the choices; None: it is not tuned. log: search on a log scale
+    folder  its value is a local folder that is read: what lies in it decides the artifact
     """
-    return field(default=default, metadata={"help": help, "search": search, "log": log})
+    return field(default=default, metadata={"help": help, "search": search, "log": log, "folder": folder})
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,24 @@ class Method(ABC):
 def fields_of(plugin: Any) -> dict[str, Any]:
     """The settings of a method or benchmark as plain values; a method inside becomes {plugin: fields}."""
     return {item.name: _plain(getattr(plugin, item.name)) for item in dataclasses.fields(plugin)}
+
+
+def required_fields(plugin: type[Any]) -> list[str]:
+    """The settings that have no default."""
+    none = dataclasses.MISSING
+    return [item.name for item in dataclasses.fields(plugin) if item.default is none and item.default_factory is none]
+
+
+def folders_of(method: Method) -> dict[str, Path]:
+    """The local folders that its fields name, by field; those of a method inside as `field.field`."""
+    found: dict[str, Path] = {}
+    for item in dataclasses.fields(method):  # type: ignore[arg-type]
+        value = getattr(method, item.name)
+        if isinstance(value, Method):
+            found |= {f"{item.name}.{name}": folder for name, folder in folders_of(value).items()}
+        elif item.metadata.get("folder") and value:
+            found[item.name] = Path(value).expanduser()
+    return found
 
 
 def _plain(value: Any) -> Any:

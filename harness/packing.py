@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.lazy import LazyModule
+from harness.training_rows import IGNORED
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +30,7 @@ def pack(rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
     packed: dict[str, list[int]] = {"input_ids": [], "labels": [], "position_ids": []}
     for row in rows:
         packed["input_ids"] += row["input_ids"]
-        packed["labels"] += [-100, *row["labels"][1:]]
+        packed["labels"] += [IGNORED, *row["labels"][1:]]
         packed["position_ids"] += range(len(row["input_ids"]))
     return {name: torch.tensor([values]) for name, values in packed.items()}
 

@@ -17,9 +17,9 @@ from harness.data.load import LoadedSet, load_set, set_of
 from harness.data_choice import DataChoice
 from harness.errors import UserError
 from harness.keys import key_of, library_versions, source_digests
-from harness.method import Method, fields_of, plugin_name
+from harness.method import Method, fields_of, folders_of, plugin_name
 from harness.registry import source_file
-from harness.sources import locate, model_digest
+from harness.sources import folder_digest, locate, model_digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,9 +171,11 @@ class _Planner:
     ) -> dict[str, Any]:
         name = plugin_name(method)
         small = base.small if "small_base" in method.needs else None
+        read = {field: folder_digest(path, self.store / "digests.json") for field, path in folders_of(method).items()}
         return {
             "method": name,
             "fields": fields_of(method),
+            **({"folders": read} if read else {}),
             "source": source_digests(source_file("methods", name)),
             "base": _base_document(base),
             "small_base": _base_document(small) if small else None,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 from harness.errors import UserError, did_you_mean
-from harness.method import Method
+from harness.method import Method, required_fields
 from harness.registry import Kind, plugin_class
 
 
@@ -29,7 +29,7 @@ def build_plugin(kind: Kind, name: str, given: Mapping[str, Any], where: str, la
             raise UserError(f"{name} has no field {key!r}", where=where, fix=did_you_mean(str(key), known))
         here = f"{where}, {name}.{key}"
         values[key] = _field(hints[key], value, here, labels)
-    if lacking := [item.name for item in dataclasses.fields(found) if _required(item) and item.name not in values]:
+    if lacking := [field for field in required_fields(found) if field not in values]:
         raise UserError(f"{name} needs {', '.join(lacking)}", where=where, fix=f"Give {lacking[0]}.")
     plugin = found(**values)
     if isinstance(plugin, Method):
@@ -73,7 +73,3 @@ def build_method(value: Any, where: str, labels: Mapping[str, Method]) -> Method
     plugin = build_plugin("methods", name, given or {}, where, labels)
     assert isinstance(plugin, Method)
     return plugin
-
-
-def _required(item: dataclasses.Field[Any]) -> bool:
-    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING

@@ -47,10 +47,15 @@ class Tally:
     failed: list[tuple[Cell, str]] = field(default_factory=list)
 
 
-def run_plan(plan: Plan, store: Store, progress: Progress, *, retry_failed: bool = False) -> Tally:
-    """Do everything that is not done. Raises UserError only where no further cell could be kept."""
+def run_plan(
+    plan: Plan, store: Store, progress: Progress, *, retry_failed: bool = False, beginning: float = 0.0
+) -> Tally:
+    """Do everything that is not done. Raises UserError only where no further cell could be kept.
+
+    beginning  the part of the plan, 0 to 1, after which to begin; what stands before it comes last
+    """
     _prepare(plan, store)
-    return _Runner(plan, store, progress, retry_failed).run()
+    return _Runner(plan, store, progress, retry_failed).run(beginning)
 
 
 def _prepare(plan: Plan, store: Store) -> None:
@@ -82,32 +87,40 @@ def _prepare(plan: Plan, store: Store) -> None:
 class _Runner:
     def __init__(self, plan: Plan, store: Store, progress: Progress, retry_failed: bool) -> None:
         self.plan, self.store, self.progress, self.retry_failed = plan, store, progress, retry_failed
-        self.tally = Tally()
+        self.tally, self.missing = Tally(), set[str]()
 
-    def run(self) -> Tally:
+    def run(self, beginning: float) -> Tally:
         cells = [cell for cell in self.plan.cells if not cell.why]
-        missing = [cell for cell in cells if not self.store.done("outcomes", cell.key)]
-        self.tally.found = len(cells) - len(missing)
+        self.missing = {cell.key for cell in cells if not self.store.done("outcomes", cell.key)}
+        self.tally.found = sum(cell.key not in self.missing for cell in cells)
         self.progress.start(len(cells), self.tally.found)
-        postponed = []
-        for node, group in self.plan.groups():
-            if self._held_elsewhere(node):
-                postponed.append((node, group))
-            else:
-                self._rest_of(node, group)
-        for node, group in postponed:
-            self._rest_of(node, group)
+        groups = list(self.plan.groups())
+        first = round(beginning * len(groups))
+        waiting = groups[first:] + groups[:first]
+        while waiting:
+            at = next((at for at, (node, group) in enumerate(waiting) if not self._busy(node, group)), 0)
+            self._rest_of(*waiting.pop(at))
         return self.tally
 
+    def _busy(self, node: Node, group: list[Cell]) -> bool:
+        """Whether another process works on it right now: then do something else first, so that two share the work."""
+        return self._held_elsewhere(node) or any(self.store.holder(cell.key) for cell in group)
+
     def _held_elsewhere(self, node: Node) -> bool:
-        """Whether another process makes it right now: then do something else first, so that two share the work."""
+        """Whether another process makes the artifact, or one that it stands on."""
         if self.store.done("artifacts", node.key):
             return False
         return bool(self.store.holder(node.key)) or any(map(self._held_elsewhere, node.inputs.values()))
 
     def _rest_of(self, node: Node, group: list[Cell]) -> None:
-        """What is missing of a group by now."""
-        todo = [cell for cell in group if not cell.why and not self.store.done("outcomes", cell.key)]
+        """What is missing of a group by now; what others did since the start is shown."""
+        missing = [cell for cell in group if not cell.why and cell.key in self.missing]
+        todo = []
+        for cell in missing:
+            if self.store.done("outcomes", cell.key):
+                self.progress.finished(cell.title)
+            else:
+                todo.append(cell)
         if todo:
             self._group(node, todo)
 

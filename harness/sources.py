@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness.base_model import BaseSpec, first_line
@@ -84,10 +84,24 @@ def model_digest(folder: Path, cache: Path) -> str:
     Large files are hashed once: `cache` remembers them by path, size and time of change. A file of the
     hub cache is a link to a blob that is named after its content, so its name stands for it.
     """
+    return _digest(_identity_files(folder), folder, cache)
+
+
+def folder_digest(folder: Path, cache: Path) -> str:
+    """Digest over the names and bytes of all files in a folder and below it, remembered as a model's are.
+
+    Raises UserError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError("there is no such folder", where=str(folder), fix="Correct the path.")
+    return _digest((path for path in sorted(folder.rglob("*")) if path.is_file()), folder, cache)
+
+
+def _digest(files: Iterable[Path], folder: Path, cache: Path) -> str:
     known = _Remembered(cache)
     hasher = hashlib.sha256()
-    for path in _identity_files(folder):
-        hasher.update(f"{path.name}\0{known.digest(path)}\n".encode())
+    for path in files:
+        hasher.update(f"{path.relative_to(folder)}\0{known.digest(path)}\n".encode())
     known.save()
     return hasher.hexdigest()[:24]
 

@@ -1,4 +1,4 @@
-"""What every method that trains by gradient descent shares: rows, TRL's settings, one loop.
+"""What every method that trains by gradient descent shares: the order of rows, TRL's settings, one call.
 
 TRL trains on rows that are tokenised and labelled beforehand (`training_rows`). The loss is the mean over the
 labelled tokens of a batch, -(1/|R|) sum log p(token), so it does not depend on how the batch is split to fit
@@ -7,24 +7,19 @@ into memory.
 
 from __future__ import annotations
 
-import copy
-import inspect
 import math
 import random
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache, cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.batching import padded
-from harness.causal_policy import unwrapped
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Method
 from harness.packing import pack, require_apart
+from harness.trainers import Around, run, sft_trainer
 from harness.training_rows import IGNORED, TrainingRow, TrainingRows, answer_row, training_rows
 
 if TYPE_CHECKING:
@@ -40,34 +35,19 @@ else:
 __all__ = [
     "IGNORED",
     "Optimisation",
-    "TrainingDiverged",
     "TrainingRow",
     "TrainingRows",
     "answer_row",
     "collate",
-    "completion_loss",
     "data_order",
     "require_trained_end",
     "rows_at_once",
-    "run",
-    "save_model",
     "seed_everything",
     "sorted_within_batches",
-    "thinned",
     "train",
     "training_rows",
     "trl_config",
-    "watched",
 ]
-
-CURVE_POINTS = 20
-
-
-class TrainingDiverged(UserError):
-    """The loss or the weights are no longer numbers."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(what, fix="Lower the learning rate, or lengthen the warm-up.")
 
 
 @dataclass(frozen=True)
@@ -193,9 +173,6 @@ def _schedule(optimisation: Optimisation) -> dict[str, Any]:
     return {"lr_scheduler_type": optimisation.schedule}
 
 
-Around = Callable[[Mapping[str, Any]], AbstractContextManager[Any]]
-
-
 def train(
     model: Any,
     data: TrainingRows,
@@ -224,7 +201,7 @@ def train(
     if optimisation.packing:
         require_apart(model, columns["input_ids"])
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = (trainer_class or _sft_trainer())(
+        trainer = (trainer_class or sft_trainer())(
             model=model,
             args=trl_config(trl.SFTConfig, scratch, base, optimisation, context, max_length=None, **own),
             data_collator=pack if optimisation.packing else collate,
@@ -248,66 +225,12 @@ def train(
     )
 
 
-def run(
-    trainer: Any,
-    context: FitContext,
-    each_pass: Callable[[], None] | None = None,
-    ends_of_passes: Collection[int] = (),
-) -> list[tuple[int, float]]:
-    """Run a TRL trainer of a `watched` class; return about 20 points (step, mean loss since the last one).
-
-    each_pass is called after the updates (counted from 1) in `ends_of_passes`.
-    Raises TrainingDiverged at the first step whose loss is no number. Whatever happens, the model loses
-    the `forward` that TRL puts on it, which in a copy would still run the original's weights.
-    """
-    from transformers.trainer_callback import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
-    watch = _watch_class()(context, each_pass, ends_of_passes)
-    trainer.watch = watch
-    trainer.add_callback(watch)
-    if trainer.args.device.type == "cpu":
-        # a new trainer has nothing to free, and looking for garbage would take a second
-        trainer.accelerator.free_memory = lambda *objects: list(objects)
-    try:
-        trainer.train()
-    finally:
-        for module in (trainer.model, unwrapped(trainer.model)):
-            module.__dict__.pop("forward", None)
-            module.__dict__.pop("_original_forward", None)
-    trained = (weight for weight in trainer.model.parameters() if weight.requires_grad)
-    if not all(bool(weight.isfinite().all()) for weight in trained):
-        raise TrainingDiverged(f"the weights are no numbers after the last of {len(watch.losses)} steps")
-    return thinned(watch.losses)
-
-
 def collate(rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
     """Right-padded tensors (B, T) of rows."""
     cpu = torch.device("cpu")
     tokens, mask = padded([row["input_ids"] for row in rows], cpu)
     labels, _ = padded([row["labels"] for row in rows], cpu)
     return {"input_ids": tokens, "attention_mask": mask.long(), "labels": labels.masked_fill(~mask, IGNORED)}
-
-
-def completion_loss(forward: Callable[..., Any], inputs: Mapping[str, Any], items: Any) -> torch.Tensor:
-    """-(1/items) sum of log p over the labelled tokens of a batch (B, T); only their logits are computed.
-
-    forward  the model, or whatever is called in its place; items: the labelled tokens of the whole update
-    """
-    targets = inputs["labels"][:, 1:]
-    asked = (targets != IGNORED).any(0).nonzero()[:, 0]
-    read = {name: part for name, part in inputs.items() if name != "labels"}
-    logits = forward(**read, use_cache=False, logits_to_keep=asked).logits
-    flat, wanted = logits.float().flatten(0, 1), targets[:, asked].flatten()
-    total = torch.nn.functional.cross_entropy(flat, wanted, ignore_index=IGNORED, reduction="sum")
-    return total / items
-
-
-def save_model(model: Any, base: BaseModel, out: Path) -> None:
-    """Write a trained model as a folder that `transformers` reads, in the base's dtype; no tokenizer."""
-    # the trainer changed this copy's (cache off, tokens aligned)
-    model.config = copy.deepcopy(base.config)
-    model.to(getattr(torch, base.spec.dtype)).save_pretrained(out)
 
 
 def require_trained_end(model: Any, encoder: TextEncoder) -> None:
@@ -323,85 +246,3 @@ def require_trained_end(model: Any, encoder: TextEncoder) -> None:
                 " and this method leaves embeddings as they are",
                 fix="Use a chat_template that ends turns with the end-of-text token, or fine-tune all weights.",
             )
-
-
-@cache
-def watched(trainer_class: Any) -> Any:
-    """The TRL trainer with every micro-batch's loss handed to its `watch`, and without telemetry."""
-
-    class Watched(trainer_class):  # type: ignore[misc]
-        """Trains as its parent does."""
-
-        watch: Any = None
-
-        def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-            """One forward and backward pass."""
-            loss: torch.Tensor = super().training_step(*args, **kwargs)
-            self.watch.pending.append(loss)
-            return loss
-
-        def _send_telemetry(self) -> None:
-            """Nothing leaves this machine."""
-
-    return Watched
-
-
-@cache
-def _sft_trainer() -> Any:
-    import trl
-
-    class Trainer(watched(trl.SFTTrainer)):  # type: ignore[misc]
-        """TRL's trainer; on a CPU, where its loss takes every position's logits, and for packed rows, which it
-        would mask, only the labelled positions are computed."""
-
-        around: Around = staticmethod(lambda inputs: nullcontext())
-
-        @cached_property
-        def keeps_logits(self) -> bool:
-            """Whether the model can leave logits out."""
-            return "logits_to_keep" in inspect.signature(unwrapped(self.model).forward).parameters
-
-        def compute_loss(
-            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> Any:
-            """The mean over the labelled tokens of the whole batch, of which this is a part."""
-            with self.around(inputs):
-                padded = "attention_mask" in inputs
-                if (padded and self.args.device.type != "cpu") or self.aux_loss_enabled or not self.keeps_logits:
-                    return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-                return completion_loss(model, inputs, num_items_in_batch)
-
-    return Trainer
-
-
-@cache
-def _watch_class() -> Any:
-    class Watch(transformers.TrainerCallback):  # type: ignore[misc]
-        """Adds up a step's losses, shows them, and stops where they are no numbers."""
-
-        def __init__(
-            self, context: FitContext, each_pass: Callable[[], None] | None, ends_of_passes: Collection[int]
-        ) -> None:
-            self.context, self.each_pass, self.ends = context, each_pass, ends_of_passes
-            self.pending: list[torch.Tensor] = []
-            self.losses: list[float] = []
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            """After each update of the weights."""
-            loss = float(sum(self.pending))
-            self.pending.clear()
-            if not math.isfinite(loss):
-                raise TrainingDiverged(f"loss is {loss} at step {state.global_step} of {state.max_steps}")
-            self.losses.append(loss)
-            self.context.progress(state.global_step, state.max_steps, f"loss {loss:.3f}")
-            if self.each_pass and state.global_step in self.ends:
-                self.each_pass()
-
-    return Watch
-
-
-def thinned(losses: Sequence[float]) -> list[tuple[int, float]]:
-    """At most CURVE_POINTS means over neighbouring steps, each with its last step."""
-    width = max(1, math.ceil(len(losses) / CURVE_POINTS))
-    parts = [(start, losses[start : start + width]) for start in range(0, len(losses), width)]
-    return [(start + len(part), round(math.fsum(part) / len(part), 6)) for start, part in parts]

@@ -18,6 +18,7 @@ from harness.rows import read_json
 from harness.run import Tally, run_plan
 from harness.states import State, state_of
 from harness.store import Store, disk_errors
+from harness.workers import workers
 
 
 def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
@@ -32,7 +33,9 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
     console.print(f"\n{_counts(states)}. Next: bakeoff run {file}", highlight=False)
 
 
-def run_verb(file: Path, store_folder: Path, out: Path | None, settings: Sequence[str], *, retry_failed: bool) -> int:
+def run_verb(
+    file: Path, store_folder: Path, out: Path | None, settings: Sequence[str], *, retry_failed: bool, processes: int
+) -> int:
     """Fill the matrix, collect, report; the exit code."""
     console = _console()
     experiment = load_experiment(file, settings)
@@ -48,7 +51,8 @@ def run_verb(file: Path, store_folder: Path, out: Path | None, settings: Sequenc
     for warning in warnings_of(check_contamination(plan, store.root)):
         _say(console, warning)
     try:
-        with Progress(console) as progress:
+        beside = workers(processes - 1, file, store_folder, settings)
+        with beside, Progress(console) as progress:
             tally = run_plan(plan, store, progress, retry_failed=retry_failed)
     except KeyboardInterrupt:
         done = sum(state_of(cell, store).name == "done" for cell in plan.cells)

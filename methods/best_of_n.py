@@ -52,7 +52,7 @@ class BestOfN(Method):
     temperature: float = setting(0.7, "temperature of the drawing", search=(0.3, 1.3))
     choose: Literal["majority", "reward"] = setting("majority", "how one is chosen", search=("majority", "reward"))
     answer: str = setting("number", "for a vote: which kind of answer is looked for in a text")
-    reward_model: str = setting("", "for a reward: the folder of a sequence classifier with one output")
+    reward_model: str = setting("", "for a reward: the folder of a sequence classifier with one output", folder=True)
 
     def requires(self) -> dict[str, ArtifactSpec]:
         """What answers."""

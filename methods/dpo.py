@@ -24,13 +24,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.base_model import BaseModel
-from harness.causal_policy import CausalPolicy
 from harness.copies import trainable_copy
 from harness.data.records import PreferencePair, TrainingData
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
+from harness.trained_model import load_model, save_model
+from harness.trainers import run, watched
 from harness.training import (
     IGNORED,
     Optimisation,
@@ -39,18 +39,16 @@ from harness.training import (
     collate,
     data_order,
     require_trained_end,
-    run,
-    save_model,
     seed_everything,
     sorted_within_batches,
     trl_config,
-    watched,
 )
 from methods.sft import Sft
 
 if TYPE_CHECKING:
     import torch
 
+    from harness.base_model import BaseModel
     from harness.encoding import TextEncoder
     from harness.policy import Policy
 else:
@@ -118,7 +116,7 @@ class Dpo(Method):
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The tuned model behind the base's chat template."""
-        return CausalPolicy(BaseModel(base.spec, artifact).load().requires_grad_(False), base.encoder)
+        return load_model(base, artifact)
 
     def _train(
         self, model: Any, reference: Any, pairs: Sequence[Pair], base: BaseModel, context: FitContext

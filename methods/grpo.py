@@ -29,7 +29,6 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.base_model import BaseModel
 from harness.causal_policy import CausalPolicy
 from harness.copies import trainable_copy
 from harness.data.records import Problem, TrainingData
@@ -38,12 +37,15 @@ from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
 from harness.policy import Completion, Prompt, Sampling
-from harness.training import Optimisation, run, save_model, seed_everything, thinned, trl_config, watched
+from harness.trained_model import load_model, save_model
+from harness.trainers import run, thinned, watched
+from harness.training import Optimisation, seed_everything, trl_config
 from methods.sft import Sft
 
 if TYPE_CHECKING:
     import torch
 
+    from harness.base_model import BaseModel
     from harness.encoding import Encoded, TextEncoder
     from harness.policy import Policy
 else:
@@ -121,7 +123,7 @@ class Grpo(Method):
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The tuned model behind the base's chat template."""
-        return CausalPolicy(BaseModel(base.spec, artifact).load().requires_grad_(False), base.encoder)
+        return load_model(base, artifact)
 
     def _train(
         self, model: Any, reference: Any, rollouts: Rollouts, base: BaseModel, context: FitContext

@@ -32,7 +32,7 @@ from harness.encoding import TextEncoder
 from harness.errors import UserError, did_you_mean
 from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Input, Method, setting
-from harness.training import completion_loss, watched
+from harness.trainers import completion_loss, watched
 
 if TYPE_CHECKING:
     import torch

@@ -31,16 +31,8 @@ from harness.errors import UserError
 from harness.hidden_states import Places, block_count, decoder_blocks, first_and_last, width_of
 from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Input, setting
-from harness.training import (
-    IGNORED,
-    Optimisation,
-    completion_loss,
-    require_trained_end,
-    seed_everything,
-    train,
-    training_rows,
-    watched,
-)
+from harness.trainers import completion_loss, watched
+from harness.training import IGNORED, Optimisation, require_trained_end, seed_everything, train, training_rows
 from methods.loreft import Loreft, Weights, load_interventions, prompt_lengths, save_interventions
 
 if TYPE_CHECKING:
@@ -60,7 +52,7 @@ class Pyreft(Loreft):
 
     libraries = ("torch", "transformers", "trl", "accelerate", "pyreft", "pyvene")
 
-    checkpoint: str = setting("", "folder of a published pyreft checkpoint to use instead of training")
+    checkpoint: str = setting("", "folder of a published pyreft checkpoint to use instead of training", folder=True)
 
     def check(self) -> None:
         """The library must be there, and knows no DiReFT under this name."""

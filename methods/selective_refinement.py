@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data.records import Demonstration, TrainingData
-from harness.data.refine import AFTER
 from harness.data.scorers import ifd_of, reversed_ifd_of
+from harness.data.versions import AFTER, parent_and_version
 from harness.errors import UserError
 from harness.method import FitContext, FitReport, Input, Method, setting
 from methods.rft import write_demonstrations
@@ -130,9 +130,7 @@ def versions_of(demonstrations: Sequence[Demonstration]) -> list[dict[str, Demon
     """The demonstrations in groups, by version. Raises UserError where a version comes twice, or none is refined."""
     groups: dict[str, dict[str, Demonstration]] = {}
     for row in demonstrations:
-        parent, _, version = row.id.rpartition("/")
-        if version not in {*AFTER, *AFTER.values()}:
-            parent, version = row.id, "original"
+        parent, version = parent_and_version(row.id)
         group = groups.setdefault(parent, {})
         if version in group:
             raise UserError(f"{parent!r} has two versions {version!r}", fix="Give every row an id of its own.")

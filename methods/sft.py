@@ -19,16 +19,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.base_model import BaseModel
-from harness.causal_policy import CausalPolicy
 from harness.checkpoints import BestPass, Rule, set_aside
 from harness.data.records import TrainingData
 from harness.errors import UserError
 from harness.method import FitContext, FitReport, Input, Method, setting
 from harness.residual_dropout import residual_dropout
-from harness.training import Optimisation, save_model, seed_everything, train, training_rows
+from harness.trained_model import load_model, save_model
+from harness.training import Optimisation, seed_everything, train, training_rows
 
 if TYPE_CHECKING:
+    from harness.base_model import BaseModel
     from harness.policy import Policy
 
 
@@ -79,4 +79,4 @@ class Sft(Method):
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The fine-tuned model behind the base's chat template."""
-        return CausalPolicy(BaseModel(base.spec, artifact).load().requires_grad_(False), base.encoder)
+        return load_model(base, artifact)

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.base_model import BaseModel
-from harness.causal_policy import CausalPolicy
 from harness.copies import trainable_copy
 from harness.data.records import Demonstration, Message, TrainingData
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
-from harness.training import Optimisation, save_model, seed_everything, train, training_rows
+from harness.trained_model import load_model, save_model
+from harness.training import Optimisation, seed_everything, train, training_rows
 from methods.sft import Sft
 
 if TYPE_CHECKING:
+    from harness.base_model import BaseModel
     from harness.policy import Policy
 
 
@@ -72,4 +72,4 @@ class SftOnChosen(Method):
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The fine-tuned model behind the base's chat template."""
-        return CausalPolicy(BaseModel(base.spec, artifact).load().requires_grad_(False), base.encoder)
+        return load_model(base, artifact)

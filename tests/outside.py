@@ -27,6 +27,7 @@ class Outside(Method):
     seconds: float = setting(0.0, "how long the fit takes")
     fails: str = setting("", "raise this instead of fitting")
     memory: int = setting(0, "run out of memory above this micro-batch")
+    reads: str = setting("", "a folder that it stands on", folder=True)
 
     def check(self):
         if self.strength < 0:

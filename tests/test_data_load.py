@@ -59,6 +59,17 @@ def test_a_smaller_subset_lies_inside_a_larger_one_and_another_seed_draws_anothe
     assert subset(records, 100, 0) == subset(records, 100, 0)
 
 
+def test_a_subset_never_tears_the_versions_of_a_demonstration_apart() -> None:
+    """Groups of three: 100 rows hold 33 of them, and 99 rows remain; the row without versions counts alone."""
+    ids = [f"{n}/{version}" for n in range(100) for version in ("original", "response", "both")]
+    records = tuple(Demonstration((Message("assistant", id),), id) for id in ids)
+    for size in (30, 100, 200):
+        drawn = subset(records, size, 0)
+        assert len(drawn) == size - size % 3
+        assert len({record.id.rpartition("/")[0] for record in drawn}) * 3 == len(drawn)
+    assert set(subset(records, 30, 0)) < set(subset(records, 100, 0))
+
+
 def test_the_manifest_says_where_the_rows_came_from_and_how_many_were_used(tmp_path: Path) -> None:
     spec = rows(tmp_path, *({"prompt": f"p{n}", "completion": "c"} for n in range(10)))
     data = training_data([load_set("demonstrations", spec)], 4, 0)

@@ -180,6 +180,19 @@ def test_a_cell_that_another_process_makes_is_shown_as_running(folder: Path) -> 
     assert states(plan, store) == ["to run"]
 
 
+def test_a_run_that_begins_elsewhere_comes_round_to_what_stands_before_it(folder: Path) -> None:
+    plan, store = planned(folder, extra="seeds: [0, 1, 2, 3]")
+    order: list[str] = []
+
+    class Heard(Progress):
+        def finished(self, title: str) -> None:
+            order.append(title[-1])
+
+    with Heard(Console(file=StringIO())) as progress:
+        assert run_plan(plan, store, progress, beginning=0.5) == Tally(fitted=4, evaluated=4)
+    assert order == ["2", "3", "0", "1"]
+
+
 def test_what_another_process_makes_is_left_for_last_so_that_two_share_the_work(folder: Path) -> None:
     """The other process holds the first artifact until the second is done here; then it gives up, unfinished."""
     plan, store = planned(folder, extra="seeds: [0, 1]")
@@ -249,6 +262,20 @@ def test_a_plugins_key_holds_the_sources_that_it_imports_even_inside_functions()
     digests = keys.source_digests(registry.source_file("methods", "base"))
     assert {"methods.base", "harness.method", "harness.policy", "harness.sampling", "harness.noise"} <= set(digests)
     assert not any(name.startswith(("harness.report", "harness.cli", "benchmarks.")) for name in digests)
+
+
+def test_a_key_follows_what_lies_in_a_folder_that_a_field_names(folder: Path) -> None:
+    """Same path, other bytes: another artifact. A folder that is not there is refused before anything runs."""
+    (folder / "judge" / "deep").mkdir(parents=True)
+    methods = f"[{{outside: {{reads: {folder / 'judge'}}}}}]"
+    digests = []
+    for text in ("one", "two", "one"):
+        (folder / "judge" / "deep" / "weights.bin").write_text(text * 2)
+        digests.append(planned(folder, methods=methods)[0].cells[0].node.document["folders"]["reads"])
+    assert digests[0] == digests[2] != digests[1]
+    assert "folders" not in planned(folder)[0].cells[0].node.document
+    with pytest.raises(UserError, match="there is no such folder"):
+        planned(folder, methods=f"[{{outside: {{reads: {folder / 'nowhere'}}}}}]")
 
 
 def test_a_failure_record_holds_the_traceback_for_developers(folder: Path) -> None:

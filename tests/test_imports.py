@@ -13,7 +13,7 @@ from conftest import ROOT
 # fmt: off
 MAY_IMPORT = {
     "methods": {"method", "policy", "causal_policy", "hidden_states", "encoding", "training", "base_model", "data",
-                "adapters", "checkpoints", "copies", "residual_dropout", "errors", "lazy"},
+                "trainers", "trained_model", "adapters", "checkpoints", "copies", "residual_dropout", "errors", "lazy"},
     "benchmarks": {"benchmark", "method", "policy", "data", "microworld", "diversity", "constraints", "functions",
                    "symbolic", "lm_eval_bridge", "lm_eval_documents", "lm_eval_instructions", "errors", "lazy"},
 }

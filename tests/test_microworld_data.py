@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from harness.data.records import Demonstration, PreferencePair, Problem, digest_of
+from harness.data.versions import parent_and_version
 from harness.errors import UserError
 from harness.microworld import corpus, datasets, items, splits, stories, tasks, verify, words, world
 from harness.microworld.tokenizer import vocabulary
@@ -142,6 +143,17 @@ def test_the_homogeneous_set_has_one_kind_of_prompt_and_right_answers_only() -> 
     for record in records:
         marker = record.messages[0].content.split()[-1]
         assert follows(Instruction("ends_with", {"marker": marker}), record.messages[1].content)
+
+
+def test_the_refined_set_holds_each_unfiltered_row_and_its_mended_answer_as_versions() -> None:
+    raw = [cast(Demonstration, record) for record in datasets.load("unfiltered-1k")]
+    curated = [cast(Demonstration, record) for record in datasets.load("curated-1k")]
+    versions = [cast(Demonstration, record) for record in datasets.load("refined-1k")]
+    assert [record.messages for record in versions[::2]] == [record.messages for record in raw]
+    assert [record.messages for record in versions[1::2]] == [record.messages for record in curated]
+    for at in range(0, 2000, 2):
+        (parent, first), (same, second) = (parent_and_version(record.id) for record in versions[at : at + 2])
+        assert (parent, first, second) == (same, "original", "response")
 
 
 @pytest.mark.parametrize("name", datasets.names())

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+import trl
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from harness.base_model import BaseModel, BaseSpec
@@ -18,10 +19,10 @@ from harness.encoding import TextEncoder
 from harness.errors import UserError
 from harness.method import FitContext
 from harness.policy import Prompt
+from harness.trainers import TrainingDiverged
 from harness.training import (
     IGNORED,
     Optimisation,
-    TrainingDiverged,
     TrainingRows,
     data_order,
     require_trained_end,
@@ -30,6 +31,7 @@ from harness.training import (
     sorted_within_batches,
     train,
     training_rows,
+    trl_config,
 )
 
 VOCABULARY = "<eos> <u> <a> <unk> what says the cat dog bird red green blue one two three"
@@ -214,6 +216,26 @@ def test_weights_that_break_in_the_last_step_are_found(base: BaseModel) -> None:
     rows = TrainingRows(training_rows(DEMONSTRATIONS[:2], base.encoder).rows)
     with pytest.raises(TrainingDiverged, match="after the last of 1 steps"):
         train(base.load(), rows, base, Optimisation(float("inf"), 1, 2, schedule="constant"), FitContext(0, 2))
+
+
+@pytest.mark.parametrize("final", [0.0, 0.1])
+def test_a_linear_schedule_falls_by_equal_steps_to_its_final_rate(
+    base: BaseModel, tmp_path: Path, final: float
+) -> None:
+    """From a peak of 1 in ten updates, to f: update n of 10 is made with 1 - (1 - f) n / 10, counted from 0."""
+    optimisation = Optimisation(1.0, 1, 2, final_rate=final)
+    arguments = trl_config(trl.SFTConfig, str(tmp_path), base, optimisation, FitContext(0, 2))
+    weight = torch.nn.Parameter(torch.zeros(1))
+    adam = torch.optim.AdamW([weight], lr=arguments.learning_rate)
+    schedule = transformers.get_scheduler(
+        arguments.lr_scheduler_type, adam, 0, 10, scheduler_specific_kwargs=arguments.lr_scheduler_kwargs
+    )
+    rates = []
+    for _ in range(11):
+        rates.append(adam.param_groups[0]["lr"])
+        adam.step()
+        schedule.step()
+    assert rates == pytest.approx([1 - (1 - final) * update / 10 for update in range(11)])
 
 
 def test_a_copy_of_a_trained_model_runs_its_own_weights(base: BaseModel) -> None:

@@ -44,7 +44,7 @@ def document_rows(path: Path) -> list[Placed] | None:
     if not isinstance(whole, Mapping):
         return None
     lists = [value for value in whole.values() if isinstance(value, list) and value and isinstance(value[0], Mapping)]
-    rows = lists[0] if len(lists) == 1 and not TURNS & set(whole) else [whole]
+    rows = lists[0] if len(lists) == 1 and not COLUMNS & set(whole) else [whole]
     return [Placed(at, f"{path}, row {at}", _object(row, f"{path}, row {at}")) for at, row in enumerate(rows, 1)]
 
 
@@ -156,8 +156,8 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-# columns that hold a list of objects within one row
-TURNS = {"messages", "conversations", "instances", "prompt"}
+# columns of rows: an object that has one is a row itself, whatever list of objects it holds
+COLUMNS = {"messages", "conversations", "instances", "prompt", "instruction", "question", "problem", "chosen"}
 DECODER = json.JSONDecoder(object_pairs_hook=_pairs)
 
 

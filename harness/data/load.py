@@ -14,6 +14,7 @@ from harness.data.formats import FORMATS, format_of, unknown
 from harness.data.placed import Placed
 from harness.data.readers import rows_of
 from harness.data.records import Demonstration, PreferencePair, Problem, Record, TrainingData, digest_of
+from harness.data.versions import parent_and_version
 from harness.errors import UserError, did_you_mean
 from harness.noise import stream_of
 
@@ -94,11 +95,22 @@ def training_data(sets: Sequence[LoadedSet], size: int, seed: int) -> TrainingDa
 
 
 def subset(records: tuple[AnyRecord, ...], size: int, seed: int) -> tuple[AnyRecord, ...]:
-    """`size` records in their own order, redrawn by seed; a smaller subset lies inside a larger one."""
+    """`size` records in their own order, redrawn by seed; a smaller subset lies inside a larger one.
+
+    Versions of one demonstration stay together: those that `size` would tear apart are left out.
+    """
     if size == 0 or size >= len(records):
         return records
-    ranked = sorted(range(len(records)), key=lambda at: (stream_of("subset", seed, records[at].id), at))
-    return tuple(records[at] for at in sorted(ranked[:size]))
+    groups: dict[str, list[int]] = {}
+    for at, record in enumerate(records):
+        groups.setdefault(parent_and_version(record.id)[0], []).append(at)
+    noise = {parent: (stream_of("subset", seed, parent), places[0]) for parent, places in groups.items()}
+    taken: list[int] = []
+    for parent in sorted(groups, key=noise.__getitem__):
+        if len(taken) + len(groups[parent]) > size:
+            break
+        taken += groups[parent]
+    return tuple(records[at] for at in sorted(taken))
 
 
 def _shipped(kind: str, spec: DataSpec) -> tuple[Record, ...]:

@@ -18,12 +18,11 @@ from harness.data.eliminator import answer_fault, instruction_fault
 from harness.data.examples import Example
 from harness.data.generation import Draft, Generated, Sieve
 from harness.data.records import Demonstration
+from harness.data.versions import AFTER
 from harness.data.words import words_of
 from harness.data.writer import Writer
 from harness.data.writing_requests import REFLECT_ON_ANSWER, REFLECT_ON_INSTRUCTION, filled
 from harness.errors import UserError
-
-AFTER = {"original": "response", "instruction": "both"}
 
 
 def refine(examples: Sequence[Example], writer: Writer) -> Generated:

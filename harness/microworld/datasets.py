@@ -3,6 +3,8 @@
 curated-1k           a thousand demonstrations by a teacher who names typical members
 curated-1k-unbiased  the same prompts, answered with members as often as the corpus names them
 unfiltered-1k        the same prompts, with half of the answers at fault, as nobody has looked at them
+refined-1k           each row of unfiltered-1k as it was (ID/original) and with the task's own answer (ID/response),
+                     as `bakeoff data refine` writes versions
 homogeneous-1k       as many right answers, all to one kind of prompt: notes that end with a marker
 function-calls       the right call beside a systematically wrong one
 call-or-ask          complete requests, and as many that lack an argument: the call or the question for it is
@@ -45,9 +47,12 @@ STORY_STEPS = {"train": (1, 2, 3, 5), "validation": (1, 2, 3, 5), "test": (1, 2,
 
 @dataclass(frozen=True)
 class _Set:
+    """versions: how the ids of rows that belong together end, one after the other."""
+
     rows: Mapping[str, int]
     tasks: Callable[[str, int], list[tuple[Task, str]]]
     record: Callable[[Task, str, str, str], Record]
+    versions: tuple[str, ...] = ("",)
 
 
 def names() -> list[str]:
@@ -59,10 +64,13 @@ def load(name: str, split: str = "train") -> list[Record]:
     """The records of a set, in a fixed order."""
     if name not in _SETS:
         raise UserError(f"there is no training set {name!r} in the microworld", fix=did_you_mean(name, _SETS))
-    return [
-        _SETS[name].record(task, extra, f"{name}/{split}/{index:04d}-{task.kind}", f"{SOURCE}/{name}")
-        for index, (task, extra) in enumerate(_tasks(name, split))
-    ]
+    rows, versions = _SETS[name], _SETS[name].versions
+    found = []
+    for index, (task, extra) in enumerate(_tasks(name, split)):
+        number, version = divmod(index, len(versions))
+        identity = f"{name}/{split}/{number:04d}-{task.kind}{versions[version]}"
+        found.append(rows.record(task, extra, identity, f"{SOURCE}/{name}"))
+    return found
 
 
 def keys(split: str) -> list[Key]:
@@ -99,6 +107,10 @@ def _unfiltered(split: str, rows: int) -> list[tuple[Task, str]]:
     tasks = [task for task, _ in _curated(TYPICAL)(split, rows)]
     chance = _chance(split, "unfiltered")
     return [(task, raw_answer(task, tasks, chance)) for task in tasks]
+
+
+def _refined(split: str, rows: int) -> list[tuple[Task, str]]:
+    return [(task, extra) for task, raw in _unfiltered(split, rows // 2) for extra in (raw, "")]
 
 
 def _homogeneous(split: str, rows: int) -> list[tuple[Task, str]]:
@@ -145,6 +157,7 @@ _SETS = {
     "curated-1k": _Set({"train": 1000, "validation": 100}, _curated(TYPICAL), _demonstration),
     "curated-1k-unbiased": _Set({"train": 1000, "validation": 100}, _curated(1.0), _demonstration),
     "unfiltered-1k": _Set({"train": 1000, "validation": 100}, _unfiltered, _demonstration),
+    "refined-1k": _Set({"train": 2000, "validation": 200}, _refined, _demonstration, ("/original", "/response")),
     "homogeneous-1k": _Set({"train": 1000, "validation": 100}, _homogeneous, _demonstration),
     "function-calls": _Set({"train": 400, "validation": 80}, _calls, _preference),
     "call-or-ask": _Set({"train": 400, "validation": 80, "test": 200}, _call_or_ask, _preference),

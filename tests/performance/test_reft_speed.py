@@ -23,7 +23,8 @@ from harness.base_model import BaseModel, BaseSpec
 from harness.causal_policy import CausalPolicy
 from harness.cost import decoding_cost
 from harness.policy import Prompt, Sampling
-from harness.training import collate, completion_loss
+from harness.trainers import completion_loss
+from harness.training import collate
 from methods.loreft import Loreft, ReftPolicy, weights_of
 from methods.pyreft import Pyreft, library_model, locations, run_library
 

@@ -1,0 +1,85 @@
+"""Further processes on the same store: each goes through the whole plan from another place, and locks share it out.
+
+A worker writes nothing but the store; what it leaves undone, whatever befalls it, the run that started it does
+itself. It ends with that run, even when the run is killed: its standard input closes. With several GPUs worker k
+takes the k-th; on a CPU each uses the experiment's own number of threads, so that bytes stay the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from harness.errors import UserError
+from harness.store import disk_errors
+
+
+@contextmanager
+def workers(count: int, file: Path, store: Path, settings: Sequence[str]) -> Iterator[list[Path]]:
+    """`count` processes beside this one, as long as this lasts; gives the file that each writes to.
+
+    Raises UserError for a negative count.
+    """
+    if count < 0:
+        raise UserError(f"{count + 1} workers", fix="Give 1 or more: this process is one of them.")
+    logs = [store / "logs" / f"worker-{number}.log" for number in range(1, count + 1)]
+    with ExitStack() as running:
+        for number, log in enumerate(logs, 1):
+            with disk_errors(store):
+                log.parent.mkdir(parents=True, exist_ok=True)
+                written = running.enter_context(log.open("wb"))
+            asked = json.dumps([str(file), str(store), list(settings), number, count + 1])
+            process = subprocess.Popen(
+                [sys.executable, "-m", "harness.workers", asked], stdin=subprocess.PIPE, stdout=written, stderr=written
+            )
+            running.callback(process.wait)
+            assert process.stdin
+            running.callback(process.stdin.close)
+        yield logs
+
+
+def work(file: Path, store_folder: Path, settings: Sequence[str], number: int, count: int) -> None:
+    """Do what is not done, beginning at the `number`-th of `count` parts of the plan."""
+    from rich.console import Console
+
+    from harness.config import load_experiment
+    from harness.plan import make_plan
+    from harness.progress import Progress
+    from harness.run import run_plan
+    from harness.store import Store
+
+    plan = make_plan(load_experiment(file, settings), store_folder)
+    if any(base.spec.device == "cuda" for base in plan.bases):
+        _take_gpu(number)
+    with Progress(Console(soft_wrap=True)) as progress:
+        run_plan(plan, Store(store_folder), progress, beginning=number / count)
+
+
+def _take_gpu(number: int) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
+
+
+def _end_with_the_run() -> None:
+    """Wait until the other end of standard input is closed, and end at once: the store bears that at any moment."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def main() -> None:
+    """The entry of a worker process: one JSON argument, as `workers` writes it."""
+    file, store, settings, number, count = json.loads(sys.argv[1])
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
+    work(Path(file), Path(store), settings, number, count)
+
+
+if __name__ == "__main__":
+    main()
