@@ -173,9 +173,7 @@ def intervals(totals: Array, sizes: Array, binary: bool) -> tuple[Array, Array, 
     return values, widths, chances
 
 
-def _half(
-    items: Array, between: Array, degrees: Array, rest: Array, clusters: int, seeds: int
-) -> tuple[Array, Array]:
+def _half(items: Array, between: Array, degrees: Array, rest: Array, clusters: int, seeds: int) -> tuple[Array, Array]:
     """(standard error, degrees of freedom) of one half."""
     variance = (items + numpy.maximum(between - rest, 0.0)) / (clusters * seeds)
     spread = items**2 / (clusters - 1) + between**2 / degrees + rest**2 / ((clusters - 1) * (seeds - 1))
@@ -300,8 +298,8 @@ def readme(figures: Sequence[Figures]) -> str:
     lines += [
         "", "Difficulty has a logit sd of 1.5, half of its variance shared by a cluster's items. Seed sd is on the "
         "logit scale: equal for all methods, `shared` with a correlation of 0.7 between methods, `unequal` 0.5 for one "
-        "method and 0.1 for the others, `deterministic` 0.2 but for one method that no seed changes. Fractional outcomes are "
-        "thirds. Nothing is claimed for fewer than 20 clusters, for one seed, or for other shapes of outcomes. All "
+        "method and 0.1 for the others, `deterministic` 0.2 but for one method that no seed changes. Fractional "
+        "outcomes are thirds. Nothing is claimed for fewer than 20 clusters, for one seed, or for other shapes of outcomes. All "
         "figures: [figures.json](figures.json).",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"

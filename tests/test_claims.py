@@ -54,9 +54,7 @@ def matrix_of(
     )
 
 
-def rows_of(
-    matrix: Matrix, chance: Callable[[str, str, int, str, str], float], items: int = ITEMS
-) -> pandas.DataFrame:
+def rows_of(matrix: Matrix, chance: Callable[[str, str, int, str, str], float], items: int = ITEMS) -> pandas.DataFrame:
     """0/1 rows; chance(method, benchmark, size, group, quality) of being right. Base repeats itself."""
     rows: list[dict[str, Any]] = []
     for cell in matrix.cells:
@@ -93,9 +91,7 @@ KEEPS = {
     ("proxy", "sft", "verdict"),
     [(0.8, 0.5, "supported"), (0.5, 0.8, "contradicted"), (0.65, 0.65, "undecided")],
 )
-def test_a_claim_is_supported_contradicted_or_undecided(
-    tmp_path: Path, proxy: float, sft: float, verdict: str
-) -> None:
+def test_a_claim_is_supported_contradicted_or_undecided(tmp_path: Path, proxy: float, sft: float, verdict: str) -> None:
     chances = {"proxy": proxy, "sft": sft, "base": 0.7}
     matrix = matrix_of()
     rows = rows_of(matrix, lambda method, *_: chances[method])

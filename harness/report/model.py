@@ -6,7 +6,7 @@ Values are in the metric's own units (a share is 0.5, not 50); None and a reason
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.comparison import LEVEL, Gap
@@ -153,7 +153,7 @@ class Block:
     examples: tuple[Example, ...]
     shifts: tuple[Shift, ...] = ()
     noise: tuple[Noise, ...] = ()
-    audit: Audit = Audit(())
+    audit: Audit = field(default_factory=lambda: Audit(()))
 
     def of_role(self, role: str) -> list[Result]:
         """The primary metrics of a role."""

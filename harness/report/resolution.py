@@ -78,8 +78,8 @@ def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     if matrix.margin > 0 and any(_plan(c, r, matrix) for r in results for c in r.comparisons.values()):
         yield Paragraph(
             f"Needed to find a true difference of {text.points(matrix.margin, True)} (the margin) with 80 % power, in "
-            "a single test and after Holm's correction; the other number stays as it is. A pilot's seed variance is very "
-            f"uncertain: take these for orders of magnitude. {text.BLANK}: no number up to a million clusters, or a "
+            "a single test and after Holm's correction; the other number stays as it is. A pilot's seed variance is "
+            f"very uncertain: take these for orders of magnitude. {text.BLANK}: no number up to a million clusters, or a "
             "hundred seeds, would do; or nothing varies with the seed."
         )
         for result in results:
