@@ -7,7 +7,6 @@ uncertain, its seed component above all, so this is an order of magnitude. Sourc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,12 +56,17 @@ def needed(estimate: Estimate, target: float, comparisons: int = 1) -> Needed | 
 
 
 def _least(enough: Callable[[int], bool], low: int, high: int) -> int | None:
-    """The least number from low to high that is enough, where more is never worse."""
-    if not enough(high):
-        return None
-    for _ in range(math.ceil(math.log2(high))):
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle + 1, high)
-        if low >= high:
-            break
-    return high
+    """The least number from low to high that is enough, to within the steps of a grid: each a quarter more.
+
+    A grid, because more clusters are not always better: at few seeds, the more seed variance weighs, the fewer the
+    degrees of freedom, and after Holm the detectable effect can rise again.
+    """
+    below, number = low - 1, low
+    while not enough(number):
+        if number == high:
+            return None
+        below, number = number, min(high, number + number // 4)
+    while number - below > 1:
+        middle = (below + number) // 2
+        below, number = (below, middle) if enough(middle) else (middle, number)
+    return number

@@ -161,7 +161,7 @@ def test_bounds_are_held_to_the_experiments_margin(
     file = claim(tmp_path, where={"role": "quality"}, terms=terms, expects=expects)
     (found,) = claims_of(rows, matrix, [], file)
     assert found.verdict == verdict
-    assert found.contrast == "sft − sft, 30 examples"
+    assert found.contrast == "sft, all examples − sft, 30 examples"
 
 
 def test_groups_without_a_common_item_are_added_up(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_models_are_ordered_by_their_parameters(tmp_path: Path) -> None:
 def test_a_claim_about_parameters_is_not_tried_where_there_are_more(tmp_path: Path) -> None:
     methods = (METHODS[0], method_info("sft", "sft"), method_info("thin", "lora"))
     matrix = matrix_of(methods)
-    rows = rows_of(matrix, lambda *_: 0.5)
+    rows = rows_of(matrix, lambda *_: 0.9, 1000)
     terms = [{"weight": 1, "method": "lora"}, {"weight": -1, "method": "sft"}]
     file = claim(
         tmp_path, where={"role": "quality"}, terms=terms, expects={"above": "-margin"},

@@ -18,7 +18,7 @@ from harness.report.findings import Audit
 from harness.report.matrix import Matrix, MethodInfo
 from harness.report.prices import price
 from harness.sample_size import needed
-from harness.statistics import Estimate, Scale, Scores, difference, minimum_detectable_effect
+from harness.statistics import Components, Estimate, Scale, Scores, Spread, difference, minimum_detectable_effect
 
 GRADED = Scale(binary=False)
 
@@ -232,6 +232,19 @@ def test_what_is_needed_is_the_first_number_that_detects_the_target() -> None:
         numbers = (plan.clusters - 1, plan.clusters)
         around = [minimum_detectable_effect(found.components, number, 3, 2, tests) for number in numbers]
         assert around[1] <= 0.15 < around[0]
+
+
+def test_a_number_is_found_where_more_items_are_worse_again() -> None:
+    """Three seeds, Holm over 14: 20.4 points at 150 clusters, 19.7 at 300, 21.0 at a million; 20 is reached."""
+    components = Components(items=0.05, seeds=0.002, interaction=0.1)
+    around = [minimum_detectable_effect(components, clusters, 3, 2, 14) for clusters in (150, 300, 1_000_000)]
+    assert around[1] < 0.2 < min(around[0], around[2])
+    # of one contrast at three seeds and 100 clusters: MS_I = 0.1 + 3 x 0.05, W = 0.1 + 100 x 0.002
+    spread = Spread(0.05, 2.0, 0.25, 0.3, 0.1)
+    plan = needed(Estimate(0.1, 0.0, 0.2, 0.1, 100, 3, stochastic=2, spreads=(spread,)), 0.2, 14)
+    assert plan is not None
+    assert plan.clusters is not None
+    assert 150 < plan.clusters < 300
 
 
 def test_no_number_of_items_makes_up_for_seeds_that_differ() -> None:

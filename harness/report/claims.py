@@ -68,6 +68,7 @@ class _Bench:
     def tried(self, claim: Mapping[str, Any]) -> Iterator[tuple[Claimed, Mapping[str, Any]]]:
         """The claim once for each base and metric, with its expectation resolved; or what is missing."""
         said = Claimed(claim["name"], claim["source"], claim["statement"], "not testable")
+        claim = _spelled_out(claim)
         try:
             self._require(claim)
             contrasts = [(base, *found) for base in self._bases(claim) for found in self._contrasts(claim, base)]
@@ -237,6 +238,13 @@ class _Bench:
         if not found.scores:
             return Estimate(None, reason=found.reason)
         return contrast(found.scores, [sign * weight for weight in weights.values()], one.pool, one.scale)
+
+
+def _spelled_out(claim: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where one term names its size or quality, so do all: '1,000 examples' against '30 examples'."""
+    defaults = {"size": "largest", "quality": "first"}
+    named = {name: value for name, value in defaults.items() if any(name in term for term in claim["terms"])}
+    return {**claim, "terms": [{**named, **term} for term in claim["terms"]]}
 
 
 def _sets(terms: Sequence[Term]) -> dict[tuple[str, str], dict[str, float]]:

@@ -46,8 +46,9 @@ def price_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     results = [result for result in block.of_role("quality") if result.comparisons and result.percent]
     if results:
         yield Paragraph(
-            "Costs are counted, so their intervals are those of the gain (pointwise 95 %). Fit seconds include the "
-            f"artifacts that a method stands on. {text.BLANK}: no gain is established, or the cost is not recorded."
+            "Costs are counted, so their intervals are those of the gain (pointwise 95 %). Seconds and tokens "
+            "include the artifacts that a method stands on; parameters are its own alone. "
+            f"{text.BLANK}: no gain is established, or the cost is not recorded."
         )
     for result in results:
         yield _price_table(result, block)
@@ -104,4 +105,4 @@ def _price_cell(paid: Price) -> Cell:
 
 
 def _short(value: float) -> str:
-    return f"{value:.3g}" if value < 100 else text.count(value)
+    return f"{value:#.3g}" if value < 100 else text.count(value)

@@ -79,8 +79,8 @@ def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         yield Paragraph(
             f"Needed to find a true difference of {text.points(matrix.margin, True)} (the margin) with 80 % power, in "
             "a single test and after Holm's correction; the other number stays as it is. A pilot's seed variance is "
-            f"very uncertain: take these for orders of magnitude. {text.BLANK}: no number up to a million clusters, or a "
-            "hundred seeds, would do; or nothing varies with the seed."
+            f"very uncertain: take these for orders of magnitude. {text.BLANK}: no number up to a million clusters, or "
+            "a hundred seeds, would do; or nothing varies with the seed."
         )
         for result in results:
             yield _needed_table(result, matrix, block)
