@@ -47,7 +47,7 @@ def _on_metric(result: Result, knowledge: Sequence[Result], block: Block, matrix
     else:
         yield Statement(f"nobody is shown both to be better than {matrix.baseline} and to lose less", "", "open")
         if unsure:
-            yield _named("best of those whose loss is undecided", unsure[0], result, block, "open")
+            yield _named("best of those whose loss is undecided", unsure[0], result, block, "")
     if better[0] not in (safe[:1] or unsure[:1]):
         yield _named("best whatever it loses", better[0], result, block, "bad")
 
