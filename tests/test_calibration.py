@@ -7,13 +7,14 @@ import statistics
 
 import numpy
 import pytest
-from calibration import PAIRS, Scenario, draw, figures_of, holm, intervals, scenarios
+from calibration import PAIRS, Figures, Scenario, draw, figures_of, holm, intervals, scenarios, shortfalls
 from conftest import ROOT
 
 from harness import comparison
 from harness.statistics import Scale, Scores, difference, seed_pool
 
 COMMITTED = ROOT / "results" / "calibration" / "figures.json"
+SLACK = 0.02
 
 
 @pytest.mark.parametrize("variance", ["none", "0.5", "unequal", "deterministic"])
@@ -56,20 +57,28 @@ def test_the_committed_figures_are_of_these_scenarios() -> None:
     assert again.coverage == pytest.approx(figures[0]["coverage"])
 
 
+def test_whatever_falls_short_is_named_with_its_figure() -> None:
+    figures = [Figures(**one) for one in json.loads(COMMITTED.read_text("utf-8"))]
+    said = COMMITTED.with_name("README.md").read_text("utf-8")
+    assert statistics.mean(one.coverage for one in figures) <= 0.985
+    for name, (title, short) in shortfalls(figures).items():
+        assert f"Scenarios with {title}: {len(short) or 'none'}." in said
+        for one in short:
+            assert f"- {one.scenario}: {100 * getattr(one, name):.1f} %" in said
+
+
 @pytest.mark.slow
 def test_intervals_tests_and_ranks_hold_over_all_scenarios() -> None:
-    """2,000 matrices a scenario, on fresh draws; four standard errors are 2 points of coverage and of error.
+    """Fresh draws of 2,000 matrices a scenario; whatever falls short of the README's bounds is named there.
 
-    The mean over pairs holds 93 % everywhere; pairs with one seed-unstable method may fall below, and are named in
-    results/calibration/README.md.
+    Bounds: every pair covered in 93 %, mean coverage at most 98.5 %, family-wise error 5 %, ranks jointly right in
+    95 %. Slack: four standard errors of a share of 2,000 near these, 2 points, for what the README does not name.
     """
     found = [figures_of(scenario, 2000, seed=1) for scenario in scenarios()]
-    short = [one for one in found if one.coverage < 0.93]
-    assert not short, short
+    assert [one for one in found if one.coverage < 0.93 - SLACK] == []
     assert statistics.mean(one.coverage for one in found) <= 0.985
-    wrong = [one for one in found if one.error > 0.05 + 0.02]
-    assert not wrong, wrong
     assert statistics.mean(one.error for one in found) <= 0.05
-    assert [one for one in found if one.ranks < 0.93] == []
-    named = {one["scenario"] for one in json.loads(COMMITTED.read_text("utf-8")) if one["worst"] < 0.94}
-    assert {one.scenario for one in found if one.worst < 0.93} <= named
+    committed = shortfalls([Figures(**one) for one in json.loads(COMMITTED.read_text("utf-8"))])
+    for name, (_, short) in shortfalls(found, SLACK).items():
+        named = {one.scenario for one in committed[name][1]}
+        assert [one for one in short if one.scenario not in named] == []

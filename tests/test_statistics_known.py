@@ -17,7 +17,7 @@ GRADED = Scale(binary=False)
 DEXTRO = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
 LAEVO = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 
-# Agresti, Categorical Data Analysis, table 10.1: 1,600 voters asked twice about the prime minister
+# Agresti, Categorical Data Analysis (1990), page 350, and R's `mcnemar.test`: 1,600 voters, asked twice
 APPROVE_TWICE, LOST, WON, NEVER = 794, 150, 86, 570
 
 
@@ -37,7 +37,9 @@ def test_the_paired_t_test_on_students_sleep_data() -> None:
 
 
 def test_mcnemars_test_on_agrestis_voters() -> None:
-    """Published: approval fell from 944 to 880 of 1,600, d = -0.04, [-0.059, -0.021], z^2 = (86-150)^2 / 236 = 17.36.
+    """Approval fell from 944 to 880 of 1,600: d = -0.04, z^2 = (86 - 150)^2 / 236 = 17.36 without correction.
+
+    Wald's interval: -0.04 +- 1.96 sqrt((236/1600 - 0.04^2) / 1600) = [-0.0587, -0.0213].
 
     Our t uses the variance of the differences about their mean, McNemar's z the variance under no difference:
     sum D^2 = 236 in place of sum (D - d)^2. So z^2 = n t^2 / (n - 1 + t^2), exactly.
