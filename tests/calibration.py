@@ -300,10 +300,13 @@ def shortfalls(figures: Sequence[Figures], slack: float = 0.0) -> dict[str, tupl
 def readme(figures: Sequence[Figures]) -> str:
     """What was simulated and what came of it, with every scenario that falls short."""
     mean = sum(one.coverage for one in figures) / len(figures)
+    runs = sorted({one.runs for one in figures}, reverse=True)
+    drawn = ", ".join(f"{sum(1 for one in figures if one.runs == n)} of {n:,} matrices each" for n in runs)
+    errors = " and ".join(f"{100 * math.sqrt(0.95 * 0.05 / n):.1f}" for n in runs)
     lines = [
         "# Calibration", "",
         "How far the report's intervals and tests can be trusted, by simulation of matrices whose truth is known:",
-        f"{len(figures)} scenarios of {figures[0].runs:,} matrices each, four methods, six pairs "
+        f"{len(figures)} scenarios ({drawn}), four methods, six pairs "
         "(`python tests/calibration.py results/calibration`; the test in `make test-all` draws them again).", "",
         "![coverage and family-wise error of every scenario](coverage.svg)", "",
         "| | lowest | median | highest |", "|:--|--:|--:|--:|",
@@ -317,7 +320,7 @@ def readme(figures: Sequence[Figures]) -> str:
         shares = sorted(100 * float(getattr(one, name)) for one in figures)
         lines.append(f"| {title}, % | {shares[0]:.1f} | {shares[len(shares) // 2]:.1f} | {shares[-1]:.1f} |")
     lines += ["", f"Mean coverage over all scenarios: {100 * mean:.1f} %. One figure's standard error is about "
-              f"{100 * math.sqrt(0.95 * 0.05 / figures[0].runs):.1f} points."]  # fmt: skip
+              f"{errors} points of one pair."]  # fmt: skip
     for name, (title, short) in shortfalls(figures).items():
         lines += ["", f"Scenarios with {title}: {len(short) or 'none'}.", *([""] if short else [])]
         lines += [f"- {one.scenario}: {100 * float(getattr(one, name)):.1f} %" for one in short]

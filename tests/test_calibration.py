@@ -52,7 +52,6 @@ def test_a_few_matrices_are_covered_as_they_should_be() -> None:
 def test_the_committed_figures_are_of_these_scenarios() -> None:
     figures = json.loads(COMMITTED.read_text("utf-8"))
     assert [one["scenario"] for one in figures] == [one.name for one in scenarios()]
-    assert len({one["runs"] for one in figures}) == 1
     again = figures_of(scenarios()[0], figures[0]["runs"])
     assert again.coverage == pytest.approx(figures[0]["coverage"])
 
