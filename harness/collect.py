@@ -59,6 +59,7 @@ def matrix(plan: Plan, states: list[State], joints: list[Joint], store: Store) -
         "baseline": experiment.baseline,
         "reference": experiment.reference,
         "margin": experiment.margin,
+        "out_of_distribution": dict(experiment.out_of_distribution),
         "bases": [spec.label for spec in experiment.bases],
         "small_base": experiment.small_base.label if experiment.small_base else None,
         "seeds": list(experiment.seeds),
@@ -192,7 +193,9 @@ def _costs(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
             "data_size": size,
             "seed": seed,
             "total_parameters": parameter_count(node.base.folder),
-            "shared_fit_seconds": sum(_fit_seconds(needed, store) for needed in node.inputs.values()),
+            "shared_fit_seconds": _of_inputs(node, store, "fit_seconds"),
+            "shared_training_tokens": _of_inputs(node, store, "training_tokens"),
+            "tuning_trials": 0,  # a search that this engine did not run is nothing it can charge
             "evaluate_seconds": {label: ledger["seconds"] for label, ledger in scored.items()},
             "seconds_per_token": first["seconds_per_token"],
             "overhead_per_token": first["overhead_per_token"],
@@ -212,6 +215,7 @@ _FIT_KEYS = (
 )
 
 
-def _fit_seconds(node: Node, store: Store) -> float:
-    own = float(store.cost("artifacts", node.key)["fit_seconds"])
-    return own + sum(_fit_seconds(needed, store) for needed in node.inputs.values())
+def _of_inputs(node: Node, store: Store, name: str) -> float:
+    """What all artifacts that it stands on cost together."""
+    own = (float(store.cost("artifacts", needed.key)[name]) for needed in node.inputs.values())
+    return sum(own) + sum(_of_inputs(needed, store, name) for needed in node.inputs.values())

@@ -1,14 +1,15 @@
-"""Statements over several tests: Holm's correction, rank intervals, non-inferiority, the gap closed.
+"""Statements over several tests: Holm's correction, rank intervals, non-inferiority, sums, the gap closed.
 
 Built on `harness.statistics`; imports numpy and scipy only. Source: notes/statistics.md.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from harness.statistics import BINARY, Estimate, Scale, Scores, SeedPool, contrast, difference
+from harness.statistics import BINARY, Estimate, Scale, Scores, SeedPool, Spread, contrast, difference, of_spreads
 
 LEVEL = 0.05
 WIDEST_GAP_INTERVAL = 1.0  # a wider one says nothing about the gap, and its coverage is untested
@@ -80,6 +81,39 @@ def non_inferiority_p(estimate: Estimate, margin: float, higher_is_better: bool 
     if higher_is_better or estimate.value is None:
         return estimate.p_above(-margin)
     return replace(estimate, value=-estimate.value).p_above(-margin)  # a cost loses by rising
+
+
+def independent_sum(parts: Sequence[tuple[float, Estimate]]) -> Estimate:
+    """sum of coefficient * estimate over contrasts that have no item in common.
+
+    Variances add up and degrees of freedom follow Welch and Satterthwaite, in each half apart. The seeds of the
+    parts are taken for independent: too wide where a seed that is good on one set of items is good on the
+    other. Clusters and seeds are the fewest of any part. Blank where a part is, with its reason.
+    """
+    if not parts:
+        raise ValueError("nothing to add up")
+    values = [part.value for _, part in parts]
+    if any(value is None for value in values):
+        return Estimate(None, reason=next(part.reason for _, part in parts if part.value is None))
+    total = sum(k * float(part.value or 0.0) for k, part in parts)
+    missing = next((part.reason or "a part has no interval" for _, part in parts if part.low is None), "")
+    clusters, seeds = (min(getattr(part, name) for _, part in parts) for name in ("clusters", "seeds"))
+    if missing:
+        return Estimate(total, clusters=clusters, seeds=seeds, reason=missing)
+    halves = max(len(part.spreads) for _, part in parts)
+    # a part without a pooled half has its own half stand for both
+    of_half = [[(k, part.spreads[min(at, len(part.spreads) - 1)]) for k, part in parts] for at in range(halves)]
+    spreads = tuple(_added(half) for half in of_half)
+    return of_spreads(
+        total, spreads, clusters, seeds, items_only=any(part.items_only for _, part in parts),
+        stochastic=max(part.stochastic for _, part in parts),
+    )  # fmt: skip
+
+
+def _added(parts: Sequence[tuple[float, Spread]]) -> Spread:
+    variances = [(k * spread.error) ** 2 for k, spread in parts]
+    degrees = sum(variances) ** 2 / sum(v**2 / s.degrees for v, (_, s) in zip(variances, parts, strict=True))
+    return Spread(math.sqrt(sum(variances)), degrees, 0.0, 0.0, 0.0)
 
 
 def gap_closed(

@@ -48,6 +48,7 @@ class Experiment:
     data_sizes   (0,) where the experiment has no such axis: all rows
     strict       refuse to run on training data that holds test items
     margin       the loss of knowledge that still counts as kept, in the metric's unit
+    out_of_distribution  benchmark, or benchmark/group, outside of the training data -> its counterpart inside
     threads      of torch on CPU; fixed, since one and two threads give different bytes
     micro_batch  rows per forward pass in training, at most
     """
@@ -67,6 +68,7 @@ class Experiment:
     reference: str | None = None
     strict: bool = False
     margin: float = 0.02
+    out_of_distribution: Mapping[str, str] = field(default_factory=dict)
     threads: int = 2
     micro_batch: int = 16
 
@@ -151,6 +153,7 @@ class _Reader:
                 "seeds": tuple[int, ...],
                 "strict": bool,
                 "margin": float,
+                "out_of_distribution": dict[str, str],
                 "threads": int,
                 "micro_batch": int,
                 "baseline": str | None,
@@ -187,6 +190,14 @@ class _Reader:
                     f"`{key}` is {list(values)}",
                     where=self._where(key),
                     fix=f"Give distinct numbers from {low}.",
+                )
+        columns = [entry.label for entry in experiment.benchmarks]
+        for name in (one for pair in experiment.out_of_distribution.items() for one in pair):
+            if name.partition("/")[0] not in columns:
+                raise UserError(
+                    f"`out_of_distribution` names {name!r}",
+                    where=self._where("out_of_distribution"),
+                    fix=f"Write OUTSIDE: INSIDE, each a benchmark or BENCHMARK/GROUP. {did_you_mean(name, columns)}",
                 )
         names = experiment.data_quality
         if not names or len(set(names)) != len(names):

@@ -139,10 +139,12 @@ class Estimate:
 
     @property
     def components(self) -> Components | None:
-        """Variance components of the half that was reported, or None without an interval."""
+        """Variance components of the half that was reported; None without an interval, and of a sum of contrasts."""
         if not self.spreads:
             return None
         spread = max(self.spreads, key=_half_width)
+        if not spread.items > 0:
+            return None
         return Components(
             items=max(spread.items - spread.interaction, 0.0) / self.seeds,
             seeds=max(spread.seeds - spread.interaction, 0.0) / self.clusters,
@@ -185,7 +187,15 @@ def contrast(
     items = _item_mean_square(parts, coefficients, scale)
     if not items > 0:
         return Estimate(value, clusters=clusters, seeds=seeds, reason="no score differs from any other")
+    stochastic = sum(1 for part in parts if _varies(part))
     spreads = _spreads(parts, coefficients, items, pool)
+    return of_spreads(value, spreads, clusters, seeds, items_only=seeds == 1, stochastic=stochastic)
+
+
+def of_spreads(
+    value: float, spreads: tuple[Spread, ...], clusters: int, seeds: int, *, items_only: bool, stochastic: int
+) -> Estimate:
+    """The estimate that both halves allow: the wider interval and the larger p."""
     half_width = max(_half_width(spread) for spread in spreads)
     p = 1.0 if value == 0 else max(2 * _upper_tail(abs(value) / s.error, s.degrees) for s in spreads)
     return Estimate(
@@ -195,8 +205,8 @@ def contrast(
         p=min(p, 1.0),
         clusters=clusters,
         seeds=seeds,
-        items_only=seeds == 1,
-        stochastic=sum(1 for part in parts if _varies(part)),
+        items_only=items_only,
+        stochastic=stochastic,
         spreads=spreads,
     )
 

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data_choice import DataChoice
 from harness.report.analysis import block_rows, gaps_of, groups_of, kept_of, panels_of, results_of
+from harness.report.audit import audit_of
+from harness.report.claims import claims_of
 from harness.report.curves import curves_of
 from harness.report.joint import joints_of
 from harness.report.matrix import Matrix, read_matrix
 from harness.report.model import Block, MethodCost, ReportModel
 from harness.report.prompts import examples_of
+from harness.report.resolution import noise_of
+from harness.report.shifts import shifts_of
 from harness.report.training_data import without_matched
 from harness.rows import ROW_COLUMNS, SAMPLE_COLUMNS, read_json, read_rows, read_samples
 
@@ -29,6 +33,7 @@ class _Files:
     samples: pandas.DataFrame
     artifacts: Sequence[Mapping[str, Any]]
     checked: Sequence[Mapping[str, Any]]
+    provenance: Mapping[str, Any]
 
 
 def collect(folder: Path) -> ReportModel:
@@ -43,6 +48,7 @@ def collect(folder: Path) -> ReportModel:
         samples=_frame(folder / "samples.parquet", SAMPLE_COLUMNS),
         artifacts=_listed(folder / "costs.json", "artifacts"),
         checked=_listed(folder / "contamination.json", "checked"),
+        provenance=read_json(folder / "provenance.json") if (folder / "provenance.json").exists() else {},
     )
     places = [(base, data) for base in matrix.bases for data in matrix.data]
     return ReportModel(
@@ -51,9 +57,10 @@ def collect(folder: Path) -> ReportModel:
         curves=curves_of(files.rows, matrix),
         ledger=tuple(sorted(files.artifacts, key=_artifact_key)),
         contamination=tuple(files.checked),
-        provenance=read_json(folder / "provenance.json") if (folder / "provenance.json").exists() else {},
+        provenance=files.provenance,
         experiment=_text(folder / "experiment.yaml"),
         joints=joints_of(folder, matrix),
+        claims=claims_of(files.rows, matrix, files.artifacts),
     )
 
 
@@ -83,6 +90,9 @@ def _block(
         states=states,
         without=without_matched(measured, files.checked, data.quality),
         examples=examples_of(block_rows(files.samples, matrix, base, data)[0], measured, matrix, blocks),
+        shifts=shifts_of(measured, matrix),
+        noise=noise_of(measured, matrix),
+        audit=audit_of(files.artifacts, matrix, files.provenance.get("models") or {}, base, data),
     )
 
 
@@ -102,6 +112,8 @@ def _cost(
     place = (*matrix.place(method, base, data), label)
     own = [a for a in artifacts if (a["base"], DataChoice(a["data_quality"], a["data_size"]), a["method"]) == place]
 
+    tokens = [_tokens(artifact) for artifact in own]
+
     def average(name: str) -> float | None:
         known = [float(artifact[name]) for artifact in own if artifact.get(name) is not None]
         return sum(known) / len(known) if known else None
@@ -112,7 +124,15 @@ def _cost(
         fit_seconds=average("fit_seconds"),
         shared_fit_seconds=average("shared_fit_seconds"),
         overhead=average("overhead_per_token"),
+        tokens=None if not own or None in tokens else sum(float(count or 0.0) for count in tokens) / len(tokens),
     )
+
+
+def _tokens(artifact: Mapping[str, Any]) -> float | None:
+    """All tokens that were trained on and generated, by what it stands on too; None where they are not recorded."""
+    shared = artifact.get("shared_training_tokens", None if artifact.get("shared_fit_seconds") else 0)
+    counts = [artifact.get("training_tokens"), artifact.get("generated_tokens"), shared]
+    return None if None in counts else float(sum(counts))
 
 
 def _listed(path: Path, name: str) -> list[Mapping[str, Any]]:

@@ -72,7 +72,8 @@ class CellState:
 class Matrix:
     """The experiment's axes; lists keep the order of the experiment file.
 
-    margin  how much knowledge a method may lose, in the metric's units
+    margin               how much knowledge a method may lose, in the metric's units
+    out_of_distribution  benchmark, or benchmark/group, outside of the training data -> its counterpart inside
     """
 
     name: str
@@ -87,6 +88,7 @@ class Matrix:
     methods: tuple[MethodInfo, ...]
     benchmarks: tuple[BenchmarkInfo, ...]
     cells: tuple[CellState, ...] = field(repr=False)
+    out_of_distribution: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def by_method(self) -> dict[tuple[str, str, DataChoice], list[CellState]]:
@@ -134,6 +136,7 @@ def read_matrix(folder: Path) -> Matrix:
         methods=tuple(_method(entry) for entry in raw.get("methods", ())),
         benchmarks=tuple(_benchmark(entry) for entry in raw.get("benchmarks", ())),
         cells=tuple(_cell(entry) for entry in raw.get("cells", ())),
+        out_of_distribution=raw.get("out_of_distribution") or {},
     )
 
 

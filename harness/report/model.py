@@ -6,11 +6,12 @@ Values are in the metric's own units (a share is 0.5, not 50); None and a reason
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.comparison import LEVEL, Gap
 from harness.data_choice import DataChoice
+from harness.report.findings import Audit, Claimed, Noise, Shift
 from harness.report.joint import Joint
 from harness.report.matrix import CellState, Matrix, MethodInfo, MetricInfo
 from harness.statistics import Estimate
@@ -90,6 +91,12 @@ class MethodCost:
     fit_seconds: float | None = None
     shared_fit_seconds: float | None = None
     overhead: float | None = None
+    tokens: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """Fitting it and the artifacts that it stands on."""
+        return None if self.fit_seconds is None else self.fit_seconds + (self.shared_fit_seconds or 0.0)
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,9 @@ class Block:
     states: Mapping[tuple[str, str], tuple[CellState, ...]]
     without: tuple[Without, ...]
     examples: tuple[Example, ...]
+    shifts: tuple[Shift, ...] = ()
+    noise: tuple[Noise, ...] = ()
+    audit: Audit = field(default_factory=lambda: Audit(()))
 
     def of_role(self, role: str) -> list[Result]:
         """The primary metrics of a role."""
@@ -221,3 +231,4 @@ class ReportModel:
     provenance: Mapping[str, object]
     experiment: str
     joints: tuple[Joint, ...] = ()
+    claims: tuple[Claimed, ...] = ()

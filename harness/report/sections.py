@@ -6,6 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 
 from harness.report import text
+from harness.report.answer import answers
+from harness.report.audit_parts import FLAG as FLAG_UNLIKE
+from harness.report.audit_parts import audit_parts
+from harness.report.audit_parts import warning as unlike
+from harness.report.claim_parts import claim_parts
 from harness.report.curve_parts import curve_parts
 from harness.report.document import (
     Bullets,
@@ -25,6 +30,9 @@ from harness.report.joint_parts import joint_parts
 from harness.report.matrix import Matrix
 from harness.report.model import Block, ReportModel
 from harness.report.picture import draw, points_of
+from harness.report.prices import price_parts
+from harness.report.resolution import resolution_parts
+from harness.report.shifts import shift_parts
 from harness.report.tables import (
     FLAG_FEW,
     FLAG_PARTIAL,
@@ -57,6 +65,7 @@ def compose(model: ReportModel) -> Document:
         where = f", {joint.data.title}" if joint.data.title else ""
         title = f"Policies with one another: {joint.benchmark}{where}"
         sections.append(Section(title, tuple(joint_parts(joint, model.blocks, model.matrix))))
+    sections.append(Section("Claims", tuple(claim_parts(model))))
     sections.append(Section("Training data", tuple(training_data_parts(model))))
     sections.append(Section("Cost ledger", (_ledger(model),)))
     sections.append(Section("Cells without a result", (_unfinished(model.matrix),)))
@@ -90,6 +99,11 @@ def _verdict(model: ReportModel) -> Iterator[Part]:
         if block.one_seed:
             yield Paragraph(lead + warnings.pop(0), "warning")
         yield Paragraph(lead + headline(block, model.matrix), "good")
+        answered = answers(block, model.matrix)
+        if answered:
+            yield Bullets(answered)
+        if unlike(block):
+            yield Paragraph(lead + unlike(block), "warning")
         said = statements(block, model.matrix)
         if said:
             yield Bullets(said)
@@ -113,6 +127,14 @@ def _block_sections(block: Block, matrix: Matrix, level: int) -> Iterator[Sectio
     differences = tuple(_differences(block, matrix))
     if differences:
         yield Section(f"Paired differences against {matrix.baseline}", differences, level)
+    prices = (*price_parts(block, matrix), *shift_parts(block))
+    if prices:
+        yield Section("What a point costs", prices, level)
+    resolution = tuple(resolution_parts(block, matrix))
+    if any(result.scores for result in block.results):
+        yield Section("What this rig can resolve", resolution, level)
+    if len(block.methods) > 1:
+        yield Section("Fairness audit", tuple(audit_parts(block, matrix)), level)
     secondary = secondary_table(block, matrix)
     if secondary is not None:
         words = "Mean, pointwise 95 % interval, and Δ, the paired difference to the baseline; untested."
@@ -146,6 +168,8 @@ def _legend(block: Block, matrix: Matrix) -> str:
     if block.gaps:
         said.append(f"Gap closed: 0 is {matrix.baseline}, 100 is {matrix.reference}, with Fieller's interval.")
     said.append(f"{text.BLANK} could not be computed; it is not zero.")
+    if any(block.audit.apart(method.label) for method in block.methods):
+        said.append(f"{FLAG_UNLIKE} differs from most methods in these fields of the protocol: see the fairness audit.")
     results = [*block.results, *block.groups]
     if any(score.estimate.few_clusters for result in results for score in result.scores.values()):
         said.append(f"{FLAG_FEW} fewer than {FEWEST_CLUSTERS} clusters: the interval is too narrow, no claim is made.")

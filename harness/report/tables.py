@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from harness.comparison import Gap
 from harness.report import text
+from harness.report.audit_parts import FLAG as FLAG_UNLIKE
+from harness.report.audit_parts import flagged
 from harness.report.document import Cell, Column, Mood, Table
 from harness.report.matrix import CellState, Matrix, MethodInfo
 from harness.report.model import Block, Comparison, Kept, MethodCost, Result, Score
@@ -50,7 +52,7 @@ def _score_column(result: Result) -> Column:
 def _matrix_row(
     method: MethodInfo, block: Block, matrix: Matrix, results: Sequence[Result], quality: Sequence[Result]
 ) -> tuple[Cell, ...]:
-    cells = [_method_cell(method, matrix)]
+    cells = [_method_cell(method, block, matrix)]
     cells += [score_cell(method.label, result, block, matrix) for result in results]
     if block.kept:
         cells.append(_kept_cell(block.kept.get(method.label), method.label == matrix.baseline))
@@ -62,11 +64,12 @@ def _matrix_row(
     return tuple(cells)
 
 
-def _method_cell(method: MethodInfo, matrix: Matrix) -> Cell:
+def _method_cell(method: MethodInfo, block: Block, matrix: Matrix) -> Cell:
     roles = [name for name in ("baseline", "reference") if getattr(matrix, name) == method.label]
     if method.on_small_base:
         roles.append("on small base")
-    return Cell(method.label, ", ".join(roles), ", ".join(method.badges), note=method.summary)
+    small = ", ".join(part for part in (*method.badges, flagged(block, method.label)) if part)
+    return Cell(method.label, ", ".join(roles), small, note=method.summary)
 
 
 def score_cell(label: str, result: Result, block: Block, matrix: Matrix) -> Cell:
@@ -85,17 +88,17 @@ def score_cell(label: str, result: Result, block: Block, matrix: Matrix) -> Cell
     return Cell(
         text.score(estimate.value, result.percent) + flags,
         text.interval(estimate.low, estimate.high, result.percent) or text.BLANK,
-        _rank(score),
+        _rank(score, FLAG_UNLIKE if flagged(block, label) else ""),
         note=estimate.reason or f"{score.items} items, {len(score.seeds)} seeds, {estimate.clusters} clusters",
         mood=mood,
     )
 
 
-def _rank(score: Score) -> str:
+def _rank(score: Score, flag: str) -> str:
     if score.rank is None:
         return ""
     best, worst = score.rank
-    return f"rank {best}" if best == worst else f"rank {best}–{worst}"
+    return (f"rank {best}" if best == worst else f"rank {best}–{worst}") + flag
 
 
 def state_cell(cells: Sequence[CellState]) -> Cell:

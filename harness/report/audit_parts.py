@@ -1,0 +1,69 @@
+"""The fairness audit in words and tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from harness.report import text
+from harness.report.document import Cell, Column, Folded, Paragraph, Part, Table
+from harness.report.findings import Audit, ProtocolField
+from harness.report.matrix import Matrix
+from harness.report.model import Block
+
+FLAG = "§"
+
+
+def flagged(block: Block, label: str) -> str:
+    """'§ training tokens' for a method that differs from most in its protocol, otherwise nothing."""
+    apart = block.audit.apart(label)
+    return f"{FLAG} {', '.join(apart)}" if apart else ""
+
+
+def warning(block: Block) -> str:
+    """One sentence for the verdict: who is not compared like for like, and in what."""
+    named = [f"{m.label} ({', '.join(apart)})" for m in block.methods if (apart := block.audit.apart(m.label))]
+    if not named:
+        return ""
+    words = "so a difference may come from these and not from the method"
+    return f"Not like for like ({FLAG}), {words}: {'; '.join(named)}."
+
+
+def audit_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
+    """Field by field, then pair by pair, then what is each method's own and no fault."""
+    audit = block.audit
+    differing = [one.name for one in audit.fields if one.differs]
+    if differing:
+        said = f"The methods differ in {text.listed(differing)}. {FLAG} marks whoever differs from most."
+        yield Paragraph(said, "open")
+    else:
+        yield Paragraph("No recorded field of the protocol differs between two methods.", "open")
+    yield Paragraph(
+        "What trains nothing has no loss mask, truncation and training tokens; tokens include those of the artifacts "
+        "that a method stands on, and count as alike within 1 %. What is not recorded is unknown, and never equal."
+    )
+    yield _fields_table(audit)
+    if audit.pairs:
+        head = (Column("method", left=True), Column("and", left=True), Column("differ in", left=True))
+        rows = tuple((Cell(first), Cell(second), Cell(", ".join(names))) for first, second, names in audit.pairs)
+        yield Folded(f"The {len(rows)} pairs that differ", Table(head, rows))
+    yield Folded("Each method's own settings, which are no fault", _settings_table(matrix))
+
+
+def _fields_table(audit: Audit) -> Table:
+    head = (Column("field", left=True), Column("values", "and the methods that have them", left=True))
+    return Table((*head, Column("finding", left=True)), tuple(_field_row(one) for one in audit.fields))
+
+
+def _field_row(one: ProtocolField) -> tuple[Cell, ...]:
+    said = [f"{value} ({', '.join(labels)})" for value, labels in one.groups.items()]
+    found = Cell("differs", mood="bad") if one.differs else Cell("alike") if said else Cell(text.BLANK, mood="blank")
+    return Cell(one.name), Cell("; ".join(said) or "not recorded"), found
+
+
+def _settings_table(matrix: Matrix) -> Table:
+    rows = []
+    for method in matrix.methods:
+        said = ", ".join(f"{name}={json.dumps(value)}" for name, value in sorted(method.fields.items()))
+        rows.append((Cell(method.title), Cell(text.one_line(said, 400) or text.BLANK)))
+    return Table((Column("method", left=True), Column("settings", left=True)), tuple(rows))

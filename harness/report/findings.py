@@ -1,0 +1,124 @@
+"""What the report finds beyond means and differences: shifts, noise floors, the audit, claims. Data only.
+
+Values are in the metric's own units; None and a reason stand for no number, as in `harness.report.model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from harness.noise_floor import Floor
+from harness.report.matrix import MetricInfo
+from harness.statistics import Estimate
+
+Verdict = Literal["supported", "contradicted", "undecided", "not testable"]
+Source = Literal["training", "sampling"]
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What a method gains over the baseline where it was trained, and out of that distribution.
+
+    inside, outside  method - baseline on either, oriented so that more is better
+    drop             inside - outside: the part of the gain that does not carry over
+    """
+
+    method: str
+    inside_title: str
+    outside_title: str
+    inside: Estimate
+    outside: Estimate
+    drop: Estimate
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Two entries of the experiment that are the same method with the same settings: first - second."""
+
+    first: str
+    second: str
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise floor of one metric from one source; `twins` where the experiment holds any."""
+
+    metric: MetricInfo
+    percent: bool
+    source: Source
+    methods: tuple[str, ...]
+    floor: Floor | None
+    twins: tuple[Twin, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProtocolField:
+    """One field of the protocol: what is recorded of each method, None where it does not apply or is not known."""
+
+    name: str
+    values: Mapping[str, str | None]
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """value -> the methods that have it, the commonest value first."""
+        found: dict[str, list[str]] = {}
+        for label, value in self.values.items():
+            if value is not None:
+                found.setdefault(value, []).append(label)
+        return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+    @property
+    def differs(self) -> bool:
+        return len(self.groups) > 1
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The protocol of a block's methods, field by field."""
+
+    fields: tuple[ProtocolField, ...]
+
+    def between(self, first: str, second: str) -> list[str]:
+        """The names of the fields in which two methods are known to differ."""
+        pairs = ((one.name, one.values.get(first), one.values.get(second)) for one in self.fields)
+        return [name for name, a, b in pairs if a is not None and b is not None and a != b]
+
+    @property
+    def pairs(self) -> list[tuple[str, str, list[str]]]:
+        """Every pair of methods that differs in anything, with the fields."""
+        labels = list(self.fields[0].values) if self.fields else []
+        found = [(first, second, self.between(first, second)) for first, second in combinations(labels, 2)]
+        return [pair for pair in found if pair[2]]
+
+    def apart(self, label: str) -> list[str]:
+        """The fields in which a method has another value than most."""
+        found = []
+        for one in self.fields:
+            value, groups = one.values.get(label), one.groups
+            if value is not None and value != next(iter(groups), None):
+                found.append(one.name)
+        return found
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A claim tried on one metric: the contrast, its estimate and what follows; `missing` where it was not.
+
+    contrast  in words; bound: what the estimate is held against; p: Holm-adjusted over all claims tried
+    """
+
+    name: str
+    source: str
+    statement: str
+    verdict: Verdict
+    where: str = ""
+    contrast: str = ""
+    bound: str = ""
+    estimate: Estimate | None = None
+    percent: bool = True
+    p: float | None = None
+    missing: str = ""

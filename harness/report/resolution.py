@@ -1,0 +1,149 @@
+"""What this rig can resolve: the noise floor of each primary metric, and what it would take to see the margin.
+
+The floor comes from the rows that are there: methods trained again with other seeds, methods that train nothing
+sampled again with other seeds, and twins, entries that are the same method with the same settings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from harness.noise_floor import noise_floor
+from harness.report import text
+from harness.report.analysis import Measured, difference_of
+from harness.report.document import Cell, Column, Paragraph, Part, Table
+from harness.report.findings import Noise, Source, Twin
+from harness.report.matrix import Matrix, MethodInfo
+from harness.report.model import Block, Comparison, Result
+from harness.sample_size import needed
+
+SOURCES: dict[Source, str] = {
+    "training": "trained again with other seeds",
+    "sampling": "nothing trained, sampled again with other seeds",
+}
+
+
+def noise_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Noise, ...]:
+    """The floors of every primary metric, of those sources that the rows have."""
+    found = []
+    for one in measured:
+        if one.metric.primary:
+            twins = tuple(_twins(one, matrix.methods))
+            trained = [m.label for m in matrix.methods if not m.deterministic]
+            untrained = [m.label for m in matrix.methods if m.deterministic]
+            found.append(_noise(one, "training", trained, twins))
+            sampled = _noise(one, "sampling", untrained, ())
+            # where nothing is sampled, what trains nothing repeats itself to the byte: that is no measurement
+            if sampled.floor is not None and sampled.floor.widest > 0:
+                found.append(sampled)
+    return tuple(one for one in found if one.floor is not None or one.twins)
+
+
+def _noise(one: Measured, source: Source, labels: Sequence[str], twins: tuple[Twin, ...]) -> Noise:
+    alone = {label: one.panel.comparable([label]) for label in labels}
+    known = {label: found.scores[0] for label, found in alone.items() if found.scores and found.scores[0].seeds > 1}
+    return Noise(one.metric, one.percent, source, tuple(known), noise_floor(list(known.values())), twins)
+
+
+def _twins(one: Measured, methods: Sequence[MethodInfo]) -> Iterator[Twin]:
+    for first, second in combinations(methods, 2):
+        if _identity(first) == _identity(second) and {first.label, second.label} <= set(one.panel.methods):
+            pair = one.panel.comparable([first.label, second.label])
+            yield Twin(first.label, second.label, difference_of(one, pair))
+
+
+def _identity(method: MethodInfo) -> str:
+    return json.dumps([method.plugin, method.on_small_base, dict(method.fields)], sort_keys=True)
+
+
+def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
+    """The floors, the twins, then the items or seeds that seeing the margin would take."""
+    floors = [one for one in block.noise if one.floor is not None]
+    if floors:
+        yield Paragraph(
+            "The noise floor: two runs of the very same thing differ by less than this in 95 of 100 cases, on the same "
+            "items; a smaller difference between two methods may be chance alone. Pooled over the methods named."
+        )
+        yield _floor_table(floors)
+    else:
+        yield Paragraph(
+            "The noise floor is not known: nothing ran at two seeds. Give the experiment several `seeds`.", "open"
+        )
+    twins = [(one, twin) for one in block.noise for twin in one.twins]
+    if twins:
+        yield _twin_table(twins)
+    results = [r for r in block.results if r.metric.primary and r.percent and r.comparisons]
+    if matrix.margin > 0 and any(_plan(c, r, matrix) for r in results for c in r.comparisons.values()):
+        yield Paragraph(
+            f"Needed to find a true difference of {text.points(matrix.margin, True)} (the margin) with 80 % power, in "
+            "a single test and after Holm's correction; the other number stays as it is. A pilot's seed variance is "
+            f"very uncertain: take these for orders of magnitude. {text.BLANK}: no number up to a million clusters, or "
+            "a hundred seeds, would do; or nothing varies with the seed."
+        )
+        for result in results:
+            yield _needed_table(result, matrix, block)
+
+
+def _floor_table(floors: Sequence[Noise]) -> Table:
+    columns = (
+        Column("metric", left=True), Column("source", left=True), Column("runs", "methods x seeds"),
+        Column("standard deviation", "between runs, 95 % interval"), Column("widest", "difference seen"),
+        Column("floor", "one run against one"), Column("floor of means", "over the seeds"),
+    )  # fmt: skip
+    rows = []
+    for one in floors:
+        floor = one.floor
+        assert floor is not None
+        unit = "points" if one.percent else one.metric.name
+        rows.append((
+            Cell(one.metric.title), Cell(SOURCES[one.source], small=", ".join(one.methods)),
+            Cell(f"{floor.methods} x {floor.seeds}"),
+            Cell(text.score(floor.deviation, one.percent), text.interval(floor.low, floor.high, one.percent), unit),
+            *(Cell(text.score(value, one.percent), unit) for value in (floor.widest, floor.single, floor.means)),
+        ))  # fmt: skip
+    return Table(columns, tuple(rows), caption="Noise floor")
+
+
+def _twin_table(twins: Sequence[tuple[Noise, Twin]]) -> Table:
+    columns = (
+        Column("metric", left=True), Column("twins", left=True), Column("difference", "should be 0"),
+        Column("95 % interval", "pointwise"),
+    )  # fmt: skip
+    rows = []
+    for one, twin in twins:
+        found = twin.difference
+        shown = text.interval(found.low, found.high, one.percent, "+") or text.BLANK
+        names = Cell(f"{twin.first} and {twin.second}")
+        rows.append((Cell(one.metric.title), names, Cell(text.signed(found.value, one.percent)), Cell(shown)))
+    return Table(columns, tuple(rows), caption="Twins: the same method with the same settings, twice")
+
+
+def _needed_table(result: Result, matrix: Matrix, block: Block) -> Table:
+    columns = (
+        Column("method", left=True), Column("detectable now", "points, alone / after Holm"),
+        Column("clusters needed", "alone / after Holm"), Column("seeds needed", "alone / after Holm"),
+        Column("there are", "clusters x seeds"),
+    )  # fmt: skip
+    rows = []
+    for method in block.methods:
+        comparison = result.comparisons.get(method.label)
+        plans = _plan(comparison, result, matrix) if comparison is not None else None
+        if comparison is None or plans is None:
+            continue
+        effects = comparison.effect or (None, None)
+        rows.append((
+            Cell(method.label), Cell(" / ".join(text.score(size, True) for size in effects)),
+            Cell(" / ".join(text.count(p[0]) for p in plans)), Cell(" / ".join(text.count(p[1]) for p in plans)),
+            Cell(f"{comparison.estimate.clusters} x {comparison.estimate.seeds}"),
+        ))  # fmt: skip
+    return Table(columns, tuple(rows), caption=f"{result.metric.title}: what seeing the margin would take")
+
+
+def _plan(comparison: Comparison, result: Result, matrix: Matrix) -> list[tuple[int | None, int | None]] | None:
+    """(clusters, seeds) that are needed in a single test and after Holm."""
+    found = [needed(comparison.estimate, matrix.margin, tests) for tests in (1, max(result.family, 1))]
+    if found[0] is None or found[1] is None:
+        return None
+    return [(one.clusters, one.seeds) for one in found if one is not None]

@@ -1,0 +1,85 @@
+"""Gains in and out of distribution: how much of what a method gains where it was trained carries over.
+
+The experiment pairs benchmarks, or groups of one, under `out_of_distribution: {outside: inside}`. The two sides have
+no item in common, so the drop, (method - baseline) inside less the same outside, adds up their variances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from harness.comparison import independent_sum
+from harness.report import text
+from harness.report.analysis import Measured, difference_of, measure
+from harness.report.document import Cell, Column, Paragraph, Part, Table
+from harness.report.findings import Shift
+from harness.report.matrix import Matrix
+from harness.report.model import Block
+from harness.statistics import Estimate
+
+
+def shifts_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Shift, ...]:
+    """Every declared pair for every method but the baseline; empty without a baseline."""
+    if matrix.baseline is None:
+        return ()
+    found = []
+    for outside, inside in matrix.out_of_distribution.items():
+        sides = [_side(measured, name) for name in (inside, outside)]
+        if sides[0] is None or sides[1] is None:
+            continue
+        for method in matrix.methods:
+            if method.label != matrix.baseline:
+                found.append(_shift(method.label, str(matrix.baseline), (inside, sides[0]), (outside, sides[1])))
+    return tuple(found)
+
+
+def _side(measured: Sequence[Measured], name: str) -> Measured | None:
+    """The first primary metric of 'benchmark', or of one group of it: 'benchmark/group'."""
+    benchmark, _, group = name.partition("/")
+    whole = next((one for one in measured if one.metric.benchmark == benchmark and one.metric.primary), None)
+    if whole is None or not group:
+        return whole
+    if group not in whole.panel.group_names:
+        return None
+    return replace(measure(whole.metric, whole.panel.only(group), group), percent=whole.percent)
+
+
+def _shift(method: str, baseline: str, inside: tuple[str, Measured], outside: tuple[str, Measured]) -> Shift:
+    gains = [_gain(side, method, baseline) for _, side in (inside, outside)]
+    drop = independent_sum([(1.0, gains[0]), (-1.0, gains[1])])
+    titles = [name if "/" in name else side.metric.title for name, side in (inside, outside)]
+    return Shift(method, titles[0], titles[1], gains[0], gains[1], drop)
+
+
+def _gain(side: Measured, method: str, baseline: str) -> Estimate:
+    found = difference_of(side, side.panel.comparable([method, baseline]))
+    return found if side.metric.higher_is_better else independent_sum([(-1.0, found)])
+
+
+def shift_parts(block: Block) -> Iterator[Part]:
+    """One table for each pair."""
+    if not block.shifts:
+        return
+    yield Paragraph(
+        "Gains over the baseline inside and outside the distribution of the training data, and what is lost between "
+        "them. Intervals are pointwise 95 %; nothing is tested. Both sides' seeds are taken for independent, which "
+        "errs on the wide side where a seed that is good inside is good outside."
+    )
+    for pair in dict.fromkeys((s.inside_title, s.outside_title) for s in block.shifts):
+        own = [s for s in block.shifts if (s.inside_title, s.outside_title) == pair]
+        columns = (
+            Column("method", left=True),
+            Column("gain inside", f"points, {pair[0]}"),
+            Column("gain outside", f"points, {pair[1]}"),
+            Column("out-of-distribution drop", "points"),
+        )
+        rows = tuple((Cell(s.method), *(_cell(e) for e in (s.inside, s.outside, s.drop))) for s in own)
+        yield Table(columns, rows, caption=f"{pair[0]} and {pair[1]}")
+
+
+def _cell(estimate: Estimate) -> Cell:
+    if estimate.value is None:
+        return Cell(text.BLANK, small=text.one_line(estimate.reason, 60), note=estimate.reason, mood="blank")
+    shown = text.interval(estimate.low, estimate.high, True, "+") or text.BLANK
+    return Cell(text.signed(estimate.value, True), shown, note=estimate.reason)

@@ -1,0 +1,266 @@
+"""Findings beside the matrix: audit, prices, shifts, noise floor, what would be needed; worked by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy
+import pytest
+from scipy import stats
+
+from harness.comparison import independent_sum
+from harness.data_choice import DataChoice
+from harness.noise_floor import noise_floor
+from harness.report.audit import audit_of
+from harness.report.findings import Audit
+from harness.report.matrix import Matrix, MethodInfo
+from harness.report.prices import price
+from harness.sample_size import needed
+from harness.statistics import Components, Estimate, Scale, Scores, Spread, difference, minimum_detectable_effect
+
+GRADED = Scale(binary=False)
+
+
+def singletons(values: numpy.ndarray) -> Scores:
+    return Scores(values, numpy.ones(values.shape[1]))
+
+
+# ---- the audit
+
+MODEL = {"chat_template": "chatml", "dtype": "float32", "device": "cpu"}
+
+
+def entry(method: str, base: str = "world", **changed: Any) -> dict[str, Any]:
+    notes = {"labelled_tokens": 400, "rows": 100, "rows_truncated": 0, **changed.pop("notes", {})}
+    ledger = {"training_tokens": 1000, "shared_training_tokens": 0, "tuning_trials": 0, "notes": notes, **changed}
+    return {"base": base, "method": method, "data_quality": "", "data_size": 0, "seed": 0, **ledger}
+
+
+def audited(
+    second: Mapping[str, Any], fields: Mapping[str, Any] | None = None, models: Mapping[str, Any] | None = None
+) -> Audit:
+    """`first` trains on 1,000 tokens, 400 of them labelled, as `second` does but for what is given."""
+    other = {"max_length": None, **(fields or {})}
+    small = second.get("base", "world") == "little"
+    methods = (
+        MethodInfo("first", "sft", False, {"max_length": None, "learning_rate": 1e-4}, "", False, ()),
+        MethodInfo("second", "lora", small, other, "", False, ()),
+        MethodInfo("third", "peft", False, {"max_length": None}, "", False, ()),
+    )
+    matrix = Matrix("m", "first", None, 0.02, ("world",), "little", (0,), ("",), (0,), methods, (), ())
+    artifacts = [entry("first"), {**entry("second"), **second}, entry("third")]
+    return audit_of(artifacts, matrix, {"world": MODEL, "little": MODEL, **(models or {})}, "world", DataChoice())
+
+
+def flags(audit: Audit) -> list[str]:
+    assert audit.apart("first") == audit.apart("third") == []
+    assert audit.between("first", "third") == []
+    assert audit.between("first", "second") == audit.apart("second")
+    return audit.apart("second")
+
+
+def test_methods_with_one_protocol_are_not_flagged() -> None:
+    assert flags(audited({})) == []
+
+
+def test_another_learning_rate_is_no_fault() -> None:
+    assert flags(audited({}, fields={"learning_rate": 5e-3, "rank": 8})) == []
+
+
+def test_another_base_model_is_flagged_by_name() -> None:
+    assert flags(audited({"base": "little"})) == ["base model"]
+
+
+def test_another_chat_template_is_flagged_by_name() -> None:
+    models = {"little": {**MODEL, "chat_template": "plain"}}
+    assert flags(audited({"base": "little"}, models=models)) == ["base model", "chat template"]
+
+
+def test_another_precision_is_flagged_by_name() -> None:
+    assert "precision" in flags(audited({"base": "little"}, models={"little": {**MODEL, "dtype": "bfloat16"}}))
+
+
+def test_another_device_is_flagged_by_name() -> None:
+    assert "device" in flags(audited({"base": "little"}, models={"little": {**MODEL, "device": "cuda"}}))
+
+
+def test_another_loss_mask_is_flagged_by_name() -> None:
+    assert flags(audited(entry("second", notes={"labelled_tokens": 1000}))) == ["loss mask"]
+
+
+def test_another_length_to_cut_to_is_flagged_by_name() -> None:
+    assert flags(audited({}, fields={"max_length": 128})) == ["truncation length"]
+
+
+def test_a_length_inside_another_method_counts() -> None:
+    inner = {"expert": {"sft": {"max_length": 128}}}
+    assert flags(audited({}, fields=inner)) == ["truncation length"]
+
+
+def test_more_rows_cut_are_flagged_by_name() -> None:
+    assert flags(audited(entry("second", notes={"rows_truncated": 7}))) == ["truncated rows"]
+
+
+def test_more_tokens_seen_are_flagged_by_name_and_one_per_cent_is_not() -> None:
+    twice = {"notes": {"labelled_tokens": 800}}
+    assert flags(audited(entry("second", training_tokens=2000, **twice))) == ["training tokens"]
+    assert flags(audited(entry("second", training_tokens=1009))) == []
+
+
+def test_tokens_of_what_a_method_stands_on_count() -> None:
+    stands = entry("second", training_tokens=0, shared_training_tokens=1500, notes={"labelled_tokens": None})
+    assert "training tokens" in flags(audited(stands))
+
+
+def test_another_tuning_budget_is_flagged_by_name() -> None:
+    assert flags(audited(entry("second", tuning_trials=8))) == ["tuning trials"]
+
+
+def test_what_trains_nothing_is_not_compared_in_training() -> None:
+    untrained = entry("second", training_tokens=0)
+    assert flags(audited(untrained, fields={"max_length": 5})) == []
+
+
+def test_what_is_not_recorded_is_unknown_and_not_equal() -> None:
+    audit = audited({"shared_training_tokens": None, "shared_fit_seconds": 9.0})
+    field = next(one for one in audit.fields if one.name == "training tokens")
+    assert field.values["second"] is None
+    assert flags(audit) == []
+
+
+# ---- the price of a point
+
+
+def gained(low: float, value: float, high: float) -> Estimate:
+    return Estimate(value, low, high, 0.01, 100, 3)
+
+
+def test_a_price_is_the_cost_over_the_gain_and_so_are_its_ends() -> None:
+    """600 s for 20 points, [10, 30]: 30 s a point, [20, 60]."""
+    found = price(600, gained(0.10, 0.20, 0.30))
+    assert (found.value, found.low, found.high) == pytest.approx((30, 20, 60))
+
+
+def test_a_gain_that_may_be_none_has_no_price() -> None:
+    assert price(600, gained(-0.01, 0.20, 0.30)).value is None
+    assert price(600, gained(-0.30, -0.20, -0.10)).value is None
+    assert price(600, gained(-0.30, -0.20, -0.10), higher_is_better=False).value == pytest.approx(30)
+    assert price(None, gained(0.1, 0.2, 0.3)).reason == "not recorded"
+    assert price(600, Estimate(None, reason="no item in common")).reason == "no item in common"
+
+
+# ---- contrasts on different items
+
+
+def test_contrasts_on_different_items_add_their_variances() -> None:
+    """Two one-seed means: V = V1 + V2, degrees by Welch and Satterthwaite; that is Welch's t-test."""
+    generator = numpy.random.default_rng(1)
+    a, b = generator.normal(0.3, 1, (1, 40)), generator.normal(0, 2, (1, 90))
+    zero = [singletons(numpy.zeros_like(one)) for one in (a, b)]
+    gains = [difference(singletons(one), none, scale=GRADED) for one, none in zip((a, b), zero, strict=True)]
+    found = independent_sum([(1.0, gains[0]), (-1.0, gains[1])])
+    reference = stats.ttest_ind(a[0], b[0], equal_var=False)
+    assert found.p == pytest.approx(reference.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(reference.confidence_interval()))
+    assert (found.clusters, found.items_only) == (40, True)
+    assert found.components is None
+
+
+def test_a_sum_with_a_blank_part_is_blank_and_says_why() -> None:
+    known, unknown = gained(0, 0.1, 0.2), Estimate(None, reason="no item in common")
+    assert independent_sum([(1.0, known), (1.0, unknown)]).reason == "no item in common"
+    half = independent_sum([(1.0, known), (1.0, Estimate(0.5, reason="one cluster"))])
+    assert (half.value, half.low, half.reason) == (pytest.approx(0.6), None, "one cluster")
+
+
+# ---- noise floor
+
+
+def test_the_noise_floor_worked_by_hand() -> None:
+    """Runs at .50 .52 .54 and .60 .60 .63: squares .0008 and .0006 on 4 degrees, s = sqrt(.00035) = .01871.
+
+    t(.975, 4) = 2.776: one run against one 2.776 * .01871 * sqrt 2 = .0735; means of three sqrt 3 times less.
+    """
+    runs = [(0.50, 0.52, 0.54), (0.60, 0.60, 0.63)]
+    found = noise_floor([singletons(numpy.array(levels)[:, None] * numpy.ones(50)) for levels in runs])
+    assert found is not None
+    assert found.deviation == pytest.approx(math.sqrt(0.00035))
+    assert found.single == pytest.approx(0.07345, abs=5e-5)
+    assert found.means == pytest.approx(found.single / math.sqrt(3))
+    assert found.widest == pytest.approx(0.04)
+    bounds = [found.deviation * math.sqrt(4 / stats.chi2.ppf(tail, 4)) for tail in (0.975, 0.025)]
+    assert (found.low, found.high) == pytest.approx(bounds)
+
+
+def test_one_run_has_no_noise_floor() -> None:
+    assert noise_floor([singletons(numpy.ones((1, 30)))]) is None
+    assert noise_floor([]) is None
+
+
+def test_two_runs_of_one_thing_exceed_the_floor_once_in_twenty() -> None:
+    """2,000 draws of 3 methods x 4 seeds and a fresh pair: 5 % with a standard error of half a point."""
+    generator = numpy.random.default_rng(2)
+    beyond = 0
+    for _ in range(2000):
+        levels = generator.normal(0, 1, (3, 4, 1))
+        found = noise_floor([singletons(one * numpy.ones(2)) for one in levels])
+        pair = generator.normal(0, 1, 2)
+        assert found is not None
+        beyond += abs(pair[0] - pair[1]) > found.single
+    assert 0.035 < beyond / 2000 < 0.065
+
+
+# ---- what would be needed
+
+
+def pilot(seed_sd: float) -> Estimate:
+    generator = numpy.random.default_rng(3)
+    difficulty = generator.normal(0, 1, 200)
+    made = [difficulty + generator.normal(0, 1, (3, 200)) + generator.normal(0, seed_sd, (3, 1)) for _ in range(2)]
+    return difference(*(singletons(one) for one in made), scale=GRADED)
+
+
+def test_what_is_needed_is_the_first_number_that_detects_the_target() -> None:
+    found = pilot(0.0)
+    assert found.components is not None
+    for tests in (1, 6):
+        plan = needed(found, 0.15, tests)
+        assert plan is not None
+        assert plan.clusters is not None
+        numbers = (plan.clusters - 1, plan.clusters)
+        around = [minimum_detectable_effect(found.components, number, 3, 2, tests) for number in numbers]
+        assert around[1] <= 0.15 < around[0]
+
+
+def test_a_number_is_found_where_more_items_are_worse_again() -> None:
+    """Three seeds, Holm over 14: 20.4 points at 150 clusters, 19.7 at 300, 21.0 at a million; 20 is reached."""
+    components = Components(items=0.05, seeds=0.002, interaction=0.1)
+    around = [minimum_detectable_effect(components, clusters, 3, 2, 14) for clusters in (150, 300, 1_000_000)]
+    assert around[1] < 0.2 < min(around[0], around[2])
+    # of one contrast at three seeds and 100 clusters: MS_I = 0.1 + 3 x 0.05, W = 0.1 + 100 x 0.002
+    spread = Spread(0.05, 2.0, 0.25, 0.3, 0.1)
+    plan = needed(Estimate(0.1, 0.0, 0.2, 0.1, 100, 3, stochastic=2, spreads=(spread,)), 0.2, 14)
+    assert plan is not None
+    assert plan.clusters is not None
+    assert 150 < plan.clusters < 300
+
+
+def test_no_number_of_items_makes_up_for_seeds_that_differ() -> None:
+    plan = needed(pilot(2.0), 0.1)
+    assert plan is not None
+    assert plan.clusters is None
+    assert plan.seeds is None or plan.seeds > 20
+
+
+def test_one_seed_cannot_say_how_many_seeds_are_needed() -> None:
+    generator = numpy.random.default_rng(4)
+    once = difference(*(singletons(generator.normal(0, 1, (1, 100))) for _ in range(2)), scale=GRADED)
+    plan = needed(once, 0.1)
+    assert plan is not None
+    assert plan.seeds is None
+    assert plan.clusters is not None
+    assert needed(Estimate(0.1), 0.1) is None
+    with pytest.raises(ValueError, match="none"):
+        needed(once, 0.0)
