@@ -74,6 +74,8 @@ def _prepare(plan: Plan, store: Store) -> None:
     transformers.logging.set_verbosity_error()
     # what libraries tell each other's authors
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    # the libraries stay: `_free` need not look through them after every artifact
+    gc.freeze()
     on_gpu = [base for base in plan.bases if base.spec.device.startswith("cuda")]
     if on_gpu and torch.cuda.is_available():
         # not on CPU, where the same threads give the same bytes anyway: the call imports a compiler
