@@ -16,9 +16,11 @@ from harness.plan import Cell, Node, Plan
 from harness.provenance import provenance
 from harness.registry import summary
 from harness.rows import SCHEMA_VERSION, write_joint, write_json, write_rows
+from harness.selection import RULE, record
 from harness.sources import parameter_count
 from harness.states import State, state_of
 from harness.store import Store
+from harness.tune import Tune
 
 
 def collect(plan: Plan, store: Store, folder: Path) -> list[State]:
@@ -32,10 +34,12 @@ def collect(plan: Plan, store: Store, folder: Path) -> list[State]:
         finished = [joint for joint in joints if joint.meetings and store.done("joint", joint.key)]
         write_joint(folder, _joint_rows(finished, store), _joint_excerpts(finished, store))
     write_json(folder / "matrix.json", {**matrix(plan, states, joints, store), "joint": _joint_states(joints, store)})
-    write_json(folder / "costs.json", {"schema": SCHEMA_VERSION, "artifacts": list(_costs(done, store))})
+    write_json(folder / "costs.json", {"schema": SCHEMA_VERSION, "artifacts": list(_costs(done, plan, store))})
     checked = check_contamination(plan, store.root)
     write_json(folder / "contamination.json", {"schema": SCHEMA_VERSION, "checked": checked})
     write_json(folder / "provenance.json", provenance(plan))
+    if plan.experiment.tune:
+        write_json(folder / "tuning.json", tuning(plan, plan.experiment.tune))
     own = folder / "experiment.yaml"
     if not own.exists() or own.resolve() != plan.experiment.file.resolve():
         own.write_text(plan.experiment.text, "utf-8")
@@ -73,7 +77,7 @@ def matrix(plan: Plan, states: list[State], joints: list[Joint], store: Store) -
                 "fields": fields_of(entry.method),
                 "summary": summary("methods", entry.plugin),
                 "deterministic": deterministic(entry.method),
-                "badges": [],
+                "badges": badges(plan, entry.label),
             }
             for entry in experiment.methods
         ],
@@ -94,6 +98,34 @@ def matrix(plan: Plan, states: list[State], joints: list[Joint], store: Store) -
             {**cell.columns, "state": state.name, "why": state.why}
             for cell, state in zip(plan.cells, states, strict=True)
         ],
+    }
+
+
+def badges(plan: Plan, label: str) -> list[str]:
+    """Where settings are searched for: what was found, or that a row stands as written."""
+    if not plan.experiment.tune:
+        return []
+    for search in plan.searches:
+        if label == search.rows()[-1]:
+            return ["tuned"]
+        if label == search.entry.label:
+            return ["untuned"]
+    return []
+
+
+def tuning(plan: Plan, tune: Tune) -> dict[str, Any]:
+    """What was searched for, on what, by which rule, and every trial."""
+    columns = [column.label for column in plan.experiment.benchmarks]
+    return {
+        "schema": SCHEMA_VERSION,
+        "rule": RULE,
+        "trials": tune.trials,
+        "split": tune.on,
+        "seed": tune.seed,
+        "base": plan.experiment.bases[0].label,
+        "benchmarks": [label for label in columns if label in plan.tuned_on],
+        "margin": plan.experiment.margin,
+        "searches": [record(search) for search in plan.searches],
     }
 
 
@@ -175,7 +207,7 @@ def _excerpts_of(meeting: Meeting, outcome: Mapping[str, Any]) -> Iterator[dict[
         yield {**meeting.columns, **place, **said, "methods": [labels[name] for name in excerpt["policies"]]}
 
 
-def _costs(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
+def _costs(cells: list[Cell], plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
     """One ledger entry per (base, method, data quality, data size, seed)."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
@@ -195,12 +227,24 @@ def _costs(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
             "total_parameters": parameter_count(node.base.folder),
             "shared_fit_seconds": _of_inputs(node, store, "fit_seconds"),
             "shared_training_tokens": _of_inputs(node, store, "training_tokens"),
-            "tuning_trials": 0,  # a search that this engine did not run is nothing it can charge
+            **_search_cost(members[0].entry.label, plan),
             "evaluate_seconds": {label: ledger["seconds"] for label, ledger in scored.items()},
             "seconds_per_token": first["seconds_per_token"],
             "overhead_per_token": first["overhead_per_token"],
             **{key: fit[key] for key in _FIT_KEYS},
         }
+
+
+def _search_cost(label: str, plan: Plan) -> dict[str, float | None]:
+    """What the search for a row's settings cost: 0 where this engine ran none, None where a row is not its outcome."""
+    if not plan.experiment.tune:
+        return {"tuning_trials": 0}
+    search = next((one for one in plan.searches if label == one.rows()[-1]), None)
+    if search is None:
+        return {"tuning_trials": None}
+    names = ("fit_seconds", "training_tokens", "generated_tokens")
+    spent = {f"tuning_{name}": sum(trial.cost.get(name, 0.0) for trial in search.trials) for name in names}
+    return {"tuning_trials": len(search.trials), **spent}
 
 
 _FIT_KEYS = (

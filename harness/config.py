@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from harness.base_model import BaseSpec
 from harness.benchmark import Benchmark
@@ -14,6 +14,7 @@ from harness.data.readers import is_local
 from harness.errors import UserError, did_you_mean
 from harness.method import Method
 from harness.plugin_fields import build_plugin, typed
+from harness.tune import Tune, check_tune
 from harness.yaml_lines import Located, load_yaml, parse_yaml
 
 On = Literal["base", "small_base"]
@@ -51,6 +52,7 @@ class Experiment:
     out_of_distribution  benchmark, or benchmark/group, outside of the training data -> its counterpart inside
     threads      of torch on CPU; fixed, since one and two threads give different bytes
     micro_batch  rows per forward pass in training, at most
+    tune         settings are searched for, as many for every method
     """
 
     file: Path
@@ -71,6 +73,7 @@ class Experiment:
     out_of_distribution: Mapping[str, str] = field(default_factory=dict)
     threads: int = 2
     micro_batch: int = 16
+    tune: Tune | None = None
 
 
 def load_experiment(file: Path, settings: Sequence[str] = ()) -> Experiment:
@@ -171,6 +174,7 @@ class _Reader:
             methods=methods,
             benchmarks=self._benchmarks(),
             data=self._data(),
+            tune=self._tune(),
             **simple,
         )
         self._check(experiment)
@@ -199,6 +203,8 @@ class _Reader:
                     where=self._where("out_of_distribution"),
                     fix=f"Write OUTSIDE: INSIDE, each a benchmark or BENCHMARK/GROUP. {did_you_mean(name, columns)}",
                 )
+        if experiment.tune:
+            check_tune(experiment, experiment.tune, self._where("tune"))
         names = experiment.data_quality
         if not names or len(set(names)) != len(names):
             raise UserError(
@@ -254,6 +260,14 @@ class _Reader:
         name = values["name"]
         values["name"] = self._path(name, where) if name.startswith(".") else name
         return BaseSpec(**{**values, "device": device})
+
+    def _tune(self) -> Tune | None:
+        if "tune" not in self.root.value:
+            return None
+        given = self.root.value["tune"] or {}
+        hints = get_type_hints(Tune)
+        self._check_keys(given, set(hints), ("tune",))
+        return Tune(**{key: typed(hints[key], value, self._where("tune", key)) for key, value in given.items()})
 
     def _data(self) -> dict[str, dict[str, DataSpec]]:
         given = self.root.value.get("data") or {}

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError, did_you_mean
 from harness.keys import differences
-from harness.plan import Cell, Node, Plan
+from harness.plan import Cell, Node
 from harness.states import state_of
 from harness.store import Area, Store
 
 
-def find_cells(plan: Plan, name: str) -> list[Cell]:
+def find_cells(cells: Sequence[Cell], name: str) -> list[Cell]:
     """Cells called METHOD, METHOD/BENCHMARK or METHOD/BENCHMARK/SEED. Raises UserError where there is none."""
     wanted = name.split("/")
-    found = [cell for cell in plan.cells if cell.title.split("/")[: len(wanted)] == wanted]
+    found = [cell for cell in cells if cell.title.split("/")[: len(wanted)] == wanted]
     if not found:
-        raise UserError(f"no cell is called {name!r}", fix=did_you_mean(name, {cell.title for cell in plan.cells}))
+        raise UserError(f"no cell is called {name!r}", fix=did_you_mean(name, {cell.title for cell in cells}))
     return found
 
 

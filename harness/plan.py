@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.availability import why_unavailable
 from harness.base_model import BaseModel, BaseSpec
@@ -21,6 +21,9 @@ from harness.keys import key_of, library_versions, source_digests
 from harness.method import Method, fields_of, folders_of, plugin_name
 from harness.registry import source_file
 from harness.sources import folder_digest, locate, model_digest
+
+if TYPE_CHECKING:
+    from harness.selection import Search
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +90,19 @@ class Cell:
 
 @dataclass(eq=False)
 class Plan:
-    """The cells of an experiment in the order in which they run: those of one artifact together."""
+    """The cells of an experiment in the order in which they run: those of one artifact together.
+
+    searches  where settings were searched for: what was tried and chosen for each method
+    tuned_on  and the labels of the benchmarks that decided
+    """
 
     experiment: Experiment
     cells: list[Cell]
     bases: list[BaseModel]
     sets: list[LoadedSet]
     by_node: dict[str, list[Cell]] = field(default_factory=dict)
+    searches: tuple[Search, ...] = ()
+    tuned_on: tuple[str, ...] = ()
 
     def groups(self) -> Iterator[tuple[Node, list[Cell]]]:
         """Artifacts with the cells that score them."""

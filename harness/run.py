@@ -48,6 +48,16 @@ class Tally:
     compared: int = 0
     failed: list[tuple[Cell | Joint, str]] = field(default_factory=list)
 
+    def then(self, later: Tally) -> Tally:
+        """What both did together; the failures are the later one's."""
+        return Tally(
+            self.fitted + later.fitted,
+            self.evaluated + later.evaluated,
+            later.found,
+            self.compared + later.compared,
+            later.failed,
+        )
+
 
 def run_plan(
     plan: Plan, store: Store, progress: Progress, *, retry_failed: bool = False, beginning: float = 0.0

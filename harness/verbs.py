@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
 
 from harness.collect import collect, results_digest
-from harness.config import load_experiment
+from harness.config import Experiment, load_experiment
 from harness.explain import explain, find_cells
 from harness.gate import check_contamination, warnings_of
 from harness.joint import joints_of
-from harness.plan import Cell, Plan, make_plan
+from harness.plan import Cell, Plan
 from harness.progress import Progress
 from harness.rows import read_json
 from harness.run import Tally, run_plan
 from harness.states import State, state_of
 from harness.store import Store, disk_errors
+from harness.tuning import plans, unfilled
 from harness.workers import workers
 
 
 def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
-    """Print every cell's state and the counts."""
-    plan = make_plan(load_experiment(file, settings), store_folder)
+    """Print every cell's state and the counts; of an experiment that tunes, the trials first."""
     store = Store(store_folder)
     console = _console()
+    experiment = load_experiment(file, settings)
+    for plan in _plans_so_far(experiment, store_folder, store):
+        states = _say_cells(console, plan, store)
+    if experiment.tune and not plan.experiment.tune:
+        _say(console, "The rows of tuned settings are planned once the trials are done.")
+    console.print(f"\n{_counts(states)}. Next: bakeoff run {file}", highlight=False)
+
+
+def _say_cells(console: Console, plan: Plan, store: Store) -> list[State]:
     states = [state_of(cell, store) for cell in plan.cells]
     for cell, state in zip(plan.cells, states, strict=True):
         place = ", ".join(part for part in (cell.node.base.spec.label, cell.data.title) if part)
         console.print(f"{cell.title:44} {place}  {state}", markup=False, highlight=False)
     for joint in joints_of(plan, store):
         console.print(f"{joint.title:44} {joint.state(store)}", markup=False, highlight=False)
-    console.print(f"\n{_counts(states)}. Next: bakeoff run {file}", highlight=False)
+    return states
 
 
 def run_verb(
@@ -44,35 +54,57 @@ def run_verb(
     experiment = load_experiment(file, settings)
     with disk_errors(store_folder):
         store_folder.mkdir(parents=True, exist_ok=True)
-    plan = make_plan(experiment, store_folder, download=True)
     store = Store(store_folder)
     folder = out or _results_folder(file)
-    states = [state_of(cell, store) for cell in plan.cells]
-    met = [joint.state(store) for joint in joints_of(plan, store)]
-    if not _work([*states, *met], retry_failed):
+    tally = Tally()
+    at_work = False
+    with ExitStack() as beside:
+        for plan in plans(experiment, store_folder, download=True):
+            states = [state_of(cell, store) for cell in plan.cells]
+            met = [joint.state(store) for joint in joints_of(plan, store)]
+            if not _work([*states, *met], retry_failed):
+                continue
+            console.print(f"{plan.experiment.name}: {_counts(states)}", markup=False, highlight=False)
+            for warning in warnings_of(check_contamination(plan, store.root)):
+                _say(console, warning)
+            try:
+                if not at_work:
+                    beside.enter_context(workers(processes - 1, file, store_folder, settings))
+                at_work = True
+                with Progress(console) as progress:
+                    tally = tally.then(run_plan(plan, store, progress, retry_failed=retry_failed))
+            except KeyboardInterrupt:
+                done = sum(state_of(cell, store).name == "done" for cell in plan.cells)
+                _say(console, f"\nInterrupted. {done} of {len(plan.cells)} cells are done and kept; "
+                     "the same command goes on.")  # fmt: skip
+                return 2
+    if not at_work:
         return _nothing_to_do(console, plan, store, folder, states)
-    console.print(f"{experiment.name}: {_counts(states)}", markup=False, highlight=False)
-    for warning in warnings_of(check_contamination(plan, store.root)):
-        _say(console, warning)
-    try:
-        beside = workers(processes - 1, file, store_folder, settings)
-        with beside, Progress(console) as progress:
-            tally = run_plan(plan, store, progress, retry_failed=retry_failed)
-    except KeyboardInterrupt:
-        done = sum(state_of(cell, store).name == "done" for cell in plan.cells)
-        console.print(f"\nInterrupted. {done} of {len(plan.cells)} cells are done and kept; the same command goes on.")
-        return 2
     states = _write_results(plan, store, folder)
     _say_end(console, tally, states, folder, file)
-    return 1 if tally.failed or any(state.name == "failed" for state in states) else 0
+    return 1 if any(state.name == "failed" for state in _all_states(plan, states, store)) else 0
+
+
+def _all_states(plan: Plan, states: Sequence[State], store: Store) -> list[State]:
+    """Of the cells, and of what is between policies."""
+    return [*states, *(joint.state(store) for joint in joints_of(plan, store))]
 
 
 def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:
-    """Print why the named cells are as they are."""
-    plan = make_plan(load_experiment(file, settings), store_folder)
-    for cell in find_cells(plan, name):
-        for line in explain(cell, Store(store_folder)):
+    """Print why the named cells are as they are; those of trials are among them where settings are searched for."""
+    store = Store(store_folder)
+    known = _plans_so_far(load_experiment(file, settings), store_folder, store)
+    for cell in find_cells([cell for plan in known for cell in plan.cells], name):
+        for line in explain(cell, store):
             print(line)
+
+
+def _plans_so_far(experiment: Experiment, folder: Path, store: Store) -> Iterator[Plan]:
+    """The plan of the trials, and that of the experiment once it can be known."""
+    for plan in plans(experiment, folder):
+        yield plan
+        if plan.experiment.tune is not experiment.tune and unfilled(plan, store):
+            return
 
 
 def _work(states: Sequence[State], retry_failed: bool) -> bool:

@@ -49,16 +49,16 @@ def work(file: Path, store_folder: Path, settings: Sequence[str], number: int, c
     from rich.console import Console
 
     from harness.config import load_experiment
-    from harness.plan import make_plan
     from harness.progress import Progress
     from harness.run import run_plan
     from harness.store import Store
+    from harness.tuning import plans
 
-    plan = make_plan(load_experiment(file, settings), store_folder)
-    if any(base.spec.device == "cuda" for base in plan.bases):
-        _take_gpu(number)
-    with Progress(Console(soft_wrap=True)) as progress:
-        run_plan(plan, Store(store_folder), progress, beginning=number / count)
+    for plan in plans(load_experiment(file, settings), store_folder):
+        if any(base.spec.device == "cuda" for base in plan.bases):
+            _take_gpu(number)
+        with Progress(Console(soft_wrap=True)) as progress:
+            run_plan(plan, Store(store_folder), progress, beginning=number / count)
 
 
 def _take_gpu(number: int) -> None:

@@ -71,8 +71,10 @@ BENCHMARK = '''"""A benchmark of another package."""
 import hashlib
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
+from harness.data.test_set import TestItem, TestSet
 from harness.method import setting
 
 
@@ -85,9 +87,14 @@ class OutsideBench(Benchmark):
     items: int = setting(8, "number of items")
     seconds: float = setting(0.0, "how long it takes")
     breaks_at: int = setting(-1, "raise at this item")
+    split: Literal["test", "validation", "shared"] = setting("test", "whose items; `shared` are those of the test")
 
     def metrics(self):
         return (Metric("points", "a number", role="quality"),)
+
+    def test_set(self):
+        name = "test" if self.split == "shared" else self.split
+        return TestSet("outside_bench", tuple(TestItem(f"i{at}", f"{name} {at}") for at in range(self.items)))
 
     def evaluate(self, policy, seed):
         for item in range(self.items):

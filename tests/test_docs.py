@@ -53,7 +53,7 @@ def test_the_readmes_experiments_are_read_as_they_stand(tmp_path: Path) -> None:
         file.write_text(text)
         found.append(load_experiment(file))
     labels = [[entry.label for entry in experiment.methods] for experiment in found]
-    assert labels == [["base", "prompting", "sft", "lora", "proxy"], ["base", "sft"]]
+    assert labels == [["base", "prompting", "sft", "lora", "proxy"], ["base", "sft"], ["base", "sft", "lora"]]
     # the second names nothing but what ships with the project
     assert len(make_plan(found[1], tmp_path / "store").cells) == 2 * 4 * 2 * 2
 

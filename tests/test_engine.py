@@ -155,11 +155,11 @@ def test_explain_names_the_field_that_made_a_cell_stale(folder: Path) -> None:
     plan, store = planned(folder)
     go(plan, store)
     changed, _ = planned(folder, methods="[{outside: {strength: 2.0}}]")
-    lines = "\n".join(explain(find_cells(changed, "outside/outside_bench/0")[0], store))
+    lines = "\n".join(explain(find_cells(changed.cells, "outside/outside_bench/0")[0], store))
     assert "state     to run" in lines
     assert "fields.strength: 1.0 -> 2.0" in lines
     with pytest.raises(UserError, match="no cell is called 'outsid'"):
-        find_cells(changed, "outsid")
+        find_cells(changed.cells, "outsid")
 
 
 def test_what_has_no_done_marker_is_made_again_and_leftovers_are_swept(folder: Path) -> None:

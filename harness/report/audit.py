@@ -67,7 +67,7 @@ def _facts(method: MethodInfo, base: str, entries: Sequence[Entry], model: Mappi
         "loss mask": _mask(entries) if trained else None,
         "truncation length": _one(_lengths(method.fields)) if trained else None,
         "truncated rows": _one(_cut(entries)) if trained else None,
-        "tuning trials": _one(str(entry["tuning_trials"]) for entry in entries if "tuning_trials" in entry),
+        "tuning trials": _one(str(e["tuning_trials"]) for e in entries if e.get("tuning_trials") is not None),
     }
 
 

@@ -19,6 +19,7 @@ from harness.report.prompts import examples_of
 from harness.report.resolution import noise_of
 from harness.report.shifts import shifts_of
 from harness.report.training_data import without_matched
+from harness.report.tuning import tuned_of
 from harness.rows import ROW_COLUMNS, SAMPLE_COLUMNS, read_json, read_rows, read_samples
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class _Files:
     artifacts: Sequence[Mapping[str, Any]]
     checked: Sequence[Mapping[str, Any]]
     provenance: Mapping[str, Any]
+    tuning: Mapping[str, Any]
 
 
 def collect(folder: Path) -> ReportModel:
@@ -49,6 +51,7 @@ def collect(folder: Path) -> ReportModel:
         artifacts=_listed(folder / "costs.json", "artifacts"),
         checked=_listed(folder / "contamination.json", "checked"),
         provenance=read_json(folder / "provenance.json") if (folder / "provenance.json").exists() else {},
+        tuning=read_json(folder / "tuning.json") if (folder / "tuning.json").exists() else {},
     )
     places = [(base, data) for base in matrix.bases for data in matrix.data]
     return ReportModel(
@@ -61,6 +64,7 @@ def collect(folder: Path) -> ReportModel:
         experiment=_text(folder / "experiment.yaml"),
         joints=joints_of(folder, matrix),
         claims=claims_of(files.rows, matrix, files.artifacts),
+        tuning=files.tuning,
     )
 
 
@@ -93,6 +97,7 @@ def _block(
         shifts=shifts_of(measured, matrix),
         noise=noise_of(measured, matrix),
         audit=audit_of(files.artifacts, matrix, files.provenance.get("models") or {}, base, data),
+        tuned=tuned_of(measured, files.tuning),
     )
 
 

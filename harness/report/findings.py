@@ -35,6 +35,16 @@ class Shift:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """What the settings that a search chose gain on the test items: tuned - as written."""
+
+    method: str
+    metric: MetricInfo
+    percent: bool
+    difference: Estimate
+
+
+@dataclass(frozen=True)
 class Twin:
     """Two entries of the experiment that are the same method with the same settings: first - second."""
 

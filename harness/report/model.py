@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from harness.comparison import LEVEL, Gap
 from harness.data_choice import DataChoice
-from harness.report.findings import Audit, Claimed, Noise, Shift
+from harness.report.findings import Audit, Claimed, Noise, Shift, Tuned
 from harness.report.joint import Joint
 from harness.report.matrix import CellState, Matrix, MethodInfo, MetricInfo
 from harness.statistics import Estimate
@@ -155,6 +155,7 @@ class Block:
     shifts: tuple[Shift, ...] = ()
     noise: tuple[Noise, ...] = ()
     audit: Audit = field(default_factory=lambda: Audit(()))
+    tuned: tuple[Tuned, ...] = ()
 
     def of_role(self, role: str) -> list[Result]:
         """The primary metrics of a role."""
@@ -223,6 +224,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class ReportModel:
+    """All of it; `tuning` is tuning.json, empty where no settings were searched for."""
+
     matrix: Matrix
     blocks: tuple[Block, ...]
     curves: tuple[Curve, ...]
@@ -232,3 +235,4 @@ class ReportModel:
     experiment: str
     joints: tuple[Joint, ...] = ()
     claims: tuple[Claimed, ...] = ()
+    tuning: Mapping[str, Any] = field(default_factory=dict)

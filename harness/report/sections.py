@@ -42,6 +42,7 @@ from harness.report.tables import (
     secondary_table,
 )
 from harness.report.training_data import training_data_parts
+from harness.report.tuning import tuning_parts
 from harness.report.verdict import headline, limits, statements
 from harness.rows import EXCERPT_COLUMNS, JOINT_COLUMNS, ROW_COLUMNS, SAMPLE_COLUMNS
 from harness.statistics import FEWEST_CLUSTERS
@@ -65,6 +66,8 @@ def compose(model: ReportModel) -> Document:
         where = f", {joint.data.title}" if joint.data.title else ""
         title = f"Policies with one another: {joint.benchmark}{where}"
         sections.append(Section(title, tuple(joint_parts(joint, model.blocks, model.matrix))))
+    if model.tuning:
+        sections.append(Section("Search for settings", tuple(tuning_parts(model))))
     sections.append(Section("Claims", tuple(claim_parts(model))))
     sections.append(Section("Training data", tuple(training_data_parts(model))))
     sections.append(Section("Cost ledger", (_ledger(model),)))
