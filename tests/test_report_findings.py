@@ -7,16 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy
+import pandas
 import pytest
 from scipy import stats
 
 from harness.comparison import independent_sum
 from harness.data_choice import DataChoice
 from harness.noise_floor import noise_floor
+from harness.report.analysis import measure
 from harness.report.audit import audit_of
 from harness.report.findings import Audit
-from harness.report.matrix import Matrix, MethodInfo
+from harness.report.matrix import Matrix, MethodInfo, MetricInfo
+from harness.report.panel import build_panel
 from harness.report.prices import price
+from harness.report.shifts import shifts_of
 from harness.sample_size import needed
 from harness.statistics import Components, Estimate, Scale, Scores, Spread, difference, minimum_detectable_effect
 
@@ -264,3 +268,42 @@ def test_one_seed_cannot_say_how_many_seeds_are_needed() -> None:
     assert needed(Estimate(0.1), 0.1) is None
     with pytest.raises(ValueError, match="none"):
         needed(once, 0.0)
+
+
+# ---- scores and gains out of distribution
+
+
+def test_the_gap_is_of_scores_and_the_drop_is_of_gains() -> None:
+    """Of 20 items `weak` gets 8 and `good` 18 right inside, and 4 and 9 outside.
+
+    Gaps of scores: .40 - .20 = .20 and .90 - .45 = .45. Gains of `good`: .50 inside and .25 outside, so a drop of .25:
+    .20 of its gap is that the test outside is harder for the baseline, too.
+    """
+    methods = tuple(MethodInfo(label, label, False, {}, "", False, ()) for label in ("weak", "good"))
+    matrix = Matrix(
+        "m", "weak", None, 0.02, ("world",), None, (0, 1, 2), ("",), (0,), methods, (), (),
+        out_of_distribution={"outside": "inside"},
+    )  # fmt: skip
+    right = {("weak", "inside"): 8, ("good", "inside"): 18, ("weak", "outside"): 4, ("good", "outside"): 9}
+    measured = []
+    for benchmark in ("inside", "outside"):
+        metric = MetricInfo(benchmark, "right", "", "quality", True, True, False, None)
+        rows = [
+            {"method": label, "seed": seed, "item": f"i{at}", "cluster": f"i{at}", "group": "", "weight": 1.0,
+             "value": float((at + seed) % 20 < right[label, benchmark])}
+            for label in ("weak", "good") for seed in range(3) for at in range(20)
+        ]  # fmt: skip
+        measured.append(measure(metric, build_panel(pandas.DataFrame(rows))))
+    weak, good = shifts_of(measured, matrix)
+    assert (weak.method, weak.inside.value, weak.drop.value) == ("weak", None, None)
+    assert weak.inside.reason == "the baseline"
+    assert weak.gap.value == pytest.approx(0.20)
+    assert [one.value for one in (good.gap, good.inside, good.outside, good.drop)] == pytest.approx(
+        [0.45, 0.50, 0.25, 0.25]
+    )
+    assert good.drop.low is not None
+    # errors of the two sides add up: the drop's interval is wider than either gain's
+    assert good.drop.high - good.drop.low > max(  # type: ignore[operator]
+        one.high - one.low  # type: ignore[operator]
+        for one in (good.inside, good.outside)
+    )

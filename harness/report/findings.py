@@ -20,15 +20,17 @@ Source = Literal["training", "sampling"]
 
 @dataclass(frozen=True)
 class Shift:
-    """What a method gains over the baseline where it was trained, and out of that distribution.
+    """What a method scores and gains over the baseline where it was trained, and out of that distribution.
 
-    inside, outside  method - baseline on either, oriented so that more is better
+    gap              its score inside - its score outside
+    inside, outside  method - baseline on either, oriented so that more is better; blank for the baseline itself
     drop             inside - outside: the part of the gain that does not carry over
     """
 
     method: str
     inside_title: str
     outside_title: str
+    gap: Estimate
     inside: Estimate
     outside: Estimate
     drop: Estimate

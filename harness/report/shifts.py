@@ -1,4 +1,4 @@
-"""Gains in and out of distribution: how much of what a method gains where it was trained carries over.
+"""Scores and gains in and out of distribution: how much of what a method gains where it was trained carries over.
 
 The experiment pairs benchmarks, or groups of one, under `out_of_distribution: {outside: inside}`. The two sides have
 no item in common, so the drop, (method - baseline) inside less the same outside, adds up their variances.
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from harness.comparison import independent_sum
 from harness.report import text
-from harness.report.analysis import Measured, difference_of, measure
+from harness.report.analysis import Measured, difference_of, measure, score_of
 from harness.report.document import Cell, Column, Paragraph, Part, Table
 from harness.report.findings import Shift
 from harness.report.matrix import Matrix
@@ -20,17 +20,14 @@ from harness.statistics import Estimate
 
 
 def shifts_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Shift, ...]:
-    """Every declared pair for every method but the baseline; empty without a baseline."""
-    if matrix.baseline is None:
-        return ()
+    """Every declared pair for every method; gains are blank without a baseline."""
     found = []
     for outside, inside in matrix.out_of_distribution.items():
         sides = [_side(measured, name) for name in (inside, outside)]
         if sides[0] is None or sides[1] is None:
             continue
         for method in matrix.methods:
-            if method.label != matrix.baseline:
-                found.append(_shift(method.label, str(matrix.baseline), (inside, sides[0]), (outside, sides[1])))
+            found.append(_shift(method.label, matrix.baseline, (inside, sides[0]), (outside, sides[1])))
     return tuple(found)
 
 
@@ -45,16 +42,27 @@ def _side(measured: Sequence[Measured], name: str) -> Measured | None:
     return replace(measure(whole.metric, whole.panel.only(group), group), percent=whole.percent)
 
 
-def _shift(method: str, baseline: str, inside: tuple[str, Measured], outside: tuple[str, Measured]) -> Shift:
-    gains = [_gain(side, method, baseline) for _, side in (inside, outside)]
-    drop = independent_sum([(1.0, gains[0]), (-1.0, gains[1])])
+def _shift(method: str, baseline: str | None, inside: tuple[str, Measured], outside: tuple[str, Measured]) -> Shift:
+    sides = [inside[1], outside[1]]
+    scores = [_oriented(side, score_of(side, method)) for side in sides]
+    gains = [_gain(side, method, baseline) for side in sides]
     titles = [name if "/" in name else side.metric.title for name, side in (inside, outside)]
-    return Shift(method, titles[0], titles[1], gains[0], gains[1], drop)
+    return Shift(method, titles[0], titles[1], _less(scores), gains[0], gains[1], _less(gains))
 
 
-def _gain(side: Measured, method: str, baseline: str) -> Estimate:
-    found = difference_of(side, side.panel.comparable([method, baseline]))
+def _less(pair: Sequence[Estimate]) -> Estimate:
+    return independent_sum([(1.0, pair[0]), (-1.0, pair[1])])
+
+
+def _oriented(side: Measured, found: Estimate) -> Estimate:
+    """Turned so that more is better."""
     return found if side.metric.higher_is_better else independent_sum([(-1.0, found)])
+
+
+def _gain(side: Measured, method: str, baseline: str | None) -> Estimate:
+    if baseline is None or method == baseline:
+        return Estimate(None, reason="the baseline" if baseline else "no baseline")
+    return _oriented(side, difference_of(side, side.panel.comparable([method, baseline])))
 
 
 def shift_parts(block: Block) -> Iterator[Part]:
@@ -62,19 +70,21 @@ def shift_parts(block: Block) -> Iterator[Part]:
     if not block.shifts:
         return
     yield Paragraph(
-        "Gains over the baseline inside and outside the distribution of the training data, and what is lost between "
-        "them. Intervals are pointwise 95 %; nothing is tested. Both sides' seeds are taken for independent, which "
+        "Scores and gains over the baseline inside and outside the distribution of the training data, and what is lost "
+        "between them. The gap of scores also holds whatever makes one side harder for everybody; the drop does not. "
+        "Intervals are pointwise 95 %; nothing is tested. Both sides' seeds are taken for independent, which "
         "errs on the wide side where a seed that is good inside is good outside."
     )
     for pair in dict.fromkeys((s.inside_title, s.outside_title) for s in block.shifts):
         own = [s for s in block.shifts if (s.inside_title, s.outside_title) == pair]
         columns = (
             Column("method", left=True),
+            Column("gap of scores", "points, inside less outside"),
             Column("gain inside", f"points, {pair[0]}"),
             Column("gain outside", f"points, {pair[1]}"),
             Column("out-of-distribution drop", "points"),
         )
-        rows = tuple((Cell(s.method), *(_cell(e) for e in (s.inside, s.outside, s.drop))) for s in own)
+        rows = tuple((Cell(s.method), *(_cell(e) for e in (s.gap, s.inside, s.outside, s.drop))) for s in own)
         yield Table(columns, rows, caption=f"{pair[0]} and {pair[1]}")
 
 
