@@ -128,9 +128,9 @@ def build_panel(rows: pandas.DataFrame, repeated: Collection[str] = (), seeds: S
 
     repeated  methods that ran at one seed because no seed changes them: their values stand for all `seeds`
     """
-    ordered = rows.sort_values(["group", "item", "method", "seed"], kind="stable")
-    codes = ordered.groupby(["group", "item"], sort=True).ngroup().to_numpy()
-    per_item = ordered.groupby(["group", "item"], sort=True, as_index=False).agg(
+    by_item = rows.groupby(["group", "item"], sort=True, as_index=False)
+    codes = by_item.ngroup().to_numpy()
+    per_item = by_item.agg(
         cluster=("cluster", "first"),
         weight=("weight", "first"),
         clusters=("cluster", "nunique"),
@@ -143,9 +143,8 @@ def build_panel(rows: pandas.DataFrame, repeated: Collection[str] = (), seeds: S
     elif not (per_item["weight"] > 0).all():
         reason = "an item's weight is not positive"
     methods = {}
-    labels, seed_of, values = (ordered[name].to_numpy() for name in ("method", "seed", "value"))
-    for label in sorted(set(labels)):
-        own = labels == label
+    seed_of, values = (rows[name].to_numpy() for name in ("seed", "value"))
+    for label, own in sorted(rows.groupby("method").indices.items()):
         found = tuple(int(seed) for seed in sorted(set(seed_of[own])))
         table = numpy.full((len(found), len(per_item)), numpy.nan)
         table[numpy.searchsorted(found, seed_of[own]), codes[own]] = values[own]
