@@ -7,8 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness.errors import UserError
 from harness.report.text import one_line
 from harness.verify import verify
+
+WIDTH = 160
 
 
 def verify_verb(folder: Path) -> int:
@@ -27,5 +30,27 @@ def verify_verb(folder: Path) -> int:
     return 0
 
 
+def compare_verb(folder: Path, first: str, second: str | None) -> None:
+    """Print a table for two methods of a folder, or for two folders."""
+    from harness.report.pairs import two_methods, two_runs
+    from harness.report.terminal import pairing_table, remarks
+
+    if second is None and not Path(first).is_dir():
+        fix = "Write `bakeoff compare FOLDER A B` for two methods, or `bakeoff compare FOLDER FOLDER` for two runs."
+        raise UserError(f"{first!r} is compared with nothing: it is no folder", where=str(folder), fix=fix)
+    found = two_runs(folder, Path(first)) if second is None else two_methods(folder, first, second)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)  # a file or a pipe has no width of its own
+    said: list[str] = []
+    for pairing in found:
+        console.print(pairing_table(pairing))
+        for line in (line for line in remarks(pairing) if line not in said):
+            said.append(line)
+            _say(console, one_line(line, 1000))
+    whole = f"{folder / 'report.html'}" if second else f"{folder / 'report.html'} and {Path(first) / 'report.html'}"
+    _say(console, f"\nNothing was written. The whole report is {whole}. Next, as files: bakeoff export {folder}")
+
+
 def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
