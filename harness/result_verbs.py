@@ -52,5 +52,25 @@ def compare_verb(folder: Path, first: str, second: str | None) -> None:
     _say(console, f"\nNothing was written. The whole report is {whole}. Next, as files: bakeoff export {folder}")
 
 
+def export_verb(folder: Path, out: Path | None) -> None:
+    """Write the tables, by default into a folder of the results' name in the working directory."""
+    from harness.report.collect import collect
+    from harness.report.export import write_tables
+
+    console = Console()
+    model = collect(folder)
+    target = out or Path(f"{folder.resolve().name}-tables")
+    try:
+        written = write_tables(model, target)
+    except OSError as error:
+        what = f"the tables cannot be written: {error.strerror}"
+        raise UserError(what, where=str(target), fix="Name another folder with --out.") from None
+    for path in written:
+        _say(console, str(path))
+    _say(console, "\nUnits are the metric's own (a share is 0.5, not 50); blank: could not be computed, see `reason`.")
+    table = repr(str(target / "scores.parquet"))
+    _say(console, f"Next: pandas.read_parquet({table}), or \\input{{{target / 'matrix'}}} in a paper (booktabs)")
+
+
 def _say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -95,7 +95,7 @@ def test_two_runs_are_paired_by_label_on_the_items_and_seeds_in_common(tmp_path:
     assert pairing.block.tests == 4
     same = pairing.block.results[0].comparisons["plain:1"]
     assert same.estimate.value == 0  # `plain` gives the same answers in both runs
-    assert not (same.better or same.worse)
+    assert (same.better, same.worse) == (False, False)
     said = " ".join(pairing.notes)
     assert "In run alone, and not compared: harsh." in said
     assert "In later alone, and not compared: other." in said
