@@ -161,13 +161,20 @@ def _cells(matrix: Mapping[str, Any], tables: Mapping[str, Any]) -> Iterator[Che
         items[name] = set(zip(*(column.to_pylist() for column in keys.columns), strict=True))
         found = {_place(cell) for cell in keys.group_by(list(CELL_COLUMNS)).aggregate([]).to_pylist()}
         wrong = [f"{len(found - done)} cells that are not done have some"] if found - done else []
-        wrong += [f"{len(done - found)} cells that are done have none"] if done - found else []
-        said = "; ".join(wrong) or f"of the {len(done)} cells that are done, and of no other"
+        # an item whose metrics could not be computed has a sample and no row
+        if name == "samples.parquet" and done - found:
+            wrong.append(f"{len(done - found)} cells that are done have none")
+        said = "; ".join(wrong) or f"of {len(found)} cells, all of them done"
         yield Check("NOT ok" if wrong else "ok", name, said)
     if len(items) == 2:
-        apart = len(items["rows.parquet"] ^ items["samples.parquet"])
-        said = f"{apart} items stand in one of rows and samples only" if apart else "the items of samples.parquet"
-        yield Check("NOT ok" if apart else "ok", "rows.parquet", said)
+        yield _items(items["rows.parquet"], items["samples.parquet"])
+
+
+def _items(scored: set[tuple[Any, ...]], asked: set[tuple[Any, ...]]) -> Check:
+    if scored - asked:
+        return Check("NOT ok", "rows.parquet", f"{len(scored - asked):,} scored items have no sample")
+    unscored = f"; {len(asked - scored):,} have no score" if asked - scored else ""
+    return Check("ok", "rows.parquet", f"of the {len(asked):,} items of samples.parquet{unscored}")
 
 
 def _place(cell: Mapping[str, Any]) -> tuple[Any, ...]:

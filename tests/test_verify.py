@@ -202,6 +202,15 @@ def test_unsorted_and_repeated_rows_and_unknown_columns_are_each_told(folder: Pa
     assert "its columns are not the documented ones" in wrong(folder)["rows.parquet"][0]
 
 
+def test_an_item_without_a_score_is_told_and_a_score_without_its_item_is_wrong(folder: Path) -> None:
+    """A metric that could not be computed leaves a sample and no row; the other way round something is lost."""
+    rows, samples = (pyarrow.parquet.read_table(folder / f"{name}.parquet") for name in ("rows", "samples"))
+    pyarrow.parquet.write_table(rows.slice(1), folder / "rows.parquet")
+    assert "of the 96 items of samples.parquet; 1 have no score" in [c.said for c in words(folder, "rows.parquet")]
+    pyarrow.parquet.write_table(samples.slice(2), folder / "samples.parquet")
+    assert "1 scored items have no sample" in wrong(folder)["rows.parquet"]
+
+
 def test_a_file_of_another_schema_is_named(folder: Path) -> None:
     write_json(folder / "costs.json", {**read_json(folder / "costs.json"), "schema": 99})
     assert "schema 99; this bakeoff knows 2" in wrong(folder)["costs.json"]
