@@ -110,7 +110,7 @@ def test_settings_and_versions_that_differ_between_runs_are_told(tmp_path: Path,
     write_json(later / "matrix.json", matrix)
     done = bakeoff("compare", folder, later)
     assert done.returncode == 0, done.stderr
-    assert "tuned was set otherwise (first -> second): rate: 0.1 -> 0.2." in done.stdout
+    assert "tuned differs in its fields (first -> second; None may be a new field): rate: 0.1 -> 0.2." in done.stdout
     assert "facts is not compared: facts version 2, then facts version 7." in done.stdout
     assert "facts: accuracy" not in done.stdout
 

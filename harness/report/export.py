@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.report import text
+from harness.report.audit_parts import FLAG as FLAG_UNLIKE
 from harness.report.document import Column, Table
 from harness.report.latex import to_latex
 from harness.report.markdown import table_lines
 from harness.report.matrix import Matrix
 from harness.report.model import Block, ReportModel, Result
 from harness.report.sections import block_title
-from harness.report.tables import finding_cell, matrix_table
+from harness.report.tables import FLAG_FEW, FLAG_PARTIAL, finding_cell, matrix_table
 from harness.statistics import FEWEST_CLUSTERS
 
 PLACE = {
@@ -173,11 +174,13 @@ def _caption(block: Block, matrix: Matrix) -> str:
             f"{block.tests} tests."
         )
     said.append(f"{text.BLANK}: could not be computed, not zero.")
-    marks = " ".join(cell.text for row in matrix_table(block, matrix).rows for cell in row)
-    if "‡" in marks:
-        said.append(f"‡: fewer than {FEWEST_CLUSTERS} clusters, the interval is too narrow.")
-    if "†" in marks:
-        said.append("†: fewer seeds than planned.")
+    marks = " ".join(f"{cell.text} {cell.small}" for row in matrix_table(block, matrix).rows for cell in row)
+    if FLAG_FEW in marks:
+        said.append(f"{FLAG_FEW}: fewer than {FEWEST_CLUSTERS} clusters, the interval is too narrow.")
+    if FLAG_PARTIAL in marks:
+        said.append(f"{FLAG_PARTIAL}: fewer seeds than planned.")
+    if FLAG_UNLIKE in marks:
+        said.append(f"{FLAG_UNLIKE}: differs from most methods in these fields of the protocol.")
     return " ".join(said)
 
 

@@ -241,4 +241,4 @@ def _method(matrix: Matrix, label: str) -> MethodInfo:
 def _changed(label: str, own: MethodInfo | BenchmarkInfo, other: MethodInfo | BenchmarkInfo) -> Iterator[str]:
     changed = list(differences({"plugin": own.plugin, **own.fields}, {"plugin": other.plugin, **other.fields}))
     if changed:
-        yield f"{label} was set otherwise (first -> second): {'; '.join(changed)}."
+        yield f"{label} differs in its fields (first -> second; None may be a new field): {'; '.join(changed)}."
