@@ -1,7 +1,7 @@
 """The command line. Only typer is imported here and in data_cli: each verb loads what it needs when it is called.
 
-Exit codes: 0 all done; 1 the run ended and some cells failed, or a method broke a promise; 2 a mistake in what was
-asked, or interrupted.
+Exit codes: 0 all done; 1 the run ended and some cells failed, a method broke a promise, or a results folder is not
+what was written; 2 a mistake in what was asked, or interrupted.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ app.add_typer(microworld, name="microworld")
 app.add_typer(data_cli.app, name="data")
 
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="the YAML experiment")]
+ResultsFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="a results folder")]
 StoreFolder = Annotated[
     Path, typer.Option("--store", envvar="BAKEOFF_STORE", help="where artifacts and outcomes are kept")
 ]
@@ -100,12 +101,56 @@ def run(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a results folder")]) -> None:
+def report(folder: ResultsFolder) -> None:
     """Write report.md and report.html again from a results folder."""
     from harness.report import write_report
 
     for path in write_report(folder):
         typer.echo(str(path))
+
+
+@app.command()
+def verify(folder: ResultsFolder) -> None:
+    """Check a results folder: files, schemas, digests, and that its rows give its report again, byte for byte.
+
+    Each check is a line that starts with ok, NOT ok or unchecked (an older folder records less). Exit code 1: one is
+    not ok. Writes nothing. It finds damage and slips, not a forger: digests are no signature.
+    """
+    from harness.result_verbs import verify_verb
+
+    raise typer.Exit(verify_verb(folder))
+
+
+@app.command()
+def compare(
+    folder: ResultsFolder,
+    first: Annotated[str, typer.Argument(metavar="A", help="a method of it; or a second results folder")],
+    second: Annotated[str | None, typer.Argument(metavar="[B]", help="the method that A is compared with")] = None,
+) -> None:
+    """Compare two methods of a results folder (FOLDER A B), or two runs method by method (FOLDER FOLDER).
+
+    The statistics are the report's: paired over the seeds and items in common, p after Holm's correction over the
+    table. Differences are the first minus the second. Writes nothing.
+    """
+    from harness.result_verbs import compare_verb
+
+    compare_verb(folder, first, second)
+
+
+@app.command()
+def export(
+    folder: ResultsFolder,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="where to (default: NAME-tables in this directory)")
+    ] = None,
+) -> None:
+    """Write the report's numbers as tables: scores and differences (CSV, Parquet), the matrix (LaTeX, Markdown).
+
+    What could not be computed is blank, never 0.
+    """
+    from harness.result_verbs import export_verb
+
+    export_verb(folder, out)
 
 
 @app.command()

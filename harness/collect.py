@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.digests import matrix_digest, write_digests
 from harness.gate import check_contamination
 from harness.joint import Joint, Meeting, joints_of
 from harness.method import Method, fields_of
@@ -15,7 +15,7 @@ from harness.outcomes import read_outcomes
 from harness.plan import Cell, Node, Plan
 from harness.provenance import provenance
 from harness.registry import summary
-from harness.rows import SCHEMA_VERSION, write_joint, write_json, write_rows
+from harness.rows import SCHEMA_VERSION, TUNING_FILE, write_joint, write_json, write_rows
 from harness.selection import RULE, record
 from harness.sources import parameter_count
 from harness.states import State, state_of
@@ -33,24 +33,25 @@ def collect(plan: Plan, store: Store, folder: Path) -> list[State]:
     if joints:
         finished = [joint for joint in joints if joint.meetings and store.done("joint", joint.key)]
         write_joint(folder, _joint_rows(finished, store), _joint_excerpts(finished, store))
-    write_json(folder / "matrix.json", {**matrix(plan, states, joints, store), "joint": _joint_states(joints, store)})
+    write_json(folder / "matrix.json", matrix(plan, states, joints, store))
     write_json(folder / "costs.json", {"schema": SCHEMA_VERSION, "artifacts": list(_costs(done, plan, store))})
     checked = check_contamination(plan, store.root)
     write_json(folder / "contamination.json", {"schema": SCHEMA_VERSION, "checked": checked})
     write_json(folder / "provenance.json", provenance(plan))
+    (folder / TUNING_FILE).unlink(missing_ok=True)
     if plan.experiment.tune:
-        write_json(folder / "tuning.json", tuning(plan, plan.experiment.tune))
+        write_json(folder / TUNING_FILE, tuning(plan, plan.experiment.tune))
     own = folder / "experiment.yaml"
     if not own.exists() or own.resolve() != plan.experiment.file.resolve():
         own.write_text(plan.experiment.text, "utf-8")
+    write_digests(folder)
     return states
 
 
 def results_digest(plan: Plan, states: list[State], joints: list[Joint], store: Store) -> str:
     """Names what a results folder is made of, so that an unchanged one need not be written again."""
-    parts = [f"{cell.columns} {cell.key} {state}" for cell, state in zip(plan.cells, states, strict=True)]
-    parts += [f"{joint.title} {joint.key if joint.cells else ''} {joint.state(store)}" for joint in joints]
-    return hashlib.sha256("\n".join([plan.experiment.text, *parts]).encode()).hexdigest()[:24]
+    met = (_joint_entry(joint, joint.state(store)) for joint in joints)
+    return matrix_digest(plan.experiment.text, _cell_entries(plan, states), met)
 
 
 def matrix(plan: Plan, states: list[State], joints: list[Joint], store: Store) -> dict[str, Any]:
@@ -94,10 +95,8 @@ def matrix(plan: Plan, states: list[State], joints: list[Joint], store: Store) -
             }
             for column in experiment.benchmarks
         ],
-        "cells": [
-            {**cell.columns, "state": state.name, "why": state.why}
-            for cell, state in zip(plan.cells, states, strict=True)
-        ],
+        "cells": _cell_entries(plan, states),
+        "joint": _joint_states(joints, store),
     }
 
 
@@ -129,6 +128,13 @@ def tuning(plan: Plan, tune: Tune) -> dict[str, Any]:
     }
 
 
+def _cell_entries(plan: Plan, states: list[State]) -> list[dict[str, Any]]:
+    return [
+        {**cell.columns, "key": cell.key, "state": state.name, "why": state.why}
+        for cell, state in zip(plan.cells, states, strict=True)
+    ]
+
+
 def deterministic(method: Method) -> bool:
     """Whether nothing about the method depends on the seed."""
     return not method.trains and all(deterministic(needed.method) for needed in method.requires().values())
@@ -158,19 +164,25 @@ def _samples(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
 
 def _joint_states(joints: list[Joint], store: Store) -> list[dict[str, Any]]:
     """What became of each joint, and who is left out of it, with the reason."""
-    found = []
-    for joint in joints:
-        state = joint.state(store)
-        found.append({
-            "benchmark": joint.column.label,
-            "data_quality": joint.data.quality,
-            "data_size": joint.data.size,
+    return [
+        {
+            **_joint_entry(joint, joint.state(store)),
             "policies": len({cell.key for cell in joint.cells}),
-            "state": state.name,
-            "why": state.why,
             "left_out": [{"who": who, "why": why} for who, why in joint.left_out()],
-        })  # fmt: skip
-    return found
+        }
+        for joint in joints
+    ]
+
+
+def _joint_entry(joint: Joint, state: State) -> dict[str, Any]:
+    return {
+        "benchmark": joint.column.label,
+        "data_quality": joint.data.quality,
+        "data_size": joint.data.size,
+        "key": joint.key if joint.cells else "",
+        "state": state.name,
+        "why": state.why,
+    }
 
 
 def _joint_rows(joints: list[Joint], store: Store) -> Iterator[dict[str, Any]]:

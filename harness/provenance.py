@@ -59,6 +59,7 @@ def provenance(plan: Plan) -> dict[str, Any]:
             for loaded in plan.sets
         },
         "command": f"bakeoff run {experiment.file.name}",
+        "experiment": experiment.text,
     }
 
 

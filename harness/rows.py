@@ -9,7 +9,8 @@ A results folder holds, beside the experiment file:
     matrix.json       the axes, the metrics' meanings and the state of every cell
     costs.json        the cost ledger: what each artifact cost (times live here, never in the rows)
     contamination.json  which test items stand in which training set
-    provenance.json   versions, commit, device, data and model revisions
+    provenance.json   the experiment as it was run, versions, commit, device, data and model revisions
+    digests.json      what `bakeoff verify` compares the other files with (harness/digests.py)
     report.md, report.html
 
 Rows are sorted by their key columns and written without timestamps, so equal results are equal bytes.
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     import pandas
 
 SCHEMA_VERSION = 2
+
+DATA_FILES = ("rows.parquet", "samples.parquet", "matrix.json", "costs.json", "contamination.json", "provenance.json")
+JOINT_FILES = ("joint.parquet", "excerpts.parquet")  # only where a benchmark compares policies
+TUNING_FILE = "tuning.json"  # only where settings were searched for
+REPORT_FILES = ("report.md", "report.html")
 
 # name -> (arrow type, meaning)
 CELL_COLUMNS: dict[str, tuple[str, str]] = {
@@ -110,7 +116,7 @@ def _write_columns(
 ) -> None:
     import pyarrow
 
-    table = pyarrow.Table.from_pydict(held, schema=_schema(columns))
+    table = pyarrow.Table.from_pydict(held, schema=schema_of(columns))
     _replace(path, table.sort_by([(name, "ascending") for name in key]).combine_chunks())
 
 
@@ -138,10 +144,11 @@ def write_table(
 
     ordered = sorted(rows, key=lambda row: tuple(row[name] for name in key))
     plain = [{name: row[name] for name in columns} for row in ordered]
-    _replace(path, pyarrow.Table.from_pylist(plain, schema=_schema(columns)))
+    _replace(path, pyarrow.Table.from_pylist(plain, schema=schema_of(columns)))
 
 
-def _schema(columns: Mapping[str, tuple[str, str]]) -> Any:
+def schema_of(columns: Mapping[str, tuple[str, str]]) -> Any:
+    """The arrow schema of declared columns, with their meanings and the schema's version as metadata."""
     import pyarrow
 
     types = {

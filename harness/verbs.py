@@ -11,12 +11,13 @@ from rich.console import Console
 
 from harness.collect import collect, results_digest
 from harness.config import Experiment, load_experiment
+from harness.digests import DIGESTS
 from harness.explain import explain, find_cells
 from harness.gate import check_contamination, warnings_of
 from harness.joint import joints_of
 from harness.plan import Cell, Plan
 from harness.progress import Progress
-from harness.rows import read_json
+from harness.rows import DATA_FILES, JOINT_FILES, REPORT_FILES, read_json
 from harness.run import Tally, run_plan
 from harness.states import State, state_of
 from harness.store import Store, disk_errors
@@ -125,16 +126,7 @@ def _nothing_to_do(console: Console, plan: Plan, store: Store, folder: Path, sta
 
 
 def _current(folder: Path, digest: str, compares: bool) -> bool:
-    wanted = (
-        *(("joint.parquet", "excerpts.parquet") if compares else ()),
-        "rows.parquet",
-        "samples.parquet",
-        "matrix.json",
-        "costs.json",
-        "provenance.json",
-        "report.md",
-        "report.html",
-    )
+    wanted = (*DATA_FILES, *REPORT_FILES, DIGESTS, *(JOINT_FILES if compares else ()))
     if not all((folder / name).exists() for name in wanted):
         return False
     return bool(read_json(folder / "matrix.json").get("digest") == digest)

@@ -13,7 +13,7 @@ from command_line import bakeoff, in_a_process_of_its_own
 def test_help_names_every_verb() -> None:
     done = in_a_process_of_its_own("--help")
     assert done.returncode == 0
-    verbs = ("list", "show", "check", "plan", "run", "report", "explain", "microworld")
+    verbs = ("list", "show", "check", "plan", "run", "report", "explain", "microworld", "verify", "compare", "export")
     assert all(verb in done.stdout for verb in verbs)
 
 
@@ -44,6 +44,7 @@ def test_plan_shows_states_and_changes_nothing(tmp_path: Path) -> None:
         (["run", "nowhere.yaml"], ["nowhere.yaml", "no such experiment file"]),
         (["list", "method"], ["Did you mean 'methods'?"]),
         (["report", "nowhere"], ["no such results file"]),
+        (["verify", "tests"], ["tests", "it is not a results folder"]),
         (["run", "demo.yaml", "--set", "bases=[microworld/larg]"], ["microworld/larg", "microworld/large"]),
         (["run", "demo.yaml", "--set", "bases=[./nowhere]"], ["'./nowhere' is not there"]),
         (["run", "demo.yaml", "--set", "bases=[nobody/nothing-at-all]"], ["nobody/nothing-at-all", "HF_HUB_OFFLINE"]),
@@ -117,6 +118,10 @@ def test_a_microworld_run_ends_by_saying_where_the_report_is_and_does_nothing_ag
     } <= set(before)
     again = bakeoff(*words)
     assert "Nothing to do: 2 cells: 2 done" in again.stdout
+    assert {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()} == before
+    verified = bakeoff("verify", tmp_path / "results")
+    assert (verified.returncode, verified.stdout.count("unchecked")) == (0, 0), verified.stdout
+    assert "matrix.json: its digest is that of its experiment, keys and states" in verified.stdout
     assert {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()} == before
 
 

@@ -22,6 +22,7 @@ from harness.progress import Progress
 from harness.rows import read_excerpts, read_joint, read_json
 from harness.run import Tally, run_plan
 from harness.store import Store
+from harness.verify import check_files
 
 BENCHMARK = '''"""Compares policies."""
 
@@ -113,6 +114,11 @@ def test_methods_bases_and_seeds_meet_and_everybody_once(folder: Path) -> None:
     # the strengths of one and two are 1 and 2, and the noise depends on the seed and item alone
     pair = rows[(rows["method"] == "one") & (rows["other_method"] == "two") & (rows["kind"] == "methods")]
     assert pair["value"].between(3, 5).all()
+    checks = list(check_files(folder / "out"))
+    assert {check.file for check in checks if check.word == "NOT ok"} == {"report.md", "report.html"}  # none is written
+    said = [check.said for check in checks if check.word == "ok" and check.file in ("joint.parquet", "matrix.json")]
+    assert "its digest is that of its experiment, keys and states" in said
+    assert f"schema 2, {len(rows)} rows, sorted, no key twice" in said
     excerpts = read_excerpts(folder / "out")
     assert set(excerpts["kind"]) == {"all"}
     assert all(len(methods) == 1 and methods[0] in ("one", "two", "four") for methods in excerpts["methods"])

@@ -12,8 +12,9 @@ def write_report(folder: Path) -> tuple[Path, Path]:
     """Write report.md and report.html beside the results in `folder`; returns their paths.
 
     The same files give the same bytes: no clock, no chance. Both appear whole or not at all. Raises UserError
-    where matrix.json is missing or a file has another schema.
+    where matrix.json is missing or a file has another schema. Where the folder has a digests.json, it names them.
     """
+    from harness.digests import record_report
     from harness.report.collect import collect
     from harness.report.html import to_html
     from harness.report.markdown import to_markdown
@@ -25,4 +26,5 @@ def write_report(folder: Path) -> tuple[Path, Path]:
         partial = path.with_suffix(path.suffix + ".partial")
         partial.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
         os.replace(partial, path)
+    record_report(folder)
     return folder / "report.md", folder / "report.html"

@@ -158,15 +158,35 @@ def results_of(
     planned  (method, benchmark) -> whether a cell was to be filled; what failed still counts in the family
     """
     labels = [method.label for method in matrix.methods]
-    results = []
-    for one in measured:
+
+    def opponents(one: Measured) -> dict[str, str]:
         rivals = [label for label in labels if matrix.baseline in labels and label != matrix.baseline]
         rivals = [r for r in rivals if planned(r, one.metric.benchmark) or r in one.panel.methods]
-        comparisons = {label: _compare(one, label, str(matrix.baseline)) for label in rivals}
-        scores = _scores(one, labels)
-        results.append(Result(one.metric, one.group, one.percent, scores, comparisons))
+        return {label: str(matrix.baseline) for label in rivals}
+
+    results = compared(measured, labels, opponents, tested, matrix.margin)
+    return tuple(replace(r, scores=_ranked(one, r.scores)) for r, one in zip(results, measured, strict=True))
+
+
+def compared(
+    measured: Sequence[Measured],
+    labels: Sequence[str],
+    opponents: Callable[[Measured], Mapping[str, str]],
+    tested: Callable[[Measured], bool],
+    margin: float,
+) -> tuple[Result, ...]:
+    """Scores of `labels`, and comparisons of methods with their opponents; Holm's correction over those that
+    `tested` selects. Nothing is ranked.
+
+    opponents  a measured metric -> method -> whom it is compared with
+    margin     the loss of knowledge that non-inferiority is tested against; 0: it is not
+    """
+    results = []
+    for one in measured:
+        comparisons = {label: _compare(one, label, other) for label, other in opponents(one).items()}
+        results.append(Result(one.metric, one.group, one.percent, _scores(one, labels), comparisons))
     family = [r for r, one in zip(results, measured, strict=True) if tested(one)]
-    corrected = iter(_corrected(family, matrix.margin))
+    corrected = iter(_corrected(family, margin))
     return tuple(next(corrected) if tested(one) else r for r, one in zip(results, measured, strict=True))
 
 
@@ -177,9 +197,12 @@ def _scores(one: Measured, labels: Sequence[str]) -> dict[str, Score]:
             continue
         found = one.panel.comparable([label])
         scores[label] = Score(score_of(one, label), found.items, found.seeds)
-    for label, rank in _ranks(one, scores).items():
-        scores[label] = replace(scores[label], rank=rank)
     return scores
+
+
+def _ranked(one: Measured, scores: Mapping[str, Score]) -> dict[str, Score]:
+    ranks = _ranks(one, scores)
+    return {label: replace(score, rank=ranks.get(label)) for label, score in scores.items()}
 
 
 def score_of(one: Measured, label: str) -> Estimate:

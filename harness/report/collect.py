@@ -20,7 +20,7 @@ from harness.report.resolution import noise_of
 from harness.report.shifts import shifts_of
 from harness.report.training_data import without_matched
 from harness.report.tuning import tuned_of
-from harness.rows import ROW_COLUMNS, SAMPLE_COLUMNS, read_json, read_rows, read_samples
+from harness.rows import ROW_COLUMNS, SAMPLE_COLUMNS, TUNING_FILE, read_json, read_rows, read_samples
 
 if TYPE_CHECKING:
     import pandas
@@ -51,7 +51,7 @@ def collect(folder: Path) -> ReportModel:
         artifacts=_listed(folder / "costs.json", "artifacts"),
         checked=_listed(folder / "contamination.json", "checked"),
         provenance=read_json(folder / "provenance.json") if (folder / "provenance.json").exists() else {},
-        tuning=read_json(folder / "tuning.json") if (folder / "tuning.json").exists() else {},
+        tuning=read_json(folder / TUNING_FILE) if (folder / TUNING_FILE).exists() else {},
     )
     places = [(base, data) for base in matrix.bases for data in matrix.data]
     return ReportModel(

@@ -50,9 +50,9 @@ def _part(part: Part) -> Iterator[str]:
             for one in statements:
                 yield f"  - {safe(one.finding)}{f': {safe(one.names)}' if one.names else ''}"
     elif isinstance(part, Table):
-        yield from _table(part)
+        yield from table_lines(part)
     elif isinstance(part, Folded):
-        yield from _table(part.table, part.title)
+        yield from table_lines(part.table, part.title)
     elif isinstance(part, Picture):
         yield f"(Drawn in report.html.) {safe(part.alternative)}"
     elif isinstance(part, Verbatim):
@@ -82,7 +82,8 @@ def _reading(reading: Reading) -> Iterator[str]:
             yield ""
 
 
-def _table(table: Table, title: str = "") -> Iterator[str]:
+def table_lines(table: Table, title: str = "") -> Iterator[str]:
+    """A table with its caption above it, or the title where it has none."""
     # a folded table has its title above; its own caption would repeat it
     if title or table.caption:
         yield f"**{safe(table.caption or title)}**"

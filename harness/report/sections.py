@@ -293,7 +293,8 @@ def _unfinished(matrix: Matrix) -> Part:
 
 
 def _provenance(model: ReportModel) -> Iterator[Part]:
-    facts = sorted(_flat(model.provenance))
+    # the experiment's text stands below, whole
+    facts = sorted(_flat({name: fact for name, fact in model.provenance.items() if name != "experiment"}))
     if facts:
         rows = tuple((Cell(name), Cell(text.one_line(value, 300))) for name, value in facts)
         yield Table((Column("fact", left=True), Column("value", left=True)), rows)

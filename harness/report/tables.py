@@ -250,17 +250,18 @@ def _difference_row(method: MethodInfo, result: Result, matrix: Matrix) -> tuple
             Cell(text.signed(estimate.value, percent)),
             Cell(text.interval(estimate.low, estimate.high, percent, "+")),
             Cell(text.p_value(comparison.adjusted)),
-            _finding_cell(comparison, result, matrix),
+            finding_cell(comparison, result, matrix),
             Cell(_effects(comparison, percent)),
             Cell(_shares(comparison)),
-            Cell(f"{estimate.clusters}{FLAG_FEW if estimate.few_clusters else ''}", _sample(comparison)),
+            Cell(f"{estimate.clusters}{FLAG_FEW if estimate.few_clusters else ''}", sample(comparison)),
         ]
     if result.metric.role == "knowledge" and matrix.margin > 0:
         cells.insert(5, Cell(text.p_value(comparison.kept)))
     return tuple(cells)
 
 
-def _finding_cell(comparison: Comparison, result: Result, matrix: Matrix) -> Cell:
+def finding_cell(comparison: Comparison, result: Result, matrix: Matrix) -> Cell:
+    """What a comparison establishes, in a word or two."""
     if not result.family:
         return Cell("not tested", mood="blank")
     if comparison.adjusted is None:
@@ -286,6 +287,7 @@ def _shares(comparison: Comparison) -> str:
     return " / ".join(f"{100 * part:.0f}" for part in comparison.shares)
 
 
-def _sample(comparison: Comparison) -> str:
+def sample(comparison: Comparison) -> str:
+    """Items x seeds that both have, and items that were left out."""
     dropped = f", {comparison.dropped} dropped" if comparison.dropped else ""
     return f"{comparison.items} x {comparison.estimate.seeds}{dropped}"

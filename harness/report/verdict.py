@@ -15,6 +15,10 @@ from harness.report.model import Block, Comparison, Result
 from harness.report.text import interval, listed, points, signed
 from harness.statistics import FEWEST_CLUSTERS
 
+ONE_SEED = (
+    "One seed: how much another seed would change is unknown. Everything here speaks of these "
+    "trained runs only (items as the one source of chance), not of the methods."
+)
 KEPT_LEVEL = LEVEL / 2  # one-sided: the counterpart of a 95 % interval inside the margin
 
 
@@ -132,10 +136,7 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
     """What the reader must know before quoting the verdict."""
     said = []
     if block.one_seed:
-        said.append(
-            "One seed: how much another seed would change is unknown. Everything here speaks of these "
-            "trained runs only (items as the one source of chance), not of the methods."
-        )
+        said.append(ONE_SEED)
     if block.tests:
         said.append(
             f"Better and worse hold after Holm's correction over {block.tests} tests (5 % family-wise: every "

@@ -1,0 +1,209 @@
+"""The report's numbers as tables: scores and differences for pandas, the matrix for a paper.
+
+Nothing is computed here: every number is one of the report's own (`harness.report.model`), in the metric's units.
+What could not be computed is blank, with its reason; never 0.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.report import text
+from harness.report.audit_parts import FLAG as FLAG_UNLIKE
+from harness.report.document import Column, Table
+from harness.report.latex import to_latex
+from harness.report.markdown import table_lines
+from harness.report.matrix import Matrix
+from harness.report.model import Block, ReportModel, Result
+from harness.report.sections import block_title
+from harness.report.tables import FLAG_FEW, FLAG_PARTIAL, finding_cell, matrix_table
+from harness.statistics import FEWEST_CLUSTERS
+
+PLACE = {
+    "base": ("string", "the block's base model; a method on the small base stands beside the others"),
+    "data_quality": ("string", "the named training set of the block; empty without such an axis"),
+    "data_size": ("int64", "training examples; 0 without such an axis"),
+    "method": ("string", "the method's label"),
+    "benchmark": ("string", "the benchmark's label"),
+    "metric": ("string", "the metric's name"),
+    "group": ("string", "the group of items; empty: all items"),
+    "role": ("string", "what the metric is about: quality, knowledge or other"),
+    "primary": ("string", "yes or no: whether the metric is one that is tested"),
+    "higher_is_better": ("string", "yes or no"),
+}
+SCORE_COLUMNS = {
+    **PLACE,
+    "estimate": ("double", "the mean over items and seeds, in the metric's units (a share is 0.5, not 50)"),
+    "low": ("double", "lower end of the pointwise 95 % interval"),
+    "high": ("double", "its upper end"),
+    "seeds": ("int64", "seeds"),
+    "items": ("int64", "items"),
+    "clusters": ("int64", "independent sources of items"),
+    "rank_best": ("int64", "the best rank that the tests allow"),
+    "rank_worst": ("int64", "the worst"),
+    "reason": ("string", "why a number is blank"),
+}
+DIFFERENCE_COLUMNS = {
+    **PLACE,
+    "against": ("string", "the baseline: estimate is method - baseline"),
+    **{name: SCORE_COLUMNS[name] for name in ("estimate", "low", "high")},
+    "p": ("double", "two-sided, of this test alone"),
+    "p_holm": ("double", "after Holm's correction; blank where nothing is tested or no claim is allowed"),
+    "family": ("int64", "the number of tests that Holm's correction runs over"),
+    "finding": ("string", "better, worse, kept within the margin, not established, no claim or not tested"),
+    "seeds": ("int64", "seeds that both have"),
+    "items": ("int64", "items that both have"),
+    "dropped": ("int64", "items left out because one of them lacks a score"),
+    "clusters": SCORE_COLUMNS["clusters"],
+    "reason": SCORE_COLUMNS["reason"],
+}
+
+
+def write_tables(model: ReportModel, folder: Path) -> list[Path]:
+    """Write scores and differences (.csv, .parquet) and the matrix (.tex, .md) into `folder`; their paths.
+
+    The same results give the same bytes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, columns, rows in (
+        ("scores", SCORE_COLUMNS, list(scores(model))),
+        ("differences", DIFFERENCE_COLUMNS, list(differences(model))),
+    ):
+        written += [folder / f"{name}.csv", folder / f"{name}.parquet"]
+        _write_csv(written[-2], columns, rows)
+        _write_parquet(written[-1], columns, rows)
+    tables = [paper_table(block, model.matrix) for block in model.blocks]
+    latex = "\n".join(to_latex(table, f"tab:matrix-{at}") for at, table in enumerate(tables, start=1))
+    markdown = "\n".join(line for table in tables for line in (*table_lines(table), ""))
+    for name, content in (("matrix.tex", latex), ("matrix.md", markdown)):
+        written.append(folder / name)
+        _replace(written[-1], content)
+    return written
+
+
+def scores(model: ReportModel) -> Iterator[dict[str, Any]]:
+    """A row for each method and metric (and group) that has a score or the reason why it has none."""
+    for block in model.blocks:
+        for result in (*block.results, *block.groups):
+            for label, score in result.scores.items():
+                estimate, rank = score.estimate, score.rank or (None, None)
+                yield {
+                    **_place(block, result, label),
+                    "estimate": estimate.value,
+                    "low": estimate.low,
+                    "high": estimate.high,
+                    "seeds": len(score.seeds) or None,
+                    "items": score.items or None,
+                    "clusters": estimate.clusters or None,
+                    "rank_best": rank[0],
+                    "rank_worst": rank[1],
+                    "reason": estimate.reason,
+                }
+
+
+def differences(model: ReportModel) -> Iterator[dict[str, Any]]:
+    """A row for each comparison with the baseline."""
+    for block in model.blocks:
+        for result in (*block.results, *block.groups):
+            for label, comparison in result.comparisons.items():
+                estimate = comparison.estimate
+                yield {
+                    **_place(block, result, label),
+                    "against": model.matrix.baseline,
+                    "estimate": estimate.value,
+                    "low": estimate.low,
+                    "high": estimate.high,
+                    "p": estimate.p,
+                    "p_holm": comparison.adjusted,
+                    "family": result.family or None,
+                    "finding": finding_cell(comparison, result, model.matrix).text,
+                    "seeds": estimate.seeds or None,
+                    "items": comparison.items or None,
+                    "dropped": comparison.dropped if comparison.items else None,
+                    "clusters": estimate.clusters or None,
+                    "reason": estimate.reason,
+                }
+
+
+def _place(block: Block, result: Result, label: str) -> dict[str, Any]:
+    return {
+        "base": block.base,
+        "data_quality": block.data.quality,
+        "data_size": block.data.size,
+        "method": label,
+        "benchmark": result.metric.benchmark,
+        "metric": result.metric.name,
+        "group": result.group,
+        "role": result.metric.role,
+        "primary": "yes" if result.metric.primary else "no",
+        "higher_is_better": "yes" if result.metric.higher_is_better else "no",
+    }
+
+
+def paper_table(block: Block, matrix: Matrix) -> Table:
+    """The report's matrix with its score columns alone, and a caption that says what the intervals are."""
+    whole = matrix_table(block, matrix)
+    kept = 1 + sum(1 for result in block.results if result.metric.primary)
+    columns = tuple(Column(c.head, c.unit, left=c.left) for c in whole.columns[:kept])
+    rows = tuple(tuple(row[:kept]) for row in whole.rows)
+    return Table(columns, rows, caption=_caption(block, matrix))
+
+
+def _caption(block: Block, matrix: Matrix) -> str:
+    count = len(matrix.seeds)
+    said = [f"{matrix.name}: {block_title(block)}." if matrix.name else f"{block_title(block)}."]
+    if block.one_seed:
+        said.append(
+            "Mean and its pointwise 95 % interval over items alone, clustered by their source: one seed, so "
+            "these trained runs and not the methods are described."
+        )
+    else:
+        said.append(
+            f"Mean over items and {count} seeds, and its pointwise 95 % interval: items are clustered by their "
+            "source, seeds are random."
+        )
+    said.append("Ranks are the best and the worst that the tests allow.")
+    if matrix.baseline and block.tests:
+        said.append(
+            f"Bold: different from {matrix.baseline}, better or worse, after Holm's correction over "
+            f"{block.tests} tests."
+        )
+    said.append(f"{text.BLANK}: could not be computed, not zero.")
+    marks = " ".join(f"{cell.text} {cell.small}" for row in matrix_table(block, matrix).rows for cell in row)
+    if FLAG_FEW in marks:
+        said.append(f"{FLAG_FEW}: fewer than {FEWEST_CLUSTERS} clusters, the interval is too narrow.")
+    if FLAG_PARTIAL in marks:
+        said.append(f"{FLAG_PARTIAL}: fewer seeds than planned.")
+    if FLAG_UNLIKE in marks:
+        said.append(f"{FLAG_UNLIKE}: differs from most methods in these fields of the protocol.")
+    return " ".join(said)
+
+
+def _write_csv(path: Path, columns: Mapping[str, tuple[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(partial, path)
+
+
+def _write_parquet(path: Path, columns: Mapping[str, tuple[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
+    import pyarrow.parquet
+
+    from harness.rows import schema_of
+
+    partial = path.with_suffix(".partial")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=schema_of(columns)), partial)
+    os.replace(partial, path)
+
+
+def _replace(path: Path, content: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
+    os.replace(partial, path)

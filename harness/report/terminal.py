@@ -1,0 +1,81 @@
+"""A comparison as one table for the terminal. Text is never markup there, and holds no control character."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+from rich.text import Text
+
+from harness.report import text
+from harness.report.model import Comparison, Result
+from harness.report.pairs import Pairing
+from harness.report.sections import block_title
+from harness.report.tables import FLAG_FEW, finding_cell, sample
+from harness.report.verdict import ONE_SEED
+from harness.statistics import FEWEST_CLUSTERS
+
+STYLES = {"good": "green", "bad": "red", "open": "yellow", "blank": "dim"}
+LONGEST = 60
+
+
+def plain(value: str, longest: int = LONGEST, style: str = "") -> Text:
+    """Text on one line that rich does not read as markup."""
+    return Text(text.one_line(value, longest), style=style)
+
+
+def pairing_table(pairing: Pairing) -> Table:
+    """A row for each metric (and group) of each pair: scores, difference, interval, p, finding."""
+    several = len(pairing.pairs) > 1 or pairing.pairs[0][0] != pairing.heads[0]
+    table = Table(title=plain(block_title(pairing.block), 200), title_justify="left")
+    for head in ("metric", *(("method",) if several else ())):
+        table.add_column(head, overflow="fold")
+    for head in (*pairing.heads, "difference", "95 % interval", "p (Holm)"):
+        table.add_column(plain(head), justify="right", overflow="fold")
+    table.add_column("finding")
+    table.add_column("items x seeds", justify="right")
+    for result in pairing.results:
+        for name, first, second in pairing.pairs:
+            if first in result.comparisons:
+                table.add_row(*_row(pairing, result, (name,) if several else (), first, second))
+    return table
+
+
+def _row(pairing: Pairing, result: Result, name: tuple[str, ...], first: str, second: str) -> Iterator[Text]:
+    comparison = result.comparisons[first]
+    yield plain(", ".join(part for part in (result.metric.title, result.group) if part), 80)
+    yield from (plain(one) for one in name)
+    for label in (first, second):
+        score = result.scores.get(label)
+        yield plain(text.score(None if score is None else score.estimate.value, result.percent))
+    estimate = comparison.estimate
+    yield plain(text.signed(estimate.value, result.percent))
+    yield plain(text.interval(estimate.low, estimate.high, result.percent, "+") or text.BLANK)
+    yield plain(text.p_value(comparison.adjusted))
+    yield _finding(pairing, result, comparison)
+    yield plain(f"{sample(comparison)}{FLAG_FEW if estimate.few_clusters else ''}")
+
+
+def _finding(pairing: Pairing, result: Result, comparison: Comparison) -> Text:
+    if comparison.estimate.low is None:
+        return plain(comparison.estimate.reason, 80, "dim")
+    cell = finding_cell(comparison, result, pairing.matrix)
+    return plain(cell.text, style=STYLES.get(cell.mood, ""))
+
+
+def remarks(pairing: Pairing) -> Iterator[str]:
+    """What the reader must know before quoting the table."""
+    first, second = pairing.heads
+    if pairing.block.one_seed:
+        yield ONE_SEED
+    yield (
+        f"Difference: {first} − {second}, paired over items and seeds; shares in %, their differences in points. "
+        "Better and worse are said of the first. Intervals are pointwise."
+    )
+    by_group = max((group.family for group in pairing.block.groups), default=0)
+    own = f"; the groups are a family of {by_group} of their own" if by_group else ""
+    yield f"p: two-sided, after Holm's correction over the {pairing.block.tests} tests of primary metrics{own}."
+    yield "Not established means that neither is shown to be better, never that they are equal."
+    if any(c.estimate.few_clusters for result in pairing.results for c in result.comparisons.values()):
+        yield f"{FLAG_FEW} fewer than {FEWEST_CLUSTERS} clusters: the interval is too narrow, no claim is made."
+    yield from pairing.notes
