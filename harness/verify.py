@@ -29,6 +29,7 @@ from harness.rows import (
     SAMPLE_COLUMNS,
     SAMPLE_KEY,
     SCHEMA_VERSION,
+    TUNING_FILE,
     schema_of,
 )
 
@@ -237,7 +238,7 @@ def check_report(folder: Path) -> Iterator[Check]:
     """Write the report anew elsewhere and compare it with the one that is there."""
     from harness.report import write_report
 
-    names = _names(_matrix(folder))
+    names = (*_names(_matrix(folder)), TUNING_FILE)
     with tempfile.TemporaryDirectory() as elsewhere:
         for name in (name for name in names if name not in REPORT_FILES and (folder / name).is_file()):
             (Path(elsewhere) / name).symlink_to((folder / name).resolve())
