@@ -102,7 +102,8 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Pa
     outside.install(tmp_path)
     file = outside.experiment(tmp_path, methods="[{outside: {seconds: 1.5}}]", extra="seeds: [0, 1, 2, 3]\n")
     words = places(tmp_path, str(file))
-    start = "import sys; "
+    # whoever starts the tests in the background may have SIGINT ignored, and children inherit that
+    start = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     start += f"sys.path.insert(0, {str(tmp_path)!r}); from harness import base_model, cost; "
     start += "base_model.BaseModel.policy = lambda self: None; "
     start += "cost.decoding_cost = lambda *policies: dict.fromkeys(('seconds_per_token', 'overhead_per_token')); "
