@@ -16,11 +16,16 @@ from harness.data_choice import DataChoice
 from harness.noise_floor import noise_floor
 from harness.report.analysis import measure
 from harness.report.audit import audit_of
-from harness.report.findings import Audit
+from harness.report.document import Paragraph, Table
+from harness.report.findings import Audit, Lengths
+from harness.report.harm import harm_parts
+from harness.report.lengths import lengths_of
 from harness.report.matrix import Matrix, MethodInfo, MetricInfo
+from harness.report.model import Block, Comparison, Result
 from harness.report.panel import build_panel
 from harness.report.prices import price
 from harness.report.shifts import shifts_of
+from harness.report.turnover import turnovers_of
 from harness.sample_size import needed
 from harness.statistics import Components, Estimate, Scale, Scores, Spread, difference, minimum_detectable_effect
 
@@ -307,3 +312,79 @@ def test_the_gap_is_of_scores_and_the_drop_is_of_gains() -> None:
         one.high - one.low  # type: ignore[operator]
         for one in (good.inside, good.outside)
     )
+
+
+# ---- items gained and lost, harm, length
+
+
+def rights(label: str, right: range, seeds: int = 3) -> list[dict[str, Any]]:
+    return [
+        {"method": label, "seed": seed, "item": f"i{at:02d}", "cluster": f"i{at:02d}", "group": "", "weight": 1.0,
+         "value": float(at in right)}
+        for seed in range(seeds) for at in range(20)
+    ]  # fmt: skip
+
+
+def method_info(label: str) -> MethodInfo:
+    return MethodInfo(label, label, False, {}, "", False, ())
+
+
+def two_methods() -> Matrix:
+    methods = (method_info("weak"), method_info("good"))
+    return Matrix("m", "weak", None, 0.02, ("world",), None, (0, 1, 2), ("",), (0,), methods, (), ())
+
+
+@pytest.mark.parametrize("more_is_better", [True, False])
+def test_items_gained_and_lost_are_counted_apart_and_their_difference_is_the_net(more_is_better: bool) -> None:
+    """Of 20 items `weak` gets 0-9 and `good` 5-16: 10-16 are gained (7) and 0-4 lost (5), a net of 2."""
+    metric = MetricInfo("tasks", "right", "", "quality", True, more_is_better, False, None)
+    rows = pandas.DataFrame([*rights("weak", range(10)), *rights("good", range(5, 17))])
+    (found,) = turnovers_of([measure(metric, build_panel(rows))], two_methods())
+    gained, lost = (found.gained, found.lost) if more_is_better else (found.lost, found.gained)
+    assert (gained.value, lost.value) == pytest.approx((7 / 20, 5 / 20))
+    assert 0 <= lost.low < 5 / 20 < lost.high  # type: ignore[operator]
+
+
+def test_methods_without_a_seed_in_common_have_no_turnover_and_no_zero() -> None:
+    metric = MetricInfo("tasks", "right", "", "quality", True, True, False, None)
+    late = [{**row, "seed": 7} for row in rights("good", range(5), seeds=1)]
+    rows = pandas.DataFrame([*rights("weak", range(10)), *late])
+    (found,) = turnovers_of([measure(metric, build_panel(rows))], two_methods())
+    assert (found.gained.value, found.lost.value) == (None, None)
+    assert found.gained.reason == "no seed in common"
+
+
+def compared_result(name: str, value: float, *, worse: bool = False, more_is_better: bool = True) -> Result:
+    metric = MetricInfo("tasks", name, "", "quality", True, more_is_better, False, None)
+    return Result(metric, "", True, {}, {"good": Comparison(Estimate(value), worse=worse)})
+
+
+def harm_of(*results: Result) -> list[Any]:
+    block = Block("world", DataChoice(), two_methods().methods, results, (), {}, {}, {}, {}, (), ())
+    return list(harm_parts(block, two_methods()))
+
+
+def test_the_harm_list_holds_what_is_worse_and_what_is_lower_and_turns_with_the_metric() -> None:
+    (table,) = harm_of(
+        compared_result("right", -0.05, worse=True),
+        compared_result("surprise", 0.30, more_is_better=False),
+        compared_result("fluent", 0.10),
+    )
+    assert isinstance(table, Table)
+    ((label, worse, lower),) = table.rows
+    assert (label.text, worse.text, lower.text) == ("good", "tasks: right −5.0", "tasks: surprise +30.0")
+
+
+def test_a_method_that_is_lower_nowhere_is_named_as_such() -> None:
+    (said,) = harm_of(compared_result("right", 0.05))
+    assert isinstance(said, Paragraph)
+    assert said.text == "Below weak nowhere: good."
+
+
+def test_lengths_count_words_empty_answers_and_cut_prompts() -> None:
+    samples = pandas.DataFrame({
+        "method": ["good", "good", "weak"], "benchmark": ["tasks"] * 3,
+        "completions": [["one two three", ""], ["four"], []], "flags": [["truncated"], [], []],
+    })  # fmt: skip
+    found = lengths_of(samples, two_methods())
+    assert found == {("good", "tasks"): Lengths(3, pytest.approx(4 / 3), pytest.approx(1 / 3), 0.5)}

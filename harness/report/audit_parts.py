@@ -52,7 +52,8 @@ def audit_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
 
 def _fields_table(audit: Audit) -> Table:
     head = (Column("field", left=True), Column("values", "and the methods that have them", left=True))
-    return Table((*head, Column("finding", left=True)), tuple(_field_row(one) for one in audit.fields))
+    rows = tuple(_field_row(one) for one in audit.fields)
+    return Table((*head, Column("finding", left=True)), rows, caption="The protocol, field by field")
 
 
 def _field_row(one: ProtocolField) -> tuple[Cell, ...]:

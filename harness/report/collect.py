@@ -13,6 +13,7 @@ from harness.report.audit import audit_of
 from harness.report.claims import claims_of
 from harness.report.curves import curves_of
 from harness.report.joint import joints_of
+from harness.report.lengths import lengths_of
 from harness.report.matrix import Matrix, read_matrix
 from harness.report.model import Block, MethodCost, ReportModel
 from harness.report.prompts import examples_of
@@ -20,6 +21,7 @@ from harness.report.resolution import noise_of
 from harness.report.shifts import shifts_of
 from harness.report.training_data import without_matched
 from harness.report.tuning import tuned_of
+from harness.report.turnover import turnovers_of
 from harness.rows import ROW_COLUMNS, SAMPLE_COLUMNS, TUNING_FILE, read_json, read_rows, read_samples
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ def _block(
     def planned(method: str, benchmark: str) -> bool:
         return any(cell.state != "n/a" for cell in states.get((method, benchmark), ()))
 
+    samples = block_rows(files.samples, matrix, base, data)[0]
     return Block(
         base=base,
         data=data,
@@ -93,11 +96,13 @@ def _block(
         costs={method.label: _cost(files.artifacts, matrix, method.label, base, data) for method in matrix.methods},
         states=states,
         without=without_matched(measured, files.checked, data.quality),
-        examples=examples_of(block_rows(files.samples, matrix, base, data)[0], measured, matrix, blocks),
+        examples=examples_of(samples, measured, matrix, blocks),
         shifts=shifts_of(measured, matrix),
         noise=noise_of(measured, matrix),
         audit=audit_of(files.artifacts, matrix, files.provenance.get("models") or {}, base, data),
         tuned=tuned_of(measured, files.tuning),
+        turnovers=turnovers_of(measured, matrix),
+        lengths=lengths_of(samples, matrix),
     )
 
 

@@ -37,6 +37,32 @@ class Shift:
 
 
 @dataclass(frozen=True)
+class Turnover:
+    """What a method gained and lost against the baseline on one metric; gained - lost is their difference."""
+
+    method: str
+    metric: MetricInfo
+    percent: bool
+    gained: Estimate
+    lost: Estimate
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Of one method's answers to one benchmark.
+
+    words  per answer, on average
+    empty  share of answers without a word
+    cut    share of prompts that lost their left end
+    """
+
+    answers: int
+    words: float
+    empty: float
+    cut: float
+
+
+@dataclass(frozen=True)
 class Tuned:
     """What the settings that a search chose gain on the test items: tuned - as written."""
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from harness.comparison import LEVEL, Gap
 from harness.data_choice import DataChoice
-from harness.report.findings import Audit, Claimed, Noise, Shift, Tuned
+from harness.report.findings import Audit, Claimed, Lengths, Noise, Shift, Tuned, Turnover
 from harness.report.joint import Joint
 from harness.report.matrix import CellState, Matrix, MethodInfo, MetricInfo
 from harness.statistics import Estimate
@@ -156,6 +156,8 @@ class Block:
     noise: tuple[Noise, ...] = ()
     audit: Audit = field(default_factory=lambda: Audit(()))
     tuned: tuple[Tuned, ...] = ()
+    turnovers: tuple[Turnover, ...] = ()
+    lengths: Mapping[tuple[str, str], Lengths] = field(default_factory=dict)
 
     def of_role(self, role: str) -> list[Result]:
         """The primary metrics of a role."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from harness.report import text
 from harness.report.answer import answers
@@ -26,7 +27,9 @@ from harness.report.document import (
     Table,
     Verbatim,
 )
+from harness.report.harm import harm_parts
 from harness.report.joint_parts import joint_parts
+from harness.report.lengths import length_parts
 from harness.report.matrix import Matrix
 from harness.report.model import Block, ReportModel
 from harness.report.picture import draw, points_of
@@ -43,6 +46,7 @@ from harness.report.tables import (
 )
 from harness.report.training_data import training_data_parts
 from harness.report.tuning import tuning_parts
+from harness.report.turnover import turnover_parts
 from harness.report.verdict import headline, limits, statements
 from harness.rows import EXCERPT_COLUMNS, JOINT_COLUMNS, ROW_COLUMNS, SAMPLE_COLUMNS
 from harness.statistics import FEWEST_CLUSTERS
@@ -130,14 +134,22 @@ def _block_sections(block: Block, matrix: Matrix, level: int) -> Iterator[Sectio
     differences = tuple(_differences(block, matrix))
     if differences:
         yield Section(f"Paired differences against {matrix.baseline}", differences, level)
-    prices = (*price_parts(block, matrix), *shift_parts(block))
+    harm = tuple(harm_parts(block, matrix))
+    if harm:
+        yield Section("Harm", harm, level)
+    # of many blocks, what is beside the question is folded
+    shown: Callable[[Iterable[Part]], tuple[Part, ...]] = _folded if level > 2 else tuple
+    changed = shown((*turnover_parts(block, matrix), *length_parts(block, matrix)))
+    if changed:
+        yield Section("Items gained and lost, and length", changed, level)
+    prices = shown((*price_parts(block, matrix), *shift_parts(block)))
     if prices:
         yield Section("What a point costs", prices, level)
-    resolution = tuple(resolution_parts(block, matrix))
+    resolution = shown(resolution_parts(block, matrix))
     if any(result.scores for result in block.results):
         yield Section("What this rig can resolve", resolution, level)
     if len(block.methods) > 1:
-        yield Section("Fairness audit", tuple(audit_parts(block, matrix)), level)
+        yield Section("Fairness audit", shown(audit_parts(block, matrix)), level)
     secondary = secondary_table(block, matrix)
     if secondary is not None:
         words = "Mean, pointwise 95 % interval, and Δ, the paired difference to the baseline; untested."
@@ -151,6 +163,11 @@ def _block_sections(block: Block, matrix: Matrix, level: int) -> Iterator[Sectio
             "illustrate the differences and are no sample of the benchmark."
         )
         yield Section("Some prompts, side by side", (Paragraph(words), Prompts(block.examples)), level)
+
+
+def _folded(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Tables that have a caption to be found by."""
+    return tuple(Folded(p.caption, replace(p, caption="")) if isinstance(p, Table) and p.caption else p for p in parts)
 
 
 def _matrix_parts(block: Block, matrix: Matrix) -> Iterator[Part]:

@@ -1,0 +1,55 @@
+"""What each method made worse: every metric and group on which it lies below the baseline, established or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.report import text
+from harness.report.document import Cell, Column, Paragraph, Part, Table
+from harness.report.matrix import Matrix
+from harness.report.model import Block, Comparison, Result
+
+
+def harm_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
+    """A row for each method that has anything; those without are named."""
+    if matrix.baseline is None or not any(result.comparisons for result in block.results):
+        return
+    rows, unharmed = [], []
+    for method in block.methods:
+        worse, lower = _lists(block, method.label)
+        if worse or lower:
+            shown = (Cell("; ".join(worse) or text.BLANK, mood="bad" if worse else "blank"), Cell("; ".join(lower)))
+            rows.append((Cell(method.label), *shown))
+        elif any(method.label in result.comparisons for result in block.results):
+            unharmed.append(method.label)
+    columns = (
+        Column("method", left=True),
+        Column("worse", "established after Holm's correction, points", left=True),
+        Column("lower", "not established, or not tested", left=True),
+    )
+    if rows:
+        yield Table(columns, tuple(rows), caption=f"What each method made worse than {matrix.baseline}")
+    if unharmed:
+        yield Paragraph(f"Below {matrix.baseline} nowhere: {text.listed(unharmed)}.")
+
+
+def _lists(block: Block, label: str) -> tuple[list[str], list[str]]:
+    """(established, others), the largest first."""
+    worse: list[tuple[float, str]] = []
+    lower: list[tuple[float, str]] = []
+    for result in (*(r for r in block.results if r.metric.primary), *block.groups):
+        comparison = result.comparisons.get(label)
+        if comparison is None or not _loss(result, comparison):
+            continue
+        name = ", ".join(part for part in (result.metric.title, result.group) if part)
+        loss = _loss(result, comparison)
+        said = f"{name} {text.signed(comparison.estimate.value, result.percent)}"
+        (worse if comparison.worse else lower).append((loss, said))
+    first, second = ([said for _, said in sorted(found, key=lambda one: -one[0])] for found in (worse, lower))
+    return first, second
+
+
+def _loss(result: Result, comparison: Comparison) -> float:
+    """How far below the baseline, 0 where it is not."""
+    value = comparison.estimate.value or 0.0
+    return max(0.0, -value if result.metric.higher_is_better else value)
