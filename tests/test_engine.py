@@ -6,6 +6,8 @@ import contextlib
 import importlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import outside
 import pytest
+from conftest import ROOT
 from rich.console import Console
 
 from harness import keys, registry, run
@@ -256,6 +259,20 @@ def test_a_key_follows_code_fields_and_weights_but_no_comment_or_docstring(tmp_p
         keys.source_digests.cache_clear()
         digests.append(keys.source_digests(file)["plugin"])
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_key_follows_what_is_inside_functions_and_no_order_of_a_set(tmp_path: Path) -> None:
+    """Sets of words are ordered anew in every process."""
+    file = tmp_path / "plugin.py"
+    command = [sys.executable, "-c", "import sys, pathlib; from harness import keys; "
+               "print(keys.source_digests(pathlib.Path(sys.argv[1])))", str(file)]  # fmt: skip
+    found = []
+    for number in ("1", "1", "2"):
+        inner = f"def f(x):\n    def g(y):\n        return y in {{'a', 'b', 'c', 'd'}} or {number}\n    return g(x)\n"
+        file.write_text(inner)
+        environment = {**os.environ, "PYTHONHASHSEED": str(len(found) + 1)}
+        found.append(subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True).stdout)
+    assert found[0] == found[1] != found[2]
 
 
 def test_a_plugins_key_holds_the_sources_that_it_imports_even_inside_functions() -> None:
