@@ -2,8 +2,8 @@
 
     pytest -m slow -s tests/performance/test_reft_speed.py
 
-CPU seconds of one thread, the fastest of rounds of alternating order in one process. A training step
-is forward pass, loss and backward pass of the same rows through the same model, without the optimiser.
+CPU seconds of one thread, in rounds of alternating order in one process. A training step is
+forward pass, loss and backward pass of the same rows through the same model, without the optimiser.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from methods.loreft import Loreft, ReftPolicy, weights_of
 from methods.pyreft import Pyreft, library_model, locations, run_library
 
 WORDS = ["<eos>", "<unk>", *(f"w{at}" for at in range(4000))]
-NEW_TOKENS, ROUNDS, PROMPT = 32, 15, 50
+NEW_TOKENS, ROUNDS, PROMPT = 32, 31, 50
 
 
 def make(folder: Path, hidden: int, layers: int) -> BaseModel:
@@ -50,15 +50,20 @@ def make(folder: Path, hidden: int, layers: int) -> BaseModel:
 
 
 def compared(one: Callable[[], object], other: Callable[[], object]) -> str:
-    """Seconds of one over the other's: of the fastest rounds, for whatever else the machine does only adds."""
-    spent: dict[Callable[[], object], list[float]] = {one: [], other: []}
+    """Seconds of one over the other's, round by round: the median, and the middle half of the rounds.
+
+    Both halves of a round meet the same machine; its fastest moments may fall to one side alone.
+    """
+    ratios = []
     for number in range(ROUNDS):
+        spent = {}
         for run in (one, other) if number % 2 else (other, one):
             start = time.process_time()
             run()
-            spent[run].append(time.process_time() - start)
-    medians = statistics.median(spent[one]) / statistics.median(spent[other])
-    return f"{min(spent[one]) / min(spent[other]):.3f} x (medians {medians:.3f})"
+            spent[run] = time.process_time() - start
+        ratios.append(spent[one] / spent[other])
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return f"{middle:.3f} x ({low:.3f} to {high:.3f})"
 
 
 @pytest.mark.slow
