@@ -62,8 +62,7 @@ def run_verb(
     with ExitStack() as beside:
         for plan in plans(experiment, store_folder, download=True):
             states = [state_of(cell, store) for cell in plan.cells]
-            met = [joint.state(store) for joint in joints_of(plan, store)]
-            if not _work([*states, *met], retry_failed):
+            if not _work(_all_states(plan, states, store), retry_failed):
                 continue
             console.print(f"{plan.experiment.name}: {_counts(states)}", markup=False, highlight=False)
             for warning in warnings_of(check_contamination(plan, store.root)):
@@ -116,7 +115,7 @@ def _work(states: Sequence[State], retry_failed: bool) -> bool:
 def _nothing_to_do(console: Console, plan: Plan, store: Store, folder: Path, states: list[State]) -> int:
     """Everything is done or has failed: leave results that are current alone, mend others."""
     joints = joints_of(plan, store)
-    failed = sum(state.name == "failed" for state in [*states, *(joint.state(store) for joint in joints)])
+    failed = sum(state.name == "failed" for state in _all_states(plan, states, store))
     if not _current(folder, results_digest(plan, states, joints, store), bool(joints)):
         _write_results(plan, store, folder)
     hint = " Failed cells are tried again with --retry-failed." if failed else ""

@@ -386,5 +386,5 @@ def test_lengths_count_words_empty_answers_and_cut_prompts() -> None:
         "method": ["good", "good", "weak"], "benchmark": ["tasks"] * 3,
         "completions": [["one two three", ""], ["four"], []], "flags": [["truncated"], [], []],
     })  # fmt: skip
-    found = lengths_of(samples, two_methods())
+    found = lengths_of(samples)
     assert found == {("good", "tasks"): Lengths(3, pytest.approx(4 / 3), pytest.approx(1 / 3), 0.5)}

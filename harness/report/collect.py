@@ -52,8 +52,8 @@ def collect(folder: Path) -> ReportModel:
         samples=_frame(folder / "samples.parquet", SAMPLE_COLUMNS),
         artifacts=_listed(folder / "costs.json", "artifacts"),
         checked=_listed(folder / "contamination.json", "checked"),
-        provenance=read_json(folder / "provenance.json") if (folder / "provenance.json").exists() else {},
-        tuning=read_json(folder / TUNING_FILE) if (folder / TUNING_FILE).exists() else {},
+        provenance=_json(folder / "provenance.json"),
+        tuning=_json(folder / TUNING_FILE),
     )
     places = [(base, data) for base in matrix.bases for data in matrix.data]
     return ReportModel(
@@ -102,8 +102,13 @@ def _block(
         audit=audit_of(files.artifacts, matrix, files.provenance.get("models") or {}, base, data),
         tuned=tuned_of(measured, files.tuning),
         turnovers=turnovers_of(measured, matrix),
-        lengths=lengths_of(samples, matrix),
+        lengths=lengths_of(samples),
     )
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    """What the file holds; nothing where it is not there."""
+    return read_json(path) if path.exists() else {}
 
 
 def _frame(path: Path, columns: Mapping[str, tuple[str, str]]) -> pandas.DataFrame:
@@ -146,7 +151,7 @@ def _tokens(artifact: Mapping[str, Any]) -> float | None:
 
 
 def _listed(path: Path, name: str) -> list[Mapping[str, Any]]:
-    return list(read_json(path).get(name, [])) if path.exists() else []
+    return list(_json(path).get(name, []))
 
 
 def _artifact_key(artifact: Mapping[str, Any]) -> tuple[str, str, str, int, int]:

@@ -39,10 +39,10 @@ def _lists(block: Block, label: str) -> tuple[list[str], list[str]]:
     lower: list[tuple[float, str]] = []
     for result in (*(r for r in block.results if r.metric.primary), *block.groups):
         comparison = result.comparisons.get(label)
-        if comparison is None or not _loss(result, comparison):
+        loss = _loss(result, comparison) if comparison is not None else 0.0
+        if comparison is None or not loss:
             continue
         name = ", ".join(part for part in (result.metric.title, result.group) if part)
-        loss = _loss(result, comparison)
         said = f"{name} {text.signed(comparison.estimate.value, result.percent)}"
         (worse if comparison.worse else lower).append((loss, said))
     first, second = ([said for _, said in sorted(found, key=lambda one: -one[0])] for found in (worse, lower))

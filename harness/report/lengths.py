@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-def lengths_of(samples: pandas.DataFrame, matrix: Matrix) -> Mapping[tuple[str, str], Lengths]:
+def lengths_of(samples: pandas.DataFrame) -> Mapping[tuple[str, str], Lengths]:
     """(method, benchmark) -> its answers' lengths, where there are answers. `samples` are those of one block."""
     found = {}
     for (method, benchmark), own in samples.groupby(["method", "benchmark"], sort=True):

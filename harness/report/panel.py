@@ -101,7 +101,7 @@ class Panel:
         if not common:
             return Comparable(reason="no seed in common")
         seeds = tuple(sorted(common))
-        chosen = [_at_seeds(self.methods[label], seeds) for label in labels]
+        chosen = [at_seeds(self.methods[label], seeds) for label in labels]
         for label, values in zip(labels, chosen, strict=True):
             missing = float(numpy.isnan(values).mean())
             if missing > MOST_MISSING:
@@ -119,7 +119,8 @@ class Panel:
         return Scores(numpy.stack(totals), numpy.bincount(codes, weights=weights).astype(float))
 
 
-def _at_seeds(method: MethodValues, seeds: Sequence[int]) -> NDArray[numpy.float64]:
+def at_seeds(method: MethodValues, seeds: Sequence[int]) -> NDArray[numpy.float64]:
+    """(S, n) values at those of its seeds, in their order."""
     return method.values[[method.seeds.index(seed) for seed in seeds]]
 
 
@@ -174,7 +175,7 @@ def joined(panels: Sequence[tuple[str, Panel]]) -> Panel:
         common = set.intersection(*(set(panel.methods[label].seeds) for _, panel in panels))
         seeds = tuple(sorted(common))
         if seeds:
-            values = [_at_seeds(panel.methods[label], seeds) for _, panel in panels]
+            values = [at_seeds(panel.methods[label], seeds) for _, panel in panels]
             methods[label] = MethodValues(seeds, numpy.concatenate(values, axis=1))
     names = [f"{benchmark}\0{name}" for benchmark, panel in panels for name in panel.cluster_names]
     cluster_names = numpy.array(names, dtype=object)

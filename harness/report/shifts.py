@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from harness.comparison import independent_sum
-from harness.report import text
 from harness.report.analysis import Measured, difference_of, measure, score_of
 from harness.report.document import Cell, Column, Paragraph, Part, Table
 from harness.report.findings import Shift
 from harness.report.matrix import Matrix
 from harness.report.model import Block
+from harness.report.tables import estimate_cell
 from harness.statistics import Estimate
 
 
@@ -84,12 +84,10 @@ def shift_parts(block: Block) -> Iterator[Part]:
             Column("gain outside", f"points, {pair[1]}"),
             Column("out-of-distribution drop", "points"),
         )
-        rows = tuple((Cell(s.method), *(_cell(e) for e in (s.gap, s.inside, s.outside, s.drop))) for s in own)
+        rows = tuple(_row(s) for s in own)
         yield Table(columns, rows, caption=f"{pair[0]} and {pair[1]}")
 
 
-def _cell(estimate: Estimate) -> Cell:
-    if estimate.value is None:
-        return Cell(text.BLANK, small=text.one_line(estimate.reason, 60), note=estimate.reason, mood="blank")
-    shown = text.interval(estimate.low, estimate.high, True, "+") or text.BLANK
-    return Cell(text.signed(estimate.value, True), shown, note=estimate.reason)
+def _row(shift: Shift) -> tuple[Cell, ...]:
+    found = (shift.gap, shift.inside, shift.outside, shift.drop)
+    return Cell(shift.method), *(estimate_cell(estimate, True, signed=True) for estimate in found)

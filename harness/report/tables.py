@@ -12,9 +12,18 @@ from harness.report.document import Cell, Column, Mood, Table
 from harness.report.matrix import CellState, Matrix, MethodInfo
 from harness.report.model import Block, Comparison, Kept, MethodCost, Result, Score
 from harness.report.verdict import is_kept
+from harness.statistics import Estimate
 
 FLAG_FEW = "‡"
 FLAG_PARTIAL = "†"
+
+
+def estimate_cell(estimate: Estimate, percent: bool, *, signed: bool = False) -> Cell:
+    """A number above its pointwise interval, or a blank above its reason; `signed` for differences."""
+    if estimate.value is None:
+        return Cell(text.BLANK, small=text.one_line(estimate.reason, 60), note=estimate.reason, mood="blank")
+    shown = text.interval(estimate.low, estimate.high, percent, "+" if signed else "") or text.BLANK
+    return Cell((text.signed if signed else text.score)(estimate.value, percent), shown, note=estimate.reason)
 
 
 def matrix_table(block: Block, matrix: Matrix) -> Table:

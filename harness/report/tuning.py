@@ -16,9 +16,10 @@ from harness.report.analysis import Measured, difference_of
 from harness.report.document import Cell, Column, Folded, Paragraph, Part, Table
 from harness.report.findings import Tuned
 from harness.report.model import ReportModel
+from harness.report.tables import estimate_cell
+from harness.tune import TUNED
 
 Trial = Mapping[str, Any]
-TUNED = "_tuned"
 
 
 def tuned_of(measured: Sequence[Measured], tuning: Mapping[str, Any]) -> tuple[Tuned, ...]:
@@ -104,11 +105,7 @@ def _test_table(tuned: Sequence[Tuned], where: str) -> Table:
 
 
 def _difference(one: Tuned | None) -> Cell:
-    if one is None or one.difference.value is None:
-        return Cell(text.BLANK, note=one.difference.reason if one else "", mood="blank")
-    found = one.difference
-    shown = text.interval(found.low, found.high, one.percent, "+") or text.BLANK
-    return Cell(text.signed(found.value, one.percent), shown, note=found.reason)
+    return Cell(text.BLANK, mood="blank") if one is None else estimate_cell(one.difference, one.percent, signed=True)
 
 
 def _trials_table(search: Mapping[str, Any]) -> Table:

@@ -12,13 +12,13 @@ from dataclasses import replace
 
 import numpy
 
-from harness.report import text
 from harness.report.analysis import Measured, measure, score_of
 from harness.report.document import Cell, Column, Paragraph, Part, Table
 from harness.report.findings import Turnover
 from harness.report.matrix import Matrix
 from harness.report.model import Block
-from harness.report.panel import MethodValues, Panel
+from harness.report.panel import MethodValues, Panel, at_seeds
+from harness.report.tables import estimate_cell
 from harness.statistics import Estimate
 
 
@@ -42,10 +42,7 @@ def _sides(one: Measured, label: str, baseline: str) -> tuple[Estimate, Estimate
     if panel.reason or not seeds:
         blank = Estimate(None, reason=panel.reason or "no seed in common")
         return blank, blank
-    own, other = (
-        panel.methods[name].values[[panel.methods[name].seeds.index(seed) for seed in seeds]]
-        for name in (label, baseline)
-    )
+    own, other = (at_seeds(panel.methods[name], seeds) for name in (label, baseline))
     change = (own - other) * (1 if one.metric.higher_is_better else -1)
     gained, lost = (
         _mean(one, replace(panel, methods={"side": MethodValues(seeds, numpy.maximum(part, 0.0))}))
@@ -71,12 +68,5 @@ def turnover_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         own = [one for one in block.turnovers if one.metric.title == title]
         unit = "points" if own[0].percent else "score"
         columns = (Column("method", left=True), Column("gained", unit), Column("lost", unit))
-        rows = tuple((Cell(o.method), _cell(o.gained, o.percent), _cell(o.lost, o.percent)) for o in own)
+        rows = tuple((Cell(o.method), *(estimate_cell(e, o.percent) for e in (o.gained, o.lost))) for o in own)
         yield Table(columns, rows, caption=f"{title}: items gained and lost")
-
-
-def _cell(estimate: Estimate, percent: bool) -> Cell:
-    if estimate.value is None:
-        return Cell(text.BLANK, small=text.one_line(estimate.reason, 60), note=estimate.reason, mood="blank")
-    shown = text.interval(estimate.low, estimate.high, percent) or text.BLANK
-    return Cell(text.score(estimate.value, percent), shown, note=estimate.reason)
