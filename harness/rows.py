@@ -172,8 +172,15 @@ def _replace(path: Path, table: Any) -> None:
 
 
 def read_rows(folder: Path) -> pandas.DataFrame:
-    """rows.parquet of a results folder as a data frame."""
-    return _read(folder / "rows.parquet")
+    """rows.parquet of a results folder as a data frame; its texts are categories, in their order.
+
+    Millions of rows name a few methods and benchmarks: as categories they are read and compared many times faster.
+    """
+    texts = [name for name, (kind, _) in ROW_COLUMNS.items() if kind == "string"]
+    rows = _read(folder / "rows.parquet", texts)
+    for name in texts:
+        rows[name] = rows[name].cat.reorder_categories(sorted(rows[name].cat.categories))
+    return rows
 
 
 def read_samples(folder: Path) -> pandas.DataFrame:
@@ -191,12 +198,12 @@ def read_excerpts(folder: Path) -> pandas.DataFrame:
     return _read(folder / "excerpts.parquet")
 
 
-def _read(path: Path) -> pandas.DataFrame:
+def _read(path: Path, categories: Sequence[str] = ()) -> pandas.DataFrame:
     import pyarrow.parquet
 
     if not path.exists():
         raise UserError("no such results file", where=str(path), fix="Run `bakeoff run EXPERIMENT` first.")
-    table = pyarrow.parquet.read_table(path)
+    table = pyarrow.parquet.read_table(path, read_dictionary=list(categories))
     version = int((table.schema.metadata or {}).get(b"bakeoff_schema", b"0"))
     if version != SCHEMA_VERSION:
         raise UserError(

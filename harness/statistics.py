@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy
 from numpy.typing import NDArray
@@ -57,9 +58,28 @@ class Scores:
     def clusters(self) -> int:
         return int(self.totals.shape[1])
 
-    @property
+    # kept: every pair, and every step of a search for a ratio's limits, asks the same method again
+    @cached_property
     def mean(self) -> float:
         return float(self.totals.sum() / (self.seeds * self.weights.sum()))
+
+    @cached_property
+    def varies(self) -> bool:
+        """Whether the seed changes anything; exact, because a repeated run repeats its bytes."""
+        return bool(numpy.any(self.totals != self.totals[0]))
+
+    @cached_property
+    def seed_mean_squares(self) -> tuple[float, float]:
+        """(M, E): between seeds, and seed x cluster; (0, 0) where no seed changes anything."""
+        if self.seeds < 2 or not self.varies:
+            return 0.0, 0.0
+        deviations = _deviations(self.totals, self.weights)
+        of_seed, of_cluster = deviations.mean(axis=1, keepdims=True), deviations.mean(axis=0, keepdims=True)
+        freedom = self.seeds - 1
+        between = float(self.clusters * (of_seed**2).sum() / freedom)
+        rest = float(((deviations - of_cluster - of_seed) ** 2).sum() / ((self.clusters - 1) * freedom))
+        # rounding leaves about 1e-32 where nothing interacts; a ratio to it would be noise
+        return between, rest if rest > 1e-20 * float((deviations**2).mean()) else 0.0
 
 
 @dataclass(frozen=True)
@@ -187,7 +207,7 @@ def contrast(
     items = _item_mean_square(parts, coefficients, scale)
     if not items > 0:
         return Estimate(value, clusters=clusters, seeds=seeds, reason="no score differs from any other")
-    stochastic = sum(1 for part in parts if _varies(part))
+    stochastic = sum(1 for part in parts if part.varies)
     spreads = _spreads(parts, coefficients, items, pool)
     return of_spreads(value, spreads, clusters, seeds, items_only=seeds == 1, stochastic=stochastic)
 
@@ -218,7 +238,7 @@ def seed_pool(methods: Sequence[Scores]) -> SeedPool | None:
     """
     ratios, degrees = [], 0
     for scores in methods:
-        between, interaction = _seed_mean_squares(scores) if scores.clusters > 1 else (0.0, 0.0)
+        between, interaction = scores.seed_mean_squares if scores.clusters > 1 else (0.0, 0.0)
         if interaction > 0:
             ratios.append(between / interaction)
             degrees += scores.seeds - 1
@@ -251,7 +271,8 @@ def _check_shared(parts: Sequence[Scores], coefficients: Sequence[float]) -> Non
     if not parts or len(parts) != len(coefficients):
         raise ValueError(f"{len(parts)} methods and {len(coefficients)} coefficients")
     for part in parts[1:]:
-        if part.totals.shape != parts[0].totals.shape or not numpy.array_equal(part.weights, parts[0].weights):
+        alike = part.weights is parts[0].weights or numpy.array_equal(part.weights, parts[0].weights)
+        if part.totals.shape != parts[0].totals.shape or not alike:
             raise ValueError("the methods of a contrast must share seeds, clusters and weights")
 
 
@@ -276,24 +297,6 @@ def _item_mean_square(parts: Sequence[Scores], coefficients: Sequence[float], sc
     return max(observed, floor) if scale.binary or nothing else observed
 
 
-def _varies(scores: Scores) -> bool:
-    """Whether the seed changes anything; exact, because a repeated run repeats its bytes."""
-    return bool(numpy.any(scores.totals != scores.totals[0]))
-
-
-def _seed_mean_squares(scores: Scores) -> tuple[float, float]:
-    """(M, E) of one method: between seeds, and seed x cluster; (0, 0) for one that no seed changes."""
-    if scores.seeds < 2 or not _varies(scores):
-        return 0.0, 0.0
-    deviations = _deviations(scores.totals, scores.weights)
-    of_seed, of_cluster = deviations.mean(axis=1, keepdims=True), deviations.mean(axis=0, keepdims=True)
-    freedom = scores.seeds - 1
-    between = float(scores.clusters * (of_seed**2).sum() / freedom)
-    rest = float(((deviations - of_cluster - of_seed) ** 2).sum() / ((scores.clusters - 1) * freedom))
-    # rounding leaves about 1e-32 where nothing interacts; a ratio to it would be noise
-    return between, rest if rest > 1e-20 * float((deviations**2).mean()) else 0.0
-
-
 def _spreads(
     parts: Sequence[Scores], coefficients: Sequence[float], items: float, pool: SeedPool | None
 ) -> tuple[Spread, ...]:
@@ -301,7 +304,7 @@ def _spreads(
     clusters, seeds = parts[0].clusters, parts[0].seeds
     if seeds == 1:
         return (Spread(math.sqrt(items / clusters), clusters - 1, items, 0.0, 0.0),)
-    squares = [_seed_mean_squares(part) for part in parts]
+    squares = [part.seed_mean_squares for part in parts]
     own = [k**2 * between for k, (between, _) in zip(coefficients, squares, strict=True)]
     interaction = sum(k**2 * rest for k, (_, rest) in zip(coefficients, squares, strict=True))
     between = sum(own)

@@ -107,7 +107,8 @@ def test_the_report_gives_the_scores_with_and_without_the_matched_items(tmp_path
     (without,) = report_collect.collect(folder).blocks[0].without
     rows = read_rows(folder)
     tuned = rows[(rows["method"] == "tuned") & (rows["benchmark"] == "tasks") & (rows["metric"] == "accuracy")]
-    for estimate, values in zip(without.scores["tuned"], (tuned, tuned[tuned["item"] >= "i0015"]), strict=True):
+    others = tuned[tuned["item"].astype(str) >= "i0015"]
+    for estimate, values in zip(without.scores["tuned"], (tuned, others), strict=True):
         assert estimate.value == pytest.approx(values["value"].mean())
     for text in pages(folder)[:2]:
         assert "15 of 60, flagged" in text

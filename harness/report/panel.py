@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy
@@ -51,6 +51,9 @@ class Panel:
     clusters: NDArray[numpy.int64]
     weights: NDArray[numpy.float64]
     reason: str = ""
+    _totals: dict[tuple[str, tuple[int, ...]], Scores] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
 
     @property
     def group_names(self) -> list[str]:
@@ -109,8 +112,19 @@ class Panel:
         complete: NDArray[numpy.bool_] = numpy.logical_not(numpy.isnan(numpy.concatenate(chosen)).any(axis=0))
         if not complete.any():
             return Comparable(reason="no item in common")
-        scores = tuple(self._scores(values, complete) for values in chosen)
+        if complete.all():
+            scores = tuple(self._whole(label, seeds) for label in labels)
+        else:
+            scores = tuple(self._scores(values, complete) for values in chosen)
         return Comparable(scores, seeds, int(complete.sum()), int((~complete).sum()))
+
+    def _whole(self, label: str, seeds: tuple[int, ...]) -> Scores:
+        """A method's totals over all items: the same object for every pair that asks, so that it sums them once."""
+        key = (label, seeds)
+        if key not in self._totals:
+            every = numpy.ones(self.items.size, dtype=bool)
+            self._totals[key] = self._scores(at_seeds(self.methods[label], seeds), every)
+        return self._totals[key]
 
     def _scores(self, values: NDArray[numpy.float64], complete: NDArray[numpy.bool_]) -> Scores:
         _, codes = numpy.unique(self.clusters[complete], return_inverse=True)
@@ -129,7 +143,7 @@ def build_panel(rows: pandas.DataFrame, repeated: Collection[str] = (), seeds: S
 
     repeated  methods that ran at one seed because no seed changes them: their values stand for all `seeds`
     """
-    by_item = rows.groupby(["group", "item"], sort=True, as_index=False)
+    by_item = rows.groupby(["group", "item"], sort=True, as_index=False, observed=True)
     codes = by_item.ngroup().to_numpy()
     per_item = by_item.agg(
         cluster=("cluster", "first"),
@@ -145,7 +159,7 @@ def build_panel(rows: pandas.DataFrame, repeated: Collection[str] = (), seeds: S
         reason = "an item's weight is not positive"
     methods = {}
     seed_of, values = (rows[name].to_numpy() for name in ("seed", "value"))
-    for label, own in sorted(rows.groupby("method").indices.items()):
+    for label, own in sorted(rows.groupby("method", observed=True).indices.items()):
         found = tuple(int(seed) for seed in sorted(set(seed_of[own])))
         table = numpy.full((len(found), len(per_item)), numpy.nan)
         table[numpy.searchsorted(found, seed_of[own]), codes[own]] = values[own]
