@@ -9,7 +9,7 @@ in-context examples. It uses two verbs, `score` and `sample`. Most policies get 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -89,11 +89,16 @@ class Completion:
 
 
 class Policy(ABC):
-    """Anything that answers: the only thing that evaluation sees."""
+    """Anything that answers: the only thing that evaluation sees.
+
+    digest  names the artifact that it was loaded from; base: opens the policy of the model that it was made of. A run
+            sets both
+    """
 
     gives: ClassVar[frozenset[Capability]]
     encoder: TextEncoder
     digest: str = ""
+    base: Callable[[], Policy] | None = None
 
     @abstractmethod
     def sample(

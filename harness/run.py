@@ -223,7 +223,7 @@ class _Runner:
     def _load(self, node: Node) -> Policy:
         folder = self.store.folder("artifacts", node.key)
         policy = node.method.load(node.base, folder, self._inputs(node))
-        policy.digest = node.key
+        policy.digest, policy.base = node.key, node.base.policy
         return policy
 
     # ---- evaluation

@@ -73,7 +73,7 @@ def _score_batch(
     first, state = policy.prefill(prompts)
     chosen = torch.tensor(rows, device=policy.device)
     logprobs, greedy = torch.zeros(targets.shape), torch.zeros(targets.shape, dtype=torch.bool)
-    for start, logits in _logit_chunks(policy, first, state, chosen, following):
+    for start, logits in logit_chunks(policy, first, state, chosen, following, budget=policy.budget):
         stop = start + logits.shape[1]
         values, best = _reduce(logits, targets[:, start:stop])
         logprobs[:, start:stop], greedy[:, start:stop] = values.cpu(), best.cpu()
@@ -82,13 +82,22 @@ def _score_batch(
         yield logprobs[row, span], greedy[row, span]
 
 
-def _logit_chunks(
-    policy: StepwisePolicy, first: torch.Tensor, state: Any, chosen: torch.Tensor, following: list[list[int]]
+def logit_chunks(
+    policy: StepwisePolicy,
+    first: torch.Tensor,
+    state: Any,
+    chosen: torch.Tensor,
+    following: Sequence[Sequence[int]],
+    *,
+    budget: int,
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """(position, logits (B, T, V)) over the tokens that follow the prompts, T within the policy's budget."""
+    """(position, logits (B, T, V)) over the tokens that follow the prompts, B x T x V within the budget.
+
+    first, state  what `prefill` gave; chosen (B,): for each row the prompt that it follows
+    """
     yield 0, first[chosen][:, None]
     tokens, mask = padded([ids[:-1] for ids in following], policy.device)
-    width = max(1, policy.budget // max(1, len(chosen) * policy.vocabulary))
+    width = max(1, budget // max(1, len(chosen) * policy.vocabulary))
     if tokens.shape[1]:
         state = policy.select(state, chosen)
     for start in range(0, tokens.shape[1], width):
@@ -113,7 +122,7 @@ def differentiable_logprobs(policy: StepwisePolicy, requests: Sequence[Encoded])
     everyone = torch.arange(len(batch), device=policy.device)
     parts = [
         _reduce(logits, targets[:, at : at + logits.shape[1]])[0]
-        for at, logits in _logit_chunks(policy, first, state, everyone, following)
+        for at, logits in logit_chunks(policy, first, state, everyone, following, budget=policy.budget)
     ]
     values = torch.cat(parts, dim=1)
     return [values[row, len(request.prefix) : len(following[row])] for row, request in enumerate(batch)]

@@ -56,6 +56,7 @@ TEMPLATE = {
 FUNCTION = {"name": "f", "parameters": {"type": "dict", "properties": {"a": {"type": "integer"}}, "required": ["a"]}}
 CODE = {"task_id": "T", "prompt": "def f(x):\n", "entry_point": "f", "test": "def check(c):\n    assert c(1) == 1\n"}
 NOT_HERE = {
+    "divergence": "it compares distributions, and reads no answer",
     "ifeval": "its rules are lm-eval's, and tests/test_ifeval.py tries the same answers on them",
     "knowledge": "it asks for scores, not for answers",
     "lm_eval": "its rules are lm-eval's",
