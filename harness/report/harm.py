@@ -1,4 +1,4 @@
-"""What each method made worse: every metric and group on which it lies below the baseline, established or not."""
+"""What each method made worse: every primary metric and group of it below the baseline, established or not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def harm_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
             unharmed.append(method.label)
     columns = (
         Column("method", left=True),
-        Column("worse", "established after Holm's correction, points", left=True),
+        Column("worse", "established after Holm's correction; shares in points", left=True),
         Column("lower", "not established, or not tested", left=True),
     )
     if rows:
@@ -34,18 +34,18 @@ def harm_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
 
 
 def _lists(block: Block, label: str) -> tuple[list[str], list[str]]:
-    """(established, others), the largest first."""
-    worse: list[tuple[float, str]] = []
-    lower: list[tuple[float, str]] = []
-    for result in (*(r for r in block.results if r.metric.primary), *block.groups):
+    """(established, others): shares first, then what has a unit of its own, the largest first."""
+    worse: list[tuple[bool, float, str]] = []
+    lower: list[tuple[bool, float, str]] = []
+    for result in (r for r in (*block.results, *block.groups) if r.metric.primary):
         comparison = result.comparisons.get(label)
         loss = _loss(result, comparison) if comparison is not None else 0.0
         if comparison is None or not loss:
             continue
         name = ", ".join(part for part in (result.metric.title, result.group) if part)
         said = f"{name} {text.signed(comparison.estimate.value, result.percent)}"
-        (worse if comparison.worse else lower).append((loss, said))
-    first, second = ([said for _, said in sorted(found, key=lambda one: -one[0])] for found in (worse, lower))
+        (worse if comparison.worse else lower).append((not result.percent, -loss, said))
+    first, second = ([said for *_, said in sorted(found)] for found in (worse, lower))
     return first, second
 
 
