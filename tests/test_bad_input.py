@@ -97,6 +97,7 @@ def test_a_prompt_longer_than_the_context_loses_its_left_end_and_its_row_is_flag
     assert not short.truncated
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Path) -> None:
     """Interrupted as soon as one cell is done, while another is being made."""
     outside.install(tmp_path)

@@ -54,7 +54,7 @@ def estimate_of(runs: list[list[Any]], metric: str) -> Estimate:
 
 def test_the_choices_of_random_models_are_right_as_often_as_chance_says() -> None:
     """The interval over three random models holds the declared level, and is narrow enough to miss another."""
-    runs = [list(Knowledge().evaluate(random_policy(seed), seed=0)) for seed in range(3)]
+    runs = [list(Knowledge(limit=300).evaluate(random_policy(seed), seed=0)) for seed in range(3)]
     (metric,) = Knowledge().metrics()
     estimate = estimate_of(runs, "accuracy")
     assert metric.chance is not None

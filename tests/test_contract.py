@@ -11,8 +11,12 @@ from harness.contract.bench import Bench, quick
 from harness.contract.clauses import CLAUSES, Clause
 from harness.contract.promise import NotApplicable
 
+# each of these trains for the better part of a minute; a method that is not named here is checked by `make test`
+LONG = ("best_of_n", "grpo", "peft", "pyreft", "rft", "selective_refinement", "sft_on_chosen")
+METHODS = [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in registry.names("methods")]
 
-@pytest.fixture(scope="module", params=registry.names("methods"))
+
+@pytest.fixture(scope="module", params=METHODS)
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     method = registry.plugin_class("methods", request.param)
     if missing := [name for name in method.libraries if importlib.util.find_spec(name) is None]:

@@ -80,6 +80,7 @@ def test_a_page_of_hostile_rows_holds_no_markup_of_theirs(tmp_path: Path) -> Non
     assert '<span class="trained">assistant: ' in page
 
 
+@pytest.mark.slow
 def test_curate_writes_the_set_the_removed_rows_and_a_card_twice_alike(shared_data: Path, tmp_path: Path) -> None:
     """The real rows to exactly 1,000; nothing between in and out is unaccounted for."""
     names = ["ultrafeedback_sft1k/ultrafeedback_1k.json", "self_instruct/seed_tasks.jsonl", "llama_factory_demo/identity.json"]  # fmt: skip # noqa: E501

@@ -45,7 +45,7 @@ def by_words(found: Contamination) -> set[tuple[str, str, int]]:
     return {(match.test_set, match.item, match.row) for match in found.matches if match.how == "words"}
 
 
-@pytest.mark.parametrize("size", [1, 3, 8])
+@pytest.mark.parametrize("size", [3, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 8))])
 def test_two_thousand_rows_agree_with_sets_of_n_grams_exactly(size: int) -> None:
     draw = random.Random(size)
     pool = [" ".join(draw.choices(WORDS, k=12)) for _ in range(60)]

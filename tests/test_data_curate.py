@@ -63,6 +63,7 @@ REAL = [
 ]
 
 
+@pytest.mark.slow
 def test_the_real_rows_become_exactly_a_thousand_twice_with_equal_bytes(shared_data: Path) -> None:
     sets = [read_examples(str(shared_data / name)) for name in REAL]
     steps = parse_steps([*DEFAULT_STEPS, "scrub", {"diverse": {"n": 1000}}])

@@ -185,6 +185,7 @@ def test_the_same_seed_makes_the_same_pairs_and_another_seed_others() -> None:
     assert first != other
 
 
+@pytest.mark.slow
 def test_no_pair_depends_on_python_hashing(tmp_path: Path) -> None:
     written = []
     for hash_seed in ("1", "2"):

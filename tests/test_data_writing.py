@@ -308,6 +308,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
 
 
+@pytest.mark.slow
 def test_a_shipped_model_really_writes_and_every_draft_is_accounted_for(tmp_path: Path) -> None:
     """With operators in the microworld's own words; the base echoes and rambles, and some of it is kept."""
     operators = tmp_path / "operators.yaml"

@@ -74,6 +74,7 @@ def experiment(folder: Path, checkpoint: Path, prompts: Path, embedder: str) -> 
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "by"), [("novelty", "words"), ("mt", "words"), ("novelty", "encoder")])
 def test_published_prompts_are_answered_and_compared(
     name: str, by: str, checkpoint: Path, encoder: Path, tmp_path: Path

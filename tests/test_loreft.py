@@ -99,7 +99,9 @@ def logprobs_written_out(
     return [float(logits[n - 1 + step, token]) for step, token in enumerate(answer)]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=() if name in ("llama", "gpt2") else pytest.mark.slow) for name in FAMILIES]
+)
 @pytest.mark.parametrize("change", [{}, {"tied": False, "prefix": 1}, {"direft": True, "layers": (0, 2)}], ids=str)
 def test_scores_are_those_of_the_equation_written_out_in_every_family(family: str, change: dict[str, Any]) -> None:
     torch.manual_seed(0)
@@ -262,6 +264,7 @@ def test_a_prompt_is_read_with_hooks_and_nothing_after_it(base: BaseModel, tmp_p
     assert not any(block._forward_hooks for block in blocks)
 
 
+@pytest.mark.slow
 def test_a_bfloat16_base_learns_and_keeps_its_edits_in_float32(base: BaseModel, tmp_path: Path) -> None:
     narrow = BaseModel(replace(base.spec, dtype="bfloat16"), base.folder)
     policy = METHOD.load(narrow, fitted(METHOD, narrow, tmp_path / "narrow"), {})

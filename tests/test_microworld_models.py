@@ -83,6 +83,7 @@ def test_a_built_folder_loads_and_names_its_weights(tiny: Path) -> None:
     assert model.get_input_embeddings().weight.shape[0] == len(AutoTokenizer.from_pretrained(tiny))
 
 
+@pytest.mark.slow
 def test_building_twice_gives_the_same_bits(tiny: Path, tmp_path: Path) -> None:
     again = _build_tiny(tmp_path)
     assert digest_of_file(tiny / "model.safetensors") == digest_of_file(again / "model.safetensors")

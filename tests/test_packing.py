@@ -26,7 +26,7 @@ def test_packed_rows_lie_side_by_side_and_count_their_positions_anew() -> None:
     assert packed["labels"] == [[IGNORED, 6, 7, IGNORED, 9]]
 
 
-@pytest.mark.parametrize("micro_batch", [1, 4])
+@pytest.mark.parametrize("micro_batch", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_packing_changes_the_trained_weights_by_rounding_only(base: BaseModel, micro_batch: int) -> None:  # noqa: F811
     rows = training_rows([*DEMONSTRATIONS, demonstration("the", "cat says red one two three says red")], base.encoder)
     trained, losses = [], []

@@ -128,7 +128,7 @@ def test_both_have_the_same_gradients(pair: tuple[ReftPolicy, PyreftPolicy]) -> 
 
 
 @needs_library
-@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("tied", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["tied", "untied"])
 def test_twenty_equal_steps_end_in_equal_weights(
     base: BaseModel, tmp_path: Path, tied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +258,7 @@ def test_weights_of_the_model_beside_a_checkpoint_are_refused(base: BaseModel, t
         Pyreft(checkpoint=str(tmp_path / "published"), **FIELDS).fit(base, TrainingData(), {}, tmp_path, CONTEXT)
 
 
+@pytest.mark.slow
 @needs_library
 def test_a_bfloat16_base_trains_and_answers_through_the_library(tmp_path: Path) -> None:
     base = write_base(tmp_path / "narrow", "bfloat16")

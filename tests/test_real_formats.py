@@ -51,9 +51,9 @@ def fitted(method: Method, base: BaseModel, data: TrainingData, out: Path) -> tu
 @pytest.mark.parametrize(
     "file",
     [
-        "ultrafeedback_sft1k/ultrafeedback_1k.json",
+        pytest.param("ultrafeedback_sft1k/ultrafeedback_1k.json", marks=pytest.mark.slow),
         "llama_factory_demo/identity.json",
-        "llama_factory_demo/glaive_toolcall_en_demo.json",
+        pytest.param("llama_factory_demo/glaive_toolcall_en_demo.json", marks=pytest.mark.slow),
     ],
 )
 def test_published_demonstrations_become_likelier_in_two_updates(
@@ -77,6 +77,7 @@ def test_published_demonstrations_become_likelier_in_two_updates(
     assert tuned > untuned
 
 
+@pytest.mark.slow
 def test_published_preference_pairs_widen_their_margin(base: BaseModel, shared_data: Path, tmp_path: Path) -> None:
     file = shared_data / "llama_factory_demo" / "dpo_en_demo.json"
     records = load_set("preferences", DataSpec(str(file))).records

@@ -178,7 +178,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.suspicious += [name for name, _ in attrs if name.startswith("on") or name in ("src", "href", "srcset")]
-        if tag not in ("meta", "line", "circle"):
+        if tag not in ("meta", "line", "circle", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -376,7 +376,7 @@ def test_each_base_and_data_size_is_a_block_of_its_own(tmp_path: Path) -> None:
         ("world/large", 30), ("world/large", 100), ("world/other", 30), ("world/other", 100)
     ]  # fmt: skip
     assert all(block.results[0].comparisons["weak"].estimate.low is not None for block in model.blocks)
-    assert len({e.item for b in model.blocks for e in b.examples}) <= 8
+    assert len({e.item for b in model.blocks for e in b.examples}) <= 24
     markdown = pages(tmp_path)[0]
     assert "## world/other, 100 training examples" in markdown
     assert "weak on small base" in markdown
@@ -407,7 +407,7 @@ def test_weights_that_differ_between_methods_cannot_be_paired(tmp_path: Path) ->
 
 def test_prompts_are_those_on_which_the_methods_differ_most(tmp_path: Path) -> None:
     block = block_of(Fake().write(tmp_path))
-    assert 1 <= len(block.examples) <= 8
+    assert 1 <= len(block.examples) <= 24
     for example in block.examples:
         values = [answer.value for answer in example.answers]
         assert len(set(values)) == 2

@@ -20,7 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 TAKE = "document.documentElement.dataset.taken = 1"
 HOSTILE = (
     f"<script>{TAKE}</script> <img src=x onerror='{TAKE}'> <svg onload='{TAKE}'></svg> "
-    f"<a href=\"javascript:{TAKE}\">x</a></pre></td></table>"
+    f'<a href="javascript:{TAKE}">x</a></pre></td></table>'
     f"</details><style>body {{display: none}}</style> {{{{7*7}}}} \" onmouseover='{TAKE}' "
 ) + "y" * 100_000
 
@@ -103,3 +103,23 @@ def test_it_prints_to_pdf(page: Path, tmp_path: Path) -> None:
     browse(page, tmp_path, f"--print-to-pdf={printed}")
     assert printed.read_bytes()[:5] == b"%PDF-"
     assert len(re.findall(rb"/Type\s*/Page\b", printed.read_bytes())) >= 2
+
+
+def test_a_checked_button_leaves_only_its_prompts_in_view(tmp_path: Path) -> None:
+    page = write_report(Fake(items=60).write(tmp_path / "results"))[1]
+    script = (
+        "<script>const seen = () => [...document.querySelectorAll('article.example')]"
+        ".filter(one => one.getClientRects().length).map(one => one.className).join('|');"
+        "const root = document.documentElement; root.dataset.before = seen();"
+        "document.querySelector('[value=b1]').click(); root.dataset.after = seen();"
+        "document.querySelector('[value=lost]').click(); root.dataset.both = seen();</script>"
+    )
+    copy = tmp_path / "clicking.html"
+    copy.write_text(with_script(page, script), "utf-8")
+    head = browse(copy, tmp_path, "--dump-dom").split("<head", 1)[0]
+    before, after, both = (
+        re.search(rf'data-{name}="([^"]*)"', head)[1].split("|") for name in ("before", "after", "both")
+    )
+    assert len(before) == 12
+    assert after == [name for name in before if " b1" in name] != []
+    assert both == [name for name in after if "lost" in name] != after

@@ -201,6 +201,7 @@ class Solving(Policy):
         return [tuple(Completion(text, (1,), "stop") for text in texts) for texts in variants]
 
 
+@pytest.mark.slow
 def test_gsm8k_rows_are_sampled_verified_and_trained_on_with_a_real_model(shared_data: Path, tmp_path: Path) -> None:
     """A few steps of a real checkpoint; it solves nothing itself, so the sampler is given the solutions."""
     from stories260k import convert

@@ -135,7 +135,7 @@ def test_many_samples_read_the_prompt_once(policy: CausalPolicy, monkeypatch: py
     assert rows == [1]
 
 
-@pytest.mark.parametrize("max_rows", [1, 2, 5, 256])
+@pytest.mark.parametrize("max_rows", [2, 256, *(pytest.param(rows, marks=pytest.mark.slow) for rows in (1, 5))])
 def test_text_does_not_depend_on_batch_size_or_order(
     policy: CausalPolicy, max_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def test_tied_embeddings_are_stored_once_beside_the_bases_own_configuration(base
     assert json.loads((artifact / "config.json").read_text()) == json.loads((base.folder / "config.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_bfloat16_base_gives_a_bfloat16_artifact_that_scores_as_it_is_stored(base: BaseModel, tmp_path: Path) -> None:
     narrow = BaseModel(replace(base.spec, dtype="bfloat16"), base.folder)
     METHOD.fit(narrow, DATA, {}, tmp_path, FitContext(0, 4))

@@ -322,6 +322,7 @@ def test_an_end_of_turn_that_the_base_never_trained_is_an_error(base: BaseModel)
         require_trained_end(model, base.encoder)
 
 
+@pytest.mark.slow
 def test_long_training_reports_a_curve_of_about_twenty_points(base: BaseModel) -> None:
     rows = training_rows(DEMONSTRATIONS, base.encoder)
     model = base.load()

@@ -87,7 +87,10 @@ class Folded:
 
 @dataclass(frozen=True)
 class Prompts:
+    """Prompts with every method's answers; whose are compared with the baseline's."""
+
     examples: tuple[Example, ...]
+    baseline: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.report import text
+from harness.report import browsing, text
 from harness.report.document import Document
 from harness.report.markdown import mark
 from harness.report.prompts import MOST_COMPLETIONS
@@ -25,7 +25,7 @@ def to_html(document: Document) -> str:
     environment.filters["line"] = text.one_line
     environment.filters["kind"] = lambda part: type(part).__name__
     environment.filters["drawn"] = lambda svg: Markup(svg)  # made by picture.py, which escapes
-    environment.globals.update(mark=mark, most_completions=MOST_COMPLETIONS)
+    environment.globals.update(mark=mark, most_completions=MOST_COMPLETIONS, browsing=browsing, most_filters=64)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     # what cannot be written as UTF-8 (a lone surrogate out of a JSON file) was named by `clean`, or is here
     return template.render(document=document).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.report import text
+from harness.report.browsing import IN_TEXT
 from harness.report.document import (
     Bullets,
     Cell,
@@ -60,8 +61,11 @@ def _part(part: Part) -> Iterator[str]:
         yield ""
         yield text.fenced(part.text)
     elif isinstance(part, Prompts):
-        for number, example in enumerate(part.examples, start=1):
+        for number, example in enumerate(part.examples[:IN_TEXT], start=1):
             yield from _example(number, example)
+        if len(part.examples) > IN_TEXT:
+            yield f"{len(part.examples) - IN_TEXT} more prompts stand in report.html, which can narrow them down."
+            yield ""
     elif isinstance(part, Readings):
         for reading in part.readings:
             yield from _reading(reading)

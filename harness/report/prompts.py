@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
     from harness.report.analysis import Measured
 
-MOST_EXAMPLES = 8
+MOST_EXAMPLES = 24
+MOST_OF_BENCHMARK = 6
 MOST_COMPLETIONS = 3
 
 
 def examples_of(
     samples: pandas.DataFrame, measured: Sequence[Measured], matrix: Matrix, blocks: int = 1
 ) -> tuple[Example, ...]:
-    """At most 8 examples over all `blocks`, at most two of a benchmark, by its first primary metric."""
+    """At most 24 examples over all `blocks`, at most six of a benchmark, by its first primary metric."""
     firsts: dict[str, Measured] = {}
     for one in sorted(measured, key=lambda one: not one.metric.primary):
         firsts.setdefault(one.metric.benchmark, one)
@@ -30,7 +31,7 @@ def examples_of(
     if not chosen or samples.empty:
         return ()
     allowed = max(MOST_EXAMPLES // blocks, 1)
-    each = max(min(2, allowed // len(chosen)), 1)
+    each = max(min(MOST_OF_BENCHMARK, allowed // len(chosen)), 1)
     examples = [example for one in chosen for example in _of_benchmark(samples, one, matrix, each)]
     return tuple(examples[:allowed])
 

@@ -162,7 +162,7 @@ def _block_sections(block: Block, matrix: Matrix, level: int) -> Iterator[Sectio
             "The items on which the methods differ most at the first seed, chosen by that rule alone: they "
             "illustrate the differences and are no sample of the benchmark."
         )
-        yield Section("Some prompts, side by side", (Paragraph(words), Prompts(block.examples)), level)
+        yield Section("Some prompts, side by side", (Paragraph(words), Prompts(block.examples, matrix.baseline)), level)
 
 
 def _folded(parts: Iterable[Part]) -> tuple[Part, ...]:

@@ -1,0 +1,70 @@
+"""The sample browser: prompts are narrowed to a benchmark or to changes, and an answer's own words are marked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from test_report import Fake
+
+from harness.report import write_report
+from harness.report.browsing import CHANGES, benchmarks_of, changes_of, kinds_of, stretches
+from harness.report.model import Answer, Example
+
+
+def answers(**correct: bool | None) -> Example:
+    found = tuple(Answer(method, ("text",), None, right, "", ()) for method, right in correct.items())
+    return Example("tasks", "accuracy", "i1", "", 0, "prompt", "", found)
+
+
+def test_words_that_the_other_answer_lacks_are_marked_and_the_pieces_are_the_answer() -> None:
+    found = stretches("the cat sat on the red mat .", "the cat sat on the mat .")
+    assert "".join(piece.text for piece in found) == "the cat sat on the red mat ."
+    assert [piece.text.strip() for piece in found if piece.own] == ["red"]
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        ("the same", "the same"),
+        ("the baseline's own", None),
+        ("nothing here is alike", "X Y Z"),
+        ("word " * 600, "word " * 599 + "other"),
+        ("", "something"),
+    ],
+    ids=["equal", "no other", "all differs", "too long", "empty"],
+)
+def test_where_marks_would_say_nothing_there_are_none(own: str, other: str | None) -> None:
+    assert [tuple(piece) for piece in stretches(own, other)] == [(own, False)]
+
+
+def test_an_item_is_gained_or_lost_by_what_the_baseline_and_any_other_make_of_it() -> None:
+    gained, lost, same = (
+        answers(plain=False, a=True, b=False),
+        answers(plain=True, a=False),
+        answers(plain=True, a=True),
+    )
+    assert [kinds_of(one, "plain") for one in (gained, lost, same)] == [["gained"], ["lost"], []]
+    assert kinds_of(gained, None) == kinds_of(answers(plain=None, a=True), "plain") == []
+    assert changes_of([lost, gained], "plain") == list(CHANGES)
+    assert benchmarks_of([gained, lost]) == ["tasks"]
+
+
+def test_the_page_offers_each_benchmark_and_change_and_marks_every_prompt_with_its_own(tmp_path: Path) -> None:
+    _, page = write_report(Fake(items=60).write(tmp_path))
+    html = page.read_text("utf-8")
+    offered = re.findall(r'<input type="radio" name="[a-z]+-\d+" value="(\w+)"', html)
+    assert offered == ["all", "b0", "b1", "all", "gained", "lost"]
+    kinds = re.findall(r'<article class="example b(\d)([a-z ]*)">', html)
+    assert {number for number, _ in kinds} == {"0", "1"}
+    assert {word for _, words in kinds for word in words.split()} == {"gained", "lost"}
+    assert len(kinds) == 12
+    assert len(re.findall(r"^\*\*\d+\. ", (tmp_path / "report.md").read_text("utf-8"), re.MULTILINE)) == 8
+
+
+def test_marks_hold_hostile_text_as_text(tmp_path: Path) -> None:
+    folder = Fake(items=25, answer="<b>same</b> words <script>x</script>").write(tmp_path)
+    html = write_report(folder)[1].read_text("utf-8")
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
