@@ -27,7 +27,9 @@ def answers(block: Block, matrix: Matrix) -> tuple[tuple[str, tuple[Statement, .
     for result in block.of_role("quality")[:MOST_METRICS]:
         said = tuple(_on_metric(result, knowledge, block, matrix))
         if said:
-            found.append((f"{result.metric.title}, without losing {_margin(knowledge, matrix)} of knowledge", said))
+            found.append(
+                (f"{result.metric.title}, within the margin of {_margin(knowledge, matrix)} of knowledge", said)
+            )
     return tuple(found)
 
 
@@ -43,9 +45,10 @@ def _on_metric(result: Result, knowledge: Sequence[Result], block: Block, matrix
     safe = [label for label in better if all(_kept(label, one) for one in knowledge)]
     unsure = [label for label in better if label not in safe and not any(_lost(label, one) for one in knowledge)]
     if safe:
-        yield _named("best of those shown to lose less", safe[0], result, block, "good")
+        yield _named("best of those shown to lose less than the margin", safe[0], result, block, "good")
     else:
-        yield Statement(f"nobody is shown both to be better than {matrix.baseline} and to lose less", "", "open")
+        said = f"nobody is shown both to be better than {matrix.baseline} and to lose less than the margin"
+        yield Statement(said, "", "open")
         if unsure:
             yield _named("best of those whose loss is undecided", unsure[0], result, block, "")
     if better[0] not in (safe[:1] or unsure[:1]):
@@ -76,7 +79,8 @@ def _named(lead: str, label: str, result: Result, block: Block, mood: Mood) -> S
     shown = f"{label}, {score(own.estimate.value, result.percent)}{' %' if result.percent else ''}"
     parts = [f"{shown} {interval(own.estimate.low, own.estimate.high, result.percent)}".strip()]
     if own.rank is not None:
-        parts[0] += f" (rank {own.rank[0]}–{own.rank[1]})" if own.rank[0] != own.rank[1] else f" (rank {own.rank[0]})"
+        ranked = sum(other.rank is not None for other in result.scores.values())
+        parts[0] += f" (rank {'–'.join(map(str, dict.fromkeys(own.rank)))} of {ranked})"
     kept = block.kept.get(label)
     if kept is not None and kept.difference is not None and kept.difference.value is not None:
         change = interval(kept.difference.low, kept.difference.high, kept.percent, "+")
@@ -92,4 +96,4 @@ def _cost(cost: MethodCost) -> Iterator[str]:
     if cost.seconds is not None:
         yield f"{seconds(cost.seconds)} s to fit"
     if cost.overhead is not None:
-        yield f"{cost.overhead:.2f} x the base's time a token"
+        yield f"{cost.overhead:.2f} x the base's decoding time"

@@ -33,12 +33,13 @@ def headline(block: Block, matrix: Matrix) -> str:
         return f"No primary quality metric is declared: the changes against {matrix.baseline} follow."
     winners = [m.label for m in block.methods if _wins(m.label, quality, knowledge)]
     better = f"better than {matrix.baseline} on a quality metric and worse on none"
-    if knowledge:
-        better += f", and to lose less than {_margin(knowledge, matrix)} of knowledge"
+    loss = f"lose less than {_margin(knowledge, matrix)} of knowledge" if knowledge else ""
     runs = "these trained runs of " if block.one_seed else ""
-    if not winners:
-        return f"No method is shown to be {better}{', all at once' if knowledge else ''}."
-    return f"Shown to be {better}: {runs}{listed(winners)}."
+    if winners:
+        return f"Shown to be {better}{f', and to {loss}' if loss else ''}: {runs}{listed(winners)}."
+    if loss:
+        return f"No method is shown to do all of this at once: be {better}, and {loss}."
+    return f"No method is shown to be {better}."
 
 
 def _wins(label: str, quality: Sequence[Result], knowledge: Sequence[Result]) -> bool:
@@ -84,14 +85,16 @@ def _on_metric(result: Result, matrix: Matrix) -> list[Statement]:
     said = []
     for kind, (lead, mood) in leads.items():
         if groups[kind]:
-            named = ", ".join(_named(label, result, kind) for label in groups[kind])
+            named = ", ".join(_named(label, result) for label in groups[kind])
             said.append(Statement(lead, named + (_unseen(groups[kind], result) if kind == "open" else ""), mood))
     return said
 
 
 def _sorted_out(result: Result, margin: float) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {kind: [] for kind in ("better", "kept", "slight", "worse", "open", "few", "blank")}
-    for label, comparison in result.comparisons.items():
+    sign = 1.0 if result.metric.higher_is_better else -1.0
+    best_first = sorted(result.comparisons.items(), key=lambda pair: -sign * (pair[1].estimate.value or 0.0))
+    for label, comparison in best_first:
         if comparison.estimate.p is None:
             kind = "blank"
         elif comparison.adjusted is None:
@@ -104,14 +107,12 @@ def _sorted_out(result: Result, margin: float) -> dict[str, list[str]]:
     return groups
 
 
-def _named(label: str, result: Result, kind: str) -> str:
-    """The method with its difference; the interval where the interval is the point."""
+def _named(label: str, result: Result) -> str:
+    """The method with its difference and the interval of it."""
     estimate = result.comparisons[label].estimate
     if estimate.low is None:
         return f"{label} ({estimate.reason})" if estimate.reason else label
     shown = f"{label} {signed(estimate.value, result.percent)}"
-    if kind in ("better", "worse"):
-        return shown
     return f"{shown} {interval(estimate.low, estimate.high, result.percent, '+')}"
 
 
