@@ -14,9 +14,9 @@ from conftest import ROOT
 MAY_IMPORT = {
     "methods": {"method", "policy", "causal_policy", "hidden_states", "encoding", "training", "base_model", "data",
                 "trainers", "trained_model", "adapters", "checkpoints", "copies", "residual_dropout", "errors", "lazy"},
-    "benchmarks": {"benchmark", "method", "policy", "data", "microworld", "diversity", "constraints", "functions",
-                   "symbolic", "sandbox", "conversations", "judging", "lm_eval_bridge", "lm_eval_documents",
-                   "lm_eval_instructions", "errors", "lazy"},
+    "benchmarks": {"benchmark", "method", "policy", "data", "microworld", "diversity", "divergence", "constraints",
+                   "functions", "symbolic", "sandbox", "conversations", "judging", "lm_eval_bridge",
+                   "lm_eval_documents", "lm_eval_instructions", "errors", "lazy"},
 }
 # fmt: on
 HEAVY = ("torch", "transformers", "trl", "peft", "lm_eval", "datasets", "pandas", "scipy", "pyarrow")
