@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.data.records import PreferencePair, digest_of
 from harness.data.test_set import TestItem, TestSet
+from harness.data.word_problems import flags_of
 from harness.method import setting
 from harness.microworld import datasets
 from harness.microworld.templates import prompt_templates
@@ -69,7 +70,6 @@ class CallOrAsk(Benchmark):
 def _outcome(item: PreferencePair, prompt: str, completion: Completion) -> Outcome:
     said = completion.text.strip()
     group = "complete" if item.id.endswith("-call") else "incomplete"
-    flags = {"truncated": completion.truncated, "unfinished": completion.finish == "length"}
     return Outcome(
         item=item.id,
         cluster=item.id,
@@ -82,5 +82,5 @@ def _outcome(item: PreferencePair, prompt: str, completion: Completion) -> Outco
         prompt=prompt,
         completions=(completion.text,),
         reference=item.chosen,
-        flags=tuple(name for name, raised in flags.items() if raised),
+        flags=flags_of(completion),
     )

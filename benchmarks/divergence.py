@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.data.records import Message
 from harness.data.test_set import TestItem, TestSet
+from harness.data.word_problems import flags_of
 from harness.divergence import divergences
 from harness.diversity.prompts import EMBEDDED, open_prompts
 from harness.errors import UserError
@@ -74,7 +75,6 @@ class Divergence(Benchmark):
         drawn = [answers[0] for answers in policy.sample(asked, sampling, [item.id for item in items])]
         found = divergences(policy, policy.base(), asked, drawn)
         for item, prompt, answer, steps in zip(items, asked, drawn, found, strict=True):
-            flags = {"truncated": answer.truncated, "unfinished": answer.finish == "length"}
             yield Outcome(
                 item=item.id,
                 cluster=item.cluster,
@@ -83,7 +83,7 @@ class Divergence(Benchmark):
                 weights={"kl_per_token": float(max(1, len(steps)))},
                 prompt=policy.encoder.prompt_text(prompt),
                 completions=(answer.text,),
-                flags=tuple(name for name, raised in flags.items() if raised),
+                flags=flags_of(answer),
             )
 
     def data_digest(self) -> str:

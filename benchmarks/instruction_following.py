@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.data.records import Message
 from harness.data.test_set import TestItem, TestSet
+from harness.data.word_problems import flags_of
 from harness.method import setting
 from harness.microworld.items import InstructionItem, instruction_items
 from harness.microworld.templates import prompt_templates
@@ -75,7 +76,6 @@ def _outcome(item: InstructionItem, prompt: str, completion: Completion) -> Outc
     metrics = {"prompt_level": float(all(followed)), "instruction_level": sum(followed) / len(followed)}
     if item.content:
         metrics["correct"] = float(all(follows(part, completion.text) for part in item.content))
-    flags = {"truncated": completion.truncated, "unfinished": completion.finish == "length"}
     return Outcome(
         item=item.id,
         cluster=item.cluster,
@@ -85,5 +85,5 @@ def _outcome(item: InstructionItem, prompt: str, completion: Completion) -> Outc
         prompt=prompt,
         completions=(completion.text,),
         reference=item.reference,
-        flags=tuple(name for name, raised in flags.items() if raised),
+        flags=flags_of(completion),
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.data.records import Problem, digest_of
 from harness.data.test_set import TestItem, TestSet
+from harness.data.word_problems import flags_of
 from harness.method import setting
 from harness.microworld import datasets
 from harness.microworld.templates import prompt_templates
@@ -48,7 +49,6 @@ class Stories(Benchmark):
         sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
         drawn = policy.sample(prompts, sampling, [item.id for item in items])
         for item, prompt, (completion,) in zip(items, prompts, drawn, strict=True):
-            flags = {"truncated": completion.truncated, "unfinished": completion.finish == "length"}
             yield Outcome(
                 item=item.id,
                 cluster=item.id,
@@ -57,7 +57,7 @@ class Stories(Benchmark):
                 prompt=policy.encoder.prompt_text(prompt),
                 completions=(completion.text,),
                 reference=item.reference,
-                flags=tuple(name for name, raised in flags.items() if raised),
+                flags=flags_of(completion),
             )
 
     def data_digest(self) -> str:

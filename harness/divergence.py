@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UserError
 from harness.lazy import LazyModule
-from harness.scoring import fit_for_scoring, logit_chunks
+from harness.scoring import fit_for_scoring, row_logits
 
 if TYPE_CHECKING:
     import torch
@@ -62,8 +62,7 @@ def _stepwise(policy: Policy) -> StepwisePolicy:
 
 def _written(policy: StepwisePolicy, prompt: Prompt, answer: Completion) -> Encoded:
     """The prompt as this policy reads it, and the tokens that were drawn, not those that their text is read as."""
-    end = () if answer.stop_id is None else (answer.stop_id,)
-    return replace(policy.encode(prompt), completion=(*answer.token_ids, *end))
+    return replace(policy.encode(prompt), completion=answer.drawn_ids)
 
 
 def _batch(
@@ -73,21 +72,11 @@ def _batch(
     following = [[*request.prefix, *request.completion] for request in batches[0]]
     # both hold logits of the same width at once
     budget = min(one.budget for one in steps) // 2
-    streams = [_log_softmax(one, batch, following, budget) for one, batch in zip(steps, batches, strict=True)]
-    parts = [_divergence(p, q) for p, q in zip(*streams, strict=True)]
+    streams = [row_logits(one, batch, following, budget=budget) for one, batch in zip(steps, batches, strict=True)]
+    parts = [_divergence(p.log_softmax(-1), q.log_softmax(-1)) for (_, p), (_, q) in zip(*streams, strict=True)]
     values = torch.cat(parts, dim=1).double()
     for row, request in enumerate(batches[0]):
         yield tuple(values[row, len(request.prefix) : len(following[row])].tolist())
-
-
-def _log_softmax(
-    policy: StepwisePolicy, batch: Sequence[Encoded], following: list[list[int]], budget: int
-) -> Iterator[torch.Tensor]:
-    """fp32 (B, T, V) in chunks of positions."""
-    first, state = policy.prefill(batch)
-    everyone = torch.arange(len(batch), device=policy.device)
-    for _, logits in logit_chunks(policy, first, state, everyone, following, budget=budget):
-        yield logits.float().log_softmax(-1)
 
 
 def _divergence(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:

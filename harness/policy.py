@@ -87,6 +87,11 @@ class Completion:
     truncated: bool = False
     stop_id: int | None = None
 
+    @property
+    def drawn_ids(self) -> tuple[int, ...]:
+        """All that was drawn: `token_ids`, and the stop token where one ended them."""
+        return self.token_ids if self.stop_id is None else (*self.token_ids, self.stop_id)
+
 
 class Policy(ABC):
     """Anything that answers: the only thing that evaluation sees.

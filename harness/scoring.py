@@ -73,7 +73,7 @@ def _score_batch(
     first, state = policy.prefill(prompts)
     chosen = torch.tensor(rows, device=policy.device)
     logprobs, greedy = torch.zeros(targets.shape), torch.zeros(targets.shape, dtype=torch.bool)
-    for start, logits in logit_chunks(policy, first, state, chosen, following, budget=policy.budget):
+    for start, logits in _logit_chunks(policy, first, state, chosen, following, budget=policy.budget):
         stop = start + logits.shape[1]
         values, best = _reduce(logits, targets[:, start:stop])
         logprobs[:, start:stop], greedy[:, start:stop] = values.cpu(), best.cpu()
@@ -82,7 +82,16 @@ def _score_batch(
         yield logprobs[row, span], greedy[row, span]
 
 
-def logit_chunks(
+def row_logits(
+    policy: StepwisePolicy, batch: Sequence[Encoded], following: Sequence[Sequence[int]], *, budget: int
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """(position, logits (B, T, V)) over what follows each row's own prompt, B x T x V within the budget."""
+    first, state = policy.prefill(batch)
+    everyone = torch.arange(len(batch), device=policy.device)
+    yield from _logit_chunks(policy, first, state, everyone, following, budget=budget)
+
+
+def _logit_chunks(
     policy: StepwisePolicy,
     first: torch.Tensor,
     state: Any,
@@ -118,11 +127,9 @@ def differentiable_logprobs(policy: StepwisePolicy, requests: Sequence[Encoded])
     batch = [fit_for_scoring(policy, request) for request in requests]
     following = [[*request.prefix, *request.completion] for request in batch]
     targets, _ = padded(following, policy.device)
-    first, state = policy.prefill(batch)
-    everyone = torch.arange(len(batch), device=policy.device)
     parts = [
         _reduce(logits, targets[:, at : at + logits.shape[1]])[0]
-        for at, logits in logit_chunks(policy, first, state, everyone, following, budget=policy.budget)
+        for at, logits in row_logits(policy, batch, following, budget=policy.budget)
     ]
     values = torch.cat(parts, dim=1)
     return [values[row, len(request.prefix) : len(following[row])] for row, request in enumerate(batch)]

@@ -274,7 +274,7 @@ class Rollouts:
 
 def trained_ids(answer: Completion) -> list[int]:
     """The ids of an answer with the token that ended it, if one did: to end is drawn, and rewarded, too."""
-    return [*answer.token_ids, *([] if answer.stop_id is None else [answer.stop_id])]
+    return list(answer.drawn_ids)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -32,7 +33,9 @@ def examples_of(
         return ()
     allowed = max(MOST_EXAMPLES // blocks, 1)
     each = max(min(MOST_OF_BENCHMARK, allowed // len(chosen)), 1)
-    examples = [example for one in chosen for example in _of_benchmark(samples, one, matrix, each)]
+    found = [list(_of_benchmark(samples, one, matrix, each)) for one in chosen]
+    # the first of every benchmark, then the second: a shorter list has some of all
+    examples = [example for rank in zip_longest(*found) for example in rank if example is not None]
     return tuple(examples[:allowed])
 
 
