@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import resource
+import statistics
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +34,34 @@ class Stopwatch:
         self.seconds = time.perf_counter() - self.started
 
 
+class PeakMemory:
+    """The most memory held at once during a block, in MB: of the GPU, or of this process and what it held before."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def __enter__(self) -> PeakMemory:
+        if self.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            with suppress(OSError):  # no Linux: the peak is that of the process so far
+                Path("/proc/self/clear_refs").write_text("5")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.mb = peak_memory_mb(self.device)
+
+
 def peak_memory_mb(device: str) -> float:
-    """The most memory held so far: of the GPU, or of this process (which keeps its peak over cells)."""
+    """The most memory held so far: of the GPU, or of this process.
+
+    Linux counts a parent's peak among its children's in `ru_maxrss`, even of another program; VmHWM is our own.
+    """
     if device.startswith("cuda"):
         return float(torch.cuda.max_memory_allocated()) / 2**20
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 2**10
     scale = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
@@ -48,8 +74,8 @@ def stored_bytes(folder: Path) -> int:
 def decoding_cost(policy: Policy, base: Policy) -> dict[str, float | None]:
     """Seconds per decoded token of a policy, and that over the base's, measured in turn in this process.
 
-    One prompt, a forced number of tokens, the fastest of several rounds: whatever else the machine does only
-    adds. Blank for a policy that cannot be stepped.
+    One prompt, a forced number of tokens; the medians over rounds, each with both in turn, so that what slows the
+    machine for a moment slows both or counts in few of them. Blank for a policy that cannot be stepped.
     """
     if not (isinstance(policy, StepwisePolicy) and isinstance(base, StepwisePolicy)):
         return {"seconds_per_token": None, "overhead_per_token": None}
@@ -58,7 +84,8 @@ def decoding_cost(policy: Policy, base: Policy) -> dict[str, float | None]:
         for _ in range(PROBE_ROUNDS):
             own.append(_decode_seconds(policy))
             other.append(own[-1] if policy is base else _decode_seconds(base))
-    return {"seconds_per_token": min(own), "overhead_per_token": min(own) / min(other)}
+    ratios = [one / base_one for one, base_one in zip(own, other, strict=True)]
+    return {"seconds_per_token": statistics.median(own), "overhead_per_token": statistics.median(ratios)}
 
 
 def _decode_seconds(policy: StepwisePolicy) -> float:

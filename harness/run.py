@@ -202,9 +202,9 @@ class _Runner:
             try:
                 with self.store.writing("artifacts", node.key, node.document) as (out, ledger):
                     context = FitContext(node.seed, micro_batch, self.progress.fitting(node.title))
-                    with cost.Stopwatch() as watch:
+                    with cost.Stopwatch() as watch, cost.PeakMemory(node.base.spec.device) as memory:
                         report = node.method.fit(node.base, data, self._inputs(node), out, context)
-                    ledger.update(_fit_cost(report, watch.seconds, node, micro_batch))
+                    ledger.update(_fit_cost(report, watch.seconds, memory.mb, micro_batch))
                     ledger["stored_bytes"] = cost.stored_bytes(out)
                 return
             except (MemoryError, torch.OutOfMemoryError):
@@ -253,11 +253,11 @@ class _Runner:
 
     def _score(self, cell: Cell, policy: Policy, speed: Callable[[], dict[str, float | None]]) -> None:
         with self.store.writing("outcomes", cell.key, cell.document) as (out, ledger):
-            with cost.Stopwatch() as watch:
+            with cost.Stopwatch() as watch, cost.PeakMemory(cell.node.base.spec.device) as memory:
                 items = cell.column.benchmark.evaluate(policy, cell.seed)
                 ledger["items"] = write_outcomes(out / "outcomes.jsonl", items, self.progress.evaluating(cell.title))
             ledger["seconds"] = watch.seconds
-            ledger["peak_memory_mb"] = cost.peak_memory_mb(cell.node.base.spec.device)
+            ledger["peak_memory_mb"] = memory.mb
             ledger.update(speed())
 
     # ---- policies with one another
@@ -305,7 +305,7 @@ class _Runner:
             torch.cuda.empty_cache()
 
 
-def _fit_cost(report: FitReport, seconds: float, node: Node, micro_batch: int) -> dict[str, Any]:
+def _fit_cost(report: FitReport, seconds: float, peak_memory_mb: float, micro_batch: int) -> dict[str, Any]:
     return {
         "trained_parameters": report.trained_parameters,
         "training_tokens": report.training_tokens,
@@ -313,7 +313,7 @@ def _fit_cost(report: FitReport, seconds: float, node: Node, micro_batch: int) -
         "notes": dict(report.notes),
         "fit_seconds": seconds,
         "micro_batch": micro_batch,
-        "peak_memory_mb": cost.peak_memory_mb(node.base.spec.device),
+        "peak_memory_mb": peak_memory_mb,
     }
 
 

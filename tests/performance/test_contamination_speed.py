@@ -6,7 +6,6 @@ pytest -m slow -s tests/performance/test_contamination_speed.py
 from __future__ import annotations
 
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import ROOT
 
+from harness.cost import peak_memory_mb
 from harness.data.contamination import find_contamination
 from harness.data.records import Demonstration, Message
 from harness.data.test_set import TestItem, TestSet
@@ -45,7 +45,7 @@ def measure(rows: int) -> None:
     start = time.perf_counter()
     found = find_contamination(records, [TestSet("t", items)])
     took = time.perf_counter() - start - making
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_memory_mb("cpu")
     print(f"{made} {took:.1f} {memory:.0f} {len(found.matches)}")
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import time
 import pytest
 from conftest import ROOT
 
+from harness.cost import peak_memory_mb
 from harness.data.duplicates import near_duplicates
 
 
@@ -40,7 +40,7 @@ def measure(rows: int, alike: bool) -> None:
     start = time.perf_counter()
     found = near_duplicates(made)
     took = time.perf_counter() - start
-    print(f"{took:.1f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} {len(found)}")
+    print(f"{took:.1f} {peak_memory_mb('cpu'):.0f} {len(found)}")
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ pytest -m slow -s tests/performance/test_report_scale.py
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import numpy
 import pytest
 from conftest import ROOT
 
+from harness.cost import peak_memory_mb
 from harness.rows import ROW_COLUMNS, SAMPLE_COLUMNS, SCHEMA_VERSION, write_json, write_table
 
 METHODS, BENCHMARKS, ITEMS, SEEDS = 20, 20, 1000, 5
@@ -84,7 +84,7 @@ def measure(folder: Path) -> None:
     start = time.perf_counter()
     _, web = write_report(folder)
     took = time.perf_counter() - start
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_memory_mb("cpu")
     print(f"{took:.1f} {memory:.0f} {web.stat().st_size / 1e6:.2f}")
 
 

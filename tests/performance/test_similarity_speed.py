@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import pytest
 from conftest import ROOT
 from numpy.typing import NDArray
 
+from harness.cost import PeakMemory, peak_memory_mb
 from harness.diversity.crowd import Crowd
 from harness.diversity.moments import Moments
 from harness.diversity.similarity import mean_within, share_above, unit
@@ -105,10 +105,11 @@ def test_twice_the_answers_take_at_most_2_2_times_as_long_up_to_a_million_in_two
 def test_blocks_bound_the_memory_of_what_needs_pairs() -> None:
     """20,000 vectors have 2e8 pairs: their matrix would take 3.2 GB, the blocks 2,048 x 20,000."""
     units = unit(numpy.random.default_rng(1).normal(size=(20_000, 64)))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.process_time()
-    share = share_above(units, 0.0)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    with PeakMemory("cpu") as memory:
+        before = peak_memory_mb("cpu")
+        share = share_above(units, 0.0)
+    grown = memory.mb - before
     print(f"\n20,000 vectors, all pairs: {time.process_time() - started:.1f} s, {grown:.0f} MB more")
     assert share == pytest.approx(0.5, abs=0.01)
     assert grown < 1024
@@ -131,6 +132,6 @@ def draw(folder: Path) -> None:
 if __name__ == "__main__":
     if sys.argv[1].isdigit():
         both = measured(int(sys.argv[1]))
-        print(*both, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(*both, peak_memory_mb("cpu"))
     else:
         draw(Path(sys.argv[1]))

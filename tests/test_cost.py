@@ -1,0 +1,69 @@
+"""What the ledger measures: memory of a block alone, and decoding beside the base's, whatever the machine does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import create_autospec
+
+import pytest
+
+from harness import cost
+from harness.policy import StepwisePolicy
+
+linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone forgets a peak")
+MB = 2**20
+
+
+@linux
+def test_the_peak_of_a_block_is_not_that_of_what_ran_before_it() -> None:
+    held = len(b"x" * (300 * MB))
+    with cost.PeakMemory("cpu") as small:
+        len(b"x" * (20 * MB))
+    with cost.PeakMemory("cpu") as large:
+        len(b"x" * (200 * MB))
+    assert held == 300 * MB
+    assert 100 < large.mb - small.mb < 250
+    assert cost.peak_memory_mb("cpu") == pytest.approx(large.mb, abs=20)
+
+
+@linux
+def test_a_program_does_not_report_the_peak_of_the_one_that_started_it() -> None:
+    """`ru_maxrss` of the child is 600 MB here: it is handed on at fork and kept at exec."""
+    held = b"x" * (600 * MB)
+    script = "from harness.cost import peak_memory_mb; print(peak_memory_mb('cpu'))"
+    root = Path(cost.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert float(done.stdout) < 400 < len(held) / MB
+
+
+def test_a_stalled_machine_does_not_make_a_policy_costlier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3 s and 2 s; in two rounds of twenty the machine stands still for a minute while the policy decodes."""
+    rounds = iter(range(1000))
+
+    def seconds(policy: Any) -> float:
+        at = next(rounds)
+        if policy is base:
+            return 2.0
+        return 63.0 if at in (4, 10) else 3.0
+
+    monkeypatch.setattr(cost, "_decode_seconds", seconds)
+    own, base = (create_autospec(StepwisePolicy, instance=True) for _ in range(2))
+    assert cost.decoding_cost(own, base) == {"seconds_per_token": 3.0, "overhead_per_token": 1.5}
+
+
+def test_what_cannot_be_stepped_has_no_speed() -> None:
+    assert cost.decoding_cost(SimpleNamespace(), SimpleNamespace()) == {  # type: ignore[arg-type]
+        "seconds_per_token": None,
+        "overhead_per_token": None,
+    }
