@@ -1,17 +1,19 @@
-"""Open questions answered, and each answer set beside a given one: win, tie or loss by a model that judges.
+"""Open questions answered, and each answer set beside another one: win, tie or loss by a judge.
 
 MT-Bench's questions of two turns (Zheng et al. 2023, 2306.05685), AlpacaEval's instructions with their reference
-outputs, or rows of your own. All methods meet the same opponent's answers, so their difference is paired by question.
+outputs, or rows of your own. The other answer is a given one, or that of the method's own base (`opponent: base`). All
+methods meet the same opponent's answers, so their difference is paired by question.
 
-    win              1, a half or 0, mean of both orders of the two answers
-    win_cut          the same with both answers cut to the words of the shorter: does length win? (judges prefer long
-                     answers, 2404.04475; a cut answer breaks off, so this is a control, not a better score)
-    length           log of (1 + our words) / (1 + theirs)
-    swapped_agree    how often the judge names the same winner when the answers change places
-    repeats_agree    how often it says the same of the very same prompt again
+    win        1, a half or 0 (mean over both orders of the two answers, where a model is asked)
+    tie        share of ties: wins alone are `win` less half of it
+    win_cut    `win` with both answers cut to the words of the shorter: does length win? (judges prefer long answers,
+               2404.04475; a cut answer breaks off, so this is a control, not a better score)
+    length     log of (1 + our words) / (1 + theirs)
 
-The last two are the judge's own noise: at a `swapped_agree` of a half its verdicts are little more than places. The
-judge is any OpenAI-compatible endpoint (a local vLLM serves one). Until one is named, cells are n/a.
+The judge is any OpenAI-compatible endpoint (a local vLLM serves one), or a reward model in a folder. Of a judge that is
+asked, its own noise: `swapped_agree`, how often it names the same winner when the answers change places (at a half its
+verdicts are little more than places), and `repeats_agree`, how often it says the same of the very same prompt again.
+Of a reward model: `margin`, our reward less theirs. Until a judge is named, cells are n/a.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.conversations import converse
@@ -30,27 +32,32 @@ from harness.data.readers import label_of, rows_of
 from harness.data.test_set import TestItem, TestSet
 from harness.data.word_problems import flags_of
 from harness.errors import UserError
-from harness.judging import Judgement, Pair, cut_alike, judge
+from harness.judging import REWARD_METRICS, AskedJudge, Judge, Pair, RewardJudge, asked_metrics, cut_alike
 from harness.method import setting
 from harness.policy import Completion, Prompt, Sampling
+from harness.reward_model import RewardModel
 
 if TYPE_CHECKING:
     from harness.policy import Policy
 
-NO_JUDGE = "no judge is named: set judge_url (up to /v1) and judge_model to an OpenAI-compatible endpoint"
+NO_JUDGE = (
+    "no judge is named: set judge_url (up to /v1) and judge_model to an OpenAI-compatible endpoint, "
+    "or reward_model to a folder"
+)
 IDS = ("question_id", "id")
 QUESTIONS = ("turns", "prompt", "question", "instruction")
+Told = Sequence[tuple[Prompt, Completion]]
 ANSWERS = ("answers", "answer", "output", "completion", "reference")
 
 
 @dataclass(frozen=True)
 class Question:
-    """The user's turns, and the opponent's answer to each."""
+    """The user's turns, and the given answer to each; none where the opponent is to answer."""
 
     id: str
     group: str
     turns: tuple[str, ...]
-    theirs: tuple[str, ...]
+    theirs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,15 +67,17 @@ class PairwiseJudge(Benchmark):
     version = 1
     needs = frozenset({"sample"})
 
-    judge_url: str = setting("", "the judge's endpoint, http(s)://HOST/v1; empty: n/a")
-    judge_model: str = setting("", "the judge's name there; empty: n/a")
+    reward_model: str = setting("", "the judge: a folder of a sequence classifier with one output", folder=True)
+    judge_url: str = setting("", "or an endpoint, http(s)://HOST/v1; without a judge: n/a")
+    judge_model: str = setting("", "the judge's name there")
     judge_key_variable: str = setting("", "the environment variable that holds its key; empty: none is sent")
     judge_tokens: int = setting(512, "longest reply of the judge in tokens")
     repeats: int = setting(2, "times that each order is judged; 2 or more measure the judge's own noise")
     length_control: bool = setting(True, "judge once more with both answers cut to one length")
     data: str = setting("HuggingFaceH4/mt_bench_prompts", "a file, a folder or a hub id of questions")
     split: str = setting("train", "which split of a folder or hub id")
-    against: str = setting("", "a file of the opponent's answers by id; empty: they stand in the data itself")
+    opponent: Literal["given", "base"] = setting("given", "whose answers are beaten: given ones, or the base's own")
+    against: str = setting("", "a file of given answers by id; empty: they stand in the data itself")
     limit: int | None = setting(None, "only the first so many questions")
     temperature: float = setting(0.0, "of the answers; 0 takes the likeliest token")
     max_new_tokens: int = setting(1024, "longest answer in tokens")
@@ -77,79 +86,61 @@ class PairwiseJudge(Benchmark):
         object.__setattr__(self, "stochastic", self.temperature > 0)
         if self.repeats < 1:
             raise UserError(f"repeats is {self.repeats}", fix="Each order is judged at least once.")
+        if self.reward_model and (self.judge_url or self.judge_model):
+            raise UserError("two judges are named", fix="Name a reward_model, or judge_url and judge_model.")
+        if self.against and self.opponent == "base":
+            raise UserError("against names answers, and the opponent is the base", fix="Leave out one of the two.")
 
     def unavailable(self) -> str:
         """Why its cells are n/a, or nothing."""
-        return "" if self.judge_url and self.judge_model else NO_JUDGE
+        return "" if self.reward_model or (self.judge_url and self.judge_model) else NO_JUDGE
 
     def metrics(self) -> tuple[Metric, ...]:
         """Wins first, then what they may owe to length, and what the judge is worth."""
-        found = [Metric("win", "wins against the given answers, ties count half", "quality", chance=0.5)]
-        if self.length_control:
-            found.append(Metric("win_cut", "the same with both answers cut to one length", primary=False, chance=0.5))
-        found += [
-            Metric("length", "log of our words over theirs", primary=False),
-            Metric("swapped_agree", "share of judgements that survive a change of places", primary=False),
+        others = "the base's own answers" if self.opponent == "base" else "the given answers"
+        found = [
+            Metric("win", f"wins against {others}, ties count half", "quality", chance=0.5),
+            Metric("tie", "share of ties", primary=False),
         ]
-        if self.repeats > 1:
-            found.append(Metric("repeats_agree", "share of judgements that are the same again", primary=False))
-        found.append(Metric("unreadable", "share of replies without a verdict", primary=False, higher_is_better=False))
-        return tuple(found)
+        if self.length_control:
+            found.append(Metric("win_cut", "wins with both answers cut to one length", primary=False, chance=0.5))
+        found.append(Metric("length", "log of our words over theirs", primary=False))
+        return (*found, *(REWARD_METRICS if self.reward_model else asked_metrics(self.repeats)))
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
-        """One outcome per question."""
+        """One outcome per question. Raises UserError without a judge, or where nobody said what the base is."""
         if why := self.unavailable():
             raise UserError(f"pairwise_judge: {why}", fix="Name a judge, or leave the benchmark out.")
         items = self._items()
+        held = self._answers(policy, items, seed)
+        theirs = [item.theirs for item in items]
+        if self.opponent == "base":
+            theirs = [_texts_of(told) for told in self._answers(_base_of(policy), items, seed)]
+        answered = zip(items, held, theirs, strict=True)
+        pairs = [Pair(item.id, item.turns, _texts_of(told), other) for item, told, other in answered]
+        for item, pair, told, found in zip(items, pairs, held, self._judged(pairs), strict=True):
+            yield _outcome(item, pair, told, policy.encoder.prompt_text(told[-1][0]), found)
+
+    def _answers(self, policy: Policy, items: Sequence[Question], seed: int) -> list[Told]:
         sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
-        held = converse(policy, [item.turns for item in items], sampling, [item.id for item in items])
-        pairs = [
-            Pair(item.id, item.turns, tuple(answer.text for _, answer in told), item.theirs)
-            for item, told in zip(items, held, strict=True)
-        ]
-        plain, cut = self._judged(pairs)
-        for at, (item, pair, told) in enumerate(zip(items, pairs, held, strict=True)):
-            yield self._outcome(item, pair, told, policy.encoder.prompt_text(told[-1][0]), plain[at], cut[at])
+        return converse(policy, [item.turns for item in items], sampling, [item.id for item in items])
 
-    def _judged(self, pairs: Sequence[Pair]) -> tuple[list[Judgement], Sequence[Judgement | None]]:
+    def _judged(self, pairs: Sequence[Pair]) -> list[dict[str, float]]:
+        judge = self._judge()
+        found = judge.measured(pairs)
+        if self.length_control:
+            for plain, cut in zip(found, judge.measured([cut_alike(pair) for pair in pairs]), strict=True):
+                plain.update({"win_cut": cut["win"]} if "win" in cut else {})
+        return found
+
+    def _judge(self) -> Judge:
+        if self.reward_model:
+            return RewardJudge(RewardModel.named(self.reward_model))
         asked = EndpointPolicy(self.judge_url, self.judge_model, self.judge_key_variable)
-        sampling = Sampling(self.judge_tokens, samples=self.repeats)
-        plain = judge(asked, pairs, sampling)
-        if not self.length_control:
-            return plain, [None] * len(pairs)
-        return plain, judge(asked, [cut_alike(pair) for pair in pairs], sampling)
-
-    def _outcome(
-        self,
-        item: Question,
-        pair: Pair,
-        told: Sequence[tuple[Prompt, Completion]],
-        prompt: str,
-        plain: Judgement,
-        cut: Judgement | None,
-    ) -> Outcome:
-        words = [sum(len(text.split()) for text in texts) for texts in (pair.ours, pair.theirs)]
-        measured = {
-            "win": plain.win,
-            "win_cut": cut.win if cut else None,
-            "length": math.log((1 + words[0]) / (1 + words[1])),
-            "swapped_agree": plain.swapped_agree,
-            "repeats_agree": plain.repeats_agree,
-            "unreadable": plain.unreadable,
-        }
-        return Outcome(
-            item=item.id,
-            cluster=item.id,
-            group=item.group,
-            metrics={name: value for name, value in measured.items() if value is not None},
-            prompt=prompt,
-            completions=pair.ours,
-            reference="\n\n".join(pair.theirs),
-            flags=tuple(dict.fromkeys(flag for _, answer in told for flag in flags_of(answer))),
-        )
+        return AskedJudge(asked, self.judge_tokens, self.repeats)
 
     def data_digest(self) -> str:
-        """Digest of the questions and the opponent's answers; none is read without a judge."""
+        """Digest of the questions and the given answers; none is read without a judge."""
         if self.unavailable():
             return ""
         text = "\1".join(repr(item) for item in self._items())
@@ -169,27 +160,60 @@ class PairwiseJudge(Benchmark):
         given = _answers_by_id(self.against) if self.against else None
         found = []
         for placed in rows_of(self.data, Faults(), self.split):
-            found.append(_question(placed.row, placed.number, placed.where, given))
+            question = _question(placed.row, placed.number, placed.where)
+            if self.opponent == "given":
+                question = _answered(question, placed.row, placed.where, given)
+            found.append(question)
             if len(found) == self.limit:
                 break
         return found
 
 
-def _question(row: Mapping[str, Any], number: int, where: str, given: Mapping[str, Sequence[str]] | None) -> Question:
-    """Raises UserError where there is no question, or no answer of the opponent to each of its turns."""
-    identity = _id_of(row, number)
+def _texts_of(told: Told) -> tuple[str, ...]:
+    return tuple(answer.text for _, answer in told)
+
+
+def _base_of(policy: Policy) -> Policy:
+    if policy.base is None:
+        raise UserError("the policy does not say what it was made of", fix="Let `bakeoff run` load it.")
+    return policy.base()
+
+
+def _outcome(item: Question, pair: Pair, told: Told, prompt: str, judged: Mapping[str, float]) -> Outcome:
+    ours, theirs = (sum(len(text.split()) for text in texts) for texts in (pair.ours, pair.theirs))
+    return Outcome(
+        item=item.id,
+        cluster=item.id,
+        group=item.group,
+        metrics={**judged, "length": math.log((1 + ours) / (1 + theirs))},
+        prompt=prompt,
+        completions=pair.ours,
+        reference="\n\n".join(pair.theirs),
+        flags=tuple(dict.fromkeys(flag for _, answer in told for flag in flags_of(answer))),
+    )
+
+
+def _question(row: Mapping[str, Any], number: int, where: str) -> Question:
+    """Raises UserError where there is no question."""
     turns = _texts(row, QUESTIONS)
     if not turns:
         raise UserError("a row without a question", where=where, fix=f"Name one of: {', '.join(QUESTIONS)}.")
-    theirs = tuple(given.get(identity, ())) if given is not None else _texts(row, ANSWERS)
-    if len(theirs) != len(turns):
-        raise UserError(
-            f"question {identity} has {len(turns)} turns and {len(theirs)} answers to win against",
-            where=where,
-            fix="Set against to a file of rows with id and answers, or give each row its answer.",
-        )
     group = row.get("category")
-    return Question(identity, group if isinstance(group, str) else "", turns, theirs)
+    return Question(_id_of(row, number), group if isinstance(group, str) else "", turns)
+
+
+def _answered(
+    question: Question, row: Mapping[str, Any], where: str, given: Mapping[str, Sequence[str]] | None
+) -> Question:
+    """With the given answers. Raises UserError where they are not one to each turn."""
+    theirs = tuple(given.get(question.id, ())) if given is not None else _texts(row, ANSWERS)
+    if len(theirs) != len(question.turns):
+        raise UserError(
+            f"question {question.id} has {len(question.turns)} turns and {len(theirs)} answers to win against",
+            where=where,
+            fix="Set against to a file of rows with id and answers, give each row its answer, or set opponent: base.",
+        )
+    return replace(question, theirs=theirs)
 
 
 def _id_of(row: Mapping[str, Any], number: int) -> str:

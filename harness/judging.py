@@ -1,8 +1,10 @@
-"""Two answers before a judge: how it is asked, what its reply says, and how far it agrees with itself.
+"""Two answers before a judge: a model that is asked, or a reward model.
 
-Every pair is shown in both orders, because judges prefer a place (Zheng et al. 2023, 2306.05685, who count a win only
-where both orders give it; here each order counts half, and their disagreement is reported). A judge's reply is text:
-one without a verdict is unreadable, and never a tie.
+A model that is asked writes text. Every pair is shown to it in both orders, because judges prefer a place (Zheng et
+al. 2023, 2306.05685, who count a win only where both orders give it; here each order counts half, and their
+disagreement is reported). A reply without a verdict is unreadable, and never a tie. A reward model reads one
+conversation at a time and always gives it the same number, so it has neither a favourite place nor second thoughts:
+how far the two rewards lie apart is what it tells beside the winner.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
+from harness.benchmark import Metric
 from harness.data.records import Message
 from harness.policy import Prompt, Sampling
+from harness.reward_model import RewardModel
 
 if TYPE_CHECKING:
     from harness.policy import Policy
@@ -55,6 +59,12 @@ class Judgement:
         return [first[one] for one in self.ours_first if one], [second[one] for one in self.theirs_first if one]
 
     @property
+    def tie(self) -> float | None:
+        """Share of readable verdicts that are ties."""
+        every = [value for points in self.points for value in points]
+        return sum(value == 0.5 for value in every) / len(every) if every else None
+
+    @property
     def unreadable(self) -> float:
         """Share of replies without a verdict."""
         every = (*self.ours_first, *self.theirs_first)
@@ -82,6 +92,61 @@ class Judgement:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+class Judge(Protocol):
+    """Whoever compares the two answers of a pair."""
+
+    def measured(self, pairs: Sequence[Pair]) -> list[dict[str, float]]:
+        """For each pair `win` (of ours), `tie` and metrics of its own; what it cannot say is left out."""
+
+
+@dataclass(frozen=True)
+class AskedJudge:
+    """A policy that is asked for its verdict on each pair in both orders, `repeats` times each."""
+
+    asked: Policy
+    tokens: int
+    repeats: int
+
+    def measured(self, pairs: Sequence[Pair]) -> list[dict[str, float]]:
+        """By its verdicts."""
+        names = ("win", "tie", *(metric.name for metric in asked_metrics(self.repeats)))
+        said = judge(self.asked, pairs, Sampling(self.tokens, samples=self.repeats))
+        return [{n: value for n in names if (value := getattr(one, n)) is not None} for one in said]
+
+
+def asked_metrics(repeats: int) -> tuple[Metric, ...]:
+    """What an asked judge says of itself: its own noise."""
+    found = [Metric("swapped_agree", "share of judgements that survive a change of places", primary=False)]
+    if repeats > 1:
+        found.append(Metric("repeats_agree", "share of judgements that are the same again", primary=False))
+    found.append(Metric("unreadable", "share of replies without a verdict", primary=False, higher_is_better=False))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class RewardJudge:
+    """A reward model: the conversation with the higher reward wins."""
+
+    model: RewardModel
+
+    def measured(self, pairs: Sequence[Pair]) -> list[dict[str, float]]:
+        """By the rewards of the whole conversations."""
+        found = []
+        for pair in pairs:
+            ours, theirs = (self._reward(pair.questions, answers) for answers in (pair.ours, pair.theirs))
+            win = 0.5 if ours == theirs else float(ours > theirs)
+            found.append({"win": win, "tie": float(ours == theirs), "margin": ours - theirs})
+        return found
+
+    def _reward(self, questions: Sequence[str], answers: Sequence[str]) -> float:
+        turns = zip(questions, answers, strict=True)
+        said = [(Message("user", question), Message("assistant", answer)) for question, answer in turns]
+        return self.model.of_conversation([message for turn in said for message in turn])
+
+
+REWARD_METRICS = (Metric("margin", "our reward less theirs", primary=False),)
 
 
 def judge(asked: Policy, pairs: Sequence[Pair], sampling: Sampling) -> list[Judgement]:

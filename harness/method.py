@@ -127,11 +127,11 @@ def required_fields(plugin: type[Any]) -> list[str]:
     return [item.name for item in dataclasses.fields(plugin) if item.default is none and item.default_factory is none]
 
 
-def folders_of(method: Method) -> dict[str, Path]:
+def folders_of(plugin: Any) -> dict[str, Path]:
     """The local folders that its fields name, by field; those of a method inside as `field.field`."""
     found: dict[str, Path] = {}
-    for item in dataclasses.fields(method):  # type: ignore[arg-type]
-        value = getattr(method, item.name)
+    for item in dataclasses.fields(plugin):
+        value = getattr(plugin, item.name)
         if isinstance(value, Method):
             found |= {f"{item.name}.{name}": folder for name, folder in folders_of(value).items()}
         elif item.metadata.get("folder") and value:

@@ -23,6 +23,7 @@ from harness.registry import source_file
 from harness.sources import folder_digest, locate, model_digest
 
 if TYPE_CHECKING:
+    from harness.benchmark import Benchmark
     from harness.selection import Search
 
 
@@ -182,11 +183,10 @@ class _Planner:
     ) -> dict[str, Any]:
         name = plugin_name(method)
         small = base.small if "small_base" in method.needs else None
-        read = {field: folder_digest(path, self.store / "digests.json") for field, path in folders_of(method).items()}
         return {
             "method": name,
             "fields": fields_of(method),
-            **({"folders": read} if read else {}),
+            **self._folders(method),
             "source": source_digests(source_file("methods", name)),
             "base": _base_document(base),
             "small_base": _base_document(small) if small else None,
@@ -210,9 +210,14 @@ class _Planner:
 
     def _outcome_document(self, node: Node, column: BenchmarkEntry, seed: int) -> dict[str, Any]:
         if column.label not in self.columns:
-            self.columns[column.label] = _column_document(column)
+            self.columns[column.label] = {**_column_document(column), **self._folders(column.benchmark)}
         asked = self.columns[column.label]
         return {"artifact": node.key, "seed": seed if column.benchmark.stochastic else None, **asked}
+
+    def _folders(self, plugin: Method | Benchmark) -> dict[str, Any]:
+        """What lies in the folders that a plugin's settings name."""
+        found = {field: folder_digest(path, self.store / "digests.json") for field, path in folders_of(plugin).items()}
+        return {"folders": found} if found else {}
 
     def _small_spec(self, method: Method) -> BaseSpec:
         if self.experiment.small_base is None:

@@ -16,26 +16,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from harness.data.answers import answer_of, require_kind
 from harness.data.records import TrainingData
-from harness.encoding import PLAIN_TEMPLATE
 from harness.errors import UserError
-from harness.lazy import LazyModule
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
 from harness.policy import Completion, Policy, Prompt, Sampling
+from harness.reward_model import RewardModel
 from methods.sft import Sft
 
 if TYPE_CHECKING:
-    import torch
-    import transformers
-
     from harness.base_model import BaseModel
-else:
-    torch = LazyModule("torch")
-    transformers = LazyModule("transformers")
 
 Choose = Callable[[Prompt, Sequence[Completion]], Completion]
 
@@ -81,8 +75,10 @@ class BestOfN(Method):
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The answering policy, behind the choice."""
-        chooser: Choose = Reward(self.reward_model, base.spec.device) if self.reward_model else self._by_vote
-        return ChoosingPolicy(inputs["policy"].load(), self.samples, self.temperature, chooser)
+        choose: Choose = self._by_vote
+        if self.reward_model:
+            choose = partial(rewarded, RewardModel.named(self.reward_model, base.spec.device))
+        return ChoosingPolicy(inputs["policy"].load(), self.samples, self.temperature, choose)
 
     def _by_vote(self, prompt: Prompt, candidates: Sequence[Completion]) -> Completion:
         return voted(self.answer, candidates)
@@ -121,44 +117,7 @@ class ChoosingPolicy(Policy):
         ]
 
 
-class Reward:
-    """A reward model: a sequence classifier of one output, in float32, from safetensors."""
-
-    def __init__(self, folder: str, device: str) -> None:
-        try:
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self.model = transformers.AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"the reward model does not load: {str(error).splitlines()[0]}",
-                where=folder,
-                fix="It is a folder, or a downloaded hub id, of a sequence classifier with safetensors weights.",
-            ) from error
-        if self.model.config.num_labels != 1:
-            raise UserError(
-                f"the reward model has {self.model.config.num_labels} outputs",
-                where=folder,
-                fix="A reward model has one: the reward.",
-            )
-        self.model = self.model.to(device).eval().requires_grad_(False)
-
-    def __call__(self, prompt: Prompt, candidates: Sequence[Completion]) -> Completion:
-        """The candidate with the highest reward; of equal ones, the first."""
-        rewards = [self.reward(prompt, candidate.text) for candidate in candidates]
-        return candidates[rewards.index(max(rewards))]
-
-    def reward(self, prompt: Prompt, answer: str) -> float:
-        """r(prompt, answer), read alone, so that no padding moves it."""
-        ids = torch.tensor([self.tokenizer.encode(self._text(prompt, answer), add_special_tokens=False)])
-        with torch.inference_mode():
-            return float(self.model(ids.to(self.model.device)).logits[0, 0])
-
-    def _text(self, prompt: Prompt, answer: str) -> str:
-        if not prompt.messages:
-            return prompt.text + prompt.assistant_prefix + answer
-        rows: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        rows.append({"role": "assistant", "content": prompt.assistant_prefix + answer})
-        template = self.tokenizer.chat_template or PLAIN_TEMPLATE
-        return str(self.tokenizer.apply_chat_template(rows, chat_template=template, tokenize=False))
+def rewarded(model: RewardModel, prompt: Prompt, candidates: Sequence[Completion]) -> Completion:
+    """The candidate with the highest reward; of equal ones, the first."""
+    rewards = [model.of(prompt, candidate.text) for candidate in candidates]
+    return candidates[rewards.index(max(rewards))]

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers
+from last_word import last_word_judge
 
 from harness.data.records import Message
 from harness.errors import UserError
 from harness.policy import Completion, Policy, Prompt, Sampling
-from methods.best_of_n import BestOfN, ChoosingPolicy, Reward, voted
+from harness.reward_model import RewardModel
+from methods.best_of_n import BestOfN, ChoosingPolicy, rewarded, voted
 
-WORDS = ["<eos>", "<unk>", "user", "assistant", "bad", "fine", "good", "question"]
 PROMPT = Prompt(messages=(Message("user", "question"),))
 
 
@@ -63,46 +62,26 @@ def test_each_given_answer_is_chosen_from_candidates_of_its_own_at_the_methods_t
 
 @pytest.fixture
 def judge(tmp_path: Path) -> Path:
-    """A reward model that reads the last word: good is 2, fine is 1, bad is -1."""
-    torch.manual_seed(0)
-    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    config = transformers.LlamaConfig(vocab_size=len(WORDS), num_labels=1, pad_token_id=0, **shape)
-    model = transformers.LlamaForSequenceClassification(config)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            # attention and feed-forward add nothing, so that a token is its embedding
-            weight.zero_() if "proj" in name else None
-        table = model.get_input_embeddings().weight
-        table.copy_(torch.ones_like(table))
-        for word, value in (("bad", -1.0), ("fine", 1.0), ("good", 2.0)):
-            table[WORDS.index(word), 0] = value
-        model.score.weight.zero_()[0, 0] = 1.0
-    model.save_pretrained(tmp_path)
-    vocabulary = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="<unk>"))
-    vocabulary.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=vocabulary, eos_token="<eos>", unk_token="<unk>")
-    fast.chat_template = "{% for m in messages %}{{ m['role'] + ' ' + m['content'] + ' ' }}{% endfor %}"
-    fast.save_pretrained(tmp_path)
-    return tmp_path
+    return last_word_judge(tmp_path)
 
 
 def test_the_answer_with_the_highest_reward_is_given(judge: Path) -> None:
-    reward = Reward(str(judge), "cpu")
-    values = [reward.reward(PROMPT, word) for word in ("bad", "fine", "good")]
+    reward = RewardModel.named(str(judge))
+    values = [reward.of(PROMPT, word) for word in ("bad", "fine", "good")]
     assert values == sorted(values)
     assert values[0] < 0 < values[1] < values[2]
-    assert reward(PROMPT, answers("bad", "good", "fine", "good")).token_ids == (1,)
-    assert reward.reward(Prompt(text="question "), "good") == pytest.approx(values[2])
+    assert rewarded(reward, PROMPT, answers("bad", "good", "fine", "good")).token_ids == (1,)
+    assert reward.of(Prompt(text="question "), "good") == pytest.approx(values[2])
 
 
 def test_a_reward_model_that_is_none_is_refused(tmp_path: Path, judge: Path) -> None:
-    with pytest.raises(UserError, match="the reward model does not load"):
-        Reward(str(tmp_path / "nowhere"), "cpu")
+    with pytest.raises(UserError, match="nowhere"):
+        RewardModel.named(str(tmp_path / "nowhere"))
     config = transformers.AutoConfig.from_pretrained(judge)
     config.num_labels = 3
     transformers.LlamaForSequenceClassification(config).save_pretrained(judge)
-    with pytest.raises(UserError, match="has 3 outputs"):
-        Reward(str(judge), "cpu")
+    with pytest.raises(UserError, match="it is no reward model"):
+        RewardModel.named(str(judge))
 
 
 @pytest.mark.parametrize(

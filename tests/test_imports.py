@@ -13,9 +13,10 @@ from conftest import ROOT
 # fmt: off
 MAY_IMPORT = {
     "methods": {"method", "policy", "causal_policy", "hidden_states", "encoding", "training", "base_model", "data",
-                "trainers", "trained_model", "adapters", "checkpoints", "copies", "residual_dropout", "errors", "lazy"},
+                "trainers", "trained_model", "adapters", "checkpoints", "copies", "residual_dropout", "reward_model",
+                "errors", "lazy"},
     "benchmarks": {"benchmark", "method", "policy", "data", "microworld", "diversity", "divergence", "constraints",
-                   "functions", "symbolic", "sandbox", "conversations", "judging", "lm_eval_bridge",
+                   "functions", "symbolic", "sandbox", "conversations", "judging", "reward_model", "lm_eval_bridge",
                    "lm_eval_documents", "lm_eval_instructions", "errors", "lazy"},
 }
 # fmt: on

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from last_word import last_word_judge
 from saying import HOSTILE, Sayer
 
 from benchmarks.pairwise_judge import PairwiseJudge
@@ -86,10 +87,10 @@ def test_a_fair_judge_lets_the_better_answers_win_in_both_orders(tmp_path: Path,
     first, second = benchmark_of(tmp_path, server).evaluate(policy, seed=0)
     assert first.metrics == {
         # `bad 81` and `bad too` are 4 words, `good` twice is 2; cut alike it is still `good`
-        "win": 1.0, "win_cut": 1.0, "length": pytest.approx(math.log(3 / 5)), "swapped_agree": 1.0,
+        "win": 1.0, "tie": 0.0, "win_cut": 1.0, "length": pytest.approx(math.log(3 / 5)), "swapped_agree": 1.0,
         "repeats_agree": 1.0, "unreadable": 0.0,
     }  # fmt: skip
-    assert (second.metrics["win"], second.metrics["win_cut"]) == (0.5, 0.5)
+    assert (second.metrics["win"], second.metrics["tie"], second.metrics["win_cut"]) == (0.5, 1.0, 0.5)
     assert (first.item, first.group, first.completions) == ("81", "writing", ("good", "good"))
     # two questions, two orders, twice, as it stands and cut alike
     assert len(server.asked) == 2 * 2 * 2 * 2
@@ -133,6 +134,7 @@ def test_judgements_by_hand() -> None:
     assert one.points == ([1.0], [0.0, 0.5])
     assert one.win == pytest.approx(0.625)
     assert (one.swapped_agree, one.repeats_agree, one.unreadable) == (0.0, 0.0, 0.25)
+    assert one.tie == pytest.approx(1 / 3)
     assert Judgement(("A",), (None,)).win is None
     assert Judgement(("A",), ("B",)).repeats_agree is None
     assert Judgement(("A",), ("B",)).win == 1.0
@@ -170,6 +172,42 @@ def test_without_a_judge_nothing_is_read_and_cells_are_not_applicable(tmp_path: 
     assert (off.data_digest(), off.test_set()) == ("", None)
     with pytest.raises(UserError, match="no judge is named"):
         next(off.evaluate(Sayer(lambda prompt, key: "x"), seed=0))
+
+
+def test_a_reward_model_lets_the_higher_reward_win_and_equal_ones_tie(tmp_path: Path) -> None:
+    """It reads the last word: good > fine > bad. Cut to the one word of `fine`, `bad good` is `bad` and loses."""
+    said = {"1": "good", "2": "bad good", "3": "fine", "4": "bad"}
+    rows = [{"id": int(at), "question": "question", "answer": "fine"} for at in said]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    benchmark = PairwiseJudge(reward_model=str(last_word_judge(tmp_path)), data=str(tmp_path / "rows.jsonl"))
+    found = list(benchmark.evaluate(Sayer(lambda prompt, key: said[key.split("/")[0]]), seed=0))
+    assert [one.metrics["win"] for one in found] == [1.0, 1.0, 0.5, 0.0]
+    assert [one.metrics["tie"] for one in found] == [0.0, 0.0, 1.0, 0.0]
+    assert [one.metrics["win_cut"] for one in found] == [1.0, 0.0, 0.5, 0.0]
+    assert found[0].metrics["margin"] > 0 > found[3].metrics["margin"]
+    assert {name for one in found for name in one.metrics} == {metric.name for metric in benchmark.metrics()}
+
+
+def test_the_opponent_may_be_the_bases_own_answers_turn_by_turn(tmp_path: Path, server: JudgeServer) -> None:
+    server.rule = better
+    policy = Sayer(lambda prompt, key: "good" if key.startswith("81") else "bad")
+    base = Sayer(lambda prompt, key: "bad")
+    policy.base = lambda: base
+    benchmark = benchmark_of(tmp_path, server, against="", opponent="base")
+    first, second = benchmark.evaluate(policy, seed=0)
+    assert (first.metrics["win"], second.metrics["win"]) == (1.0, 0.5)
+    assert first.reference == "bad\n\nbad"
+    # the base hears its own first answer, not the method's
+    assert [message.content for message in base.asked[0].messages] == ["q1", "bad", "q2"]
+    with pytest.raises(UserError, match="does not say what it was made of"):
+        next(benchmark.evaluate(Sayer(lambda prompt, key: "x"), seed=0))
+
+
+def test_contradicting_settings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="two judges are named"):
+        PairwiseJudge(reward_model="here", judge_url="http://there/v1")
+    with pytest.raises(UserError, match="the opponent is the base"):
+        PairwiseJudge(opponent="base", against="theirs.jsonl")
 
 
 def test_an_opponent_without_answers_is_named(tmp_path: Path, server: JudgeServer) -> None:

@@ -17,18 +17,11 @@ from harness.data.rendering import as_demonstration
 from harness.data.writer import base_model_of
 from harness.data.writing_requests import filled
 from harness.errors import UserError, did_you_mean
-from harness.lazy import LazyModule
+from harness.reward_model import RewardModel
 
 if TYPE_CHECKING:
-    import torch
-    import transformers
-
     from harness.base_model import BaseModel
     from harness.policy import Policy, Prompt
-else:
-    torch = LazyModule("torch")
-    transformers = LazyModule("transformers")
-
 
 GUESS = (
     "An assistant gave this answer:\n\n{answer}\n\n"
@@ -90,35 +83,8 @@ def _per_token(score: Any) -> float:
 
 
 def _rewards(examples: Sequence[Example], base: BaseModel) -> list[float]:
-    """One row at a time, so that no padding can change a score; what is too long loses its left end."""
-    judge = _classifier(base)
-    scores = []
-    with torch.inference_mode():
-        for one in examples:
-            text = base.encoder.render(as_demonstration(one).messages, generation_prompt=False)
-            ids = torch.tensor([base.encoder.tokens(text)[-base.max_length :]], device=base.spec.device)
-            scores.append(float(judge(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, 0]))
-    return scores
-
-
-def _classifier(base: BaseModel) -> Any:
-    """The reward model. Raises UserError where the folder holds a model of another kind."""
-    try:
-        found, loaded = transformers.AutoModelForSequenceClassification.from_pretrained(
-            base.folder,
-            dtype=getattr(torch, base.spec.dtype),
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            "the model does not load as a classifier", where=base.spec.name, fix="Name a reward model."
-        ) from error
-    # a language model loads too, with a head of random numbers
-    if found.config.num_labels != 1 or loaded["missing_keys"]:
-        raise UserError("it is no reward model", where=base.spec.name, fix="Name a classifier with one label.")
-    return found.to(base.spec.device).eval()
+    judge = RewardModel(base)
+    return [judge.of_conversation(as_demonstration(one).messages) for one in examples]
 
 
 SCORERS: dict[str, Callable[[Sequence[Example], BaseModel], list[float]]] = {"ifd": _ifd, "reward": _rewards}
