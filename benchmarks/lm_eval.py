@@ -2,7 +2,8 @@
 
 Every task is shown as a group of one metric, `score`: the task's accuracy if it has one, else its exact
 match, else its first metric; where lower is better the sign is turned. Everything else that a task measures
-per document is written to the rows under lm-eval's own name, and beside them `chance`, one over the choices.
+per document is written to the rows under lm-eval's own name, and beside them `chance`, one over the choices. A method
+that acts on conversations alone, such as a prompt, is n/a unless `chat_template` is on.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class LmEval(Benchmark):
     cluster_by: str = setting("", "column of the documents that names their common source, if they have one")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "needs", frozenset({self.asks}))
+        object.__setattr__(self, "needs", frozenset({self.asks, *(() if self.chat_template else ("text",))}))
         object.__setattr__(self, "stochastic", self.draws)
 
     def metrics(self) -> tuple[Metric, ...]:

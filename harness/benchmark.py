@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from harness.data.test_set import TestSet
     from harness.policy import Policy
 
-Capability = Literal["score", "sample"]
+Capability = Literal["score", "sample", "text"]
+"""What a policy can do: give log-probabilities, give answers, and act on bare text, which has no turns, as well."""
 
 
 @dataclass(frozen=True)

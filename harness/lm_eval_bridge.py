@@ -135,6 +135,12 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
         """Log-probability of each whole text, in windows as HFLM cuts them; no prompt is there to act on."""
         from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+        if "text" not in self.policy.gives:
+            raise UserError(
+                f"{type(self.policy).__name__} acts on conversations alone, and a rolling score is of bare text",
+                fix="Leave out tasks of rolling perplexity; the benchmark `perplexity` asks in a conversation.",
+            )
+
         windows: list[tuple[list[int], list[int]]] = []
         owners: list[int] = []
         for owner, request in enumerate(requests):

@@ -94,7 +94,7 @@ class Method(ABC):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
-    gives: ClassVar[frozenset[Capability]] = frozenset({"score", "sample"})
+    gives: ClassVar[frozenset[Capability]] = frozenset({"score", "sample", "text"})
     trains: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 

@@ -160,9 +160,7 @@ class _Planner:
                 f"{entry.label}: {error.what}", where=error.where or str(self.experiment.file), fix=error.fix
             ) from None
         for column in self.experiment.benchmarks:
-            missing = sorted(column.benchmark.needs - entry.method.gives)
-            lacking = f"{entry.label} gives no {' and no '.join(missing)}" if missing else ""
-            why = why_unavailable(column.benchmark) or lacking
+            why = why_unavailable(column.benchmark) or _lacking(entry, column)
             yield Cell(entry, column, node, data, seed, self._outcome_document(node, column, seed), why)
 
     def _node(self, method: Method, base: BaseModel, data: DataChoice, seed: int) -> Node:
@@ -236,6 +234,15 @@ class _Planner:
             # a model may be its own small base: known before it is asked for
             self.models[spec].small = self._model(small) if small else None
         return self.models[spec]
+
+
+def _lacking(entry: MethodEntry, column: BenchmarkEntry) -> str:
+    """What the benchmark needs and the method does not give, or nothing."""
+    missing = column.benchmark.needs - entry.method.gives
+    said = [f"{entry.label} gives no {what}" for what in sorted(missing - {"text"})]
+    if "text" in missing:
+        said.append(f"{entry.label} acts on conversations alone, and the benchmark asks in bare text")
+    return "; ".join(said)
 
 
 def _column_document(column: BenchmarkEntry) -> dict[str, Any]:

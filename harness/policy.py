@@ -125,7 +125,7 @@ class StepwisePolicy(Policy):
     budget  logits held at once, in elements (rows x positions x vocabulary), not bytes
     """
 
-    gives: ClassVar[frozenset[Capability]] = frozenset({"score", "sample"})
+    gives: ClassVar[frozenset[Capability]] = frozenset({"score", "sample", "text"})
     budget: int = 1 << 26
     max_rows: int = 256
 

@@ -38,7 +38,7 @@ Choose = Callable[[Prompt, Sequence[Completion]], Completion]
 class BestOfN(Method):
     """Answers of another method, of which the best is given."""
 
-    gives = frozenset({"sample"})
+    gives = frozenset({"sample", "text"})
     trains = False
 
     policy: Method = setting(Sft(), "the method whose answers are drawn")
@@ -96,7 +96,7 @@ def voted(kind: str, candidates: Sequence[Completion]) -> Completion:
 class ChoosingPolicy(Policy):
     """Gives one of several answers of another policy."""
 
-    gives = frozenset({"sample"})
+    gives = frozenset({"sample", "text"})
 
     def __init__(self, policy: Policy, samples: int, temperature: float, choose: Choose) -> None:
         self.policy, self.samples, self.temperature, self.choose = policy, samples, temperature, choose

@@ -5,7 +5,8 @@
 Lin et al. 2023 align a base model with a system text and three constant examples; we show four of the
 demonstrations that the other methods train on, drawn once for all seeds. `demonstrations: 0` with an
 `instruction` is zero-shot prompting. Where the context is too short, the first examples are left out whole
-and the item is flagged. Bare text, which has no turns, is left alone.
+and the item is flagged. Bare text has no turns to put examples before: benchmarks that ask in it are n/a, since the
+base's own numbers would look like knowledge kept.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Prompting(Method):
     """The base, shown an instruction and a few demonstrations before every question."""
 
     needs = frozenset({"demonstrations"})
+    gives = frozenset({"score", "sample"})
     trains = False
 
     demonstrations: int = setting(4, "how many demonstrations stand before the question", search=(0, 16))
@@ -76,6 +78,8 @@ def drawn(demonstrations: tuple[Demonstration, ...], count: int, seed: int) -> l
 
 class PromptedPolicy(CausalPolicy):
     """The base model, with turns put before every conversation."""
+
+    gives = frozenset({"score", "sample"})
 
     def __init__(self, model: Any, encoder: TextEncoder, instruction: str, examples: tuple[Turns, ...]) -> None:
         super().__init__(model, encoder)

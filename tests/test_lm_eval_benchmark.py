@@ -155,11 +155,32 @@ def test_planning_reads_no_task_of_lm_eval_and_names_its_version() -> None:
 
 
 def test_what_is_asked_of_a_policy_and_whether_seeds_matter_follow_the_fields() -> None:
-    assert (LmEval(("a",)).needs, LmEval(("a",)).stochastic) == (frozenset({"score"}), False)
-    written = LmEval(("a",), asks="sample", draws=True, role="quality")
+    assert (LmEval(("a",)).needs, LmEval(("a",)).stochastic) == (frozenset({"score", "text"}), False)
+    written = LmEval(("a",), asks="sample", draws=True, role="quality", chat_template=True)
     assert (written.needs, written.stochastic) == (frozenset({"sample"}), True)
     assert written.metrics()[0].role == "quality"
     assert LmEval.needs == frozenset({"score"}), "the class must stay as it was"
+
+
+def test_a_prompt_is_no_score_where_it_is_never_shown(tmp_path: Path) -> None:
+    """Bare text has no turns to put examples before: the base's own score would look like knowledge kept."""
+    from harness.config import load_experiment
+    from harness.plan import make_plan
+
+    task = yaml_task(tmp_path, "bare", CHOICE)
+    experiment = {
+        "name": "bare", "bases": ["microworld/small"], "data": {"demonstrations": "microworld/curated-1k"},
+        "methods": ["base", "prompting", "sft"], "seeds": [0],
+        "benchmarks": [
+            {"lm_eval": {"tasks": [task]}, "as": "bare"},
+            {"lm_eval": {"tasks": [task], "chat_template": True}, "as": "chat"},
+        ],
+    }  # fmt: skip
+    (tmp_path / "bare.yaml").write_text(yaml.safe_dump(experiment))
+    plan = make_plan(load_experiment(tmp_path / "bare.yaml"), tmp_path / "store")
+    why = {(cell.entry.label, cell.column.label): cell.why for cell in plan.cells}
+    assert "acts on conversations alone" in why.pop(("prompting", "bare"))
+    assert set(why.values()) == {""}
 
 
 def test_no_tasks_and_a_missing_file_are_the_users_errors() -> None:

@@ -356,6 +356,12 @@ def test_perplexities_become_terms_whose_weighted_mean_is_lm_evals_number(record
     assert all(sample.score == -sample.metrics[sample.main] for sample in samples)
 
 
+def test_a_rolling_score_of_a_prompted_policy_is_refused(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "gives", frozenset({"score", "sample"}))
+    with pytest.raises(UserError, match="acts on conversations alone"):
+        bridge.BridgeLM(recorder).loglikelihood_rolling([Instance("loglikelihood_rolling", {}, ("text",), 0)])
+
+
 def test_filters_name_their_metrics_and_the_first_one_stands_for_the_task(recorder: Recorder) -> None:
     filters = [
         {"name": "strict", "filter": [{"function": "take_first"}]},
