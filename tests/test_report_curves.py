@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -117,6 +118,22 @@ def test_the_words_say_what_is_established_and_what_is_not() -> None:
         "tuned: raw worse than good at 300",
         "tuned: raw not established against good at 30",
     }
+
+
+def test_at_one_size_the_words_are_one_line_for_each_finding_whatever_the_number_of_methods() -> None:
+    """Five methods: only `a` loses by the raw rows; of the four others the three largest differences are named."""
+    labels = ("plain", "a", "b", "c", "d", "e")
+    methods = tuple(MethodInfo(label, label, False, {}, "", label == "plain", ()) for label in labels)
+    axes = replace(matrix(sizes=(0,)), methods=methods)
+    rows = rows_of(axes, lambda method, data: 0.2 if (method, data.quality) == ("a", "raw") else 0.6, draw=3)
+    curves = curves_of(rows, axes)
+    (bullets,) = [part for part in curve_parts(curves, axes) if isinstance(part, Bullets)]
+    ((_, (worse, unsure)),) = bullets.items
+    assert worse.finding == "raw worse than good"
+    assert worse.names.startswith("a (−")
+    assert unsure.finding == "raw not established against good"
+    assert unsure.names.count("[") == 3
+    assert unsure.names.endswith(" and 1 more")
 
 
 def test_the_picture_is_well_formed_and_has_a_line_for_each_quality_and_a_dashed_one_for_the_flat_method() -> None:

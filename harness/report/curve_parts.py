@@ -13,6 +13,8 @@ from harness.report.model import Curve, DataContrast
 from harness.report.text import interval, listed, signed
 from harness.statistics import Estimate
 
+MOST_OPEN = 3
+
 
 def curve_parts(curves: Sequence[Curve], matrix: Matrix) -> Iterator[Part]:
     """What is established, then for each metric its picture and its table; quality before what it costs."""
@@ -34,7 +36,9 @@ def _title(curve: Curve, several: bool) -> str:
 
 def _legend(curves: Sequence[Curve], matrix: Matrix) -> str:
     families = next((curve.families for curve in curves), {})
-    said = ["Smaller sets lie inside larger ones and are redrawn by seed, so all differences are paired."]
+    said = []
+    if len(matrix.data_sizes) > 1:
+        said.append("Smaller sets lie inside larger ones and are redrawn by seed, so all differences are paired.")
     if families.get("size"):
         said.append(
             f"Δ size: against {_size(_largest(matrix))} of the same set (Holm's correction over "
@@ -60,6 +64,10 @@ def _size(size: int) -> str:
 
 
 def _statements(curve: Curve, matrix: Matrix) -> Iterator[Statement]:
+    if len(matrix.data_sizes) == 1:
+        for quality in matrix.data_qualities[1:]:
+            yield from _on_methods(curve, matrix, quality)
+        return
     for method in curve.methods:
         for quality in matrix.data_qualities:
             yield from _on_sizes(curve, matrix, method, quality)
@@ -83,6 +91,17 @@ def _on_quality(curve: Curve, matrix: Matrix, method: str, quality: str) -> Iter
     for contrasts, lead, mood in _findings(curve, found):
         parts = [f"at {_short(c.data.size)} ({_change(c, curve.percent)})" for c in contrasts]
         yield Statement(method, f"{quality} {lead} {matrix.data_qualities[0]} {listed(parts)}", mood)
+
+
+def _on_methods(curve: Curve, matrix: Matrix, quality: str) -> Iterator[Statement]:
+    """A quality against the first one, over the methods; of what is not established the largest differences."""
+    found = [c for c in curve.contrasts if (c.kind, c.data.quality) == ("quality", quality)]
+    for contrasts, lead, mood in _findings(curve, found):
+        contrasts.sort(key=lambda contrast: -abs(contrast.estimate.value or 0.0))
+        shown = contrasts[:MOST_OPEN] if mood == "open" else contrasts
+        parts = [f"{contrast.method} ({_change(contrast, curve.percent)})" for contrast in shown]
+        parts += [f"{len(contrasts) - len(shown)} more"] if len(shown) < len(contrasts) else []
+        yield Statement(f"{quality} {lead} {matrix.data_qualities[0]}", listed(parts), mood)
 
 
 def _findings(

@@ -57,10 +57,12 @@ MOST_PICTURES = 6
 
 def compose(model: ReportModel) -> Document:
     """The whole report, first things first."""
-    sections: list[Section] = []
+    sections = [Section("Verdict", tuple(_verdict(model)))]
     if model.curves:
-        sections.append(Section("How much data, and which", tuple(curve_parts(model.curves, model.matrix))))
-    sections.append(Section("Verdict", tuple(_verdict(model))))
+        # how much data is the question of an experiment on sizes; which data is a control of another one
+        by_size = len(model.matrix.data_sizes) > 1
+        title = "How much data, and which" if by_size else "Which data"
+        sections.insert(0 if by_size else 1, Section(title, tuple(curve_parts(model.curves, model.matrix))))
     several = len(model.blocks) > 1
     for block in model.blocks:
         if several:
