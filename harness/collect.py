@@ -273,5 +273,4 @@ _FIT_KEYS = (
 
 def _of_inputs(node: Node, store: Store, name: str) -> float:
     """What all artifacts that it stands on cost together."""
-    own = (float(store.cost("artifacts", needed.key)[name]) for needed in node.inputs.values())
-    return sum(own) + sum(_of_inputs(needed, store, name) for needed in node.inputs.values())
+    return sum(float(store.cost("artifacts", key)[name]) for key in node.beneath)

@@ -43,6 +43,14 @@ class Node:
         """The content key."""
         return key_of(self.document)
 
+    @cached_property
+    def beneath(self) -> dict[str, Node]:
+        """All artifacts that it stands on, by key: each once, however many ways lead to it."""
+        found: dict[str, Node] = {}
+        for node in self.inputs.values():
+            found |= {node.key: node, **node.beneath}
+        return found
+
     @property
     def title(self) -> str:
         """For progress and messages."""

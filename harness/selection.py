@@ -153,15 +153,8 @@ def _signed(outcomes: Sequence[Mapping[str, Any]], metric: Metric) -> float | No
 
 
 def _spent(cells: Sequence[Cell], store: Store) -> dict[str, float]:
+    """What the fits of these cells' artifact, and of all that it stands on, cost as far as they are done."""
     names = ("fit_seconds", "training_tokens", "generated_tokens")
     node = cells[0].node
-    found = dict.fromkeys(names, 0.0)
-    waiting = [node]
-    while waiting:
-        one = waiting.pop()
-        waiting.extend(one.inputs.values())
-        if store.done("artifacts", one.key):
-            ledger = store.cost("artifacts", one.key)
-            for name in names:
-                found[name] += float(ledger[name])
-    return found
+    ledgers = [store.cost("artifacts", key) for key in (node.key, *node.beneath) if store.done("artifacts", key)]
+    return {name: sum(float(ledger[name]) for ledger in ledgers) for name in names}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,21 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"the real data of {SHARED} is not here")
     return SHARED
+
+
+@pytest.fixture
+def outside_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the outside package on the path. Its policies cannot be stepped, so no speed is taken."""
+    import outside
+
+    from harness import registry, run
+
+    monkeypatch.syspath_prepend(str(outside.install(tmp_path)))
+    unknown = {"seconds_per_token": None, "overhead_per_token": None}
+    monkeypatch.setattr(run.cost, "decoding_cost", lambda policy, base: unknown)
+    monkeypatch.setattr("harness.base_model.BaseModel.policy", lambda self: None)
+    registry._outside.cache_clear()
+    yield tmp_path
+    registry._outside.cache_clear()
+    for name in ("outside_method", "outside_bench"):
+        sys.modules.pop(name, None)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ import pytest
 from conftest import ROOT
 from rich.console import Console
 
-from harness import keys, registry, run
+from harness import keys, registry
 from harness.collect import collect
 from harness.config import load_experiment
 from harness.cost import Stopwatch
@@ -33,21 +30,8 @@ from harness.store import Store, StoreUnusable
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with the outside package on the path. Its policies cannot be stepped, so no speed is taken."""
-    monkeypatch.syspath_prepend(str(outside.install(tmp_path)))
-    monkeypatch.setattr(
-        run.cost,
-        "decoding_cost",
-        lambda policy, base: {"seconds_per_token": None, "overhead_per_token": None},
-    )
-    monkeypatch.setattr("harness.base_model.BaseModel.policy", lambda self: None)
-    registry._outside.cache_clear()
-    yield tmp_path
-    registry._outside.cache_clear()
-    for name in ("outside_method", "outside_bench"):
-        with contextlib.suppress(KeyError):
-            del importlib.sys.modules[name]  # type: ignore[attr-defined]
+def folder(outside_folder: Path) -> Path:
+    return outside_folder
 
 
 def planned(folder: Path, **options: str) -> tuple[Plan, Store]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import json
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
@@ -13,7 +10,6 @@ import outside
 import pytest
 from rich.console import Console
 
-from harness import registry, run
 from harness.collect import collect
 from harness.config import load_experiment
 from harness.errors import UserError
@@ -35,18 +31,8 @@ TUNE = "tune: {trials: 6}\nbaseline: outside\nseeds: [0, 1]\n"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with the outside package on the path. Its policies cannot be stepped, so no speed is taken."""
-    monkeypatch.syspath_prepend(str(outside.install(tmp_path)))
-    unknown = {"seconds_per_token": None, "overhead_per_token": None}
-    monkeypatch.setattr(run.cost, "decoding_cost", lambda policy, base: unknown)
-    monkeypatch.setattr("harness.base_model.BaseModel.policy", lambda self: None)
-    registry._outside.cache_clear()
-    yield tmp_path
-    registry._outside.cache_clear()
-    for name in ("outside_method", "outside_bench"):
-        with contextlib.suppress(KeyError):
-            del importlib.sys.modules[name]  # type: ignore[attr-defined]
+def folder(outside_folder: Path) -> Path:
+    return outside_folder
 
 
 def filled(folder: Path, **options: str) -> tuple[list[Plan], Store]:

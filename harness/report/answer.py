@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from harness.report.document import Mood, Statement
 from harness.report.matrix import Matrix
 from harness.report.model import Block, MethodCost, Result
-from harness.report.text import count, interval, points, score, seconds, signed
-from harness.report.verdict import is_kept
+from harness.report.text import count, interval, rank, score, seconds, signed
+from harness.report.verdict import is_kept, margin_of
 
 MOST_METRICS = 3
 
@@ -28,13 +28,9 @@ def answers(block: Block, matrix: Matrix) -> tuple[tuple[str, tuple[Statement, .
         said = tuple(_on_metric(result, knowledge, block, matrix))
         if said:
             found.append(
-                (f"{result.metric.title}, within the margin of {_margin(knowledge, matrix)} of knowledge", said)
+                (f"{result.metric.title}, within the margin of {margin_of(knowledge, matrix)} of knowledge", said)
             )
     return tuple(found)
-
-
-def _margin(knowledge: Sequence[Result], matrix: Matrix) -> str:
-    return points(matrix.margin, all(result.percent for result in knowledge))
 
 
 def _on_metric(result: Result, knowledge: Sequence[Result], block: Block, matrix: Matrix) -> Iterator[Statement]:
@@ -80,7 +76,7 @@ def _named(lead: str, label: str, result: Result, block: Block, mood: Mood) -> S
     parts = [f"{shown} {interval(own.estimate.low, own.estimate.high, result.percent)}".strip()]
     if own.rank is not None:
         ranked = sum(other.rank is not None for other in result.scores.values())
-        parts[0] += f" (rank {'–'.join(map(str, dict.fromkeys(own.rank)))} of {ranked})"
+        parts[0] += f" ({rank(*own.rank)} of {ranked})"
     kept = block.kept.get(label)
     if kept is not None and kept.difference is not None and kept.difference.value is not None:
         change = interval(kept.difference.low, kept.difference.high, kept.percent, "+")

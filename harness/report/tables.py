@@ -104,10 +104,7 @@ def score_cell(label: str, result: Result, block: Block, matrix: Matrix) -> Cell
 
 
 def _rank(score: Score, flag: str) -> str:
-    if score.rank is None:
-        return ""
-    best, worst = score.rank
-    return (f"rank {best}" if best == worst else f"rank {best}–{worst}") + flag
+    return "" if score.rank is None else text.rank(*score.rank) + flag
 
 
 def state_cell(cells: Sequence[CellState]) -> Cell:

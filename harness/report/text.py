@@ -141,3 +141,8 @@ def seconds(value: float | None) -> str:
 def listed(names: list[str]) -> str:
     """'a, b and c'."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def rank(best: int, worst: int) -> str:
+    """A rank, or the ranks between which it lies."""
+    return f"rank {best}" if best == worst else f"rank {best}–{worst}"

@@ -33,7 +33,7 @@ def headline(block: Block, matrix: Matrix) -> str:
         return f"No primary quality metric is declared: the changes against {matrix.baseline} follow."
     winners = [m.label for m in block.methods if _wins(m.label, quality, knowledge)]
     better = f"better than {matrix.baseline} on a quality metric and worse on none"
-    loss = f"lose less than {_margin(knowledge, matrix)} of knowledge" if knowledge else ""
+    loss = f"lose less than {margin_of(knowledge, matrix)} of knowledge" if knowledge else ""
     runs = "these trained runs of " if block.one_seed else ""
     if winners:
         return f"Shown to be {better}{f', and to {loss}' if loss else ''}: {runs}{listed(winners)}."
@@ -158,5 +158,6 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
     return said
 
 
-def _margin(knowledge: Sequence[Result], matrix: Matrix) -> str:
+def margin_of(knowledge: Sequence[Result], matrix: Matrix) -> str:
+    """The margin in the unit of the knowledge metrics."""
     return points(matrix.margin, all(result.percent for result in knowledge))
