@@ -32,6 +32,7 @@ class BaseSpec:
     revision       a hub commit, tag or branch; empty for the default one
     dtype, device  always explicit; never taken from the checkpoint
     chat_template  a Jinja file to use instead of the tokenizer's own template
+    called         its label, where it is not the name
     """
 
     name: str
@@ -40,10 +41,13 @@ class BaseSpec:
     device: str = "cpu"
     chat_template: str = ""
     trust_remote_code: bool = False
+    called: str = ""
 
     @property
     def label(self) -> str:
         """The name for tables and keys: a folder's own name instead of its path on this machine."""
+        if self.called:
+            return self.called
         is_path = Path(self.name).is_absolute() or self.name.startswith(("~", ".")) or self.name.count("/") > 1
         return Path(self.name).name if is_path else self.name
 

@@ -169,7 +169,7 @@ class _Reader:
             file=self.file,
             text=text,
             name=str(self.root.value.get("name") or self.file.stem),
-            bases=tuple(self._base(item, ("bases", at)) for at, item in enumerate(self.root.value["bases"])),
+            bases=self._bases(),
             small_base=self._base(small, ("small_base",)) if small else None,
             methods=methods,
             benchmarks=self._benchmarks(),
@@ -238,6 +238,19 @@ class _Reader:
             found.append(BenchmarkEntry(_unique(options.get("as", plugin), found, where), plugin, benchmark))
         return tuple(found)
 
+    def _bases(self) -> tuple[BaseSpec, ...]:
+        found: list[BaseSpec] = []
+        for at, item in enumerate(self.root.value["bases"]):
+            spec = self._base(item, ("bases", at))
+            if spec.label in [other.label for other in found]:
+                raise UserError(
+                    f"two bases are called {spec.label!r}",
+                    where=self._where("bases", at),
+                    fix="Tell them apart: {name: NAME, dtype: bfloat16, as: LABEL}.",
+                )
+            found.append(spec)
+        return tuple(found)
+
     def _base(self, item: Any, path: tuple[str | int, ...]) -> BaseSpec:
         where = self._where(*path)
         given = {"name": item} if isinstance(item, str) else item
@@ -250,9 +263,11 @@ class _Reader:
             "device": str,
             "chat_template": str,
             "trust_remote_code": bool,
+            "as": str,
         }
         self._check_keys(given, set(hints), path)
         values = {key: typed(hints[key], value, f"{where}, {key}") for key, value in given.items()}
+        values["called"] = values.pop("as", "")
         device = _device(values.get("device", "auto"))
         values.setdefault("dtype", "bfloat16" if device.startswith("cuda") else "float32")
         if values.get("chat_template"):

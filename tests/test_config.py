@@ -141,3 +141,14 @@ def test_on_a_gpu_the_default_precision_is_bfloat16_and_on_cpu_float32(tmp_path:
     for device, dtype in (("cuda", "bfloat16"), ("cpu", "float32")):
         text = GOOD.replace("[microworld/large]", f"[{{name: microworld/large, device: {device}}}]")
         assert load_experiment(write(tmp_path, text)).bases[0].dtype == dtype
+
+
+def test_one_model_in_two_precisions_needs_a_label_of_its_own(tmp_path: Path) -> None:
+    twice = "[microworld/large, {name: microworld/large, dtype: bfloat16%s}]"
+    with pytest.raises(UserError, match="two bases are called 'microworld/large'"):
+        load_experiment(write(tmp_path, GOOD.replace("[microworld/large]", twice % "")))
+    found = load_experiment(write(tmp_path, GOOD.replace("[microworld/large]", twice % ", as: large-bf16")))
+    assert [(spec.label, spec.name, spec.dtype) for spec in found.bases] == [
+        ("microworld/large", "microworld/large", "float32"),
+        ("large-bf16", "microworld/large", "bfloat16"),
+    ]

@@ -16,6 +16,7 @@ from harness.report.joint import joints_of
 from harness.report.lengths import lengths_of
 from harness.report.matrix import Matrix, read_matrix
 from harness.report.model import Block, MethodCost, ReportModel
+from harness.report.precision import precisions_of
 from harness.report.prompts import examples_of
 from harness.report.resolution import noise_of
 from harness.report.shifts import shifts_of
@@ -67,6 +68,7 @@ def collect(folder: Path) -> ReportModel:
         joints=joints_of(folder, matrix),
         claims=claims_of(files.rows, matrix, files.artifacts),
         tuning=files.tuning,
+        precisions=precisions_of(files.rows, matrix, files.provenance.get("models") or {}),
     )
 
 

@@ -94,6 +94,17 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Precision:
+    """One metric on two bases that are one model in two precisions: twins.difference is the second less the first."""
+
+    bases: tuple[str, str]
+    dtypes: tuple[str, str]
+    metric: MetricInfo
+    percent: bool
+    twins: tuple[Twin, ...]
+
+
+@dataclass(frozen=True)
 class ProtocolField:
     """One field of the protocol: what is recorded of each method, None where it does not apply or is not known."""
 

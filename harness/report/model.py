@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from harness.comparison import LEVEL, Gap
 from harness.data_choice import DataChoice
-from harness.report.findings import Audit, Claimed, Lengths, Noise, Shift, Tuned, Turnover
+from harness.report.findings import Audit, Claimed, Lengths, Noise, Precision, Shift, Tuned, Turnover
 from harness.report.joint import Joint
 from harness.report.matrix import CellState, Matrix, MethodInfo, MetricInfo
 from harness.statistics import Estimate
@@ -238,3 +238,4 @@ class ReportModel:
     joints: tuple[Joint, ...] = ()
     claims: tuple[Claimed, ...] = ()
     tuning: Mapping[str, Any] = field(default_factory=dict)
+    precisions: tuple[Precision, ...] = ()

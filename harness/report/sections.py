@@ -33,6 +33,7 @@ from harness.report.lengths import length_parts
 from harness.report.matrix import Matrix
 from harness.report.model import Block, ReportModel
 from harness.report.picture import draw, points_of
+from harness.report.precision import precision_parts
 from harness.report.prices import price_parts
 from harness.report.resolution import resolution_parts
 from harness.report.shifts import shift_parts
@@ -68,6 +69,9 @@ def compose(model: ReportModel) -> Document:
         if several:
             sections.append(Section(block_title(block), ()))
         sections += _block_sections(block, model.matrix, 3 if several else 2)
+    if model.precisions:
+        title = "The same model in another precision"
+        sections.append(Section(title, tuple(precision_parts(model.precisions))))
     for joint in model.joints:
         where = f", {joint.data.title}" if joint.data.title else ""
         title = f"Policies with one another: {joint.benchmark}{where}"
