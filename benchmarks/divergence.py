@@ -2,9 +2,11 @@
 
     D_t = KL(p(. | y_<t) || b(. | y_<t)),   y drawn from the policy p at temperature 1, b its base
 
-in nats over the whole vocabulary; the sum over an answer estimates KL(p || b) of whole answers without bias. This is
-the quantity that reinforcement learning and preference tuning penalise (Ziegler et al. 2019, arXiv 1909.08593), and the
-axis against which Gao et al. (2023, arXiv 2210.10760) set reward: gains at a small divergence cost less of the base.
+in nats over the whole vocabulary. The sum over an answer estimates KL(p || b) of whole answers without bias; per token
+it is the answer's mean, and every prompt counts alike, however long a method answers, so that methods stay paired.
+This is the quantity that reinforcement learning and preference tuning penalise (Ziegler et al. 2019, arXiv
+1909.08593), and the axis against which Gao et al. (2023, arXiv 2210.10760) set reward: gains at a small divergence
+cost less of the base.
 
 What is measured is what the user sees: each policy reads the prompt in its own way (a prompted base reads its
 examples), and the base reads the bare prompt. The base itself scores 0. A policy that gives no log-probabilities is
@@ -49,7 +51,7 @@ class Asked(NamedTuple):
 class Divergence(Benchmark):
     """Each prompt answered once at temperature 1, and the answer read by the policy and by its base."""
 
-    version = 1
+    version = 2  # 1 weighed answers by their length, which differs between methods
     needs = frozenset({"score", "sample"})
     stochastic = True
 
@@ -59,7 +61,7 @@ class Divergence(Benchmark):
     max_new_tokens: int = setting(48, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Per token, so that long answers weigh more, and per answer; less is nearer to the base."""
+        """Per token and per answer; less is nearer to the base."""
         return (
             Metric("kl_per_token", "nats between policy and base, per token", higher_is_better=False),
             Metric("kl_per_answer", "the same, summed over an answer", primary=False, higher_is_better=False),
@@ -80,7 +82,6 @@ class Divergence(Benchmark):
                 cluster=item.cluster,
                 group=item.group,
                 metrics={"kl_per_token": sum(steps) / max(1, len(steps)), "kl_per_answer": sum(steps)},
-                weights={"kl_per_token": float(max(1, len(steps)))},
                 prompt=policy.encoder.prompt_text(prompt),
                 completions=(answer.text,),
                 flags=flags_of(answer),
