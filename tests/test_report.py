@@ -9,16 +9,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
 import pytest
 
 from harness.errors import UserError
-from harness.report import write_report
+from harness.report import verdict, write_report
 from harness.report.collect import collect
 from harness.report.model import Block
 from harness.rows import write_json, write_rows
+from harness.statistics import Estimate
 
 HOSTILE = (
     "<script>alert(1)</script> {{7*7}} {% for x in y %} </td></tr></table> | pipe | `tick` ```` \n# head\n"
@@ -235,6 +237,21 @@ def test_the_verdict_says_what_is_better_kept_worse_and_not_established(tmp_path
     assert re.search(r"not established either way: weak", verdict)
     assert "no significant" not in verdict.lower()
     assert "Holm's correction over 6 tests" in verdict
+
+
+@pytest.mark.parametrize(("effect", "words"), [(0.31, "below about 31.0 points"), (2.02, "even the largest")])
+def test_no_difference_is_named_that_no_share_can_have(effect: float, words: str) -> None:
+    result: Any = SimpleNamespace(percent=True, comparisons={"weak": SimpleNamespace(effect=(effect / 2, effect))})
+    assert words in verdict._unseen(["weak"], result)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind"), [(0.8, 1.1, "near"), (-0.2, -0.1, "near"), (-0.1, 0.2, "open"), (None, None, "open")]
+)
+def test_what_the_correction_alone_leaves_open_is_told_apart(
+    low: float | None, high: float | None, kind: str
+) -> None:
+    assert verdict._undecided(Estimate(0.5, low=low, high=high)) == kind
 
 
 def test_scores_are_the_means_of_the_rows(tmp_path: Path) -> None:

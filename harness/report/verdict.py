@@ -13,12 +13,13 @@ from harness.report.document import Mood, Statement
 from harness.report.matrix import Matrix
 from harness.report.model import Block, Comparison, Result
 from harness.report.text import interval, listed, points, signed
-from harness.statistics import FEWEST_CLUSTERS
+from harness.statistics import FEWEST_CLUSTERS, Estimate
 
 ONE_SEED = (
     "One seed: how much another seed would change is unknown. Everything here speaks of these "
     "trained runs only (items as the one source of chance), not of the methods."
 )
+KINDS = ("better", "kept", "slight", "worse", "near", "open", "few", "blank")
 KEPT_LEVEL = LEVEL / 2  # one-sided: the counterpart of a 95 % interval inside the margin
 
 
@@ -78,6 +79,7 @@ def _on_metric(result: Result, matrix: Matrix) -> list[Statement]:
         "kept": (f"shown not to lose {margin} or more", "good"),
         "slight": (f"worse than {matrix.baseline}, but shown to lose less than {margin}", "bad"),
         "worse": (f"worse than {matrix.baseline}", "bad"),
+        "near": ("not established after the correction, though its own interval leaves out 0", "open"),
         "open": ("not established either way", "open"),
         "few": ("no claim, for too few clusters or seeds in common", "open"),
         "blank": ("could not be compared", "open"),
@@ -91,7 +93,7 @@ def _on_metric(result: Result, matrix: Matrix) -> list[Statement]:
 
 
 def _sorted_out(result: Result, margin: float) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {kind: [] for kind in ("better", "kept", "slight", "worse", "open", "few", "blank")}
+    groups: dict[str, list[str]] = {kind: [] for kind in KINDS}
     sign = 1.0 if result.metric.higher_is_better else -1.0
     best_first = sorted(result.comparisons.items(), key=lambda pair: -sign * (pair[1].estimate.value or 0.0))
     for label, comparison in best_first:
@@ -102,9 +104,16 @@ def _sorted_out(result: Result, margin: float) -> dict[str, list[str]]:
         elif margin and is_kept(comparison):
             kind = "better" if comparison.better else "slight" if comparison.worse else "kept"
         else:
-            kind = "better" if comparison.better else "worse" if comparison.worse else "open"
+            kind = "better" if comparison.better else "worse" if comparison.worse else _undecided(comparison.estimate)
         groups[kind].append(label)
     return groups
+
+
+def _undecided(estimate: Estimate) -> str:
+    """Whether it is the correction that leaves it open."""
+    if estimate.low is None or estimate.high is None:
+        return "open"
+    return "open" if estimate.low <= 0 <= estimate.high else "near"
 
 
 def _named(label: str, result: Result) -> str:
@@ -121,6 +130,8 @@ def _unseen(labels: Sequence[str], result: Result) -> str:
     effects = [c.effect[1] for label, c in result.comparisons.items() if label in labels and c.effect is not None]
     if not effects:
         return ""
+    if result.percent and max(effects) >= 1:
+        return " (with so few seeds even the largest true difference may well go unseen here)"
     return f" (a true difference below about {points(max(effects), result.percent)} may well go unseen here)"
 
 
