@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -359,8 +360,8 @@ def compared_result(name: str, value: float, *, worse: bool = False, more_is_bet
     return Result(metric, "", True, {}, {"good": Comparison(Estimate(value), worse=worse)})
 
 
-def harm_of(*results: Result) -> list[Any]:
-    block = Block("world", DataChoice(), two_methods().methods, results, (), {}, {}, {}, {}, (), ())
+def harm_of(*results: Result, groups: tuple[Result, ...] = ()) -> list[Any]:
+    block = Block("world", DataChoice(), two_methods().methods, results, groups, {}, {}, {}, {}, (), ())
     return list(harm_parts(block, two_methods()))
 
 
@@ -373,6 +374,17 @@ def test_the_harm_list_holds_what_is_worse_and_what_is_lower_and_turns_with_the_
     assert isinstance(table, Table)
     ((label, worse, lower),) = table.rows
     assert (label.text, worse.text, lower.text) == ("good", "tasks: right −5.0", "tasks: surprise +30.0")
+
+
+def test_groups_of_what_is_worse_as_a_whole_say_nothing_new_and_long_lists_are_cut() -> None:
+    right, fluent = compared_result("right", -0.05, worse=True), compared_result("fluent", 0.01)
+    others = [replace(compared_result("fluent", -0.01 * at), group=f"g{at}") for at in range(9)]
+    groups = (replace(right, group="rare"), *others)
+    (table,) = harm_of(right, fluent, groups=groups)
+    ((_, worse, lower),) = table.rows
+    assert worse.text == "tasks: right −5.0"
+    assert lower.text.startswith("tasks: fluent, g8 −8.0; tasks: fluent, g7 −7.0")
+    assert lower.text.endswith("; 2 more")
 
 
 def test_a_method_that_is_lower_nowhere_is_named_as_such() -> None:

@@ -1,4 +1,7 @@
-"""What each method made worse: every primary metric and group of it below the baseline, established or not."""
+"""What each method made worse: every primary metric and group of it below the baseline, established or not.
+
+Where a metric as a whole is worse, its groups say nothing new and are left to the tables by group.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from harness.report.document import Cell, Column, Paragraph, Part, Table
 from harness.report.matrix import Matrix
 from harness.report.model import Block, Comparison, Result
 
+MOST_LOWER = 6
+
 
 def harm_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     """A row for each method that has anything; those without are named."""
@@ -18,7 +23,11 @@ def harm_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     for method in block.methods:
         worse, lower = _lists(block, method.label)
         if worse or lower:
-            shown = (Cell("; ".join(worse) or text.BLANK, mood="bad" if worse else "blank"), Cell("; ".join(lower)))
+            more = [f"{len(lower) - MOST_LOWER} more"] if len(lower) > MOST_LOWER else []
+            shown = (
+                Cell("; ".join(worse) or text.BLANK, mood="bad" if worse else "blank"),
+                Cell("; ".join([*lower[:MOST_LOWER], *more])),
+            )
             rows.append((Cell(method.label), *shown))
         elif any(method.label in result.comparisons for result in block.results):
             unharmed.append(method.label)
@@ -37,7 +46,10 @@ def _lists(block: Block, label: str) -> tuple[list[str], list[str]]:
     """(established, others): shares first, then what has a unit of its own, the largest first."""
     worse: list[tuple[bool, float, str]] = []
     lower: list[tuple[bool, float, str]] = []
+    whole = {r.metric.title for r in block.results if label in r.comparisons and r.comparisons[label].worse}
     for result in (r for r in (*block.results, *block.groups) if r.metric.primary):
+        if result.group and result.metric.title in whole:
+            continue
         comparison = result.comparisons.get(label)
         loss = _loss(result, comparison) if comparison is not None else 0.0
         if comparison is None or not loss:
