@@ -239,6 +239,15 @@ def test_the_verdict_says_what_is_better_kept_worse_and_not_established(tmp_path
     assert "Holm's correction over 6 tests" in verdict
 
 
+def test_of_many_methods_the_findings_are_folded_behind_the_answer(tmp_path: Path) -> None:
+    skills = {f"m{at}": (0.3 + 0.05 * at, 0.7) for at in range(9)} | {"plain": (0.3, 0.7)}
+    markdown, web, _ = pages(Fake(skills=skills).write(tmp_path))
+    verdict = markdown.split("## Verdict")[1].split("## The matrix")[0]
+    assert "best of" in verdict.split("every metric, method by method")[0]
+    assert "better than plain" in verdict.split("every metric, method by method")[1]
+    assert "<details><summary>every metric, method by method" in web
+
+
 @pytest.mark.parametrize(("effect", "words"), [(0.31, "below about 31.0 points"), (2.02, "even the largest")])
 def test_no_difference_is_named_that_no_share_can_have(effect: float, words: str) -> None:
     result: Any = SimpleNamespace(percent=True, comparisons={"weak": SimpleNamespace(effect=(effect / 2, effect))})

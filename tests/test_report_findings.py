@@ -17,8 +17,9 @@ from harness.data_choice import DataChoice
 from harness.noise_floor import noise_floor
 from harness.report.analysis import measure
 from harness.report.audit import audit_of
+from harness.report.audit_parts import warning
 from harness.report.document import Paragraph, Table
-from harness.report.findings import Audit, Lengths
+from harness.report.findings import Audit, Lengths, ProtocolField
 from harness.report.harm import harm_parts
 from harness.report.lengths import lengths_of
 from harness.report.matrix import Matrix, MethodInfo, MetricInfo
@@ -69,6 +70,16 @@ def flags(audit: Audit) -> list[str]:
     assert audit.between("first", "third") == []
     assert audit.between("first", "second") == audit.apart("second")
     return audit.apart("second")
+
+
+def test_the_warning_names_each_field_once_with_all_who_differ_in_it() -> None:
+    audit = Audit((
+        ProtocolField("base model", {"a": "x", "b": "x", "c": "x", "d": "y"}),
+        ProtocolField("training tokens", {"a": "1", "b": "1", "c": "2", "d": "3"}),
+    ))  # fmt: skip
+    methods = tuple(MethodInfo(label, "sft", False, {}, "", False, ()) for label in "abcd")
+    block = Block("world", DataChoice(), methods, (), (), {}, {}, {}, {}, (), (), audit=audit)
+    assert warning(block).endswith("Unlike most in training tokens: c and d; base model: d.")
 
 
 def test_methods_with_one_protocol_are_not_flagged() -> None:

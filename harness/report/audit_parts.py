@@ -21,12 +21,16 @@ def flagged(block: Block, label: str) -> str:
 
 
 def warning(block: Block) -> str:
-    """One sentence for the verdict: who is not compared like for like, and in what."""
-    named = [f"{m.label} ({', '.join(apart)})" for m in block.methods if (apart := block.audit.apart(m.label))]
-    if not named:
+    """One sentence for the verdict: in what methods are not compared like for like, and who."""
+    fields: dict[str, list[str]] = {}
+    for method in block.methods:
+        for name in block.audit.apart(method.label):
+            fields.setdefault(name, []).append(method.label)
+    if not fields:
         return ""
     words = "so a difference may come from these and not from the method"
-    return f"Not like for like ({FLAG}), {words}: {'; '.join(named)}."
+    named = "; ".join(f"{name}: {text.listed(labels)}" for name, labels in fields.items())
+    return f"Not like for like ({FLAG}), {words}. Unlike most in {named}."
 
 
 def audit_parts(block: Block, matrix: Matrix) -> Iterator[Part]:

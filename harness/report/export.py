@@ -15,11 +15,11 @@ from typing import Any
 from harness.report import text
 from harness.report.audit_parts import FLAG as FLAG_UNLIKE
 from harness.report.document import Column, Table
+from harness.report.first_screen import block_title
 from harness.report.latex import to_latex
 from harness.report.markdown import table_lines
 from harness.report.matrix import Matrix
 from harness.report.model import Block, ReportModel, Result
-from harness.report.sections import block_title
 from harness.report.tables import FLAG_FEW, FLAG_PARTIAL, finding_cell, matrix_table
 from harness.statistics import FEWEST_CLUSTERS
 

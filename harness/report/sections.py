@@ -7,14 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from harness.report import text
-from harness.report.answer import answers
 from harness.report.audit_parts import FLAG as FLAG_UNLIKE
 from harness.report.audit_parts import audit_parts
-from harness.report.audit_parts import warning as unlike
 from harness.report.claim_parts import claim_parts
 from harness.report.curve_parts import curve_parts
 from harness.report.document import (
-    Bullets,
     Cell,
     Column,
     Document,
@@ -27,6 +24,7 @@ from harness.report.document import (
     Table,
     Verbatim,
 )
+from harness.report.first_screen import block_title, question, verdict_parts
 from harness.report.harm import harm_parts
 from harness.report.joint_parts import joint_parts
 from harness.report.lengths import length_parts
@@ -48,7 +46,6 @@ from harness.report.tables import (
 from harness.report.training_data import training_data_parts
 from harness.report.tuning import tuning_parts
 from harness.report.turnover import turnover_parts
-from harness.report.verdict import headline, limits, statements
 from harness.rows import EXCERPT_COLUMNS, JOINT_COLUMNS, ROW_COLUMNS, SAMPLE_COLUMNS
 from harness.statistics import FEWEST_CLUSTERS
 
@@ -58,7 +55,7 @@ MOST_PICTURES = 6
 
 def compose(model: ReportModel) -> Document:
     """The whole report, first things first."""
-    sections = [Section("Verdict", tuple(_verdict(model)))]
+    sections = [Section("Verdict", tuple(verdict_parts(model)))]
     if model.curves:
         # how much data is the question of an experiment on sizes; which data is a control of another one
         by_size = len(model.matrix.data_sizes) > 1
@@ -84,52 +81,7 @@ def compose(model: ReportModel) -> Document:
     sections.append(Section("Cells without a result", (_unfinished(model.matrix),)))
     sections.append(Section("Provenance", tuple(_provenance(model))))
     title = f"bakeoff: {model.matrix.name}" if model.matrix.name else "bakeoff"
-    return Document(title, _question(model.matrix), tuple(sections))
-
-
-def block_title(block: Block) -> str:
-    return ", ".join(part for part in (block.base, block.data.title) if part)
-
-
-def _question(matrix: Matrix) -> str:
-    rivals = [method for method in matrix.methods if method.label != matrix.baseline]
-    roles = {metric.role for benchmark in matrix.benchmarks for metric in benchmark.metrics if metric.primary}
-    kept = ", how much of its knowledge is kept" if "knowledge" in roles else ""
-    bases = text.listed(list(matrix.bases)) or "no base model"
-    against = f" over {matrix.baseline}" if matrix.baseline else ""
-    if len(rivals) == 1:
-        return f"Does {rivals[0].label} improve {bases}{against}{kept}, and at what cost?"
-    return f"Which of {len(rivals)} ways of aligning {bases} improves it{against}{kept}, and at what cost?"
-
-
-def _verdict(model: ReportModel) -> Iterator[Part]:
-    if not model.blocks:
-        yield Paragraph("The matrix is empty: there is nothing to compare.", "warning")
-    told: set[str] = set()
-    for block in model.blocks:
-        lead = f"{block_title(block)}: " if len(model.blocks) > 1 else ""
-        warnings = limits(block, model.matrix)
-        if block.one_seed:
-            yield Paragraph(lead + warnings.pop(0), "warning")
-        yield Paragraph(lead + headline(block, model.matrix), "good")
-        answered = answers(block, model.matrix)
-        if answered:
-            yield Bullets(answered)
-        if unlike(block):
-            yield Paragraph(lead + unlike(block), "warning")
-        said = statements(block, model.matrix)
-        if said:
-            yield Bullets(said)
-        # what holds for every block is said once
-        for warning in (one for one in warnings if one not in told):
-            told.add(warning)
-            yield Paragraph(warning, "open")
-    for entry in model.contamination:
-        if entry["flagged"]:
-            held = f"{len(entry['matched'])} of {entry['items']} items of {entry['benchmark']} stand in {entry['set']}"
-            yield Paragraph(f"{held}: see the scores without them below.", "warning")
-    if len(model.matrix.bases) == 1 and any(block.results for block in model.blocks):
-        yield Paragraph("One base model: whether this holds for another is not tested.", "open")
+    return Document(title, question(model.matrix), tuple(sections))
 
 
 def _block_sections(block: Block, matrix: Matrix, level: int) -> Iterator[Section]:

@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report import text
+from harness.report.first_screen import block_title
 from harness.report.model import Comparison, Result
 from harness.report.pairs import Pairing
-from harness.report.sections import block_title
 from harness.report.tables import FLAG_FEW, finding_cell, sample
 from harness.report.verdict import ONE_SEED
 from harness.statistics import FEWEST_CLUSTERS
