@@ -366,6 +366,14 @@ def test_few_clusters_are_flagged_and_claim_nothing(tmp_path: Path) -> None:
     assert "‡" in pages(folder)[0]
 
 
+def test_where_the_reference_gains_nothing_no_column_of_gaps_stands_and_the_legend_says_so(tmp_path: Path) -> None:
+    markdown, _, _ = pages(Fake(reference="weak").write(tmp_path))
+    legend = markdown.split("## The matrix")[1]
+    assert "No gap to close on" in legend
+    assert "weak is not clearly better than plain" in legend
+    assert "gap closed" not in legend.split("Mean, its pointwise")[0]
+
+
 def test_it_works_without_baseline_or_reference(tmp_path: Path) -> None:
     markdown, _, _ = pages(Fake(baseline=None, reference=None).write(tmp_path / "none"))
     assert "No baseline is declared" in markdown

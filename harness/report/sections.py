@@ -39,6 +39,7 @@ from harness.report.tables import (
     FLAG_FEW,
     FLAG_PARTIAL,
     differences_table,
+    gap_exists,
     groups_tables,
     matrix_table,
     secondary_table,
@@ -144,7 +145,7 @@ def _legend(block: Block, matrix: Matrix) -> str:
     if block.kept and matrix.baseline:
         said.append("Knowledge kept: per cent of the baseline's score, below it the difference in points.")
     if block.gaps:
-        said.append(f"Gap closed: 0 is {matrix.baseline}, 100 is {matrix.reference}, with Fieller's interval.")
+        said += _gap_words(block, matrix)
     said.append(f"{text.BLANK} could not be computed; it is not zero.")
     if any(block.audit.apart(method.label) for method in block.methods):
         said.append(f"{FLAG_UNLIKE} differs from most methods in these fields of the protocol: see the fairness audit.")
@@ -155,6 +156,16 @@ def _legend(block: Block, matrix: Matrix) -> str:
     if any(len(score.seeds) < most for result in results for score in result.scores.values() if score.seeds):
         said.append(f"{FLAG_PARTIAL} fewer seeds than planned: not ranked beside methods that have more.")
     return " ".join(said)
+
+
+def _gap_words(block: Block, matrix: Matrix) -> Iterator[str]:
+    quality = block.of_role("quality")
+    closed = [result for result in quality if gap_exists(block, result)]
+    if closed:
+        yield f"Gap closed: 0 is {matrix.baseline}, 100 is {matrix.reference}, with Fieller's interval."
+    if left := [result.metric.title for result in quality if result not in closed]:
+        why = f"{matrix.reference} is not clearly better than {matrix.baseline}"
+        yield f"No gap to close on {text.listed(left)}: {why}."
 
 
 def _pictures(block: Block, matrix: Matrix) -> Iterator[Part]:

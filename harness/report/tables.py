@@ -29,7 +29,7 @@ def estimate_cell(estimate: Estimate, percent: bool, *, signed: bool = False) ->
 def matrix_table(block: Block, matrix: Matrix) -> Table:
     """Methods x primary metrics on all items, then what alignment keeps, closes and costs."""
     results = [result for result in block.results if result.metric.primary]
-    quality = block.of_role("quality") if block.gaps else []
+    quality = [result for result in block.of_role("quality") if gap_exists(block, result)]
     columns = [Column("method", left=True), *(_score_column(result) for result in results)]
     if block.kept:
         columns.append(Column("knowledge kept", f"% of {matrix.baseline}" if matrix.baseline else "score"))
@@ -44,6 +44,16 @@ def matrix_table(block: Block, matrix: Matrix) -> Table:
     rows = [_matrix_row(method, block, matrix, results, quality) for method in block.methods]
     rows += _chance_row([result.metric.chance for result in results], results, len(columns))
     return Table(tuple(columns), tuple(rows))
+
+
+def gap_exists(block: Block, result: Result) -> bool:
+    """Whether there is a gap to close: without one a column would hold nothing but its reason."""
+    gaps = [gap for (_, benchmark, name), gap in block.gaps.items() if (benchmark, name) == _named(result)]
+    return any(gap.low is not None for gap in gaps)
+
+
+def _named(result: Result) -> tuple[str, str]:
+    return result.metric.benchmark, result.metric.name
 
 
 def _short(result: Result, among: Sequence[Result]) -> str:
@@ -66,7 +76,7 @@ def _matrix_row(
     if block.kept:
         cells.append(_kept_cell(block.kept.get(method.label), method.label == matrix.baseline))
     for result in quality:
-        gap = block.gaps.get((method.label, result.metric.benchmark, result.metric.name))
+        gap = block.gaps.get((method.label, *_named(result)))
         cells.append(_gap_cell(gap, method.label, matrix))
     cost = block.costs.get(method.label, MethodCost())
     cells += [_parameters_cell(cost), _seconds_cell(cost), _overhead_cell(cost)]
