@@ -20,7 +20,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.data.records import Message
@@ -62,9 +62,10 @@ class Divergence(Benchmark):
 
     def metrics(self) -> tuple[Metric, ...]:
         """Per token and per answer; less is nearer to the base."""
+        already: Any = {"higher_is_better": False, "unit": "nats", "against_baseline": False}
         return (
-            Metric("kl_per_token", "nats between policy and base, per token", higher_is_better=False),
-            Metric("kl_per_answer", "the same, summed over an answer", primary=False, higher_is_better=False),
+            Metric("kl_per_token", "between policy and base", **already),
+            Metric("kl_per_answer", "the same, summed over an answer", primary=False, **already),
         )
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:

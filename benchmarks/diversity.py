@@ -97,7 +97,7 @@ class Diversity(Benchmark):
         ]
         if self.prompts == EMBEDDED:
             found.append(Metric("valid", "share of answers that name a valid one"))
-            found.append(Metric("distinct_valid", "different valid answers among the samples", primary=False))
+            found.append(Metric("distinct_valid", "different valid ones among them", primary=False, unit="answers"))
         return tuple(found)
 
     def joint_metrics(self) -> tuple[Metric, ...]:

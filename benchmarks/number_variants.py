@@ -58,12 +58,14 @@ class NumberVariants(Benchmark):
 
     def metrics(self) -> tuple[Metric, ...]:
         """The score of originals and variants, their paired difference, and its control."""
+        change = "variant minus its original, 1 or 0 each: below 0, the gain does not carry over"
         alike = "the same over variants whose numbers are no larger than the original's"
+        size = "mean log10(1 + number) of an item's numbers"
         return (
             Metric("correct", "share of right answers, originals and variants apart", role="quality", by_group=True),
-            Metric("change", "variant minus its original, 1 or 0 each: below 0, the gain does not carry over"),
-            Metric("change_no_larger", alike, primary=False),
-            Metric("magnitude", "mean log10(1 + number) of an item's numbers", primary=False, by_group=True),
+            Metric("change", change, unit="share", against_baseline=False),
+            Metric("change_no_larger", alike, primary=False, unit="share", against_baseline=False),
+            Metric("magnitude", size, primary=False, by_group=True, unit="log10"),
         )
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:

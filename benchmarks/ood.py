@@ -52,12 +52,13 @@ class Ood(Benchmark):
     def metrics(self) -> tuple[Metric, ...]:
         """Right answers, the paired change by kind, and its control."""
         change = "variant less its original, 1 or 0 each: below 0, the gain does not carry over"
+        size = "mean log10(1 + number) of a story's numbers"
         alike = "the same over stories whose numbers are no larger than the original's"
         return (
             Metric("correct", "share answered as asked, originals and variants apart", role="quality", by_group=True),
-            Metric("change", change, by_group=True),
-            Metric("change_no_larger", alike, primary=False, by_group=True),
-            Metric("magnitude", "mean log10(1 + number) of a story's numbers", primary=False, by_group=True),
+            Metric("change", change, by_group=True, unit="share", against_baseline=False),
+            Metric("change_no_larger", alike, primary=False, by_group=True, unit="share", against_baseline=False),
+            Metric("magnitude", size, primary=False, by_group=True, unit="log10"),
         )
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:

@@ -1,7 +1,7 @@
 """Open questions answered, and each answer set beside another one: win, tie or loss by a judge.
 
 MT-Bench's questions of two turns (Zheng et al. 2023, 2306.05685), AlpacaEval's instructions with their reference
-outputs, or rows of your own. The other answer is a given one, or that of the method's own base (`opponent: base`). All
+outputs, or rows of your own. The other answer is that of the method's own base, or a given one (`against`). All
 methods meet the same opponent's answers, so their difference is paired by question.
 
     win        1, a half or 0 (mean over both orders of the two answers, where a model is asked)
@@ -22,7 +22,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.conversations import converse
@@ -44,7 +44,7 @@ NO_JUDGE = (
     "no judge is named: set judge_url (up to /v1) and judge_model to an OpenAI-compatible endpoint, "
     "or reward_model to a folder"
 )
-IDS = ("question_id", "id")
+IDS = ("question_id", "prompt_id", "id")
 QUESTIONS = ("turns", "prompt", "question", "instruction")
 Told = Sequence[tuple[Prompt, Completion]]
 ANSWERS = ("answers", "answer", "output", "completion", "reference")
@@ -72,12 +72,12 @@ class PairwiseJudge(Benchmark):
     judge_model: str = setting("", "the judge's name there")
     judge_key_variable: str = setting("", "the environment variable that holds its key; empty: none is sent")
     judge_tokens: int = setting(512, "longest reply of the judge in tokens")
-    repeats: int = setting(2, "times that each order is judged; 2 or more measure the judge's own noise")
+    judge_temperature: float = setting(0.0, "of the judge; above 0, judge more than once")
+    repeats: int = setting(1, "times that each order is judged; 2 or more tell how often it says the same again")
     length_control: bool = setting(True, "judge once more with both answers cut to one length")
     data: str = setting("HuggingFaceH4/mt_bench_prompts", "a file, a folder or a hub id of questions")
     split: str = setting("train", "which split of a folder or hub id")
-    opponent: Literal["given", "base"] = setting("given", "whose answers are beaten: given ones, or the base's own")
-    against: str = setting("", "a file of given answers by id; empty: they stand in the data itself")
+    against: str = setting("base", "whose answers to beat: base (its own), data (given there), or a file of them")
     limit: int | None = setting(None, "only the first so many questions")
     temperature: float = setting(0.0, "of the answers; 0 takes the likeliest token")
     max_new_tokens: int = setting(1024, "longest answer in tokens")
@@ -88,8 +88,8 @@ class PairwiseJudge(Benchmark):
             raise UserError(f"repeats is {self.repeats}", fix="Each order is judged at least once.")
         if self.reward_model and (self.judge_url or self.judge_model):
             raise UserError("two judges are named", fix="Name a reward_model, or judge_url and judge_model.")
-        if self.against and self.opponent == "base":
-            raise UserError("against names answers, and the opponent is the base", fix="Leave out one of the two.")
+        if not self.against:
+            raise UserError("against is empty", fix="Write base, data, or a file of answers.")
 
     def unavailable(self) -> str:
         """Why its cells are n/a, or nothing."""
@@ -97,14 +97,14 @@ class PairwiseJudge(Benchmark):
 
     def metrics(self) -> tuple[Metric, ...]:
         """Wins first, then what they may owe to length, and what the judge is worth."""
-        others = "the base's own answers" if self.opponent == "base" else "the given answers"
+        others = "the base's own answers" if self.against == "base" else "the given answers"
         found = [
             Metric("win", f"wins against {others}, ties count half", "quality", chance=0.5),
             Metric("tie", "share of ties", primary=False),
         ]
         if self.length_control:
             found.append(Metric("win_cut", "wins with both answers cut to one length", primary=False, chance=0.5))
-        found.append(Metric("length", "log of our words over theirs", primary=False))
+        found.append(Metric("length", "log of our words over theirs", primary=False, unit="nats"))
         return (*found, *(REWARD_METRICS if self.reward_model else asked_metrics(self.repeats)))
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
@@ -114,30 +114,31 @@ class PairwiseJudge(Benchmark):
         items = self._items()
         held = self._answers(policy, items, seed)
         theirs = [item.theirs for item in items]
-        if self.opponent == "base":
+        if self.against == "base":
             theirs = [_texts_of(told) for told in self._answers(_base_of(policy), items, seed)]
         answered = zip(items, held, theirs, strict=True)
         pairs = [Pair(item.id, item.turns, _texts_of(told), other) for item, told, other in answered]
-        for item, pair, told, found in zip(items, pairs, held, self._judged(pairs), strict=True):
+        judged = self._judged(pairs, str(getattr(policy, "device", "cpu")))
+        for item, pair, told, found in zip(items, pairs, held, judged, strict=True):
             yield _outcome(item, pair, told, policy.encoder.prompt_text(told[-1][0]), found)
 
     def _answers(self, policy: Policy, items: Sequence[Question], seed: int) -> list[Told]:
         sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
         return converse(policy, [item.turns for item in items], sampling, [item.id for item in items])
 
-    def _judged(self, pairs: Sequence[Pair]) -> list[dict[str, float]]:
-        judge = self._judge()
+    def _judged(self, pairs: Sequence[Pair], device: str) -> list[dict[str, float]]:
+        judge = self._judge(device)
         found = judge.measured(pairs)
         if self.length_control:
             for plain, cut in zip(found, judge.measured([cut_alike(pair) for pair in pairs]), strict=True):
                 plain.update({"win_cut": cut["win"]} if "win" in cut else {})
         return found
 
-    def _judge(self) -> Judge:
+    def _judge(self, device: str) -> Judge:
         if self.reward_model:
-            return RewardJudge(RewardModel.named(self.reward_model))
+            return RewardJudge(RewardModel.named(self.reward_model, device))
         asked = EndpointPolicy(self.judge_url, self.judge_model, self.judge_key_variable)
-        return AskedJudge(asked, self.judge_tokens, self.repeats)
+        return AskedJudge(asked, Sampling(self.judge_tokens, self.judge_temperature, samples=self.repeats))
 
     def data_digest(self) -> str:
         """Digest of the questions and the given answers; none is read without a judge."""
@@ -157,11 +158,11 @@ class PairwiseJudge(Benchmark):
         return {"judge": self.judge_model}
 
     def _items(self) -> list[Question]:
-        given = _answers_by_id(self.against) if self.against else None
+        given = _answers_by_id(self.against) if self.against not in ("base", "data") else None
         found = []
         for placed in rows_of(self.data, Faults(), self.split):
             question = _question(placed.row, placed.number, placed.where)
-            if self.opponent == "given":
+            if self.against != "base":
                 question = _answered(question, placed.row, placed.where, given)
             found.append(question)
             if len(found) == self.limit:
@@ -211,7 +212,7 @@ def _answered(
         raise UserError(
             f"question {question.id} has {len(question.turns)} turns and {len(theirs)} answers to win against",
             where=where,
-            fix="Set against to a file of rows with id and answers, give each row its answer, or set opponent: base.",
+            fix="Set against to a file of rows with id and answers or to base, or give each row its answer.",
         )
     return replace(question, theirs=theirs)
 

@@ -59,8 +59,8 @@ class Perplexity(Benchmark):
     def metrics(self) -> tuple[Metric, ...]:
         """Bits per byte first; less is better."""
         return (
-            Metric("bits_per_byte", "surprise at held-out text", higher_is_better=False, by_group=True),
-            Metric("nats_per_token", "the same by the policy's own tokens", primary=False, higher_is_better=False),
+            Metric("bits_per_byte", "surprise at held-out text", higher_is_better=False, by_group=True, unit="bits"),
+            Metric("nats_per_token", "by the policy's own tokens", primary=False, higher_is_better=False, unit="nats"),
         )
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:

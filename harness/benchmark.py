@@ -28,6 +28,9 @@ class Metric:
     primary   it stands in the matrix and in the tested family; the others stand in the details
     by_group  every group of items gets a column of its own
     chance    the value that random answers reach, where it is known
+    unit      what it counts, such as nats; empty: a share, in per cent where all its values lie in [0, 1]
+    against_baseline  False for what is a difference already, from the base or from the same items unchanged: it gets
+                      its interval, and is neither tested against the baseline nor ranked nor called harm
     """
 
     name: str
@@ -37,6 +40,8 @@ class Metric:
     higher_is_better: bool = True
     by_group: bool = False
     chance: float | None = None
+    unit: str = ""
+    against_baseline: bool = True
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,8 @@ def _cell_entries(plan: Plan, states: list[State]) -> list[dict[str, Any]]:
 
 def deterministic(method: Method) -> bool:
     """Whether nothing about the method depends on the seed."""
-    return not method.trains and all(deterministic(needed.method) for needed in method.requires().values())
+    beneath = (needed.method for needed in method.requires().values())
+    return not (method.trains or method.draws) and all(map(deterministic, beneath))
 
 
 def _rows(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
@@ -239,6 +240,7 @@ def _costs(cells: list[Cell], plan: Plan, store: Store) -> Iterator[dict[str, An
             "total_parameters": parameter_count(node.base.folder),
             "shared_fit_seconds": _of_inputs(node, store, "fit_seconds"),
             "shared_training_tokens": _of_inputs(node, store, "training_tokens"),
+            "shared_generated_tokens": _of_inputs(node, store, "generated_tokens"),
             **_search_cost(members[0].entry.label, plan),
             "evaluate_seconds": {label: ledger["seconds"] for label, ledger in scored.items()},
             "seconds_per_token": first["seconds_per_token"],

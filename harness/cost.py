@@ -75,8 +75,10 @@ def decoding_cost(policy: Policy, base: Policy) -> dict[str, float | None]:
     """Seconds per decoded token of a policy, and that over the base's, measured in turn in this process.
 
     One prompt, a forced number of tokens; the medians over rounds, each with both in turn, so that what slows the
-    machine for a moment slows both or counts in few of them. Blank for a policy that cannot be stepped.
+    machine for a moment slows both or counts in few of them. An answer chosen among n costs n. Blank for a policy
+    that cannot be stepped.
     """
+    policy, times = policy.decoded_by()
     if not (isinstance(policy, StepwisePolicy) and isinstance(base, StepwisePolicy)):
         return {"seconds_per_token": None, "overhead_per_token": None}
     own, other = [], []
@@ -85,7 +87,10 @@ def decoding_cost(policy: Policy, base: Policy) -> dict[str, float | None]:
             own.append(_decode_seconds(policy))
             other.append(own[-1] if policy is base else _decode_seconds(base))
     ratios = [one / base_one for one, base_one in zip(own, other, strict=True)]
-    return {"seconds_per_token": statistics.median(own), "overhead_per_token": statistics.median(ratios)}
+    return {
+        "seconds_per_token": times * statistics.median(own),
+        "overhead_per_token": times * statistics.median(ratios),
+    }
 
 
 def _decode_seconds(policy: StepwisePolicy) -> float:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from harness.benchmark import Metric
 from harness.data.records import Message
-from harness.policy import Prompt, Sampling
+from harness.policy import Prompt
 from harness.reward_model import RewardModel
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy import Policy, Sampling
 
 Verdict = Literal["A", "B", "C"]
 VERDICT = re.compile(r"\[\[\s*([ABC])\s*\]\]")
@@ -103,16 +103,15 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class AskedJudge:
-    """A policy that is asked for its verdict on each pair in both orders, `repeats` times each."""
+    """A policy that is asked for its verdict on each pair in both orders, `sampling.samples` times each."""
 
     asked: Policy
-    tokens: int
-    repeats: int
+    sampling: Sampling
 
     def measured(self, pairs: Sequence[Pair]) -> list[dict[str, float]]:
         """By its verdicts."""
-        names = ("win", "tie", *(metric.name for metric in asked_metrics(self.repeats)))
-        said = judge(self.asked, pairs, Sampling(self.tokens, samples=self.repeats))
+        names = ("win", "tie", *(metric.name for metric in asked_metrics(self.sampling.samples)))
+        said = judge(self.asked, pairs, self.sampling)
         return [{n: value for n in names if (value := getattr(one, n)) is not None} for one in said]
 
 
@@ -146,7 +145,7 @@ class RewardJudge:
         return self.model.of_conversation([message for turn in said for message in turn])
 
 
-REWARD_METRICS = (Metric("margin", "our reward less theirs", primary=False),)
+REWARD_METRICS = (Metric("margin", "our reward less theirs", primary=False, unit="reward"),)
 
 
 def judge(asked: Policy, pairs: Sequence[Pair], sampling: Sampling) -> list[Judgement]:

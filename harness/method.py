@@ -90,12 +90,14 @@ class Method(ABC):
     needs      the kinds of data, and whether a small base, that it stands on
     gives      what its policies can do; a benchmark that needs more is n/a for it
     trains     False: nothing depends on the seed, so it is made and, where possible, scored once
+    draws      True: its policies draw at a temperature of their own, so the seed changes even their greedy answers
     libraries  the packages whose versions decide its artifact
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     gives: ClassVar[frozenset[Capability]] = frozenset({"score", "sample", "text"})
     trains: ClassVar[bool] = True
+    draws: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     def requires(self) -> dict[str, ArtifactSpec]:

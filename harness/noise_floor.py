@@ -24,7 +24,8 @@ from harness.statistics import CONFIDENCE, Scores
 class Floor:
     """What runs of the same thing differ by, in the metric's units.
 
-    deviation  the pooled standard deviation between runs, with its 95 % interval
+    deviation  the pooled standard deviation between runs, with its 95 % interval, which takes the methods for alike
+    calmest, wildest  the smallest and the largest standard deviation of one method
     widest     the largest difference between two runs of one method that was seen
     single     the floor of one run against one run; means: of as many runs as there are seeds
     """
@@ -34,6 +35,8 @@ class Floor:
     deviation: float
     low: float
     high: float
+    calmest: float
+    wildest: float
     widest: float
     single: float
     means: float
@@ -56,6 +59,8 @@ def noise_floor(methods: Sequence[Scores]) -> Floor | None:
         deviation=deviation,
         low=low,
         high=high,
+        calmest=min(float(values.std(ddof=1)) for values in runs),
+        wildest=max(float(values.std(ddof=1)) for values in runs),
         widest=max(float(numpy.ptp(values)) for values in runs),
         single=single,
         means=single / math.sqrt(seeds),

@@ -44,6 +44,11 @@ class Node:
         return key_of(self.document)
 
     @cached_property
+    def draws(self) -> bool:
+        """Whether its policy's answers depend on the seed even where the benchmark draws nothing."""
+        return self.method.draws or any(node.draws for node in self.inputs.values())
+
+    @cached_property
     def beneath(self) -> dict[str, Node]:
         """All artifacts that it stands on, by key: each once, however many ways lead to it."""
         found: dict[str, Node] = {}
@@ -218,7 +223,7 @@ class _Planner:
         if column.label not in self.columns:
             self.columns[column.label] = {**_column_document(column), **self._folders(column.benchmark)}
         asked = self.columns[column.label]
-        return {"artifact": node.key, "seed": seed if column.benchmark.stochastic else None, **asked}
+        return {"artifact": node.key, "seed": seed if column.benchmark.stochastic or node.draws else None, **asked}
 
     def _folders(self, plugin: Method | Benchmark) -> dict[str, Any]:
         """What lies in the folders that a plugin's settings name."""

@@ -111,6 +111,10 @@ class Policy(ABC):
     ) -> list[tuple[Completion, ...]]:
         """For each prompt its `sampling.samples` completions; `keys` name the items for the noise."""
 
+    def decoded_by(self) -> tuple[Policy, int]:
+        """The policy whose decoding an answer costs, and how often: not itself where it chooses among answers."""
+        return self, 1
+
     def score(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[Score]:
         """Score completions[i] after prompts[i]. Raises UserError where the policy only samples."""
         raise UserError(

@@ -40,6 +40,7 @@ class BestOfN(Method):
 
     gives = frozenset({"sample", "text"})
     trains = False
+    draws = True
 
     policy: Method = setting(Sft(), "the method whose answers are drawn")
     samples: int = setting(16, "answers drawn for each that is given", search=(1, 64), log=True)
@@ -101,6 +102,11 @@ class ChoosingPolicy(Policy):
     def __init__(self, policy: Policy, samples: int, temperature: float, choose: Choose) -> None:
         self.policy, self.samples, self.temperature, self.choose = policy, samples, temperature, choose
         self.encoder = policy.encoder
+
+    def decoded_by(self) -> tuple[Policy, int]:
+        """Every candidate is decoded; choosing among them is not counted."""
+        inner, times = self.policy.decoded_by()
+        return inner, times * self.samples
 
     def sample(
         self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[str]

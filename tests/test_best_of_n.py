@@ -11,8 +11,11 @@ import pytest
 import transformers
 from last_word import last_word_judge
 
+from harness.collect import deterministic
+from harness.config import load_experiment
 from harness.data.records import Message
 from harness.errors import UserError
+from harness.plan import make_plan
 from harness.policy import Completion, Policy, Prompt, Sampling
 from harness.reward_model import RewardModel
 from methods.best_of_n import BestOfN, ChoosingPolicy, rewarded, voted
@@ -58,6 +61,18 @@ def test_each_given_answer_is_chosen_from_candidates_of_its_own_at_the_methods_t
     assert policy.asked == Sampling(max_new_tokens=5, samples=6, seed=4, temperature=0.7)
     with pytest.raises(UserError, match="gives no log-probabilities"):
         chosen.score([PROMPT], ["x"])
+
+
+def test_the_seed_counts_although_nothing_is_trained_and_the_benchmark_draws_nothing(tmp_path: Path) -> None:
+    """Candidates are drawn at the method's own temperature: greedy answers of two seeds are two outcomes."""
+    (tmp_path / "vote.yaml").write_text(
+        "name: vote\nbases: [microworld/small]\nseeds: [0, 1]\nbenchmarks: [{stories: {limit: 1}}]\n"
+        "methods: [base, {best_of_n: {policy: base, samples: 2}}]\n"
+    )
+    plan = make_plan(load_experiment(tmp_path / "vote.yaml"), tmp_path / "store")
+    keys = {label: {cell.key for cell in plan.cells if cell.entry.label == label} for label in ("base", "best_of_n")}
+    assert {label: len(found) for label, found in keys.items()} == {"base": 1, "best_of_n": 2}
+    assert [deterministic(entry.method) for entry in plan.experiment.methods] == [True, False]
 
 
 @pytest.fixture

@@ -6,14 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
+from saying import Sayer
 
 from harness import cost
 from harness.policy import StepwisePolicy
+from methods.best_of_n import ChoosingPolicy
 
 linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone forgets a peak")
 MB = 2**20
@@ -59,11 +60,21 @@ def test_a_stalled_machine_does_not_make_a_policy_costlier(monkeypatch: pytest.M
 
     monkeypatch.setattr(cost, "_decode_seconds", seconds)
     own, base = (create_autospec(StepwisePolicy, instance=True) for _ in range(2))
+    own.decoded_by.return_value = (own, 1)
     assert cost.decoding_cost(own, base) == {"seconds_per_token": 3.0, "overhead_per_token": 1.5}
 
 
+def test_an_answer_chosen_among_n_costs_n_and_those_of_a_choice_among_choices_multiply(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inner = create_autospec(StepwisePolicy, instance=True)
+    inner.decoded_by.return_value, inner.encoder = (inner, 1), None
+    monkeypatch.setattr(cost, "_decode_seconds", lambda policy: 2.0)
+    eight = ChoosingPolicy(inner, 8, 0.7, lambda prompt, candidates: candidates[0])
+    assert cost.decoding_cost(eight, inner) == {"seconds_per_token": 16.0, "overhead_per_token": 8.0}
+    assert ChoosingPolicy(eight, 3, 0.7, lambda prompt, candidates: candidates[0]).decoded_by() == (inner, 24)
+
+
 def test_what_cannot_be_stepped_has_no_speed() -> None:
-    assert cost.decoding_cost(SimpleNamespace(), SimpleNamespace()) == {  # type: ignore[arg-type]
-        "seconds_per_token": None,
-        "overhead_per_token": None,
-    }
+    said = Sayer(lambda prompt, key: "")
+    assert cost.decoding_cost(said, said) == {"seconds_per_token": None, "overhead_per_token": None}

@@ -72,7 +72,7 @@ def benchmark_of(folder: Path, server: JudgeServer, **fields: Any) -> PairwiseJu
     for name, rows in (("questions", QUESTIONS), ("theirs", THEIRS)):
         (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
     where = {"data": str(folder / "questions.jsonl"), "against": str(folder / "theirs.jsonl")}
-    return PairwiseJudge(**{"judge_url": server.url, "judge_model": "m", **where, **fields})
+    return PairwiseJudge(**{"judge_url": server.url, "judge_model": "m", "repeats": 2, **where, **fields})
 
 
 def better(text: str, again: int) -> str:
@@ -179,7 +179,9 @@ def test_a_reward_model_lets_the_higher_reward_win_and_equal_ones_tie(tmp_path: 
     said = {"1": "good", "2": "bad good", "3": "fine", "4": "bad"}
     rows = [{"id": int(at), "question": "question", "answer": "fine"} for at in said]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
-    benchmark = PairwiseJudge(reward_model=str(last_word_judge(tmp_path)), data=str(tmp_path / "rows.jsonl"))
+    benchmark = PairwiseJudge(
+        reward_model=str(last_word_judge(tmp_path)), data=str(tmp_path / "rows.jsonl"), against="data"
+    )
     found = list(benchmark.evaluate(Sayer(lambda prompt, key: said[key.split("/")[0]]), seed=0))
     assert [one.metrics["win"] for one in found] == [1.0, 1.0, 0.5, 0.0]
     assert [one.metrics["tie"] for one in found] == [0.0, 0.0, 1.0, 0.0]
@@ -193,7 +195,7 @@ def test_the_opponent_may_be_the_bases_own_answers_turn_by_turn(tmp_path: Path, 
     policy = Sayer(lambda prompt, key: "good" if key.startswith("81") else "bad")
     base = Sayer(lambda prompt, key: "bad")
     policy.base = lambda: base
-    benchmark = benchmark_of(tmp_path, server, against="", opponent="base")
+    benchmark = benchmark_of(tmp_path, server, against="base")
     first, second = benchmark.evaluate(policy, seed=0)
     assert (first.metrics["win"], second.metrics["win"]) == (1.0, 0.5)
     assert first.reference == "bad\n\nbad"
@@ -206,20 +208,20 @@ def test_the_opponent_may_be_the_bases_own_answers_turn_by_turn(tmp_path: Path, 
 def test_contradicting_settings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="two judges are named"):
         PairwiseJudge(reward_model="here", judge_url="http://there/v1")
-    with pytest.raises(UserError, match="the opponent is the base"):
-        PairwiseJudge(opponent="base", against="theirs.jsonl")
+    with pytest.raises(UserError, match="against is empty"):
+        PairwiseJudge(against="")
 
 
 def test_an_opponent_without_answers_is_named(tmp_path: Path, server: JudgeServer) -> None:
     with pytest.raises(UserError, match="question 81 has 2 turns and 0 answers"):
-        benchmark_of(tmp_path, server, against="").data_digest()
+        benchmark_of(tmp_path, server, against="data").data_digest()
     with pytest.raises(UserError, match="repeats is 0"):
         PairwiseJudge(repeats=0)
     rows = [{"instruction": "i", "output": "o"}, {"other": 1}]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(UserError, match="without a question"):
-        benchmark_of(tmp_path, server, data=str(tmp_path / "rows.jsonl"), against="").data_digest()
-    first = benchmark_of(tmp_path, server, data=str(tmp_path / "rows.jsonl"), against="", limit=1)
+        benchmark_of(tmp_path, server, data=str(tmp_path / "rows.jsonl"), against="data").data_digest()
+    first = benchmark_of(tmp_path, server, data=str(tmp_path / "rows.jsonl"), against="data", limit=1)
     assert [(one.id, one.turns, one.theirs) for one in first._items()] == [("1", ("i",), ("o",))]
 
 

@@ -359,6 +359,14 @@ def test_up_to_five_per_cent_of_lost_items_are_left_out_and_more_are_refused(tmp
     assert "–" in table_rows(pages(many)[0], "## The matrix")[4][1]
 
 
+def test_items_that_each_of_several_seeds_lost_add_up(tmp_path: Path) -> None:
+    """Three other items at each of three seeds: 2.5 % of the scores are missing, and 7.5 % of the items."""
+    lost = Fake(lose=lambda method, seed, item: method == "harsh" and item // 3 == seed).write(tmp_path)
+    refused = block_of(lost).results[0].comparisons["harsh"].estimate
+    assert refused.value is None
+    assert "8 % of the items lack a score of one of them" in refused.reason
+
+
 def test_few_clusters_are_flagged_and_claim_nothing(tmp_path: Path) -> None:
     folder = Fake(items=19).write(tmp_path)
     block = block_of(folder)

@@ -15,7 +15,7 @@ from scipy import stats
 from harness.comparison import independent_sum
 from harness.data_choice import DataChoice
 from harness.noise_floor import noise_floor
-from harness.report.analysis import measure
+from harness.report.analysis import measure, results_of, score_of
 from harness.report.audit import audit_of
 from harness.report.audit_parts import warning
 from harness.report.document import Paragraph, Table
@@ -324,6 +324,73 @@ def test_the_gap_is_of_scores_and_the_drop_is_of_gains() -> None:
         one.high - one.low  # type: ignore[operator]
         for one in (good.inside, good.outside)
     )
+
+
+def test_variants_of_the_same_items_are_paired_family_by_family() -> None:
+    """Every family is right as a whole or wrong as a whole: inside less outside is 0 in each, and so is its spread."""
+    methods = tuple(MethodInfo(label, label, False, {}, "", False, ()) for label in ("weak", "good"))
+    matrix = Matrix(
+        "m", "weak", None, 0.02, ("world",), None, (0, 1, 2), ("",), (0,), methods, (), (),
+        out_of_distribution={"tasks/reworded": "tasks/original"},
+    )  # fmt: skip
+    metric = MetricInfo("tasks", "right", "", "quality", True, True, False, None)
+    rows = [
+        {"method": label, "seed": seed, "item": f"{group}{at}", "cluster": f"family{at}", "group": group, "weight": 1.0,
+         "value": float(at % 10 < (2 if label == "weak" else 7)) if at else float(group == "original")}
+        for label in ("weak", "good") for seed in range(3) for group in ("original", "reworded") for at in range(40)
+    ]  # fmt: skip
+    panel = build_panel(pandas.DataFrame(rows))
+    _, good = shifts_of([measure(metric, panel)], matrix)
+    # one family of forty lost its point, for both methods: a gap of 1/40, and no drop
+    assert (good.gap.value, good.drop.value) == (pytest.approx(1 / 40), pytest.approx(0.0))
+    sides = [score_of(measure(metric, panel.only(group)), "good") for group in ("original", "reworded")]
+    apart = independent_sum([(1.0, sides[0]), (-1.0, sides[1])])
+    widths = [one.high - one.low for one in (good.gap, apart)]  # type: ignore[operator]
+    assert widths[0] < widths[1] / 2
+
+
+def test_a_side_that_is_no_share_is_not_told_in_points() -> None:
+    methods = tuple(MethodInfo(label, label, False, {}, "", False, ()) for label in ("weak", "good"))
+    matrix = Matrix(
+        "m", "weak", None, 0.02, ("world",), None, (0,), ("",), (0,), methods, (), (),
+        out_of_distribution={"text/b": "text/a"},
+    )  # fmt: skip
+    metric = MetricInfo("text", "bits_per_byte", "", "other", True, False, True, None, "bits")
+    rows = [
+        {"method": label, "seed": 0, "item": f"{group}{at}", "cluster": f"{group}{at}", "group": group, "weight": 1.0,
+         "value": 0.4 + 0.01 * at + 0.2 * (group == "b")}
+        for label in ("weak", "good") for group in ("a", "b") for at in range(30)
+    ]  # fmt: skip
+    measured = measure(metric, build_panel(pandas.DataFrame(rows)))
+    assert not measured.percent, "values between 0 and 1 are no share where the metric has a unit"
+    shift = shifts_of([measured], matrix)[0]
+    assert (shift.percent, shift.unit) == (False, "bits")
+    # less is better, so the side with more bits is the worse one
+    assert shift.gap.value == pytest.approx(0.2)
+
+
+def test_what_is_a_difference_already_is_not_tested_against_the_baseline_nor_ranked() -> None:
+    """The base lies at 0 from itself: that anybody else lies further is no harm, and 0 needs no interval."""
+    matrix = two_methods()
+    metric = MetricInfo("far", "kl", "", "other", True, False, False, None, "nats", against_baseline=False)
+    chance = numpy.random.default_rng(0)
+    rows = [
+        {"method": label, "seed": seed, "item": f"i{at}", "cluster": f"i{at}", "group": "", "weight": 1.0,
+         "value": 0.0 if label == "weak" else float(chance.gamma(2.0))}
+        for label in ("weak", "good") for seed in range(3) for at in range(40)
+    ]  # fmt: skip
+    measured = measure(metric, build_panel(pandas.DataFrame(rows)))
+    (found,) = results_of([measured], matrix, lambda one: True, lambda method, benchmark: True)
+    assert (found.comparisons, found.family) == ({}, 0)
+    assert {score.rank for score in found.scores.values()} == {None}
+    weak, good = found.scores["weak"].estimate, found.scores["good"].estimate
+    assert (weak.value, weak.low) == (0.0, None)
+    assert good.low is not None
+    assert good.low < 2.0 < (good.high or 0.0)
+    (tested,) = results_of(
+        [replace(measured, metric=replace(metric, against_baseline=True))], matrix, lambda one: True, lambda m, b: True
+    )
+    assert tested.family == 1
 
 
 # ---- items gained and lost, harm, length

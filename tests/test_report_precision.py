@@ -46,7 +46,7 @@ def rows(lost: dict[str, int]) -> pandas.DataFrame:
 def test_each_method_is_compared_with_itself_the_second_base_less_the_first() -> None:
     (found,) = precisions_of(rows({"plain": 0, "tuned": 10}), matrix(), MODELS)
     assert (found.bases, found.dtypes, found.percent) == (("full", "half"), ("float32", "bfloat16"), True)
-    values = {twin.first: twin.difference.value for twin in found.twins}
+    values = {twin.method: twin.difference.value for twin in found.twins}
     assert values == {"plain": pytest.approx(0.0), "tuned": pytest.approx(-0.10)}
     tuned = found.twins[1].difference
     assert tuned.low is not None
@@ -57,8 +57,11 @@ def test_each_method_is_compared_with_itself_the_second_base_less_the_first() ->
     assert table.columns[1].head == "bfloat16 less float32"
 
 
-@pytest.mark.parametrize("half", [{"digest": "other"}, {"dtype": "float32"}, {"digest": ""}])
-def test_other_models_or_one_precision_are_no_such_pair(half: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "half",
+    [{"digest": "other"}, {"dtype": "float32"}, {"digest": ""}, {"device": "cuda"}, {"chat_template": "mine.jinja"}],
+)
+def test_other_models_devices_or_templates_or_one_precision_are_no_such_pair(half: dict[str, str]) -> None:
     models = {"full": {**MODELS["full"], "digest": half.get("digest", "d") and "d"}, "half": MODELS["half"] | half}
     assert precisions_of(rows({"plain": 0, "tuned": 0}), matrix(), models) == ()
     assert precisions_of(rows({"plain": 0, "tuned": 0}), matrix(), {}) == ()

@@ -63,7 +63,7 @@ def measure(metric: MetricInfo, panel: Panel, group: str = "") -> Measured:
         panel=panel,
         pool=seed_pool([one.scores[0] for one in alone if one.scores]),
         scale=panel.scale(),
-        percent=bounds[0] >= 0 and bounds[1] <= 1,
+        percent=not metric.unit and bounds[0] >= 0 and bounds[1] <= 1,
     )
 
 
@@ -164,8 +164,14 @@ def results_of(
         rivals = [r for r in rivals if planned(r, one.metric.benchmark) or r in one.panel.methods]
         return {label: str(matrix.baseline) for label in rivals}
 
-    results = compared(measured, labels, opponents, tested, matrix.margin)
-    return tuple(replace(r, scores=_ranked(one, r.scores)) for r, one in zip(results, measured, strict=True))
+    def decides(one: Measured) -> bool:
+        return tested(one) and one.metric.against_baseline
+
+    results = compared(measured, labels, opponents, decides, matrix.margin)
+    return tuple(
+        replace(r, scores=_ranked(one, r.scores)) if one.metric.against_baseline else replace(r, comparisons={})
+        for r, one in zip(results, measured, strict=True)
+    )
 
 
 def compared(
@@ -211,9 +217,16 @@ def score_of(one: Measured, label: str) -> Estimate:
     if not found.scores:
         return Estimate(None, reason=found.reason)
     estimate = mean(found.scores[0], one.pool, one.scale)
+    if not one.metric.against_baseline and _constant(one, label):
+        return replace(estimate, low=None, high=None, reason="the same on every item")
     if one.percent and estimate.low is not None and estimate.high is not None:
         return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
     return estimate
+
+
+def _constant(one: Measured, label: str) -> bool:
+    values = one.panel.methods[label].values
+    return bool((values == values.flat[0]).all())
 
 
 def _ranks(one: Measured, scores: Mapping[str, Score]) -> dict[str, tuple[int, int]]:

@@ -86,7 +86,9 @@ def _named(lead: str, label: str, result: Result, block: Block, mood: Mood) -> S
 
 
 def _cost(cost: MethodCost) -> Iterator[str]:
-    if cost.trained is not None:
+    if cost.trained == 0 and cost.shared_fit_seconds:
+        yield "no parameters of its own trained"
+    elif cost.trained is not None:
         portion = f" ({100 * cost.trained / cost.total:.3g} %)" if cost.total else ""
         yield f"{count(cost.trained)} parameters trained{portion}"
     if cost.seconds is not None:

@@ -147,8 +147,9 @@ def _cost(
 
 def _tokens(artifact: Mapping[str, Any]) -> float | None:
     """All tokens that were trained on and generated, by what it stands on too; None where they are not recorded."""
-    shared = artifact.get("shared_training_tokens", None if artifact.get("shared_fit_seconds") else 0)
-    counts = [artifact.get("training_tokens"), artifact.get("generated_tokens"), shared]
+    unknown = None if artifact.get("shared_fit_seconds") else 0
+    shared = [artifact.get(f"shared_{kind}_tokens", unknown) for kind in ("training", "generated")]
+    counts = [artifact.get("training_tokens"), artifact.get("generated_tokens"), *shared]
     return None if None in counts else float(sum(counts))
 
 

@@ -135,7 +135,7 @@ def _change(contrast: DataContrast, percent: bool, direction: int = 1) -> str:
 
 
 def _table(curve: Curve, matrix: Matrix, several: bool) -> Table:
-    unit = f"{curve.metric.name}{', %' if curve.percent else ''}"
+    unit = f"{curve.metric.name}{text.unit(curve.metric.unit, curve.percent)}"
     columns = [Column("method", left=True)]
     if matrix.data_qualities != ("",):
         columns.append(Column("data", left=True))
@@ -179,7 +179,7 @@ def _picture(curve: Curve, matrix: Matrix, several: bool) -> Picture:
     by_size = len(matrix.data_sizes) > 1
     ticks = size_ticks(matrix.data_sizes) if by_size else list(matrix.data_qualities)
     lines = [line for line in _lines(curve, matrix, by_size) if line.places]
-    up = text.one_line(f"{_title(curve, several)}{', %' if curve.percent else ''}", 60)
+    up = text.one_line(f"{_title(curve, several)}{text.unit(curve.metric.unit, curve.percent)}", 60)
     across = "training examples" if by_size else "training data"
     said = "; ".join(
         f"{line.label}: {', '.join(f'{place.up:.1f} at {place.across}' for place in line.places)}" for line in lines

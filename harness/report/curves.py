@@ -34,7 +34,7 @@ def curves_of(rows: pandas.DataFrame, matrix: Matrix) -> tuple[Curve, ...]:
 def _of_base(rows: pandas.DataFrame, matrix: Matrix, base: str) -> Iterator[Curve]:
     for benchmark in matrix.benchmarks:
         for metric in benchmark.metrics:
-            if metric.primary:
+            if metric.primary and metric.against_baseline:
                 own = rows[(rows["benchmark"] == benchmark.label) & (rows["metric"] == metric.name)]
                 yield _curve(own, matrix, base, metric)
 

@@ -34,6 +34,8 @@ class Shift:
     inside: Estimate
     outside: Estimate
     drop: Estimate
+    percent: bool = True
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,23 +76,21 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Twin:
-    """Two entries of the experiment that are the same method with the same settings: first - second."""
+    """One method on two bases that are one model: its difference between them."""
 
-    first: str
-    second: str
+    method: str
     difference: Estimate
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The noise floor of one metric from one source; `twins` where the experiment holds any."""
+    """The noise floor of one metric from one source."""
 
     metric: MetricInfo
     percent: bool
     source: Source
     methods: tuple[str, ...]
     floor: Floor | None
-    twins: tuple[Twin, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -146,4 +146,4 @@ def _scaled(estimate: Estimate, factor: float) -> tuple[float, float] | None:
 
 
 def _axis(result: Result) -> str:
-    return text.one_line(f"{result.metric.title}{', %' if result.percent else ''}", 60)
+    return text.one_line(f"{result.metric.title}{text.unit(result.metric.unit, result.percent)}", 60)

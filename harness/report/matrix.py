@@ -25,6 +25,8 @@ class MetricInfo:
     higher_is_better: bool
     by_group: bool
     chance: float | None
+    unit: str = ""
+    against_baseline: bool = True
 
     @property
     def title(self) -> str:
@@ -174,6 +176,8 @@ def _metric(benchmark: str, raw: Mapping[str, Any]) -> MetricInfo:
         higher_is_better=raw.get("higher_is_better", True),
         by_group=raw.get("by_group", False),
         chance=raw.get("chance"),
+        unit=raw.get("unit", ""),
+        against_baseline=raw.get("against_baseline", True),
     )
 
 

@@ -112,6 +112,9 @@ class Panel:
         complete: NDArray[numpy.bool_] = numpy.logical_not(numpy.isnan(numpy.concatenate(chosen)).any(axis=0))
         if not complete.any():
             return Comparable(reason="no item in common")
+        lost = float((~complete).mean())
+        if lost > MOST_MISSING:
+            return Comparable(reason=f"{100 * lost:.0f} % of the items lack a score of one of them (most: 5 %)")
         if complete.all():
             scores = tuple(self._whole(label, seeds) for label in labels)
         else:

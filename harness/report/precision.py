@@ -1,7 +1,8 @@
 """The same model in two precisions: what a method's score owes to the dtype alone.
 
-Two bases of an experiment that are the same files in another dtype are such a pair. Each method is compared with
-itself, item by item and seed by seed, so the difference is the rounding's: in training, scoring and sampling together.
+Two bases of an experiment that are the same files, on one kind of device with one template, in another dtype are such
+a pair. Each method is compared with itself, item by item and seed by seed, so the difference is the rounding's: in
+training, scoring and sampling together.
 """
 
 from __future__ import annotations
@@ -20,16 +21,18 @@ from harness.report.matrix import CellState, Matrix
 if TYPE_CHECKING:
     import pandas
 
+RECORDED = ("digest", "dtype", "device", "chat_template")
+
 
 def precisions_of(rows: pandas.DataFrame, matrix: Matrix, models: Mapping[str, Any]) -> tuple[Precision, ...]:
     """For every pair of bases that differ in the dtype alone, every primary metric.
 
-    models  label -> digest and dtype, of provenance.json
+    models  label -> digest, dtype, device and template, of provenance.json
     """
     found: list[Precision] = []
     for first, second in combinations(matrix.bases, 2):
         one, other = models.get(first, {}), models.get(second, {})
-        if one.get("digest") and one.get("digest") == other.get("digest") and one.get("dtype") != other.get("dtype"):
+        if one.get("digest") and [name for name in RECORDED if one.get(name) != other.get(name)] == ["dtype"]:
             dtypes = (str(one["dtype"]), str(other["dtype"]))
             for measured in _measured(rows, matrix, first, second):
                 twins = tuple(_twins(measured, matrix, first, second))
@@ -57,15 +60,15 @@ def _twins(one: Measured, matrix: Matrix, first: str, second: str) -> Iterator[T
     for method in matrix.methods:
         labels = [f"{method.label}\0{base}" for base in (second, first)]
         if set(labels) <= set(one.panel.methods):
-            yield Twin(method.label, method.label, difference_of(one, one.panel.comparable(labels)))
+            yield Twin(method.label, difference_of(one, one.panel.comparable(labels)))
 
 
 def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
     """A table for each pair of bases and metric."""
     yield Paragraph(
-        "Each method compared with itself on the same model in another precision, on the same items and seeds. A "
-        "difference between methods that is no larger than these may be rounding. Intervals are pointwise 95 %, and "
-        "nothing is tested."
+        "Each method compared with itself on the same model in another precision, on the same items and seeds, with "
+        "the first choice of data. A difference between methods that is no larger than these may be rounding. "
+        "Intervals are pointwise 95 %, and nothing is tested."
     )
     for one in found:
         unit = "points" if one.percent else one.metric.name
@@ -78,5 +81,5 @@ def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
         for twin in one.twins:
             own = twin.difference
             shown = text.interval(own.low, own.high, one.percent, "+") or text.BLANK
-            rows.append((Cell(twin.first), Cell(text.signed(own.value, one.percent), note=own.reason), Cell(shown)))
+            rows.append((Cell(twin.method), Cell(text.signed(own.value, one.percent), note=own.reason), Cell(shown)))
         yield Table(columns, tuple(rows), caption=f"{one.metric.title}: {one.bases[1]} against {one.bases[0]}")

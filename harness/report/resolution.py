@@ -1,21 +1,19 @@
 """What this rig can resolve: the noise floor of each primary metric, and what it would take to see the margin.
 
-The floor comes from the rows that are there: methods trained again with other seeds, methods that train nothing
-sampled again with other seeds, and twins, entries that are the same method with the same settings.
+The floor comes from the rows that are there: methods trained again with other seeds, and methods that train nothing
+sampled again with other seeds.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from itertools import combinations
 
 from harness.noise_floor import noise_floor
 from harness.report import text
-from harness.report.analysis import Measured, difference_of
+from harness.report.analysis import Measured
 from harness.report.document import Cell, Column, Paragraph, Part, Table
-from harness.report.findings import Noise, Source, Twin
-from harness.report.matrix import Matrix, MethodInfo
+from harness.report.findings import Noise, Source
+from harness.report.matrix import Matrix
 from harness.report.model import Block, Comparison, Result
 from harness.sample_size import needed
 
@@ -30,50 +28,36 @@ def noise_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Noise, ...]:
     found = []
     for one in measured:
         if one.metric.primary:
-            twins = tuple(_twins(one, matrix.methods))
             trained = [m.label for m in matrix.methods if not m.deterministic]
             untrained = [m.label for m in matrix.methods if m.deterministic]
-            found.append(_noise(one, "training", trained, twins))
-            sampled = _noise(one, "sampling", untrained, ())
+            found.append(_noise(one, "training", trained))
+            sampled = _noise(one, "sampling", untrained)
             # where nothing is sampled, what trains nothing repeats itself to the byte: that is no measurement
             if sampled.floor is not None and sampled.floor.widest > 0:
                 found.append(sampled)
-    return tuple(one for one in found if one.floor is not None or one.twins)
+    return tuple(one for one in found if one.floor is not None)
 
 
-def _noise(one: Measured, source: Source, labels: Sequence[str], twins: tuple[Twin, ...]) -> Noise:
+def _noise(one: Measured, source: Source, labels: Sequence[str]) -> Noise:
     alone = {label: one.panel.comparable([label]) for label in labels}
     known = {label: found.scores[0] for label, found in alone.items() if found.scores and found.scores[0].seeds > 1}
-    return Noise(one.metric, one.percent, source, tuple(known), noise_floor(list(known.values())), twins)
-
-
-def _twins(one: Measured, methods: Sequence[MethodInfo]) -> Iterator[Twin]:
-    for first, second in combinations(methods, 2):
-        if _identity(first) == _identity(second) and {first.label, second.label} <= set(one.panel.methods):
-            pair = one.panel.comparable([first.label, second.label])
-            yield Twin(first.label, second.label, difference_of(one, pair))
-
-
-def _identity(method: MethodInfo) -> str:
-    return json.dumps([method.plugin, method.on_small_base, dict(method.fields)], sort_keys=True)
+    return Noise(one.metric, one.percent, source, tuple(known), noise_floor(list(known.values())))
 
 
 def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
-    """The floors, the twins, then the items or seeds that seeing the margin would take."""
+    """The floors, then the items or seeds that seeing the margin would take."""
     floors = [one for one in block.noise if one.floor is not None]
     if floors:
         yield Paragraph(
-            "The noise floor: two runs of the very same thing differ by less than this in 95 of 100 cases, on the same "
-            "items; a smaller difference between two methods may be chance alone. Pooled over the methods named."
+            "The noise floor: two runs of one method differ by less than this in 95 of 100 cases, on the same items "
+            "and on average over the methods named; a smaller difference between two methods may be chance alone. "
+            "Where the calmest and the wildest method lie far apart, it is too high for the one, too low for the other."
         )
         yield _floor_table(floors)
     else:
         yield Paragraph(
             "The noise floor is not known: nothing ran at two seeds. Give the experiment several `seeds`.", "open"
         )
-    twins = [(one, twin) for one in block.noise for twin in one.twins]
-    if twins:
-        yield _twin_table(twins)
     results = [r for r in block.results if r.metric.primary and r.percent and r.comparisons]
     if matrix.margin > 0 and any(_plan(c, r, matrix) for r in results for c in r.comparisons.values()):
         yield Paragraph(
@@ -89,35 +73,23 @@ def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
 def _floor_table(floors: Sequence[Noise]) -> Table:
     columns = (
         Column("metric", left=True), Column("source", left=True), Column("runs", "methods x seeds"),
-        Column("standard deviation", "between runs, 95 % interval"), Column("widest", "difference seen"),
+        Column("standard deviation", "between runs, 95 % interval"), Column("of one method", "calmest to wildest"),
+        Column("widest", "difference seen"),
         Column("floor", "one run against one"), Column("floor of means", "over the seeds"),
     )  # fmt: skip
     rows = []
     for one in floors:
         floor = one.floor
         assert floor is not None
-        unit = "points" if one.percent else one.metric.name
+        unit = "points" if one.percent else one.metric.unit or one.metric.name
         rows.append((
             Cell(one.metric.title), Cell(SOURCES[one.source], small=", ".join(one.methods)),
             Cell(f"{floor.methods} x {floor.seeds}"),
             Cell(text.score(floor.deviation, one.percent), text.interval(floor.low, floor.high, one.percent), unit),
+            Cell(f"{text.score(floor.calmest, one.percent)} to {text.score(floor.wildest, one.percent)}", unit),
             *(Cell(text.score(value, one.percent), unit) for value in (floor.widest, floor.single, floor.means)),
         ))  # fmt: skip
     return Table(columns, tuple(rows), caption="Noise floor")
-
-
-def _twin_table(twins: Sequence[tuple[Noise, Twin]]) -> Table:
-    columns = (
-        Column("metric", left=True), Column("twins", left=True), Column("difference", "should be 0"),
-        Column("95 % interval", "pointwise"),
-    )  # fmt: skip
-    rows = []
-    for one, twin in twins:
-        found = twin.difference
-        shown = text.interval(found.low, found.high, one.percent, "+") or text.BLANK
-        names = Cell(f"{twin.first} and {twin.second}")
-        rows.append((Cell(one.metric.title), names, Cell(text.signed(found.value, one.percent)), Cell(shown)))
-    return Table(columns, tuple(rows), caption="Twins: the same method with the same settings, twice")
 
 
 def _needed_table(result: Result, matrix: Matrix, block: Block) -> Table:

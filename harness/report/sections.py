@@ -178,7 +178,7 @@ def _pictures(block: Block, matrix: Matrix) -> Iterator[Part]:
         points = points_of(block, result, matrix)
         if not points:
             continue
-        up = text.one_line(f"{result.metric.title}{', %' if result.percent else ''}", 60)
+        up = text.one_line(f"{result.metric.title}{text.unit(result.metric.unit, result.percent)}", 60)
         drawn = draw(points, text.one_line(across, 60), up, margin)
         places = "; ".join(f"{p.label}: {p.y:.1f} at {p.x:.1f}" for p in points)
         yield Picture(drawn, f"{up} against {across}: {places}.")

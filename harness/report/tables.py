@@ -64,7 +64,7 @@ def _short(result: Result, among: Sequence[Result]) -> str:
 
 def _score_column(result: Result) -> Column:
     arrow = "" if result.metric.higher_is_better else ", less is better"
-    unit = f"{result.metric.name}{', %' if result.percent else ''}{arrow}"
+    unit = f"{result.metric.name}{text.unit(result.metric.unit, result.percent)}{arrow}"
     return Column(result.group or result.metric.benchmark, unit, note=result.metric.description)
 
 

@@ -143,6 +143,11 @@ def listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
 
 
+def unit(name: str, percent: bool) -> str:
+    """What follows a metric's name where its values stand."""
+    return ", %" if percent else f", {name}" if name else ""
+
+
 def rank(best: int, worst: int) -> str:
     """A rank, or the ranks between which it lies."""
     return f"rank {best}" if best == worst else f"rank {best}–{worst}"

@@ -94,7 +94,7 @@ def _row(entry: Mapping[str, Any]) -> tuple[Cell, ...]:
 
 
 def _scores_table(without: Without, block: Block, matrix: Matrix, several: bool) -> Table:
-    unit = f"{without.metric.name}{', %' if without.percent else ''}"
+    unit = f"{without.metric.name}{text.unit(without.metric.unit, without.percent)}"
     columns = (
         Column("method", left=True),
         Column("all items", unit),

@@ -26,7 +26,7 @@ def turnovers_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Turnover
     """Every primary metric of every method but the baseline; empty without a baseline."""
     found = []
     for one in measured:
-        if not one.metric.primary or matrix.baseline not in one.panel.methods:
+        if not one.metric.primary or not one.metric.against_baseline or matrix.baseline not in one.panel.methods:
             continue
         for method in matrix.methods:
             if method.label != matrix.baseline and method.label in one.panel.methods:
