@@ -144,6 +144,10 @@ def test_a_heat_map_is_well_formed_whatever_its_names_and_values_are() -> None:
     assert [node.get("fill-opacity") for node in squares] == ["0.750", "0.000", "0.750", "0.060"]
     assert [node.tag for node in tree.iter()].count("path") == 1
     many = draw_heat_map([str(at) for at in range(70)], {(0, 69): 0.5}, "many")
+    # squares too small for a number: a scale says what their colours mean, where numbers stand it would be one more
+    scale = [f">{step}</text>" for step in ("0", "0.25", "0.5", "0.75", "1")]
+    assert all(one in many for one in scale)
+    assert ">0.25</text>" not in drawn
     assert ".50" not in "".join(ElementTree.fromstring(many).itertext()).replace("0.500", "")
 
 

@@ -14,6 +14,9 @@ from harness.report.picture import LETTER, attribute
 WIDTH = 640
 LARGEST, SMALLEST = 44.0, 12.0
 HEAD = 22
+SCALE = 34  # room for the scale
+READABLE = 20.0  # smaller squares hold no number, so a scale says what colour means
+STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FULL = 0.75  # more colour than this, and the number on it is hard to read
 
 
@@ -27,7 +30,9 @@ def draw_heat_map(
     labels = [f"{at + 1}  {text.one_line(name, 34)}" for at, name in enumerate(names)]
     left = min(LETTER * max((len(label) for label in labels), default=0) + 12, WIDTH / 2)
     size = max(min((WIDTH - left - 8) / max(len(names), 1), LARGEST), SMALLEST)
-    width, height = max(left + size * len(names) + 8, WIDTH), HEAD + size * len(names) + 8
+    width, below = max(left + size * len(names) + 8, WIDTH), HEAD + size * len(names) + 8
+    scaled = size < READABLE
+    height = below + SCALE * scaled
     parts = [f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{attribute(text.one_line(title))}">']
     parts += _names(labels, left, size)
     parts += _squares(names, values, left, size)
@@ -37,6 +42,8 @@ def draw_heat_map(
         parts.append(
             f'<path class="break" d="M{left:.1f} {HEAD + place:.1f}h{end:.1f}M{left + place:.1f} {HEAD}v{end:.1f}"/>'
         )
+    if scaled:
+        parts += _scale(left, below)
     return "\n".join([*parts, "</svg>"])
 
 
@@ -44,7 +51,16 @@ def _names(labels: Sequence[str], left: float, size: float) -> Iterator[str]:
     for at, label in enumerate(labels):
         middle = HEAD + size * (at + 0.5) + 4
         yield f'<text class="tick end" x="{left - 6:.1f}" y="{middle:.1f}">{escape(label)}</text>'
-        yield f'<text class="tick middle" x="{left + size * (at + 0.5):.1f}" y="{HEAD - 6}">{at + 1}</text>'
+        fine = " fine" if size < READABLE else ""
+        yield f'<text class="tick middle{fine}" x="{left + size * (at + 0.5):.1f}" y="{HEAD - 6}">{at + 1}</text>'
+
+
+def _scale(left: float, top: float) -> Iterator[str]:
+    """What the colours stand for."""
+    for at, value in enumerate(STEPS):
+        x = left + 40 * at
+        yield f'<rect class="heat" x="{x:.1f}" y="{top}" width="40" height="10" fill-opacity="{FULL * value:.3f}"/>'
+        yield f'<text class="tick middle fine" x="{x + 20:.1f}" y="{top + 22}">{value:g}</text>'
 
 
 def _squares(names: Sequence[str], values: Mapping[tuple[int, int], float], left: float, size: float) -> Iterator[str]:
@@ -56,6 +72,6 @@ def _squares(names: Sequence[str], values: Mapping[tuple[int, int], float], left
             f'<rect class="heat" x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}" '
             f'fill-opacity="{full:.3f}"><title>{said}</title></rect>'
         )
-        if size >= 20:
+        if size >= READABLE:
             shown = f"{value:.2f}".replace("0.", ".", 1).replace("-", "−")
             yield f'<text class="value middle" x="{x + size / 2:.1f}" y="{y + size / 2 + 3:.1f}">{shown}</text>'
