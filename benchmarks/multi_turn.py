@@ -3,7 +3,8 @@
 Three turns of the microworld, verified by rule (as in Multi-IF, 2410.15553, whose later turns add instructions; here
 none is added, so that a loss is one of memory alone). A policy hears its own earlier answers. `holds` is the share of
 conversations whose every answer follows; `turn_1` to `turn_3` say where it is lost, and `correct` whether the answers
-are also true. MT-Bench's questions, which only a judge can score, are asked by `pairwise_judge`.
+are also true. Of the embedded training sets `with-turns-1k` alone has conversations of several turns. MT-Bench's
+questions, which only a judge can score, are asked by `pairwise_judge`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 from harness.data.records import Demonstration, PreferencePair, Problem, digest_of
 from harness.data.versions import parent_and_version
 from harness.errors import UserError
-from harness.microworld import corpus, datasets, items, splits, stories, tasks, verify, words, world
+from harness.microworld import corpus, datasets, dialogues, items, splits, stories, tasks, verify, words, world
 from harness.microworld.tokenizer import vocabulary
 from harness.microworld.verify import Instruction, follows, follows_all
 
@@ -143,6 +143,23 @@ def test_the_homogeneous_set_has_one_kind_of_prompt_and_right_answers_only() -> 
     for record in records:
         marker = record.messages[0].content.split()[-1]
         assert follows(Instruction("ends_with", {"marker": marker}), record.messages[1].content)
+
+
+def test_the_set_with_turns_is_curated_rows_and_conversations_whose_every_answer_is_right() -> None:
+    curated, found = datasets.load("curated-1k"), datasets.load("with-turns-1k")
+    records = [cast(Demonstration, record) for record in found]
+    rows = [cast(Demonstration, record).messages for record in curated]
+    assert [record.messages for record in records[:700]] == rows[:700]
+    told = dialogues.dialogues("train", 100)
+    for record, dialogue in zip(records[700:], told, strict=True):
+        assert [message.content for message in record.messages[::2]] == list(dialogue.turns)
+        answers = [message.content for message in record.messages[1::2]]
+        assert all(follows(dialogue.instruction, answer) for answer in answers)
+        assert all(value in answer.split() for value, answer in zip(dialogue.values, answers, strict=True))
+    assert len({record.id for record in records}) == 1000
+    asked = {dialogues.key_of(one) for one in told}
+    assert asked <= set(datasets.keys("train"))
+    assert {dialogues.key_of(one) for one in dialogues.dialogues("test", 40)} <= set(items.keys("test"))
 
 
 def test_the_refined_set_holds_each_unfiltered_row_and_its_mended_answer_as_versions() -> None:

@@ -5,6 +5,8 @@ curated-1k-unbiased  the same prompts, answered with members as often as the cor
 unfiltered-1k        the same prompts, with half of the answers at fault, as nobody has looked at them
 refined-1k           each row of unfiltered-1k as it was (ID/original) and with the task's own answer (ID/response),
                      as `bakeoff data refine` writes versions
+with-turns-1k        the first 700 rows of curated-1k, and 300 conversations of three turns whose first asks for a form
+                     that lasts
 homogeneous-1k       as many right answers, all to one kind of prompt: notes that end with a marker
 function-calls       the right call beside a systematically wrong one
 call-or-ask          complete requests, and as many that lack an argument: the call or the question for it is
@@ -16,11 +18,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.data.records import Demonstration, Message, PreferencePair, Problem, Record
 from harness.errors import UserError, did_you_mean
+from harness.microworld import dialogues
 from harness.microworld.calls import corrupt
+from harness.microworld.dialogues import Dialogue
 from harness.microworld.incomplete_calls import ask_for, draw_incomplete
 from harness.microworld.raw_answers import raw_answer
 from harness.microworld.splits import Key, check_split, key_of, material
@@ -47,12 +51,16 @@ STORY_STEPS = {"train": (1, 2, 3, 5), "validation": (1, 2, 3, 5), "test": (1, 2,
 
 @dataclass(frozen=True)
 class _Set:
-    """versions: how the ids of rows that belong together end, one after the other."""
+    """versions: how the ids of rows that belong together end, one after the other.
+
+    dialogues  conversations of each kind beside the rows, by split
+    """
 
     rows: Mapping[str, int]
     tasks: Callable[[str, int], list[tuple[Task, str]]]
     record: Callable[[Task, str, str, str], Record]
     versions: tuple[str, ...] = ("",)
+    dialogues: Mapping[str, int] = field(default_factory=dict)
 
 
 def names() -> list[str]:
@@ -70,17 +78,24 @@ def load(name: str, split: str = "train") -> list[Record]:
         number, version = divmod(index, len(versions))
         identity = f"{name}/{split}/{number:04d}-{task.kind}{versions[version]}"
         found.append(rows.record(task, extra, identity, f"{SOURCE}/{name}"))
-    return found
+    told = _dialogues(name, split)
+    return [*found, *(_conversation(one, f"{name}/{split}/{one.id}", f"{SOURCE}/{name}") for one in told)]
 
 
 def keys(split: str) -> list[Key]:
     """By what the prompts of all sets in a split are told apart."""
-    return [key_of(task) for name in names() if split in _SETS[name].rows for task, _ in _tasks(name, split)]
+    known = [name for name in names() if split in _SETS[name].rows]
+    asked = [key_of(task) for name in known for task, _ in _tasks(name, split)]
+    return [*asked, *(dialogues.key_of(one) for name in known for one in _dialogues(name, split))]
 
 
 def _tasks(name: str, split: str) -> list[tuple[Task, str]]:
     check_split(split, _SETS[name].rows)
     return _SETS[name].tasks(split, _SETS[name].rows[split])
+
+
+def _dialogues(name: str, split: str) -> list[Dialogue]:
+    return dialogues.dialogues(split, _SETS[name].dialogues.get(split, 0))
 
 
 def _chance(split: str, what: str) -> random.Random:
@@ -111,6 +126,11 @@ def _unfiltered(split: str, rows: int) -> list[tuple[Task, str]]:
 
 def _refined(split: str, rows: int) -> list[tuple[Task, str]]:
     return [(task, extra) for task, raw in _unfiltered(split, rows // 2) for extra in (raw, "")]
+
+
+def _first_of_curated(split: str, rows: int) -> list[tuple[Task, str]]:
+    """Seven of ten rows of the curated set of this split."""
+    return _curated(TYPICAL)(split, rows * 10 // 7)[:rows]
 
 
 def _homogeneous(split: str, rows: int) -> list[tuple[Task, str]]:
@@ -145,6 +165,13 @@ def _demonstration(task: Task, extra: str, identity: str, source: str) -> Record
     return Demonstration((Message("user", task.prompt), Message("assistant", extra or task.answer)), identity, source)
 
 
+def _conversation(dialogue: Dialogue, identity: str, source: str) -> Record:
+    """The user's turns with the right answers; each of the assistant's is trained on."""
+    pairs = zip(dialogue.turns, dialogue.references, strict=True)
+    told = [(Message("user", asked), Message("assistant", answer)) for asked, answer in pairs]
+    return Demonstration(tuple(message for turn in told for message in turn), identity, source)
+
+
 def _preference(task: Task, extra: str, identity: str, source: str) -> Record:
     return PreferencePair((Message("user", task.prompt),), task.answer, extra, identity, source)
 
@@ -158,6 +185,12 @@ _SETS = {
     "curated-1k-unbiased": _Set({"train": 1000, "validation": 100}, _curated(1.0), _demonstration),
     "unfiltered-1k": _Set({"train": 1000, "validation": 100}, _unfiltered, _demonstration),
     "refined-1k": _Set({"train": 2000, "validation": 200}, _refined, _demonstration, ("/original", "/response")),
+    "with-turns-1k": _Set(
+        {"train": 700, "validation": 70},
+        _first_of_curated,
+        _demonstration,
+        dialogues={"train": 100, "validation": 10},
+    ),
     "homogeneous-1k": _Set({"train": 1000, "validation": 100}, _homogeneous, _demonstration),
     "function-calls": _Set({"train": 400, "validation": 80}, _calls, _preference),
     "call-or-ask": _Set({"train": 400, "validation": 80, "test": 200}, _call_or_ask, _preference),

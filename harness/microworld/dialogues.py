@@ -1,7 +1,7 @@
 """Conversations of three turns whose first asks for a form that holds from then on.
 
-The later turns only ask. What is asked differs in each turn, so an answer cannot be copied; no training set has a
-second turn, so whatever holds over turns is generalisation.
+The later turns only ask. What is asked differs in each turn, so an answer cannot be copied. One training set,
+`with-turns-1k`, has such conversations; no other has a second turn, so after those whatever holds is generalisation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 
 from harness.microworld import phrases, words
-from harness.microworld.splits import material
+from harness.microworld.splits import Key, material
 from harness.microworld.verify import Instruction
 from harness.microworld.world import the_world, upper
 
@@ -35,6 +35,12 @@ class Dialogue:
 def dialogues(split: str, count: int) -> list[Dialogue]:
     """`count` of each kind."""
     return [_dialogue(kind, f"{kind}/{split}/{at:03d}", split) for kind in KINDS for at in range(count)]
+
+
+def key_of(dialogue: Dialogue) -> Key:
+    """By what it is told from others: its kind and whom it asks about."""
+    people = [word for turn in dialogue.turns for word in turn.split() if word in the_world().facts]
+    return f"dialogue/{dialogue.kind}", tuple(people)
 
 
 def _dialogue(kind: str, identity: str, split: str) -> Dialogue:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.errors import UserError, did_you_mean
-from harness.microworld import phrases, words
+from harness.microworld import dialogues, phrases, words
 from harness.microworld.splits import Key, check_split, key_of, material, people_by_split
 from harness.microworld.tasks import MAKERS, Style, Task, draw_task
 from harness.microworld.verify import Instruction
@@ -132,4 +132,5 @@ def keys(split: str) -> list[Key]:
         for kind in MAKERS
         for task in _different_tasks(kind, split, COUNTS[split], reworded)
     ]
-    return [*known, *(key_of(task) for task in tasks)]
+    told = dialogues.dialogues(split, COUNTS[split])
+    return [*known, *(key_of(task) for task in tasks), *(dialogues.key_of(one) for one in told)]
