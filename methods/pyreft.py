@@ -16,7 +16,9 @@ pyreft 0.1.0 asks for an old transformers that it does not need: install it with
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -89,9 +91,7 @@ class Pyreft(Loreft):
         return PyreftPolicy(base.load().requires_grad_(False), base.encoder, settings, interventions)
 
     def _new_part(self, width: int) -> Any:
-        import pyreft
-
-        part = pyreft.LoreftIntervention(
+        part = library().LoreftIntervention(
             embed_dim=width, low_rank_dimension=self.rank, dropout=self.dropout, dtype=torch.float32
         )
         if self.identity:
@@ -127,6 +127,14 @@ def require_library() -> None:
             fix="Run `pip install pyvene` and then `pip install --no-deps pyreft`; or use loreft, which computes"
             " the same without the library.",
         )
+
+
+def library() -> Any:
+    """pyreft; at its first import pyvene prints what another package would add, which tells our users nothing."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        import pyreft
+
+    return pyreft
 
 
 def read_checkpoint(folder: Path) -> dict[tuple[int, int], Weights]:
@@ -171,8 +179,7 @@ def _read_tensors(file: Path) -> Mapping[str, torch.Tensor]:
 
 def library_model(model: Any, parts: Mapping[str, Any]) -> Any:
     """The library's model around a frozen one, with its interventions ("layer-part") in that order."""
-    import pyreft
-
+    pyreft = library()
     blocks = decoder_blocks(model)
     place = next(name for name, module in model.named_modules() if module is blocks)
     representations = [

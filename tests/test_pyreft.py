@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from conftest import ROOT
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from harness.base_model import BaseModel, BaseSpec
@@ -200,6 +203,13 @@ def test_a_published_checkpoint_is_imported_as_safetensors_and_scores_as_its_wei
     for policy in (method.load(base, out, {}), settings.load(base, out, {})):
         for one, other in zip(policy.score(PROMPTS, ANSWERS), expected, strict=True):
             assert one.token_logprobs == pytest.approx(other.token_logprobs, abs=1e-5)
+
+
+@needs_library
+def test_importing_the_library_prints_nothing() -> None:
+    script = "from methods.pyreft import library; library()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == ""
 
 
 @needs_library
