@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import data_cli
+from harness.store import DEFAULT_STORE
 
 app = typer.Typer(
     help="Which way of aligning a language model works best on my base model, and what does it cost me?",
@@ -37,8 +38,6 @@ Settings = Annotated[
     typer.Option("--set", metavar="LABEL.FIELD=VALUE", help="change a field, or a top-level KEY=VALUE"),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="the results folder (default: beside the experiment file)")]
-
-DEFAULT_STORE = Path(".bakeoff")
 
 
 @app.command("list")

@@ -147,6 +147,8 @@ class _Reader:
                 raise UserError(
                     f"`{key}` is missing or empty", where=str(self.file), fix=f"List at least one of `{key}`."
                 )
+            if not isinstance(self.root.value[key], list):
+                raise UserError(f"`{key}` is no list", where=self._where(key), fix=f"Write {key}: [NAME, ...].")
         methods = self._methods()
         simple = {
             key: typed(hint, self.root.value[key], self._where(key))
@@ -268,7 +270,7 @@ class _Reader:
         self._check_keys(given, set(hints), path)
         values = {key: typed(hints[key], value, f"{where}, {key}") for key, value in given.items()}
         values["called"] = values.pop("as", "")
-        device = _device(values.get("device", "auto"))
+        device = _device(values.get("device", "auto"), where)
         values.setdefault("dtype", "bfloat16" if device.startswith("cuda") else "float32")
         if values.get("chat_template"):
             values["chat_template"] = self._path(values["chat_template"], where)
@@ -369,8 +371,14 @@ def _unique(label: Any, found: Sequence[MethodEntry | BenchmarkEntry], where: st
     return label
 
 
-def _device(name: str) -> str:
+def _device(name: str, where: str) -> str:
     """`auto` is the GPU where the machine has one. Asked of the system, since torch takes seconds to ask."""
+    if name.startswith("cuda:") and name != "cuda:0":
+        raise UserError(
+            f"the device is {name!r}, and training libraries take the first GPU that they see",
+            where=where,
+            fix="Write cuda, and choose with the environment: CUDA_VISIBLE_DEVICES=1 bakeoff run ...",
+        )
     if name != "auto":
         return name
     return "cuda" if Path("/dev/nvidiactl").exists() else "cpu"

@@ -17,9 +17,11 @@ def trainable_copy(start: Policy) -> Any:
 
     Raises UserError where the start is more than one model, or a model that is edited while it runs.
     """
-    if type(start) is not CausalPolicy:
+    # PEFT wraps a model whose adapter it cannot merge: saved, it would be the adapter without the trained weights
+    if type(start) is not CausalPolicy or hasattr(start.model, "peft_config"):
+        made = start.model if type(start) is CausalPolicy else start
         raise UserError(
-            f"the start makes a {type(start).__name__}, and this method trains the weights of one model",
+            f"the start makes a {type(made).__name__}, and this method trains the weights of one model",
             fix="Choose a start that trains weights, such as sft or lora, or base.",
         )
     return copy.deepcopy(start.model).float().requires_grad_(True)

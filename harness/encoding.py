@@ -7,7 +7,7 @@ would merge across it. An answer that is trained ends with the end of turn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,7 @@ class TextEncoder:
         self.tokenizer = tokenizer
         self._extra_stop_ids = tuple(extra_stop_ids)
         self.max_length = max_length
-        self.template = template or tokenizer.chat_template or PLAIN_TEMPLATE
+        self.template = template or _only_template(tokenizer.chat_template) or PLAIN_TEMPLATE
 
     def render(self, messages: Sequence[Message], *, generation_prompt: bool = True) -> str:
         """The text of a conversation, ready for the assistant's next turn or as it stands."""
@@ -151,6 +151,18 @@ class TextEncoder:
         """Tokens that decoding skips."""
         added = self.tokenizer.added_tokens_decoder.items()
         return frozenset(self.tokenizer.all_special_ids) | {token for token, kind in added if kind.special}
+
+
+def _only_template(known: Any) -> str | None:
+    """The tokenizer's chat template; of several named ones (`default`, `tool_use`) the default."""
+    if not isinstance(known, Mapping):
+        return known or None
+    if "default" not in known:
+        raise UserError(
+            f"the tokenizer has several chat templates, and none is called default: {', '.join(sorted(known))}",
+            fix="Choose one: write it into a file, and name that as the base's chat_template.",
+        )
+    return str(known["default"])
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:

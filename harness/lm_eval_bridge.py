@@ -38,6 +38,12 @@ FEWSHOT_SEED = 1234
 NEUTRAL = {"num_beams": (1,), "top_k": (None, 0, -1), "repetition_penalty": (1,), "min_p": (None, 0)}
 """Settings of generation that we do not have, with the values at which they do nothing."""
 
+ALSO_GREEDY = frozenset({
+    "num_beams", "repetition_penalty", "encoder_repetition_penalty", "frequency_penalty", "presence_penalty",
+    "length_penalty", "penalty_alpha", "no_repeat_ngram_size", "bad_words_ids", "force_words_ids", "suppress_tokens",
+})  # fmt: skip
+"""Those among them that change even what is likeliest."""
+
 CHOICES = ("loglikelihood", "loglikelihood_rolling", "multiple_choice")
 
 
@@ -200,7 +206,9 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
         draws = bool(asked.pop("do_sample", False))
         temperature, top_p = float(asked.pop("temperature", 1.0)), float(asked.pop("top_p", 1.0))
         foreign = sorted(name for name, value in asked.items() if value not in NEUTRAL.get(name, ()))
-        if draws and foreign:
+        if not draws:
+            foreign = [name for name in foreign if name in ALSO_GREEDY]
+        if foreign:
             raise UserError(
                 f"the task sets {', '.join(foreign)}, which samples here do not have",
                 fix="Use temperature, top_p, until and max_gen_toks.",

@@ -5,6 +5,7 @@ Planning loads no model: a model is known by the digest of its files, a data set
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from harness.availability import why_unavailable
 from harness.base_model import BaseModel, BaseSpec
 from harness.config import BenchmarkEntry, Experiment, MethodEntry
-from harness.data.load import LoadedSet, load_set, set_of
+from harness.data.load import LoadedSet, load_set, set_of, subset
+from harness.data.records import digest_of
 from harness.data_choice import DataChoice
 from harness.errors import UserError
 from harness.keys import key_of, library_versions, source_digests
@@ -138,13 +140,24 @@ class _Planner:
         self.models: dict[BaseSpec, BaseModel] = {}
         self.nodes: dict[str, Node] = {}
         self.columns: dict[str, dict[str, Any]] = {}
+        self.drawn: dict[tuple[str, str, int, int], str] = {}
 
     def plan(self) -> Plan:
+        self._check_sizes()
         cells = list(self._cells())
         by_node: dict[str, list[Cell]] = {}
         for cell in cells:
             by_node.setdefault(cell.node.key, []).append(cell)
         return Plan(self.experiment, cells, list(self.models.values()), self.sets, by_node)
+
+    def _check_sizes(self) -> None:
+        most = max((len(one.records) for one in self.sets), default=0)
+        if self.sets and max(self.experiment.data_sizes) > most:
+            raise UserError(
+                f"`data_sizes` names {max(self.experiment.data_sizes):,} rows, and the largest set has {most:,}",
+                where=str(self.experiment.file),
+                fix=f"Name sizes up to {most:,}, or 0 for all rows.",
+            )
 
     def _cells(self) -> Iterator[Cell]:
         seen: set[tuple[str, str]] = set()
@@ -198,7 +211,7 @@ class _Planner:
             "method": name,
             "fields": fields_of(method),
             **self._folders(method),
-            "source": source_digests(source_file("methods", name)),
+            "source": _sources(method),
             "base": _base_document(base),
             "small_base": _base_document(small) if small else None,
             "inputs": {role: node.key for role, node in inputs.items()},
@@ -206,7 +219,7 @@ class _Planner:
             "seed": seed if method.trains else None,
             "threads": self.experiment.threads,
             "micro_batch": self.experiment.micro_batch if method.trains else None,
-            "libraries": library_versions(method.libraries),
+            "libraries": library_versions(tuple(name for one in (method, *inside(method)) for name in one.libraries)),
         }
 
     def _data_key(self, kind: str, method: Method, data: DataChoice, seed: int) -> str:
@@ -216,8 +229,12 @@ class _Planner:
                 fix=f"Add `data: {{{kind}: NAME}}`.",
             )
         chosen = set_of(self.sets, kind, data.quality)
-        digest, rows = chosen.manifest["digest"], len(chosen.records)
-        return str(digest) if data.size == 0 or data.size >= rows else f"{digest}, {data.size} rows of seed {seed}"
+        if data.size == 0 or data.size >= len(chosen.records):
+            return str(chosen.manifest["digest"])
+        place = (kind, data.quality, data.size, seed)
+        if place not in self.drawn:
+            self.drawn[place] = digest_of(subset(chosen.records, data.size, seed))
+        return self.drawn[place]
 
     def _outcome_document(self, node: Node, column: BenchmarkEntry, seed: int) -> dict[str, Any]:
         if column.label not in self.columns:
@@ -256,6 +273,24 @@ def _lacking(entry: MethodEntry, column: BenchmarkEntry) -> str:
     if "text" in missing:
         said.append(f"{entry.label} acts on conversations alone, and the benchmark asks in bare text")
     return "; ".join(said)
+
+
+def inside(method: Method) -> list[Method]:
+    """The methods among its fields, at any depth: what they do, it does."""
+    found: list[Method] = []
+    for item in dataclasses.fields(method):  # type: ignore[arg-type]
+        value = getattr(method, item.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Method):
+                found += [one, *inside(one)]
+    return found
+
+
+def _sources(method: Method) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for one in (method, *inside(method)):
+        found |= source_digests(source_file("methods", plugin_name(one)))
+    return found
 
 
 def _column_document(column: BenchmarkEntry) -> dict[str, Any]:

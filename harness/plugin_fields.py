@@ -10,6 +10,8 @@ from harness.errors import UserError, did_you_mean
 from harness.method import Method, required_fields
 from harness.registry import Kind, plugin_class
 
+AT_LEAST_ONE = frozenset({"epochs", "batch_size", "updates", "limit"})
+
 
 def build_plugin(kind: Kind, name: str, given: Mapping[str, Any], where: str, labels: Mapping[str, Method]) -> Any:
     """The plugin with these fields. A field that holds a method takes a label, a name or {name: fields}, and one
@@ -29,6 +31,7 @@ def build_plugin(kind: Kind, name: str, given: Mapping[str, Any], where: str, la
             raise UserError(f"{name} has no field {key!r}", where=where, fix=did_you_mean(str(key), known))
         here = f"{where}, {name}.{key}"
         values[key] = _field(hints[key], value, here, labels)
+        _check_size(key, values[key], here)
     if lacking := [field for field in required_fields(found) if field not in values]:
         raise UserError(f"{name} needs {', '.join(lacking)}", where=where, fix=f"Give {lacking[0]}.")
     plugin = found(**values)
@@ -40,6 +43,13 @@ def build_plugin(kind: Kind, name: str, given: Mapping[str, Any], where: str, la
     return plugin
 
 
+def _check_size(key: str, value: Any, where: str) -> None:
+    """Numbers whose names mean the same in every plugin: found out now, not when the model is loaded."""
+    if isinstance(value, (int, float)) and (value < 1 if key in AT_LEAST_ONE else value < 0 and key == "learning_rate"):
+        least = "0" if key == "learning_rate" else "1"
+        raise UserError(f"{key} is {value}", where=where, fix=f"Give {least} or more, or leave it out.")
+
+
 def typed(hint: Any, value: Any, where: str) -> Any:
     """The value as that type (5e-4 is text in YAML, and becomes a number), or a UserError."""
     from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -48,7 +58,10 @@ def typed(hint: Any, value: Any, where: str) -> Any:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"{value!r} will not do: {first['msg'][0].lower()}{first['msg'][1:]}", where=where) from None
+        listed = "tuple" in first["type"] or "list" in first["type"]
+        fix = f"Write a list: [{value}]." if listed and not isinstance(value, (list, dict)) else ""
+        what = f"{value!r} will not do: {first['msg'][0].lower()}{first['msg'][1:]}"
+        raise UserError(what, where=where, fix=fix) from None
 
 
 def _field(hint: Any, value: Any, where: str, labels: Mapping[str, Method]) -> Any:

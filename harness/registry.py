@@ -12,6 +12,7 @@ import dataclasses
 import importlib
 import importlib.util
 import inspect
+import traceback
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -47,7 +48,23 @@ def plugin_class(kind: Kind, name: str) -> type[Any]:
     if name not in names(kind):
         raise UserError(f"no {kind[:-1]} is called {name!r}", fix=did_you_mean(name, names(kind)))
     outside = _outside(kind).get(name)
-    found = outside.load() if outside else _only_plugin(kind, name)
+    try:
+        found = outside.load() if outside else _only_plugin(kind, name)
+    except UserError:
+        raise
+    except Exception as error:
+        file = source_file(kind, name)
+        raise UserError(
+            f"the {kind[:-1]} {name!r} does not load: {type(error).__name__}: {error}",
+            where=f"{file}{_line_of(error, file)}",
+            fix="Correct the file; its line is named where the error came from it.",
+        ) from error
+    if missing := sorted(getattr(found, "__abstractmethods__", ())):
+        raise UserError(
+            f"{found.__name__} does not define {', '.join(missing)}",
+            where=str(source_file(kind, name)),
+            fix=f"See {kind}/README.md for what each is to do.",
+        )
     if not (dataclasses.is_dataclass(found) and issubclass(found, CONTRACTS[kind])):
         raise UserError(
             f"{found.__name__} is no {kind[:-1]}",
@@ -56,6 +73,13 @@ def plugin_class(kind: Kind, name: str) -> type[Any]:
         )
     setattr(found, "plugin", name)  # noqa: B010
     return found
+
+
+def _line_of(error: Exception, file: Path) -> str:
+    """`:LINE` of the last step that the error took through the file, or nothing."""
+    steps = [step.lineno for step in traceback.extract_tb(error.__traceback__) if Path(step.filename) == file]
+    own = error.lineno if isinstance(error, SyntaxError) else steps[-1] if steps else None
+    return f":{own}" if own else ""
 
 
 def source_file(kind: Kind, name: str) -> Path:

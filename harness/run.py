@@ -21,6 +21,7 @@ from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Input
 from harness.outcomes import answered, write_joint_outcomes, write_outcomes
 from harness.plan import Cell, Node, Plan
+from harness.policy import StepwisePolicy
 from harness.progress import Progress
 from harness.store import Store, StoreUnusable
 
@@ -101,7 +102,7 @@ def _prepare(plan: Plan, store: Store) -> None:
 class _Runner:
     def __init__(self, plan: Plan, store: Store, progress: Progress, retry_failed: bool) -> None:
         self.plan, self.store, self.progress, self.retry_failed = plan, store, progress, retry_failed
-        self.tally, self.missing = Tally(), set[str]()
+        self.tally, self.missing, self.forgiven = Tally(), set[str](), set[str]()
 
     def run(self, beginning: float) -> Tally:
         cells = [cell for cell in self.plan.cells if not cell.why]
@@ -172,13 +173,21 @@ class _Runner:
                 raise FitFailed(f"its {role} failed: {error}") from error
         if self.store.done("artifacts", node.key):
             return
-        if self.retry_failed:
-            self.store.forgive(node.key)
-        if why := self.store.failure(node.key):
+        if why := self._failure(node.key):
             raise FitFailed(why)
         with self.store.lock(node.key, lambda who: self.progress.waiting(node.title, who)):
+            # whoever held the lock may have tried it
+            if why := self.store.failure(node.key):
+                raise FitFailed(why)
             if not self.store.done("artifacts", node.key):
                 self._fit_or_record(node)
+
+    def _failure(self, key: str) -> str | None:
+        """Why it failed when it was last tried; asked to retry, that is forgotten once."""
+        if self.retry_failed and key not in self.forgiven:
+            self.forgiven.add(key)
+            self.store.forgive(key)
+        return self.store.failure(key)
 
     def _fit_or_record(self, node: Node) -> None:
         try:
@@ -193,7 +202,8 @@ class _Runner:
 
     def _fit(self, node: Node) -> None:
         """Fit with the planned micro-batch, halved for as long as memory runs out."""
-        node.base.release()
+        for base in self.plan.bases:
+            base.release()
         micro_batch = self.plan.experiment.micro_batch
         kinds = sorted(node.method.needs & self.plan.experiment.data.keys())
         sets = [set_of(self.plan.sets, kind, node.data.quality) for kind in kinds]
@@ -210,9 +220,10 @@ class _Runner:
             except (MemoryError, torch.OutOfMemoryError):
                 if micro_batch == 1:
                     raise
-                micro_batch //= 2
-                self.progress.say(f"{node.title}: out of memory, trying again with {micro_batch} rows at once")
-                self._free()
+            # not in the except block, where the traceback still holds what the failed attempt had allocated
+            micro_batch //= 2
+            self.progress.say(f"{node.title}: out of memory, trying again with {micro_batch} rows at once")
+            self._free()
 
     def _inputs(self, node: Node) -> Mapping[str, Input]:
         return {role: self._input(needed) for role, needed in node.inputs.items()}
@@ -235,14 +246,14 @@ class _Runner:
             self._evaluate(cell, policy, speed)
 
     def _evaluate(self, cell: Cell, policy: Policy, speed: Callable[[], dict[str, float | None]]) -> None:
-        if self.retry_failed:
-            self.store.forgive(cell.key)
-        if why := self.store.failure(cell.key):
+        if why := self._failure(cell.key):
             return self._failed(cell, why)
         try:
             with self.store.lock(cell.key, lambda who: self.progress.waiting(cell.title, who)):
+                if why := self.store.failure(cell.key):
+                    return self._failed(cell, why)
                 if not self.store.done("outcomes", cell.key):
-                    self._score(cell, policy, speed)
+                    self._score_in_memory(cell, policy, speed)
                     self.tally.evaluated += 1
         except StoreUnusable:
             raise
@@ -250,6 +261,19 @@ class _Runner:
             self.store.fail(cell.key, describe(error), traceback.format_exc())
             return self._failed(cell, describe(error))
         return self.progress.finished(cell.title)
+
+    def _score_in_memory(self, cell: Cell, policy: Policy, speed: Callable[[], dict[str, float | None]]) -> None:
+        """Score with half as many rows at once for as long as memory runs out: texts do not depend on the batch."""
+        while True:
+            try:
+                return self._score(cell, policy, speed)
+            except (MemoryError, torch.OutOfMemoryError):
+                decoder = policy.decoded_by()[0]
+                if not isinstance(decoder, StepwisePolicy) or decoder.max_rows == 1:
+                    raise
+            decoder.max_rows //= 2
+            self.progress.say(f"{cell.title}: out of memory, trying again with {decoder.max_rows} rows at once")
+            self._free()
 
     def _score(self, cell: Cell, policy: Policy, speed: Callable[[], dict[str, float | None]]) -> None:
         with self.store.writing("outcomes", cell.key, cell.document) as (out, ledger):

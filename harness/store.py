@@ -26,6 +26,7 @@ from typing import Any, Literal
 from harness.errors import UserError
 
 Area = Literal["artifacts", "outcomes", "joint"]
+DEFAULT_STORE = Path(".bakeoff")
 
 
 class Store:
@@ -95,14 +96,19 @@ class Store:
 
     def failure(self, key: str) -> str | None:
         """Why this key failed when it was last tried."""
-        path = self.root / "failures" / f"{key}.json"
-        return str(_read(path)["why"]) if path.exists() else None
+        try:
+            return str(_read(self.root / "failures" / f"{key}.json")["why"])
+        except FileNotFoundError:
+            return None
 
     def fail(self, key: str, why: str, detail: str) -> None:
         """Record a failure; `detail` is for developers (the traceback)."""
         path = self.root / "failures" / f"{key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, {"why": why, "detail": detail})
+        # whole or not at all: other processes read it at any moment
+        part = path.with_suffix(f".{os.getpid()}")
+        _write(part, {"why": why, "detail": detail})
+        os.replace(part, path)
 
     def forgive(self, key: str) -> None:
         """Forget a failure, so that it is tried again."""
@@ -140,8 +146,10 @@ class Store:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            owner = _owner_path(path)
-            return owner.read_text("utf-8") if owner.exists() else "another process"
+            try:
+                return _owner_path(path).read_text("utf-8")
+            except FileNotFoundError:  # it has just been let go
+                return "another process"
         lock.release()
         return None
 

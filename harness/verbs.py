@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from harness.progress import Progress
 from harness.rows import DATA_FILES, JOINT_FILES, REPORT_FILES, read_json
 from harness.run import Tally, run_plan
 from harness.states import State, state_of
-from harness.store import Store, disk_errors
+from harness.store import DEFAULT_STORE, Store, disk_errors
 from harness.tuning import plans, unfilled
 from harness.workers import workers
 
@@ -34,7 +36,9 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
         states = _say_cells(console, plan, store)
     if experiment.tune and not plan.experiment.tune:
         _say(console, "The rows of tuned settings are planned once the trials are done.")
-    console.print(f"\n{_counts(states)}. Next: bakeoff run {file}", highlight=False)
+    done = all(state.name not in ("to run", "running") for state in states)
+    more = ["--retry-failed"] if done and any(state.name == "failed" for state in states) else []
+    _say(console, f"\n{_counts(states)}. Next: {_command('run', file, store_folder, settings, *more)}")
 
 
 def _say_cells(console: Console, plan: Plan, store: Store) -> list[State]:
@@ -81,7 +85,7 @@ def run_verb(
     if not at_work:
         return _nothing_to_do(console, plan, store, folder, states)
     states = _write_results(plan, store, folder)
-    _say_end(console, tally, states, folder, file)
+    _say_end(console, tally, states, folder, lambda verb, *more: _command(verb, file, store_folder, settings, *more))
     return 1 if any(state.name == "failed" for state in _all_states(plan, states, store)) else 0
 
 
@@ -140,13 +144,22 @@ def _write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
     return states
 
 
-def _say_end(console: Console, tally: Tally, states: Sequence[State], folder: Path, file: Path) -> None:
+def _command(verb: str, file: Path, store: Path, settings: Sequence[str], *more: str) -> str:
+    """The command line for the same experiment, settings and store, to be typed as it stands."""
+    own = [] if store == DEFAULT_STORE or os.environ.get("BAKEOFF_STORE") == str(store) else ["--store", str(store)]
+    changed = [word for setting in settings for word in ("--set", setting)]
+    return shlex.join(["bakeoff", verb, str(file), *more, *changed, *own])
+
+
+def _say_end(
+    console: Console, tally: Tally, states: Sequence[State], folder: Path, command: Callable[..., str]
+) -> None:
     _say(console, f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now).")
     cells = [failed for failed, _ in tally.failed if isinstance(failed, Cell)]
     if cells:
-        _say(console, f"Next: bakeoff explain {file} {cells[0].title}")
+        _say(console, f"Next: {command('explain', cells[0].title)}")
     elif tally.failed:
-        _say(console, f"Next: mend the cause, then bakeoff run {file} --retry-failed")
+        _say(console, f"Next: mend the cause, then {command('run', '--retry-failed')}")
     _say(
         console,
         f"The report is {folder / 'report.html'} (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})",

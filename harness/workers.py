@@ -2,7 +2,8 @@
 
 A worker writes nothing but the store; what it leaves undone, whatever befalls it, the run that started it does
 itself. It ends with that run, even when the run is killed: its standard input closes. With several GPUs worker k
-takes the k-th; on a CPU each uses the experiment's own number of threads, so that bytes stay the same.
+sees the k-th alone (libraries put everything on the first one that they see); on a CPU each uses the experiment's own
+number of threads, so that bytes stay the same.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ def workers(count: int, file: Path, store: Path, settings: Sequence[str]) -> Ite
                 written = running.enter_context(log.open("wb"))
             asked = json.dumps([str(file), str(store), list(settings), number, count + 1])
             process = subprocess.Popen(
-                [sys.executable, "-m", "harness.workers", asked], stdin=subprocess.PIPE, stdout=written, stderr=written
+                [sys.executable, "-m", "harness.workers", asked],
+                stdin=subprocess.PIPE,
+                stdout=written,
+                stderr=written,
+                env={**os.environ, **seen_gpu(number, os.environ.get("CUDA_VISIBLE_DEVICES"), Path("/dev"))},
             )
             running.callback(process.wait)
             assert process.stdin
@@ -55,17 +60,19 @@ def work(file: Path, store_folder: Path, settings: Sequence[str], number: int, c
     from harness.tuning import plans
 
     for plan in plans(load_experiment(file, settings), store_folder):
-        if any(base.spec.device == "cuda" for base in plan.bases):
-            _take_gpu(number)
         with Progress(Console(soft_wrap=True)) as progress:
             run_plan(plan, Store(store_folder), progress, beginning=number / count)
 
 
-def _take_gpu(number: int) -> None:
-    import torch
+def seen_gpu(number: int, visible: str | None, devices: Path) -> dict[str, str]:
+    """The environment in which process `number` sees one GPU of several; empty where there is at most one.
 
-    if torch.cuda.is_available():
-        torch.cuda.set_device(number % torch.cuda.device_count())
+    visible  what CUDA_VISIBLE_DEVICES says, if it is set; devices: where the system lists them
+    """
+    found = visible.split(",") if visible else []
+    if visible is None:
+        found = sorted((path.name[6:] for path in devices.glob("nvidia[0-9]*")), key=int)
+    return {"CUDA_VISIBLE_DEVICES": found[number % len(found)]} if len(found) > 1 else {}
 
 
 def _end_with_the_run() -> None:

@@ -111,7 +111,7 @@ class Dpo(Method):
         return FitReport(
             trained_parameters=sum(weight.numel() for weight in model.parameters()),
             training_tokens=sum(lengths[index] for index in order),
-            notes={"pairs": len(pairs), "loss": curve},
+            notes={"rows": len(pairs), "rows_truncated": _cut(pairs, base.encoder), "loss": curve},
         )
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
@@ -148,6 +148,12 @@ class Dpo(Method):
 
 Pair = tuple[TrainingRow, TrainingRow]
 """A chosen and a rejected answer, each after the same prompt."""
+
+
+def _cut(pairs: Sequence[Pair], encoder: TextEncoder) -> int:
+    """Pairs of which an answer lost its end to the greatest length."""
+    end = list(encoder.end_of_turn)
+    return sum(any(row.input_ids[-len(end) :] != end for row in pair) for pair in pairs)
 
 
 def preference_rows(

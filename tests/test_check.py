@@ -168,6 +168,45 @@ def test_another_packages_method_that_breaks_a_promise_exits_with_1_and_says_wha
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_policy_without_an_encoder_and_words_that_nobody_knows_are_found_out(install: Callable[[str], Path]) -> None:
+    file = install("pass")
+    declared = '    trains = False\n    gives = frozenset({"sample", "texts"})\n'
+    text = file.read_text().replace("    trains = False\n", declared, 1)
+    text = text.replace("        return base.policy()\n", "        return Mute()\n", 1)
+    file.write_text(
+        text
+        + "\n\nfrom harness.policy import Completion, Policy\n\n\nclass Mute(Policy):\n"
+        + "    def sample(self, prompts, sampling, keys):\n"
+        + "        return [(Completion('', (), 'stop'),) * sampling.samples for _ in prompts]\n"
+    )
+    done = bakeoff("check", "mine")
+    assert done.returncode == 1
+    assert "FAILED   it declares what the engine knows" in done.stdout
+    assert "found texts" in done.stdout
+    assert "FAILED   its policy says how it reads a prompt" in done.stdout
+    assert "`self.encoder = base.encoder`" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("import os\n", "import nothing_there\n"), "does not load: ModuleNotFoundError"),
+        (("    trains = False\n", "    trains = False\n    prefix = 3 +\n"), "does not load: SyntaxError"),
+        (("    def load(", "    def lode("), "does not define load"),
+    ],
+)
+def test_a_plugin_that_does_not_load_is_told_without_a_traceback(
+    install: Callable[[str], Path], change: tuple[str, str], words: str
+) -> None:
+    file = install("pass")
+    file.write_text(file.read_text().replace(*change, 1))
+    done = bakeoff("show", "mine")
+    assert done.returncode == 2, done.stdout
+    assert words in done.stderr
+    assert str(file) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_fit_that_raises_is_one_clause_with_the_line_at_fault(install: Callable[[str], Path]) -> None:
     file = install("raise RuntimeError('broken here')")
     done = bakeoff("check", "mine")

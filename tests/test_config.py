@@ -143,6 +143,28 @@ def test_on_a_gpu_the_default_precision_is_bfloat16_and_on_cpu_float32(tmp_path:
         assert load_experiment(write(tmp_path, text)).bases[0].dtype == dtype
 
 
+def test_another_gpu_is_chosen_by_the_environment(tmp_path: Path) -> None:
+    text = GOOD.replace("[microworld/large]", "[{name: microworld/large, device: 'cuda:1'}]")
+    with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES=1"):
+        load_experiment(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("bases=microworld/small", "`bases` is no list"),
+        ("seeds=3", r"Write a list: \[3\]"),
+        ("tuned.epochs=-1", "epochs is -1"),
+        ("tuned.learning_rate=-1e-3", "learning_rate is -0.001"),
+        ("tuned.batch_size=0", "batch_size is 0"),
+        ("knowledge.limit=0", "limit is 0"),
+    ],
+)
+def test_impossible_values_are_found_before_anything_is_loaded(tmp_path: Path, setting: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load_experiment(write(tmp_path, GOOD), [setting])
+
+
 def test_one_model_in_two_precisions_needs_a_label_of_its_own(tmp_path: Path) -> None:
     twice = "[microworld/large, {name: microworld/large, dtype: bfloat16%s}]"
     with pytest.raises(UserError, match="two bases are called 'microworld/large'"):

@@ -27,7 +27,7 @@ from harness.plan import make_plan
 from harness.policy import Policy, Prompt
 from harness.training import IGNORED, Optimisation, trl_config
 from methods.base import Base
-from methods.dpo import Dpo, collate_pairs, preference_losses, preference_rows
+from methods.dpo import Dpo, _cut, collate_pairs, preference_losses, preference_rows
 from methods.sft import Sft
 
 WORDS = ["<eos>", "<unk>", "user", "assistant", *(f"w{at}" for at in range(20))]
@@ -240,6 +240,22 @@ class Wrapped(CausalPolicy):
 def test_a_start_that_is_more_than_one_model_is_refused(base: BaseModel) -> None:
     with pytest.raises(UserError, match="makes a Wrapped"):
         trainable_copy(Wrapped(base.policy().model, base.encoder))
+
+
+def test_a_start_whose_adapter_peft_cannot_merge_is_refused(base: BaseModel) -> None:
+    """Saved, it would be the adapter alone: what was trained would be gone."""
+    policy = CausalPolicy(base.load(), base.encoder)
+    policy.model.peft_config = {}
+    with pytest.raises(UserError, match="trains the weights of one model"):
+        trainable_copy(policy)
+
+
+def test_pairs_that_lose_an_end_are_counted(base: BaseModel) -> None:
+    """`user w0 assistant w10 w9 <eos>` has six tokens: within five the chosen answer loses its end, the other not."""
+    rows = preference_rows(PAIRS[:1], base.encoder)
+    assert [len(row.input_ids) for row in rows[0]] == [6, 5]
+    assert _cut(rows, base.encoder) == 0
+    assert _cut(preference_rows(PAIRS[:1], base.encoder, 5), base.encoder) == 1
 
 
 def test_a_masked_end_that_the_start_never_learned_is_refused(base: BaseModel, tmp_path: Path) -> None:

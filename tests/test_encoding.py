@@ -21,7 +21,7 @@ TEMPLATE = (
 )
 
 
-def merging_tokenizer(*, bos: bool = False, template: str | None = None) -> Any:
+def merging_tokenizer(*, bos: bool = False, template: Any = None) -> Any:
     """Byte-level BPE without pre-tokenisation: its merges run across words, and across any boundary."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -194,3 +194,10 @@ def test_fitting_keeps_the_right_end_and_flags_only_what_was_cut() -> None:
 def test_a_prompt_is_messages_or_text() -> None:
     with pytest.raises(ValueError, match="not both"):
         Prompt(messages=(Message("user", "a"),), text="b")
+
+
+def test_of_several_chat_templates_the_default_is_taken_and_none_guessed() -> None:
+    named = {"default": "{{ messages[0]['content'] }} !", "tool_use": "tools"}
+    assert encoder(template=named).render([Message("user", "the cat")]) == "the cat !"
+    with pytest.raises(UserError, match="none is called default: rag, tool_use"):
+        encoder(template={"tool_use": "tools", "rag": "documents"})

@@ -6,22 +6,26 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import outside
 import pytest
 from conftest import ROOT
 from rich.console import Console
 
-from harness import keys, registry
+from harness import keys, registry, run
 from harness.collect import collect
 from harness.config import load_experiment
 from harness.cost import Stopwatch
 from harness.errors import UserError
 from harness.explain import explain, find_cells
 from harness.plan import Plan, make_plan
+from harness.policy import StepwisePolicy
 from harness.progress import Progress
 from harness.rows import read_rows
 from harness.run import Tally, run_plan
@@ -233,6 +237,82 @@ def test_an_interrupted_fit_leaves_nothing_half_done(folder: Path, monkeypatch: 
         go(plan, store)
     assert states(plan, store) == ["to run"]
     assert not list((store.root / "temporary").iterdir())
+
+
+def test_scoring_that_runs_out_of_memory_goes_on_with_half_the_rows_down_to_one() -> None:
+    policy, tried, said = create_autospec(StepwisePolicy, instance=True), [], []
+    policy.decoded_by.return_value = (policy, 1)
+    policy.max_rows = 256
+    runner: Any = object.__new__(run._Runner)
+    runner.progress, runner._free = SimpleNamespace(say=said.append), lambda: None
+
+    def score(most: int) -> Callable[..., None]:
+        def scored(cell: Any, policy: Any, speed: Any) -> None:
+            tried.append(policy.max_rows)
+            if policy.max_rows > most:
+                raise MemoryError
+
+        return scored
+
+    runner._score = score(64)
+    runner._score_in_memory(SimpleNamespace(title="cell"), policy, dict)
+    assert tried == [256, 128, 64]
+    assert "trying again with 64 rows" in said[-1]
+    runner._score = score(0)
+    with pytest.raises(MemoryError):
+        runner._score_in_memory(SimpleNamespace(title="cell"), policy, dict)
+    assert tried[-1] == 1
+
+
+def test_a_lock_that_is_let_go_while_its_owner_is_read_is_no_error(tmp_path: Path) -> None:
+    """The owner's file goes before the lock does."""
+    store = Store(tmp_path)
+    with store.lock("key", print):
+        for owner in (tmp_path / "locks").glob("*.owner"):
+            owner.unlink()
+        assert Store(tmp_path).holder("key") == "another process"
+
+
+def test_a_failure_is_whole_when_it_is_read_and_none_where_it_was_forgiven(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.failure("key") is None
+    store.fail("key", "why", "detail")
+    assert store.failure("key") == "why"
+    assert [path.name for path in (tmp_path / "failures").iterdir()] == ["key.json"]
+    store.forgive("key")
+    assert store.failure("key") is None
+
+
+def test_a_failing_artifact_is_tried_once_however_many_stand_on_it(folder: Path) -> None:
+    plan, store = planned(folder, methods='[{outside: {fails: "no"}}, {outside: {fails: "no"}, as: again}]')
+    go(plan, store)
+    tried: list[str] = []
+    fail = store.fail
+    store.fail = lambda key, why, detail: (tried.append(key), fail(key, why, detail))[1]  # type: ignore[method-assign]
+    go(plan, store, retry_failed=True)
+    assert len(tried) == len(set(tried)) == 1
+
+
+def test_a_method_inside_another_is_in_its_key(tmp_path: Path) -> None:
+    """`tune` is a field, not an artifact that it stands on: its sources and libraries decide the bytes all the same."""
+    text = (
+        "name: inside\nbases: [microworld/small]\nbenchmarks: [{stories: {limit: 1}}]\nseeds: [0]\n"
+        "data: {demonstrations: microworld/curated-1k, problems: microworld/stories}\n"
+        "methods: [base, {rft: {samplers: [sft], tune: {lora: {rank: 2}}}}]\n"
+    )
+    (tmp_path / "inside.yaml").write_text(text)
+    plan = make_plan(load_experiment(tmp_path / "inside.yaml"), tmp_path / "store")
+    (node,) = {cell.node.key: cell.node for cell in plan.cells if cell.entry.label == "rft"}.values()
+    assert any("lora" in name for name in node.document["source"])
+    assert "peft" in node.document["libraries"]
+
+
+def test_a_size_that_no_set_has_is_the_users_error(folder: Path) -> None:
+    answer = {"role": "assistant", "content": "a"}
+    rows = [{"messages": [{"role": "user", "content": f"q{at}"}, answer]} for at in range(5)]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UserError, match="names 9 rows, and the largest set has 5"):
+        planned(folder, extra="data: {demonstrations: ./rows.jsonl}\ndata_sizes: [3, 9]\n")
 
 
 def test_a_key_follows_code_fields_and_weights_but_no_comment_or_docstring(tmp_path: Path) -> None:

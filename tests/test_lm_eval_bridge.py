@@ -317,6 +317,9 @@ def test_generation_settings_mean_what_they_mean_in_lm_eval(
 def test_settings_that_sampling_does_not_have_are_refused_and_length_can_be_capped(recorder: Recorder) -> None:
     with pytest.raises(UserError, match="top_k"):
         bridge.BridgeLM(recorder)._sampling({"do_sample": True, "top_k": 40}, samples=1)
+    # beams and penalties change even what is likeliest
+    with pytest.raises(UserError, match="num_beams, repetition_penalty"):
+        bridge.BridgeLM(recorder)._sampling({"do_sample": False, "num_beams": 5, "repetition_penalty": 1.2}, samples=1)
     assert bridge.BridgeLM(recorder, max_new_tokens=4)._sampling({}, 1).max_new_tokens == 4
 
 

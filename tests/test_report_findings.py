@@ -465,6 +465,11 @@ def test_groups_of_what_is_worse_as_a_whole_say_nothing_new_and_long_lists_are_c
     assert lower.text.endswith("; 2 more")
 
 
+def test_a_method_that_could_not_be_compared_is_not_said_to_be_unharmed() -> None:
+    nothing = replace(compared_result("right", 0.0), comparisons={"good": Comparison(Estimate(None, reason="failed"))})
+    assert harm_of(nothing) == []
+
+
 def test_a_method_that_is_lower_nowhere_is_named_as_such() -> None:
     (said,) = harm_of(compared_result("right", 0.05))
     assert isinstance(said, Paragraph)

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 from harness.errors import UserError
-from harness.workers import workers
+from harness.workers import seen_gpu, workers
 
 # outside policies cannot be stepped, so their speed cannot be taken
 PATCH = """
@@ -80,3 +80,15 @@ def test_a_worker_outlives_no_run_that_is_killed(folder: Path) -> None:
 def test_fewer_than_one_process_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="0 workers"), workers(-1, tmp_path / "x.yaml", tmp_path, []):
         pass
+
+
+def test_each_process_sees_one_gpu_of_several_and_what_the_user_chose_among_them(tmp_path: Path) -> None:
+    """Libraries that train put everything on the first GPU that they see."""
+    assert seen_gpu(1, None, tmp_path) == {}
+    for number in range(3):
+        (tmp_path / f"nvidia{number}").touch()
+    (tmp_path / "nvidiactl").touch()
+    chosen = [seen_gpu(number, None, tmp_path)["CUDA_VISIBLE_DEVICES"] for number in range(4)]
+    assert chosen == ["0", "1", "2", "0"]
+    assert seen_gpu(1, "5,7", tmp_path) == {"CUDA_VISIBLE_DEVICES": "7"}
+    assert seen_gpu(1, "5", tmp_path) == {}

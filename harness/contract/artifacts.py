@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from harness.benchmark import Capability
 from harness.contract.bench import Bench
 from harness.contract.promise import expect
 from harness.contract.tiny import COMPLETIONS, KEYS, PROMPTS
+from harness.method import Need
 from harness.policy import Sampling
 
 if TYPE_CHECKING:
@@ -19,6 +21,21 @@ PLAIN_FILES = {".safetensors", ".json", ".jsonl", ".jinja", ".txt", ".md"}
 def it_fits_and_loads(bench: Bench) -> None:
     """On its own quick settings, without an error: all other clauses need that."""
     bench.policy()
+
+
+def it_declares_what_the_engine_knows(bench: Bench) -> None:
+    """A word that nobody knows would make every benchmark n/a, or no data arrive."""
+    declared = {"gives": (bench.method.gives, get_args(Capability)), "needs": (bench.method.needs, get_args(Need))}
+    for name, (words, known) in declared.items():
+        unknown = sorted(set(words) - set(known))
+        expect(not unknown, f"`{name}` made of {', '.join(known)}", ", ".join(unknown))
+
+
+def its_policy_says_how_it_reads_a_prompt(bench: Bench) -> None:
+    """Rows keep the prompt as it was read, so every policy has an `encoder`, if only its base's."""
+    encoder = getattr(bench.policy(), "encoder", None)
+    expect(encoder is not None, "an `encoder` on the policy", "none; `self.encoder = base.encoder` gives it the base's")
+    expect(bool(encoder.prompt_text(PROMPTS[0])), "the text of a prompt", "nothing")  # type: ignore[union-attr]
 
 
 def fitting_and_loading_leave_the_shared_bases_bit_for_bit(bench: Bench) -> None:

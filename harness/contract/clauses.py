@@ -16,6 +16,8 @@ Clause = Callable[[Bench], None]
 
 CLAUSES: tuple[Clause, ...] = (
     artifacts.it_fits_and_loads,
+    artifacts.it_declares_what_the_engine_knows,
+    artifacts.its_policy_says_how_it_reads_a_prompt,
     artifacts.fitting_and_loading_leave_the_shared_bases_bit_for_bit,
     artifacts.an_artifact_holds_plain_files_without_absolute_paths,
     artifacts.equal_seeds_give_equal_bytes,

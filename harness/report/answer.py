@@ -46,7 +46,7 @@ def _on_metric(result: Result, knowledge: Sequence[Result], block: Block, matrix
         said = f"nobody is shown both to be better than {matrix.baseline} and to lose less than the margin"
         yield Statement(said, "", "open")
         if unsure:
-            yield _named("best of those whose loss is undecided", unsure[0], result, block, "")
+            yield _named("best of those shown to be better whose loss is undecided", unsure[0], result, block, "")
     if better[0] not in (safe[:1] or unsure[:1]):
         yield _named("best whatever it loses", better[0], result, block, "bad")
 

@@ -29,7 +29,7 @@ def harm_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
                 Cell("; ".join([*lower[:MOST_LOWER], *more])),
             )
             rows.append((Cell(method.label), *shown))
-        elif any(method.label in result.comparisons for result in block.results):
+        elif any(_known(result, method.label) for result in block.results):
             unharmed.append(method.label)
     columns = (
         Column("method", left=True),
@@ -40,6 +40,10 @@ def harm_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         yield Table(columns, tuple(rows), caption=f"What each method made worse than {matrix.baseline}")
     if unharmed:
         yield Paragraph(f"Below {matrix.baseline} nowhere: {text.listed(unharmed)}.")
+
+
+def _known(result: Result, label: str) -> bool:
+    return label in result.comparisons and result.comparisons[label].estimate.value is not None
 
 
 def _lists(block: Block, label: str) -> tuple[list[str], list[str]]:

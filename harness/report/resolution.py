@@ -31,11 +31,9 @@ def noise_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Noise, ...]:
             trained = [m.label for m in matrix.methods if not m.deterministic]
             untrained = [m.label for m in matrix.methods if m.deterministic]
             found.append(_noise(one, "training", trained))
-            sampled = _noise(one, "sampling", untrained)
-            # where nothing is sampled, what trains nothing repeats itself to the byte: that is no measurement
-            if sampled.floor is not None and sampled.floor.widest > 0:
-                found.append(sampled)
-    return tuple(one for one in found if one.floor is not None)
+            found.append(_noise(one, "sampling", untrained))
+    # where nothing is sampled, what trains nothing repeats itself to the byte: that is no measurement
+    return tuple(one for one in found if one.floor is not None and one.floor.widest > 0)
 
 
 def _noise(one: Measured, source: Source, labels: Sequence[str]) -> Noise:
