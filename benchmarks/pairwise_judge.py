@@ -1,8 +1,9 @@
 """Open questions answered, and each answer set beside another one: win, tie or loss by a judge.
 
 MT-Bench's questions of two turns (Zheng et al. 2023, 2306.05685), AlpacaEval's instructions with their reference
-outputs, or rows of your own. The other answer is that of the method's own base, or a given one (`against`). All
-methods meet the same opponent's answers, so their difference is paired by question.
+outputs, TruthfulQA's questions with their best answers, or rows of your own. The other answer is that of the method's
+own base, or a given one (`against`). All methods meet the same opponent's answers, so their difference is paired by
+question.
 
     win        1, a half or 0 (mean over both orders of the two answers, where a model is asked)
     tie        share of ties: wins alone are `win` less half of it
@@ -47,7 +48,7 @@ NO_JUDGE = (
 IDS = ("question_id", "prompt_id", "id")
 QUESTIONS = ("turns", "prompt", "question", "instruction")
 Told = Sequence[tuple[Prompt, Completion]]
-ANSWERS = ("answers", "answer", "output", "completion", "reference")
+ANSWERS = ("answers", "answer", "output", "completion", "reference", "best_answer")
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,9 @@ def test_at_one_seed_it_speaks_of_these_trained_runs_only(tmp_path: Path, folder
     assert "trained runs only" not in bakeoff("compare", folder, "tuned", "harsh").stdout
 
 
-def test_two_runs_are_paired_by_label_on_the_items_and_seeds_in_common(tmp_path: Path, folder: Path) -> None:
+def test_two_runs_are_paired_by_label_on_the_items_and_seeds_in_common(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Seeds 0-2 and 1-3 share two; 60 and 40 items share 40; `harsh` and `other` stand in one run each."""
     skills = {"plain": (0.3, 0.7), "tuned": (0.2, 0.69), "other": (0.5, 0.5)}
     later = Fake(skills=skills, items=40, seeds=(1, 2, 3)).write(tmp_path / "later")
@@ -96,6 +98,8 @@ def test_two_runs_are_paired_by_label_on_the_items_and_seeds_in_common(tmp_path:
     same = pairing.block.results[0].comparisons["plain:1"]
     assert same.estimate.value == 0  # `plain` gives the same answers in both runs
     assert (same.better, same.worse) == (False, False)
+    monkeypatch.chdir(folder)
+    assert only(two_runs(Path("."), later)).heads == (folder.name, "later")
     said = " ".join(pairing.notes)
     assert "In run alone, and not compared: harsh." in said
     assert "In later alone, and not compared: other." in said

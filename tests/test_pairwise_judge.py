@@ -223,6 +223,10 @@ def test_an_opponent_without_answers_is_named(tmp_path: Path, server: JudgeServe
         benchmark_of(tmp_path, server, data=str(tmp_path / "rows.jsonl"), against="data").data_digest()
     first = benchmark_of(tmp_path, server, data=str(tmp_path / "rows.jsonl"), against="data", limit=1)
     assert [(one.id, one.turns, one.theirs) for one in first._items()] == [("1", ("i",), ("o",))]
+    # a row of TruthfulQA, whose best answer is one to win against
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"question": "q", "best_answer": "b", "incorrect_answers": ["x"]}))
+    asked = benchmark_of(tmp_path, server, data=str(tmp_path / "rows.jsonl"), against="data")._items()
+    assert [(one.turns, one.theirs) for one in asked] == [(("q",), ("b",))]
 
 
 def test_mt_benchs_questions_are_read(shared_data: Path, server: JudgeServer, tmp_path: Path) -> None:

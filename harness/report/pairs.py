@@ -88,7 +88,8 @@ def two_runs(one: Path, other: Path) -> list[Pairing]:
     if not places:
         raise UserError("no base model has the same choice of training data in both", where=where)
     rows = read_rows(one), read_rows(other)
-    heads = (str(one), str(other)) if one.name == other.name else (one.name, other.name)
+    names_of = one.resolve().name, other.resolve().name
+    heads = (str(one), str(other)) if names_of[0] == names_of[1] else names_of
     found = []
     for base, data in places:
         sides = [_side(rows[at], matrix, base, data, at + 1) for at, matrix in enumerate((first, second))]
