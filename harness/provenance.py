@@ -37,6 +37,7 @@ def provenance(plan: Plan) -> dict[str, Any]:
             "system": platform.system(),
             "architecture": platform.machine(),
             "processor": _processor(),
+            "gpus": gpus(Path("/proc/driver/nvidia/gpus")),
         },
         "settings": {"threads": experiment.threads, "micro_batch": experiment.micro_batch},
         "models": {
@@ -90,6 +91,15 @@ def _processor() -> str:
         return platform.processor()
     lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
     return lines[0].split(":", 1)[1].strip() if lines else platform.processor()
+
+
+def gpus(folder: Path) -> list[str]:
+    """The models of the GPUs, as the driver tells them; seconds of one card say nothing about another's."""
+    found = []
+    for path in sorted(folder.glob("*/information")):
+        lines = [line for line in path.read_text("utf-8").splitlines() if line.startswith("Model:")]
+        found += [line.split(":", 1)[1].strip() for line in lines]
+    return found
 
 
 def _revision(folder: Path) -> str:

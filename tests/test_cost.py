@@ -14,6 +14,7 @@ from saying import Sayer
 
 from harness import cost
 from harness.policy import StepwisePolicy
+from harness.provenance import gpus
 from methods.best_of_n import ChoosingPolicy
 
 linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone forgets a peak")
@@ -46,6 +47,15 @@ def test_a_program_does_not_report_the_peak_of_the_one_that_started_it() -> None
         env={**os.environ, "PYTHONPATH": str(root)},
     )
     assert float(done.stdout) < 400 < len(held) / MB
+
+
+def test_provenance_names_the_gpus_that_the_driver_tells_of(tmp_path: Path) -> None:
+    assert gpus(tmp_path / "none") == []
+    for number in (1, 0):
+        (tmp_path / f"0000:0{number}:00.0").mkdir()
+        text = f"Model: \t\t NVIDIA H{number}00\nIRQ:   \t\t 4\n"
+        (tmp_path / f"0000:0{number}:00.0" / "information").write_text(text)
+    assert gpus(tmp_path) == ["NVIDIA H000", "NVIDIA H100"]
 
 
 def test_a_stalled_machine_does_not_make_a_policy_costlier(monkeypatch: pytest.MonkeyPatch) -> None:
