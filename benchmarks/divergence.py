@@ -28,11 +28,10 @@ from harness.data.test_set import TestItem, TestSet
 from harness.data.word_problems import flags_of
 from harness.divergence import divergences
 from harness.diversity.prompts import EMBEDDED, open_prompts
-from harness.errors import UserError
 from harness.method import setting
 from harness.microworld.items import INSTRUCTION_KINDS, instruction_items
 from harness.microworld.templates import prompt_templates
-from harness.policy import Prompt, Sampling
+from harness.policy import Prompt, Sampling, base_of
 
 if TYPE_CHECKING:
     from harness.policy import Policy
@@ -70,13 +69,12 @@ class Divergence(Benchmark):
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per prompt. Raises UserError where nobody said what the policy was made of."""
-        if policy.base is None:
-            raise UserError("the policy does not say what it was made of", fix="Let `bakeoff run` load it.")
+        base = base_of(policy)
         items = self._items()
         asked = [Prompt(messages=(Message("user", item.text),)) for item in items]
         sampling = Sampling(self.max_new_tokens, temperature=1.0, seed=seed)
         drawn = [answers[0] for answers in policy.sample(asked, sampling, [item.id for item in items])]
-        found = divergences(policy, policy.base(), asked, drawn)
+        found = divergences(policy, base, asked, drawn)
         for item, prompt, answer, steps in zip(items, asked, drawn, found, strict=True):
             yield Outcome(
                 item=item.id,

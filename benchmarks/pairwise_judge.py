@@ -35,7 +35,7 @@ from harness.data.word_problems import flags_of
 from harness.errors import UserError
 from harness.judging import REWARD_METRICS, AskedJudge, Judge, Pair, RewardJudge, asked_metrics, cut_alike
 from harness.method import setting
-from harness.policy import Completion, Prompt, Sampling
+from harness.policy import Completion, Prompt, Sampling, base_of
 from harness.reward_model import RewardModel
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class PairwiseJudge(Benchmark):
         held = self._answers(policy, items, seed)
         theirs = [item.theirs for item in items]
         if self.against == "base":
-            theirs = [_texts_of(told) for told in self._answers(_base_of(policy), items, seed)]
+            theirs = [_texts_of(told) for told in self._answers(base_of(policy), items, seed)]
         answered = zip(items, held, theirs, strict=True)
         pairs = [Pair(item.id, item.turns, _texts_of(told), other) for item, told, other in answered]
         judged = self._judged(pairs, str(getattr(policy, "device", "cpu")))
@@ -173,12 +173,6 @@ class PairwiseJudge(Benchmark):
 
 def _texts_of(told: Told) -> tuple[str, ...]:
     return tuple(answer.text for _, answer in told)
-
-
-def _base_of(policy: Policy) -> Policy:
-    if policy.base is None:
-        raise UserError("the policy does not say what it was made of", fix="Let `bakeoff run` load it.")
-    return policy.base()
 
 
 def _outcome(item: Question, pair: Pair, told: Told, prompt: str, judged: Mapping[str, float]) -> Outcome:

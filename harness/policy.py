@@ -123,6 +123,13 @@ class Policy(ABC):
         )
 
 
+def base_of(policy: Policy) -> Policy:
+    """The policy of the model that a policy was made of. Raises UserError where nobody said which that is."""
+    if policy.base is None:
+        raise UserError("the policy does not say what it was made of", fix="Let `bakeoff run` load it.")
+    return policy.base()
+
+
 class StepwisePolicy(Policy):
     """A policy made of four steps; scoring, sampling and training log-probabilities follow from them.
 
