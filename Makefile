@@ -33,6 +33,7 @@ test-all: test
 lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 install: $(READY)
 

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.records import PreferencePair, digest_of
-from harness.data.test_set import TestItem, TestSet
-from harness.data.word_problems import flags_of
 from harness.method import setting
 from harness.microworld import datasets
 from harness.microworld.templates import prompt_templates
 from harness.microworld.verify import Instruction, follows
-from harness.policy import Completion, Prompt, Sampling
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import PreferencePair, TestItem, TestSet, digest_of
+from harness.scoring.answers.word_problems import flags_of
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 NOTATION = Instruction("call_notation")
 

@@ -24,16 +24,15 @@ from typing import TYPE_CHECKING
 
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.data.readers import label_of
-from harness.data.records import Message
-from harness.data.test_set import TestItem, TestSet
 from harness.errors import UserError
 from harness.method import setting
-from harness.policy import Completion, Prompt, Sampling
-from harness.sandbox.programs import CodeProblem, code_problems, pass_at, program_of
-from harness.sandbox.run import Ended, Limits, run_programs
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import Message, TestItem, TestSet
+from harness.scoring.code.humaneval import CodeProblem, code_problems, pass_at, program_of
+from harness.scoring.code.sandbox import Ended, Limits, run_programs
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 REQUEST = "Complete this Python function. Answer with the whole function in one block of code and nothing else."
 STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\nassert ", "\n```")

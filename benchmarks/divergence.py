@@ -23,18 +23,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.records import Message
-from harness.data.test_set import TestItem, TestSet
-from harness.data.word_problems import flags_of
-from harness.divergence import divergences
-from harness.diversity.prompts import EMBEDDED, open_prompts
 from harness.method import setting
 from harness.microworld.items import INSTRUCTION_KINDS, instruction_items
 from harness.microworld.templates import prompt_templates
-from harness.policy import Prompt, Sampling, base_of
+from harness.policy.divergence import divergences
+from harness.policy.policy import base_of
+from harness.policy.types import Prompt, Sampling
+from harness.records import Message, TestItem, TestSet
+from harness.scoring.answers.word_problems import flags_of
+from harness.scoring.diversity.prompts import EMBEDDED, open_prompts
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 KINDS = ("plain", "open", "story", *INSTRUCTION_KINDS)
 

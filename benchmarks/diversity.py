@@ -39,23 +39,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.benchmark import Answered, Benchmark, Excerpt, JointOutcome, Metric, Outcome
-from harness.data.records import Message
-from harness.data.test_set import TestItem, TestSet
-from harness.diversity.classes import partition
-from harness.diversity.crowd import Crowd, Said, embedded
-from harness.diversity.embedders import Embed, embedder
-from harness.diversity.floor import Floor, floor_of
-from harness.diversity.known import agreement
-from harness.diversity.prompts import EMBEDDED, OpenPrompt, digest_of, open_prompts
-from harness.diversity.similarity import mean_within
-from harness.diversity.vendi import vendi_of
 from harness.errors import UserError
 from harness.method import setting
 from harness.microworld.templates import prompt_templates
-from harness.policy import Completion, Prompt, Sampling
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import Message, TestItem, TestSet
+from harness.scoring.diversity.crowd import Crowd, Floor, Said, embedded, floor_of
+from harness.scoring.diversity.distinct import agreement, partition
+from harness.scoring.diversity.embedders import Embed, embedder
+from harness.scoring.diversity.prompts import EMBEDDED, OpenPrompt, digest_of, open_prompts
+from harness.scoring.diversity.similarity import mean_within, vendi_of
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 EXCERPTS = 100
 """Prompts of which the most alike and the most different answers are kept: they are for reading."""

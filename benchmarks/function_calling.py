@@ -1,6 +1,6 @@
 """Requests answered with function calls, matched against accepted arguments: BFCL's (Patil et al., 2025), or your own.
 
-Files in BFCL's layout (harness/functions/bfcl.py). An answer is right where its calls, in any order and in Python's
+Files in BFCL's layout (harness/scoring/calls/bfcl.py). An answer is right where its calls, in any order and in Python's
 notation or JSON, name the functions and accepted values of all arguments; in the categories of irrelevance, where it
 makes no call. Nothing of an answer is executed. A wrong answer has one failure, so that format failures and wrong
 content are told apart: a method may mend the first alone.
@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.data.readers import label_of
-from harness.data.test_set import TestItem, TestSet
-from harness.data.word_problems import flags_of
-from harness.functions.asking import Notation, prompt_of
-from harness.functions.bfcl import Item, folder_of, items_of
-from harness.functions.matching import FAILURES, failure_in
 from harness.method import setting
-from harness.policy import Sampling
+from harness.policy.types import Sampling
+from harness.records import TestItem, TestSet
+from harness.scoring.answers.word_problems import flags_of
+from harness.scoring.calls.bfcl import Item, Notation, folder_of, items_of, prompt_of
+from harness.scoring.calls.matching import FAILURES, failure_in
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 CATEGORIES = ("simple", "multiple", "parallel", "parallel_multiple", "irrelevance")
 

@@ -14,15 +14,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.constraints.items import METRICS, Item, digest_of_data, items_of, outcomes, test_items
-from harness.constraints.levels import Followed, followed
-from harness.constraints.registry import RULES_VERSION, VERIFIERS, obeys
-from harness.data.test_set import TestSet
 from harness.method import setting
-from harness.policy import Sampling
+from harness.policy.types import Sampling
+from harness.records import TestSet
+from harness.scoring.constraints.ifbench import RULES_VERSION, VERIFIERS, obeys
+from harness.scoring.constraints.items import METRICS, Item, digest_of_data, items_of, outcomes, test_items
+from harness.scoring.constraints.levels import Followed, followed
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness import lm_eval_instructions as rules
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.constraints.items import METRICS, Item, digest_of_data, items_of, outcomes, test_items
-from harness.constraints.levels import Followed
-from harness.data.test_set import TestSet
 from harness.method import setting
-from harness.policy import Sampling
+from harness.policy.types import Sampling
+from harness.records import TestSet
+from harness.scoring.constraints.items import METRICS, Item, digest_of_data, items_of, outcomes, test_items
+from harness.scoring.constraints.levels import Followed
+from harness.scoring.lm_eval import ifeval as rules
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.records import Message
-from harness.data.test_set import TestItem, TestSet
-from harness.data.word_problems import flags_of
 from harness.method import setting
 from harness.microworld.items import InstructionItem, instruction_items
 from harness.microworld.templates import prompt_templates
 from harness.microworld.verify import follows
-from harness.policy import Completion, Prompt, Sampling
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import Message, TestItem, TestSet
+from harness.scoring.answers.word_problems import flags_of
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.test_set import TestItem, TestSet
 from harness.lazy import LazyModule
 from harness.method import setting
 from harness.microworld.items import KnowledgeItem, knowledge_items
 from harness.microworld.templates import prompt_templates
+from harness.records import TestItem, TestSet
 
 if TYPE_CHECKING:
-    from harness import lm_eval_bridge
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
+    from harness.scoring.lm_eval import bridge as lm_eval_bridge
 else:
-    lm_eval_bridge = LazyModule("harness.lm_eval_bridge")
+    lm_eval_bridge = LazyModule("harness.scoring.lm_eval.bridge")
 
 TASK = {
     "output_type": "multiple_choice",

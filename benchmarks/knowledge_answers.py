@@ -21,17 +21,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.records import Message
-from harness.data.test_set import TestItem, TestSet
-from harness.data.word_problems import flags_of
 from harness.method import setting
 from harness.microworld import words
 from harness.microworld.items import KnowledgeItem, knowledge_items
 from harness.microworld.templates import prompt_templates
-from harness.policy import Prompt, Sampling
+from harness.policy.types import Prompt, Sampling
+from harness.records import Message, TestItem, TestSet
+from harness.scoring.answers.word_problems import flags_of
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.test_set import TestItem, TestSet
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import setting
+from harness.records import TestItem, TestSet
 
 if TYPE_CHECKING:
-    from harness import lm_eval_bridge, lm_eval_documents
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
+    from harness.scoring.lm_eval import bridge as lm_eval_bridge
+    from harness.scoring.lm_eval import samples as lm_eval_documents
 else:
-    lm_eval_bridge = LazyModule("harness.lm_eval_bridge")
-    lm_eval_documents = LazyModule("harness.lm_eval_documents")
+    lm_eval_bridge = LazyModule("harness.scoring.lm_eval.bridge")
+    lm_eval_documents = LazyModule("harness.scoring.lm_eval.samples")
 
 
 SHARES = ("acc", "acc_norm", "exact_match")

@@ -1,7 +1,7 @@
 """Word problems with a worked answer that closes with a number: GSM8K (Cobbe et al., 2021, 2110.14168), or your own.
 
 An answer is right where the number that it closes with equals the reference's: 18, 18.00 and $18 are one number,
-5 and -5 are two. Which number of an answer counts is told in harness/data/numbers.py.
+5 and -5 are two. Which number of an answer counts is told in harness/scoring/answers/numbers.py.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.numbers import canonical, final_number
 from harness.data.readers import label_of
-from harness.data.test_set import TestItem, TestSet
-from harness.data.word_problems import INSTRUCTION, WordProblem, flags_of, prompt_of, shots_of, word_problems
 from harness.method import setting
-from harness.policy import Sampling
+from harness.policy.types import Sampling
+from harness.records import TestItem, TestSet
+from harness.scoring.answers.numbers import canonical, final_number
+from harness.scoring.answers.word_problems import INSTRUCTION, WordProblem, flags_of, prompt_of, shots_of, word_problems
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)

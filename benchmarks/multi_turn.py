@@ -16,17 +16,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.conversations import converse
-from harness.data.test_set import TestItem, TestSet
-from harness.data.word_problems import flags_of
 from harness.method import setting
 from harness.microworld.dialogues import TURNS, Dialogue, dialogues
 from harness.microworld.templates import prompt_templates
 from harness.microworld.verify import follows
-from harness.policy import Completion, Prompt, Sampling
+from harness.policy.conversations import converse
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import TestItem, TestSet
+from harness.scoring.answers.word_problems import flags_of
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.faults import Faults
-from harness.data.numbers import canonical, final_number, numbers_in
+from harness.data.placed import Faults
 from harness.data.readers import label_of, rows_of
-from harness.data.test_set import TestItem, TestSet
-from harness.data.word_problems import INSTRUCTION, WordProblem, flags_of, prompt_of, shots_of, word_problem
 from harness.errors import UserError
 from harness.method import setting
-from harness.policy import Sampling
-from harness.symbolic.pairs import Reached, changes, magnitude
-from harness.symbolic.templates import Template, template_of
-from harness.symbolic.variants import variants_of
+from harness.policy.types import Sampling
+from harness.records import TestItem, TestSet
+from harness.scoring.answers.numbers import canonical, final_number, numbers_in
+from harness.scoring.answers.word_problems import INSTRUCTION, WordProblem, flags_of, prompt_of, shots_of, word_problem
+from harness.scoring.variants.templates import Template, template_of
+from harness.scoring.variants.variants import Reached, changes, magnitude, variants_of
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)

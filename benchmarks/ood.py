@@ -22,19 +22,18 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.records import Message
-from harness.data.test_set import TestItem, TestSet
-from harness.data.word_problems import flags_of
 from harness.method import setting
-from harness.microworld.families import Member, is_right
-from harness.microworld.request_families import request_families
-from harness.microworld.story_families import story_families
 from harness.microworld.templates import prompt_templates
-from harness.policy import Prompt, Sampling
-from harness.symbolic.pairs import Reached, changes, magnitude
+from harness.policy.types import Prompt, Sampling
+from harness.records import Message, TestItem, TestSet
+from harness.scoring.answers.word_problems import flags_of
+from harness.scoring.variants.families import Member, is_right
+from harness.scoring.variants.request_families import request_families
+from harness.scoring.variants.story_families import story_families
+from harness.scoring.variants.variants import Reached, changes, magnitude
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -26,20 +26,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.conversations import converse
-from harness.data.endpoint import EndpointPolicy
-from harness.data.faults import Faults
+from harness.data.placed import Faults
 from harness.data.readers import label_of, rows_of
-from harness.data.test_set import TestItem, TestSet
-from harness.data.word_problems import flags_of
 from harness.errors import UserError
-from harness.judging import REWARD_METRICS, AskedJudge, Judge, Pair, RewardJudge, asked_metrics, cut_alike
 from harness.method import setting
-from harness.policy import Completion, Prompt, Sampling, base_of
-from harness.reward_model import RewardModel
+from harness.policy.conversations import converse
+from harness.policy.endpoint import EndpointPolicy
+from harness.policy.policy import base_of
+from harness.policy.reward_model import RewardModel
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import TestItem, TestSet
+from harness.scoring.answers.word_problems import flags_of
+from harness.scoring.judging import REWARD_METRICS, AskedJudge, Judge, Pair, RewardJudge, asked_metrics, cut_alike
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 NO_JUDGE = (
     "no judge is named: set judge_url (up to /v1) and judge_model to an OpenAI-compatible endpoint, "

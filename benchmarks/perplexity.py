@@ -21,17 +21,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.faults import Faults
+from harness.data.placed import Faults
 from harness.data.readers import label_of, rows_of
-from harness.data.records import Message
-from harness.data.test_set import TestItem, TestSet
 from harness.errors import UserError
 from harness.method import setting
-from harness.microworld.held_out import Document, held_out
-from harness.policy import Prompt, Score
+from harness.microworld.corpus import Document, held_out
+from harness.policy.types import Prompt, Score
+from harness.records import Message, TestItem, TestSet
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 EMBEDDED = "microworld"
 REQUESTS = {True: "please write", False: "Write a text."}

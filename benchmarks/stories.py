@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.records import Problem, digest_of
-from harness.data.test_set import TestItem, TestSet
-from harness.data.word_problems import flags_of
 from harness.method import setting
 from harness.microworld import datasets
 from harness.microworld.templates import prompt_templates
 from harness.microworld.verify import story_total
-from harness.policy import Prompt, Sampling
+from harness.policy.types import Prompt, Sampling
+from harness.records import Problem, TestItem, TestSet, digest_of
+from harness.scoring.answers.word_problems import flags_of
 
 if TYPE_CHECKING:
-    from harness.policy import Policy
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)

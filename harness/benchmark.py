@@ -10,14 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from harness.policy.types import Capability
 
 if TYPE_CHECKING:
-    from harness.data.test_set import TestSet
-    from harness.policy import Policy
-
-Capability = Literal["score", "sample", "text"]
-"""What a policy can do: give log-probabilities, give answers, and act on bare text, which has no turns, as well."""
+    from harness.policy.policy import Policy
+    from harness.records import TestSet
 
 
 @dataclass(frozen=True)
@@ -145,3 +144,16 @@ class Benchmark(ABC):
     def scorer_facts(self) -> dict[str, str]:
         """Whatever else decides the score (a tokenizer of sentences, a library's version)."""
         return {}
+
+
+@runtime_checkable
+class Conditional(Protocol):
+    """A benchmark that may be off."""
+
+    def unavailable(self) -> str:
+        """Why it cannot run with these settings, or nothing."""
+
+
+def why_unavailable(benchmark: Any) -> str:
+    """Why no method can be scored on it; "" where it runs."""
+    return benchmark.unavailable() if isinstance(benchmark, Conditional) else ""

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from harness.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import torch
+    import transformers
+
+else:
+    torch = LazyModule("torch")
+    transformers = LazyModule("transformers")
 
 
 class UserError(Exception):
@@ -33,3 +44,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
     return f"{hint}Known: {', '.join(known) or 'none'}."
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for a message that has no room for more."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from harness.benchmark import Capability
-from harness.data.records import TrainingData
+from harness.policy.types import Capability
+from harness.records import TrainingData
 
 if TYPE_CHECKING:
-    from harness.base_model import BaseModel
-    from harness.policy import Policy
+    from harness.policy.base_model import BaseModel
+    from harness.policy.policy import Policy
+
 
 Need = Literal["demonstrations", "preferences", "problems", "small_base"]
 

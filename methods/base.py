@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.data.records import TrainingData
 from harness.method import FitContext, FitReport, Input, Method
+from harness.records import TrainingData
 
 if TYPE_CHECKING:
-    from harness.base_model import BaseModel
-    from harness.policy import Policy
+    from harness.policy.base_model import BaseModel
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from harness.data.answers import answer_of, require_kind
-from harness.data.records import TrainingData
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
-from harness.policy import Completion, Policy, Prompt, Sampling
-from harness.reward_model import RewardModel
+from harness.policy.policy import Policy
+from harness.policy.reward_model import RewardModel
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import TrainingData
+from harness.scoring.answers.finders import answer_of, require_kind
 from methods.sft import Sft
 
 if TYPE_CHECKING:
-    from harness.base_model import BaseModel
+    from harness.policy.base_model import BaseModel
 
 Choose = Callable[[Prompt, Sequence[Completion]], Completion]
 

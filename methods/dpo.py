@@ -24,14 +24,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.copies import trainable_copy
-from harness.data.records import PreferencePair, TrainingData
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
-from harness.trained_model import load_model, save_model
-from harness.trainers import run, watched
-from harness.training import (
+from harness.records import PreferencePair, TrainingData
+from harness.training.loop import (
     IGNORED,
     Optimisation,
     TrainingRow,
@@ -43,14 +40,16 @@ from harness.training import (
     sorted_within_batches,
     trl_config,
 )
+from harness.training.models import load_model, save_model, trainable_copy
+from harness.training.trl import run, watched
 from methods.sft import Sft
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.base_model import BaseModel
-    from harness.encoding import TextEncoder
-    from harness.policy import Policy
+    from harness.policy.base_model import BaseModel
+    from harness.policy.encoding import TextEncoder
+    from harness.policy.policy import Policy
 else:
     torch = LazyModule("torch")
 

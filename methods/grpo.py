@@ -29,25 +29,24 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.causal_policy import CausalPolicy
-from harness.copies import trainable_copy
-from harness.data.records import Problem, TrainingData
-from harness.data.verifiers import require_verifier, verifies
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
-from harness.policy import Completion, Prompt, Sampling
-from harness.trained_model import load_model, save_model
-from harness.trainers import run, thinned, watched
-from harness.training import Optimisation, seed_everything, trl_config
+from harness.policy.causal import CausalPolicy
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import Problem, TrainingData
+from harness.scoring.answers.verifiers import require_verifier, verifies
+from harness.training.loop import Optimisation, seed_everything, trl_config
+from harness.training.models import load_model, save_model, trainable_copy
+from harness.training.trl import run, thinned, watched
 from methods.sft import Sft
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.base_model import BaseModel
-    from harness.encoding import Encoded, TextEncoder
-    from harness.policy import Policy
+    from harness.policy.base_model import BaseModel
+    from harness.policy.encoding import Encoded, TextEncoder
+    from harness.policy.policy import Policy
 else:
     torch = LazyModule("torch")
 

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.adapters import adapted_copy, fit_adapter
-from harness.causal_policy import CausalPolicy
-from harness.data.records import TrainingData
 from harness.method import FitContext, FitReport, Input, Method, setting
+from harness.policy.causal import CausalPolicy
+from harness.records import TrainingData
+from harness.training.adapters import adapted_copy, fit_adapter
 
 if TYPE_CHECKING:
-    from harness.base_model import BaseModel
-    from harness.policy import Policy
+    from harness.policy.base_model import BaseModel
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -24,20 +24,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from harness.causal_policy import CausalPolicy, CausalState
-from harness.data.records import TrainingData
-from harness.encoding import Encoded, TextEncoder
 from harness.errors import UserError
-from harness.hidden_states import Edit, block_count, edited, first_and_last, width_of
 from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Input, Method, setting
-from harness.training import IGNORED, Optimisation, require_trained_end, seed_everything, train, training_rows
+from harness.policy.causal import CausalPolicy, CausalState
+from harness.policy.encoding import Encoded, TextEncoder
+from harness.policy.hidden_states import Edit, block_count, edited, first_and_last, width_of
+from harness.records import TrainingData
+from harness.training.loop import IGNORED, Optimisation, require_trained_end, seed_everything, train, training_rows
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.base_model import BaseModel
-    from harness.policy import Policy
+    from harness.policy.base_model import BaseModel
+    from harness.policy.policy import Policy
 else:
     torch = LazyModule("torch")
 

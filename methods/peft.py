@@ -25,21 +25,21 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.adapters import adapted_copy, fit_adapter
-from harness.causal_policy import CausalPolicy, CausalState
-from harness.data.records import TrainingData
-from harness.encoding import TextEncoder
 from harness.errors import UserError, did_you_mean
 from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Input, Method, setting
-from harness.trainers import completion_loss, watched
+from harness.policy.causal import CausalPolicy, CausalState
+from harness.policy.encoding import TextEncoder
+from harness.records import TrainingData
+from harness.training.adapters import adapted_copy, fit_adapter
+from harness.training.trl import completion_loss, watched
 
 if TYPE_CHECKING:
     import torch
     import transformers
 
-    from harness.base_model import BaseModel
-    from harness.policy import Policy
+    from harness.policy.base_model import BaseModel
+    from harness.policy.policy import Policy
 else:
     torch = LazyModule("torch")
     transformers = LazyModule("transformers")

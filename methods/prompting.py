@@ -19,16 +19,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.causal_policy import CausalPolicy
-from harness.data.records import Demonstration, Message, TrainingData
-from harness.encoding import Encoded, TextEncoder
 from harness.errors import UserError
 from harness.method import FitContext, FitReport, Input, Method, setting
-from harness.policy import Prompt
+from harness.policy.causal import CausalPolicy
+from harness.policy.encoding import Encoded, TextEncoder
+from harness.policy.types import Prompt
+from harness.records import Demonstration, Message, TrainingData
 
 if TYPE_CHECKING:
-    from harness.base_model import BaseModel
-    from harness.policy import Policy
+    from harness.policy.base_model import BaseModel
+    from harness.policy.policy import Policy
 
 Turns = tuple[Message, ...]
 

@@ -20,19 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.records import TrainingData
-from harness.encoding import Encoded
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
-from harness.policy import Prompt, StepwisePolicy
+from harness.policy.encoding import Encoded
+from harness.policy.stepwise import StepwisePolicy
+from harness.policy.types import Prompt
+from harness.records import TrainingData
 from methods.sft import Sft
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.base_model import BaseModel
-    from harness.policy import Policy
+    from harness.policy.base_model import BaseModel
+    from harness.policy.policy import Policy
 else:
     torch = LazyModule("torch")
 

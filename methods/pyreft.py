@@ -26,22 +26,22 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.causal_policy import CausalPolicy, CausalState
-from harness.data.records import TrainingData
-from harness.encoding import TextEncoder
 from harness.errors import UserError
-from harness.hidden_states import Places, block_count, decoder_blocks, first_and_last, width_of
 from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Input, setting
-from harness.trainers import completion_loss, watched
-from harness.training import IGNORED, Optimisation, require_trained_end, seed_everything, train, training_rows
+from harness.policy.causal import CausalPolicy, CausalState
+from harness.policy.encoding import TextEncoder
+from harness.policy.hidden_states import Places, block_count, decoder_blocks, first_and_last, width_of
+from harness.records import TrainingData
+from harness.training.loop import IGNORED, Optimisation, require_trained_end, seed_everything, train, training_rows
+from harness.training.trl import completion_loss, watched
 from methods.loreft import Loreft, Weights, load_interventions, prompt_lengths, save_interventions
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.base_model import BaseModel
-    from harness.policy import Policy
+    from harness.policy.base_model import BaseModel
+    from harness.policy.policy import Policy
 else:
     torch = LazyModule("torch")
 

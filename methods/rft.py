@@ -24,16 +24,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.equations import equations_hold, reasoning_path
-from harness.data.records import Demonstration, Message, Problem, TrainingData
-from harness.data.verifiers import require_verifier, verifies
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
-from harness.policy import Policy, Prompt, Sampling
+from harness.policy.policy import Policy
+from harness.policy.types import Prompt, Sampling
+from harness.records import Demonstration, Message, Problem, TrainingData
+from harness.scoring.answers.equations import equations_hold, reasoning_path
+from harness.scoring.answers.verifiers import require_verifier, verifies
 from methods.sft import Sft
 
 if TYPE_CHECKING:
-    from harness.base_model import BaseModel
+    from harness.policy.base_model import BaseModel
 
 
 @dataclass(frozen=True)

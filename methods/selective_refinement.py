@@ -21,17 +21,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.data.records import Demonstration, TrainingData
-from harness.data.scorers import ifd_of, reversed_ifd_of
-from harness.data.versions import AFTER, parent_and_version
+from harness.curation.quality import ifd_of, reversed_ifd_of
 from harness.errors import UserError
 from harness.method import FitContext, FitReport, Input, Method, setting
+from harness.records import AFTER, Demonstration, TrainingData, parent_and_version
 from methods.rft import write_demonstrations
 from methods.sft import Sft
 
 if TYPE_CHECKING:
-    from harness.base_model import BaseModel
-    from harness.policy import Policy
+    from harness.policy.base_model import BaseModel
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.checkpoints import BestPass, Rule, set_aside
-from harness.data.records import TrainingData
 from harness.errors import UserError
 from harness.method import FitContext, FitReport, Input, Method, setting
-from harness.residual_dropout import residual_dropout
-from harness.trained_model import load_model, save_model
-from harness.training import Optimisation, seed_everything, train, training_rows
+from harness.records import TrainingData
+from harness.training.checkpoints import BestPass, Rule, set_aside
+from harness.training.loop import Optimisation, seed_everything, train, training_rows
+from harness.training.models import load_model, save_model
+from harness.training.residual_dropout import residual_dropout
 
 if TYPE_CHECKING:
-    from harness.base_model import BaseModel
-    from harness.policy import Policy
+    from harness.policy.base_model import BaseModel
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ class Sft(Method):
     final_rate: float = setting(0.0, "share of the learning rate that is left at the end; above 0: linear only")
     dropout: float = setting(0.0, "residual dropout of the last block, rising from 0 at the first", search=(0.0, 0.3))
     packing: bool = setting(False, "rows share a sequence, without padding; where the model keeps them apart")
-    checkpoint: Rule = setting("last", "which pass over the demonstrations is kept: see harness/checkpoints.py")
+    checkpoint: Rule = setting(
+        "last", "which pass over the demonstrations is kept: see harness/training/checkpoints.py"
+    )
     held_out: int = setting(50, "demonstrations that are set aside to choose a checkpoint by")
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
 

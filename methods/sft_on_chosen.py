@@ -16,17 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.copies import trainable_copy
-from harness.data.records import Demonstration, Message, TrainingData
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
-from harness.trained_model import load_model, save_model
-from harness.training import Optimisation, seed_everything, train, training_rows
+from harness.records import Demonstration, Message, TrainingData
+from harness.training.loop import Optimisation, seed_everything, train, training_rows
+from harness.training.models import load_model, save_model, trainable_copy
 from methods.sft import Sft
 
 if TYPE_CHECKING:
-    from harness.base_model import BaseModel
-    from harness.policy import Policy
+    from harness.policy.base_model import BaseModel
+    from harness.policy.policy import Policy
 
 
 @dataclass(frozen=True)

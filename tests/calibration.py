@@ -4,7 +4,7 @@
 
 writes figures.json, coverage.svg and README.md. An item's logit is the sum of a cluster's and an item's difficulty
 (sd 1.5 in all), a method x item part, the method's skill and a method x seed part. Everything is computed for many
-matrices at once: an implementation of its own, which test_calibration.py holds to `harness.statistics`.
+matrices at once: an implementation of its own, which test_calibration.py holds to `harness.stats.contrasts`.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def draw(scenario: Scenario, runs: int, generator: numpy.random.Generator) -> tu
 
 
 def intervals(totals: Array, sizes: Array, binary: bool) -> tuple[Array, Array, Array]:
-    """(difference, half width, p), each (runs, pairs), of all pairs of methods; harness.statistics's formula."""
+    """(difference, half width, p), each (runs, pairs), of all pairs of methods; harness.stats.contrasts's formula."""
     runs, _, seeds, clusters = totals.shape
     count = sizes.sum()
     average = totals.sum(axis=(2, 3), keepdims=True) / (seeds * count)

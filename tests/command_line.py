@@ -14,7 +14,7 @@ from pathlib import Path
 
 from conftest import ROOT
 
-from harness.cli import main
+from harness.cli.main import main
 
 Done = subprocess.CompletedProcess[str]
 
@@ -38,6 +38,6 @@ def bakeoff(*words: object) -> Done:
 def in_a_process_of_its_own(*words: object, path: Path | None = None) -> Done:
     """The same through a new interpreter; `path` holds another package's plugins."""
     start = f"import sys; sys.path.insert(0, {str(path)!r}); " if path else ""
-    code = f"{start}from harness.cli import main; main()"
+    code = f"{start}from harness.cli.main import main; main()"
     command = [sys.executable, "-c", code, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)

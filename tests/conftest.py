@@ -38,12 +38,12 @@ def outside_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """A folder with the outside package on the path. Its policies cannot be stepped, so no speed is taken."""
     import outside
 
-    from harness import registry, run
+    from harness.engine import registry, run
 
     monkeypatch.syspath_prepend(str(outside.install(tmp_path)))
     unknown = {"seconds_per_token": None, "overhead_per_token": None}
     monkeypatch.setattr(run.cost, "decoding_cost", lambda policy, base: unknown)
-    monkeypatch.setattr("harness.base_model.BaseModel.policy", lambda self: None)
+    monkeypatch.setattr("harness.policy.base_model.BaseModel.policy", lambda self: None)
     registry._outside.cache_clear()
     yield tmp_path
     registry._outside.cache_clear()

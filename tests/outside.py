@@ -74,7 +74,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.test_set import TestItem, TestSet
+from harness.records import TestItem, TestSet
 from harness.method import setting
 
 

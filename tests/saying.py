@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from harness.policy import Completion, Policy, Prompt, Sampling
+from harness.policy.policy import Policy
+from harness.policy.types import Completion, Prompt, Sampling
 
 
 class PlainText:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.answers import answer_of
-from harness.data.equations import equations_hold, equations_of, reasoning_path
-from harness.data.records import Message, Problem
-from harness.data.verifiers import verifies
 from harness.errors import UserError
+from harness.records import Message, Problem
+from harness.scoring.answers.equations import equations_hold, equations_of, reasoning_path
+from harness.scoring.answers.finders import answer_of
+from harness.scoring.answers.verifiers import verifies
 
 
 def problem(reference: str, verifier: str) -> Problem:

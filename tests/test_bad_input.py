@@ -86,9 +86,9 @@ def test_an_answer_longer_than_the_context_fails_with_the_lengths(tmp_path: Path
 
 
 def test_a_prompt_longer_than_the_context_loses_its_left_end_and_its_row_is_flagged(tmp_path: Path) -> None:
-    from harness.base_model import BaseModel, BaseSpec
-    from harness.policy import Prompt, Sampling
-    from harness.sources import locate
+    from harness.policy.base_model import BaseModel, BaseSpec
+    from harness.policy.sources import locate
+    from harness.policy.types import Prompt, Sampling
 
     spec = BaseSpec("microworld/small")
     policy = BaseModel(spec, locate(spec)).policy()
@@ -108,7 +108,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Pa
     start += f"sys.path.insert(0, {str(tmp_path)!r}); from harness import base_model, cost; "
     start += "base_model.BaseModel.policy = lambda self: None; "
     start += "cost.decoding_cost = lambda *policies: dict.fromkeys(('seconds_per_token', 'overhead_per_token')); "
-    command = [sys.executable, "-c", f"{start}from harness.cli import main; main()", *words]
+    command = [sys.executable, "-c", f"{start}from harness.cli.main import main; main()", *words]
     done_cells = lambda: list((tmp_path / "store").glob("outcomes/*/done"))  # noqa: E731
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120

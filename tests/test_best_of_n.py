@@ -11,13 +11,14 @@ import pytest
 import transformers
 from last_word import last_word_judge
 
-from harness.collect import deterministic
-from harness.config import load_experiment
-from harness.data.records import Message
+from harness.engine.config import load_experiment
+from harness.engine.plan import make_plan
+from harness.engine.results.write import deterministic
 from harness.errors import UserError
-from harness.plan import make_plan
-from harness.policy import Completion, Policy, Prompt, Sampling
-from harness.reward_model import RewardModel
+from harness.policy.policy import Policy
+from harness.policy.reward_model import RewardModel
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import Message
 from methods.best_of_n import BestOfN, ChoosingPolicy, rewarded, voted
 
 PROMPT = Prompt(messages=(Message("user", "question"),))

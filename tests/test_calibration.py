@@ -10,8 +10,8 @@ import pytest
 from calibration import PAIRS, Figures, Scenario, draw, figures_of, holm, intervals, scenarios, shortfalls
 from conftest import ROOT
 
-from harness import comparison
-from harness.statistics import Scale, Scores, difference, seed_pool
+from harness.stats import families as comparison
+from harness.stats.contrasts import Scale, Scores, difference, seed_pool
 
 COMMITTED = ROOT / "results" / "calibration" / "figures.json"
 SLACK = 0.02

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from benchmarks.call_or_ask import CallOrAsk
-from harness.data.records import PreferencePair, Record
-from harness.encoding import TextEncoder
 from harness.microworld import datasets
 from harness.microworld.incomplete_calls import REQUESTS
 from harness.microworld.phrases import FUNCTIONS
 from harness.microworld.tokenizer import make_tokenizer, vocabulary
-from harness.policy import Completion, Policy, Prompt, Sampling
+from harness.policy.encoding import TextEncoder
+from harness.policy.policy import Policy
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import PreferencePair, Record
 
 
 class Answerer(Policy):

@@ -16,16 +16,16 @@ from benchmarks.instruction_following import InstructionFollowing
 from benchmarks.knowledge import Knowledge
 from benchmarks.knowledge_answers import KnowledgeAnswers
 from benchmarks.stories import Stories
-from harness.causal_policy import CausalPolicy
-from harness.data_choice import DataChoice
-from harness.encoding import TextEncoder
 from harness.microworld.tokenizer import make_tokenizer
-from harness.report.analysis import groups_of, levels_of, panels_of
-from harness.report.document import Table
-from harness.report.matrix import BenchmarkInfo, Matrix, MethodInfo, MetricInfo
-from harness.report.model import Block, Result
-from harness.report.tables import groups_tables
-from harness.statistics import Estimate, Scores, mean
+from harness.policy.causal import CausalPolicy
+from harness.policy.encoding import TextEncoder
+from harness.records import DataChoice
+from harness.report.findings.tables import groups_tables
+from harness.report.numbers.analysis import groups_of, levels_of, panels_of
+from harness.report.numbers.matrix import BenchmarkInfo, Matrix, MethodInfo, MetricInfo
+from harness.report.numbers.model import Block, Result
+from harness.report.render.document import Table
+from harness.stats.contrasts import Estimate, Scores, mean
 
 torch.set_num_threads(1)
 

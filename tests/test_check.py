@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from command_line import bakeoff
 
-from harness import registry
-from harness.contract.bench import Bench, quick
-from harness.contract.clauses import CLAUSES, judge
-from harness.contract.network import offline
-from harness.contract.verb import asked
+from harness.cli.check import asked
+from harness.engine import registry
+from harness.engine.contract.bench import Bench, quick
+from harness.engine.contract.clauses import CLAUSES, judge
+from harness.engine.contract.network import offline
 
 SOUND = '''"""A method of another package: the base, with an artifact of its own."""
 
@@ -24,7 +24,7 @@ import os
 import socket
 from dataclasses import dataclass
 
-from harness.causal_policy import CausalPolicy
+from harness.policy.causal import CausalPolicy
 from harness.method import FitReport, Method
 
 FITTED = []
@@ -82,8 +82,7 @@ BROKEN = {
         ("in place.json",),
     ),
     "the silence": (
-        "try: socket.create_connection(('203.0.113.1', 9), 1)\n"
-        "        except OSError: pass",
+        "try: socket.create_connection(('203.0.113.1', 9), 1)\n        except OSError: pass",
         "pass",
         ("nothing_is_fetched_from_the_network",),
         ("203.0.113.1",),
@@ -175,7 +174,7 @@ def test_a_policy_without_an_encoder_and_words_that_nobody_knows_are_found_out(i
     text = text.replace("        return base.policy()\n", "        return Mute()\n", 1)
     file.write_text(
         text
-        + "\n\nfrom harness.policy import Completion, Policy\n\n\nclass Mute(Policy):\n"
+        + "\n\nfrom harness.policy.policy import Completion, Policy\n\n\nclass Mute(Policy):\n"
         + "    def sample(self, prompts, sampling, keys):\n"
         + "        return [(Completion('', (), 'stop'),) * sampling.samples for _ in prompts]\n"
     )

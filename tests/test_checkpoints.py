@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from harness.base_model import BaseModel
-from harness.checkpoints import BestPass, mean_loss, set_aside, share_matched
-from harness.data.records import Demonstration, Message
 from harness.errors import UserError
 from harness.method import FitContext
-from harness.policy import Completion, Policy, Score
-from harness.training import Optimisation
+from harness.policy.base_model import BaseModel
+from harness.policy.policy import Policy
+from harness.policy.types import Completion, Score
+from harness.records import Demonstration, Message
+from harness.training.checkpoints import BestPass, mean_loss, set_aside, share_matched
+from harness.training.loop import Optimisation
 from methods.sft import Sft
 from tests.test_sft import DATA, base  # noqa: F401
 
@@ -65,10 +66,10 @@ def test_the_best_pass_is_kept_and_of_equal_ones_the_earlier(
     """Values .5, .2, .2, .9: the lowest loss is first seen in pass 2, the most matches in pass 4; here turned round."""
     values = {"held_out_loss": [0.5, 0.2, 0.2, 0.9], "held_out_match": [0.5, 0.2, 0.5, 0.1]}[rule]
     following = iter(values)
-    monkeypatch.setattr("harness.checkpoints.RULES", {rule: lambda policy, rows: next(following)})
+    monkeypatch.setattr("harness.training.checkpoints.RULES", {rule: lambda policy, rows: next(following)})
     model = torch.nn.Linear(1, 1)
     best = BestPass(model, Fake.encoder, rule, DATA.demonstrations)
-    monkeypatch.setattr("harness.checkpoints.CausalPolicy", lambda model, encoder: None)
+    monkeypatch.setattr("harness.training.checkpoints.CausalPolicy", lambda model, encoder: None)
     for number in range(1, 5):
         torch.nn.init.constant_(model.weight, number)
         best.look()

@@ -11,10 +11,10 @@ import pandas
 import pytest
 import yaml
 
-from harness.data_choice import DataChoice
-from harness.report.claims import SHIPPED, claims_of
-from harness.report.findings import Claimed
-from harness.report.matrix import BenchmarkInfo, CellState, Matrix, MethodInfo, MetricInfo
+from harness.records import DataChoice
+from harness.report.findings.claims import SHIPPED, claims_of
+from harness.report.numbers.findings import Claimed
+from harness.report.numbers.matrix import BenchmarkInfo, CellState, Matrix, MethodInfo, MetricInfo
 
 ITEMS = 200
 Place = tuple[str, str, str, int]  # base, method, quality, size

@@ -12,11 +12,11 @@ import pytest
 from saying import Sayer
 
 from benchmarks.code_generation import FAILURES, CodeGeneration
-from harness.availability import why_unavailable
+from harness.benchmark import why_unavailable
 from harness.errors import UserError
-from harness.policy import Completion, Prompt
-from harness.sandbox.programs import CodeProblem, code_problems, pass_at, program_of
-from harness.sandbox.run import Limits, run_programs
+from harness.policy.types import Completion, Prompt
+from harness.scoring.code.humaneval import CodeProblem, code_problems, pass_at, program_of
+from harness.scoring.code.sandbox import Limits, run_programs
 
 ROWS = [
     {
@@ -59,8 +59,8 @@ def test_nothing_is_run_or_read_until_execute_is_true(tmp_path: Path) -> None:
 
 
 def test_the_plan_shows_it_as_not_applicable_and_says_how_to_switch_it_on(tmp_path: Path) -> None:
-    from harness.config import load_experiment
-    from harness.plan import make_plan
+    from harness.engine.config import load_experiment
+    from harness.engine.plan import make_plan
 
     file = tmp_path / "experiment.yaml"
     file.write_text("name: n\nbases: [microworld/small]\nmethods: [base]\nbenchmarks: [code_generation, stories]\n")

@@ -9,10 +9,10 @@ import pytest
 from command_line import bakeoff
 from test_report import Fake, block_of
 
-from harness.comparison import holm
 from harness.errors import UserError
-from harness.report.pairs import Pairing, two_methods, two_runs
-from harness.rows import read_json, write_json
+from harness.files import read_json, write_json
+from harness.report.compare import Pairing, two_methods, two_runs
+from harness.stats.families import holm
 
 SKILLS = {"plain": (0.3, 0.7), "tuned": (0.8, 0.69), "harsh": (0.6, 0.3)}
 

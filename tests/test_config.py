@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import load_experiment
+from harness.engine.config import load_experiment
 from harness.errors import UserError
 
 

@@ -13,9 +13,9 @@ from constraint_cases import CASES, PROMPT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.constraints.levels import LONGEST, LONGEST_RUN, followed, loose_readings, readable
-from harness.constraints.registry import VERIFIERS, obeys
-from harness.constraints.text import is_emoji, sentences, syllables, words
+from harness.scoring.constraints.ifbench import VERIFIERS, obeys
+from harness.scoring.constraints.levels import LONGEST, LONGEST_RUN, followed, loose_readings, readable
+from harness.scoring.constraints.text import is_emoji, sentences, syllables, words
 
 HOSTILE = [
     "",

@@ -12,9 +12,9 @@ from unittest.mock import create_autospec
 import pytest
 from saying import Sayer
 
-from harness import cost
-from harness.policy import StepwisePolicy
-from harness.provenance import gpus
+from harness.engine import cost
+from harness.engine.results.provenance import gpus
+from harness.policy.stepwise import StepwisePolicy
 from methods.best_of_n import ChoosingPolicy
 
 linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone forgets a peak")
@@ -37,8 +37,8 @@ def test_the_peak_of_a_block_is_not_that_of_what_ran_before_it() -> None:
 def test_a_program_does_not_report_the_peak_of_the_one_that_started_it() -> None:
     """`ru_maxrss` of the child is 600 MB here: it is handed on at fork and kept at exec."""
     held = b"x" * (600 * MB)
-    script = "from harness.cost import peak_memory_mb; print(peak_memory_mb('cpu'))"
-    root = Path(cost.__file__).parents[1]
+    script = "from harness.engine.cost import peak_memory_mb; print(peak_memory_mb('cpu'))"
+    root = Path(cost.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,

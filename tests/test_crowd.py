@@ -12,12 +12,10 @@ import numpy
 import pytest
 from numpy.typing import NDArray
 
-from harness.diversity.crowd import Crowd, Said, embedded
-from harness.diversity.floor import floor_of
-from harness.diversity.known import distinct_of_each, distinct_of_one, expected_distinct, overlap
-from harness.diversity.moments import Moments
-from harness.diversity.similarity import mean_same_index, unit
-from harness.statistics import Scale, Scores, mean
+from harness.scoring.diversity.crowd import Crowd, Said, embedded, floor_of
+from harness.scoring.diversity.distinct import distinct_of_each, distinct_of_one, expected_distinct, overlap
+from harness.scoring.diversity.similarity import Moments, mean_same_index, unit
+from harness.stats.contrasts import Scale, Scores, mean
 
 VALID = [f"answer {at}" for at in range(8)]
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import app
+from harness.cli.main import app
+from harness.curation.rendering import encoder_of, stretches
 from harness.data.examples import Example, read_examples
 from harness.data.load import DataSpec, load_set
-from harness.data.rendering import encoder_of, stretches
 from harness.errors import UserError
-from harness.training_rows import IGNORED, training_rows
+from harness.training.rows import IGNORED, training_rows
 
 
 def data(*words: object) -> str:

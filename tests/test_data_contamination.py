@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.benchmark_items import read_test_set
-from harness.data.contamination import Contamination, find_contamination
+from harness.curation.benchmark_items import read_test_set
+from harness.curation.contamination import Contamination, find_contamination
 from harness.data.examples import read_examples, whole_text
 from harness.data.load import DataSpec, load_set
-from harness.data.records import Demonstration, Message, PreferencePair, Record
-from harness.data.test_set import TestItem, TestSet
 from harness.data.words import words_of
 from harness.errors import UserError
+from harness.records import Demonstration, Message, PreferencePair, Record, TestItem, TestSet
 
 WORDS = [f"w{at}" for at in range(400)]
 

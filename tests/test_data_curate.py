@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.data.card import data_card
-from harness.data.curate import curate, parse_steps
-from harness.data.diversity import k_center
+from harness.cli.data_verbs import DEFAULT_STEPS
+from harness.curation.card import data_card
+from harness.curation.k_center import k_center
+from harness.curation.mixing import apportioned, merge, mix
+from harness.curation.pipeline import curate, parse_steps
+from harness.curation.scrub import scrubbed
 from harness.data.examples import Example, ExampleSet, canonical_row, read_examples
-from harness.data.mixing import apportioned, merge, mix
-from harness.data.records import Demonstration, Message, PreferencePair
-from harness.data.scrub import scrubbed
-from harness.data.verbs import DEFAULT_STEPS
 from harness.errors import UserError
+from harness.records import Demonstration, Message, PreferencePair
 
 
 def example(asked: str, answer: str, id: str = "1", **extra: Any) -> Example:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.data import duplicates
-from harness.data.duplicates import exact_duplicates, near_duplicates
+from harness.curation import duplicates
+from harness.curation.duplicates import exact_duplicates, near_duplicates
 from harness.data.examples import read_examples, whole_text
 from harness.data.words import words_of
 

@@ -11,12 +11,11 @@ import pytest
 from command_line import bakeoff
 from numpy.typing import NDArray
 
-from harness.data.contamination import find_contamination
-from harness.data.diversity import k_center
-from harness.data.embeddings import Embedder
-from harness.data.records import Demonstration, Message
-from harness.data.test_set import TestItem, TestSet
+from harness.curation.contamination import find_contamination
+from harness.curation.k_center import k_center
 from harness.errors import UserError
+from harness.policy.embeddings import Embedder
+from harness.records import Demonstration, Message, TestItem, TestSet
 
 TEXTS = ["where does kalo live ?", "what is the weather in oslo on monday", "buy", "", "where does kalo live ?"]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from harness.data.endpoint import EndpointPolicy
-from harness.data.records import Message
 from harness.errors import UserError
-from harness.policy import Prompt, Sampling
+from harness.policy.endpoint import EndpointPolicy
+from harness.policy.types import Prompt, Sampling
+from harness.records import Message
 
 ASK = [Prompt(messages=(Message("system", "s"), Message("user", f"q{n}"))) for n in range(20)]
 KEYS = [str(n) for n in range(20)]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness.data.detect import detect
 from harness.data.examples import canonical_row, native_row, read_examples
+from harness.data.formats import detect
 from harness.data.load import DataSpec, load_set
-from harness.data.records import Demonstration, Message, PreferencePair, Problem
 from harness.errors import UserError
+from harness.records import Demonstration, Message, PreferencePair, Problem
 
 # the training data of the shared folder: file, rows as its README counts them, format, kind
 REAL = [

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.data.load import DataSpec, load_set, subset, training_data
-from harness.data.records import Demonstration, Message, PreferencePair, Problem
 from harness.errors import UserError
+from harness.records import Demonstration, Message, PreferencePair, Problem
 
 
 def rows(folder: Path, *lines: object) -> DataSpec:

@@ -15,19 +15,18 @@ import pytest
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from harness.cli import app
-from harness.data.call_corruptions import CORRUPTIONS
-from harness.data.call_failures import failure_of
-from harness.data.calls import read_calls, same_calls
+from harness.cli.main import app
+from harness.curation.corruptions import CORRUPTIONS
+from harness.curation.pairs import call_pairs, call_turns, verifier_pairs
+from harness.curation.samples import read_samples
 from harness.data.examples import read_examples
-from harness.data.load import DataSpec, load_set
-from harness.data.named import named_examples
-from harness.data.pairs import call_pairs, call_turns, verifier_pairs
-from harness.data.records import PreferencePair
-from harness.data.samples import read_samples
-from harness.data.signatures import offered
-from harness.data.verifiers import missed
+from harness.data.load import DataSpec, load_set, named_examples
 from harness.errors import UserError
+from harness.records import PreferencePair
+from harness.scoring.answers.verifiers import missed
+from harness.scoring.calls.failures import failure_of
+from harness.scoring.calls.notations import read_calls, same_calls
+from harness.scoring.calls.signatures import offered
 
 TOOLS = [
     {"name": "book", "parameters": {"properties": {
@@ -99,7 +98,7 @@ def test_each_failure_has_its_name_and_what_means_the_same_has_none(answer: str,
 
 
 def read_messages(tools: object) -> Any:
-    from harness.data.prompt_rows import conversation
+    from harness.data.rows import conversation
 
     return conversation("messages", {"messages": [{"role": "user", "content": "q"}], "tools": tools}, "here")
 
@@ -170,7 +169,7 @@ def test_glaive_has_the_calls_that_its_file_holds(shared_data: Path) -> None:
 
 def test_corrupted_calls_are_in_the_words_of_the_microworld() -> None:
     """A word that its tokenizer does not know would tell the wrong answer without any understanding."""
-    from harness.data.rendering import encoder_of
+    from harness.curation.rendering import encoder_of
 
     tokenizer = encoder_of("microworld/small").tokenizer
     for one in call_pairs(named_examples("microworld/function-calls").examples, per_call=7).examples:
@@ -190,7 +189,7 @@ def test_no_pair_depends_on_python_hashing(tmp_path: Path) -> None:
     written = []
     for hash_seed in ("1", "2"):
         out = tmp_path / f"{hash_seed}.jsonl"
-        words = ["-m", "harness.cli", "data", "pairs", "microworld/function-calls", "--out", str(out)]
+        words = ["-m", "harness.cli.main", "data", "pairs", "microworld/function-calls", "--out", str(out)]
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         subprocess.run([sys.executable, *words], env=environment, check=True, cwd=ROOT)
         written.append(out.read_bytes())
@@ -256,7 +255,7 @@ def test_chosen_meets_all_constraints_and_rejected_misses_one(tmp_path: Path) ->
 
 def test_story_problems_are_told_apart_by_their_own_verifier() -> None:
     examples = named_examples("microworld/stories").examples[:4]
-    from harness.data.samples import Samples
+    from harness.curation.samples import Samples
 
     drawn = {e.record.id: [f"total {e.record.reference} .", "total 98 ."] for e in examples}  # type: ignore[union-attr]
     found = verifier_pairs(examples, Samples(dict(drawn)))

@@ -9,14 +9,14 @@ from typing import ClassVar
 
 import pytest
 
-from harness.benchmark import Capability
-from harness.data.curate import curate, parse_steps
+from harness.curation.pipeline import curate, parse_steps
+from harness.curation.quality import instruction_following_difficulty, quality_scores
 from harness.data.examples import Example
-from harness.data.named import named_examples
-from harness.data.records import Demonstration, Message
-from harness.data.scorers import instruction_following_difficulty, quality_scores
+from harness.data.load import named_examples
 from harness.errors import UserError
-from harness.policy import Completion, Policy, Prompt, Sampling, Score
+from harness.policy.policy import Policy
+from harness.policy.types import Capability, Completion, Prompt, Sampling, Score
+from harness.records import Demonstration, Message
 
 
 class Counting(Policy):
@@ -51,7 +51,7 @@ def test_ifd_is_the_ratio_of_two_perplexities() -> None:
 
 
 def test_ifd_of_the_microworld_is_its_policys_own_figures() -> None:
-    from harness.data.writer import base_model_of
+    from harness.policy.sources import base_model_of
 
     rows = named_examples("microworld/curated-1k").examples[:6]
     policy = base_model_of("microworld/small").policy()
@@ -84,8 +84,8 @@ def reward_model(folder: Path, labels: int) -> str:
     import torch
     import transformers
 
-    from harness.base_model import BaseSpec
-    from harness.sources import locate
+    from harness.policy.base_model import BaseSpec
+    from harness.policy.sources import locate
 
     source = locate(BaseSpec("microworld/small"))
     config = transformers.AutoConfig.from_pretrained(source)

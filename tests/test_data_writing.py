@@ -11,22 +11,29 @@ from typing import Any, ClassVar
 import pytest
 from typer.testing import CliRunner
 
-from harness.benchmark import Capability
-from harness.cli import app
-from harness.data import writing_verbs
-from harness.data.eliminator import answer_fault, instruction_fault, unseen_fault
-from harness.data.evolve import evolve
+from harness.cli import data_verbs as writing_verbs
+from harness.cli.main import app
+from harness.curation.licences import with_joint
+from harness.curation.templates import filled
+from harness.curation.writing.drafts import Generated
+from harness.curation.writing.evolve import evolve
+from harness.curation.writing.filters import (
+    Novelty,
+    answer_fault,
+    common_subsequence,
+    instruction_fault,
+    rouge_l,
+    unseen_fault,
+)
+from harness.curation.writing.refine import refine
+from harness.curation.writing.requests import JUDGE, OPERATORS, operators_of
+from harness.curation.writing.self_instruct import self_instruct
+from harness.curation.writing.writer import Writer
 from harness.data.examples import Example, read_examples
-from harness.data.generation import Generated
-from harness.data.licences import with_joint
-from harness.data.novelty import Novelty, common_subsequence, rouge_l
-from harness.data.records import Demonstration, Message
-from harness.data.refine import refine
-from harness.data.self_instruct import self_instruct
-from harness.data.writer import Writer
-from harness.data.writing_requests import JUDGE, OPERATORS, filled, operators_of
 from harness.errors import UserError
-from harness.policy import Completion, Policy, Prompt, Sampling
+from harness.policy.policy import Policy
+from harness.policy.types import Capability, Completion, Prompt, Sampling
+from harness.records import Demonstration, Message
 
 ANSWER = "Water boils at one hundred degrees."
 

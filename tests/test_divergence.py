@@ -13,13 +13,14 @@ import transformers
 from saying import Sayer
 
 from benchmarks.divergence import KINDS, Divergence
-from harness.causal_policy import CausalPolicy
-from harness.data.records import Message
-from harness.divergence import divergences
-from harness.encoding import Encoded, TextEncoder
 from harness.errors import UserError
 from harness.microworld.tokenizer import make_tokenizer
-from harness.policy import Completion, Prompt, Sampling, StepwisePolicy
+from harness.policy.causal import CausalPolicy
+from harness.policy.divergence import divergences
+from harness.policy.encoding import Encoded, TextEncoder
+from harness.policy.stepwise import StepwisePolicy
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import Message
 
 torch.set_num_threads(1)
 TOKENIZER = make_tokenizer()

@@ -10,22 +10,30 @@ import numpy
 import pytest
 from numpy.typing import NDArray
 
-from harness.diversity import similarity
-from harness.diversity.classes import distinct, partition, utility
-from harness.diversity.known import agreement, agreement_between, expected_distinct
-from harness.diversity.similarity import (
+from harness.errors import UserError
+from harness.scoring.diversity import similarity
+from harness.scoring.diversity.distinct import (
+    agreement,
+    agreement_between,
+    distinct,
+    expected_distinct,
+    partition,
+    utility,
+)
+from harness.scoring.diversity.similarity import (
+    distinct_ngrams,
     mean_between,
     mean_distance_within,
     mean_within,
     models_among_nearest,
     random_pairs,
+    self_bleu,
     share_above,
     threshold_above,
     unit,
+    vendi,
+    vendi_of,
 )
-from harness.diversity.vendi import vendi, vendi_of
-from harness.diversity.words import distinct_ngrams, self_bleu
-from harness.errors import UserError
 
 
 def drawn(seed: int, size: int, width: int, spread: float = 1.0) -> NDArray[numpy.float64]:

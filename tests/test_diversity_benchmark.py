@@ -15,14 +15,15 @@ import pytest
 
 from benchmarks.diversity import Diversity
 from harness.benchmark import JointOutcome, Outcome
-from harness.data.records import Message
-from harness.diversity.embedders import lexical
-from harness.diversity.prompts import open_prompts
-from harness.diversity.similarity import unit
-from harness.encoding import TextEncoder
 from harness.errors import UserError
 from harness.microworld.tokenizer import make_tokenizer
-from harness.policy import Completion, Policy, Prompt, Sampling
+from harness.policy.encoding import TextEncoder
+from harness.policy.policy import Policy
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import Message
+from harness.scoring.diversity.embedders import lexical
+from harness.scoring.diversity.prompts import open_prompts
+from harness.scoring.diversity.similarity import unit
 
 VALID = {prompt.text: prompt.valid for prompt in open_prompts("microworld")}
 

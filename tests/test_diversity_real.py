@@ -13,12 +13,12 @@ from conftest import SHARED
 from stories260k import convert
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.diversity.embedders import embedder, lexical
-from harness.diversity.similarity import mean_same_index
-from harness.policy import Prompt, Sampling
-from harness.rows import read_excerpts, read_joint, read_rows
-from harness.sources import locate
+from harness.engine.results.rows import read_excerpts, read_joint, read_rows
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.sources import locate
+from harness.policy.types import Prompt, Sampling
+from harness.scoring.diversity.embedders import embedder, lexical
+from harness.scoring.diversity.similarity import mean_same_index
 
 torch.set_num_threads(1)
 SOURCE = SHARED / "stories260k"

@@ -9,10 +9,10 @@ import pytest
 import typer.main
 from conftest import ROOT
 
-from harness import registry
-from harness.cli import app
-from harness.config import load_experiment
-from harness.plan import make_plan
+from harness.cli.main import app
+from harness.engine import registry
+from harness.engine.config import load_experiment
+from harness.engine.plan import make_plan
 
 README = (ROOT / "README.md").read_text("utf-8")
 

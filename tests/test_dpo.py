@@ -16,16 +16,17 @@ import transformers
 import trl
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.causal_policy import CausalPolicy
-from harness.config import load_experiment
-from harness.copies import trainable_copy
-from harness.data.records import Message, PreferencePair, TrainingData
+from harness.engine.config import load_experiment
+from harness.engine.plan import make_plan
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, Input
-from harness.plan import make_plan
-from harness.policy import Policy, Prompt
-from harness.training import IGNORED, Optimisation, trl_config
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.causal import CausalPolicy
+from harness.policy.policy import Policy
+from harness.policy.types import Prompt
+from harness.records import Message, PreferencePair, TrainingData
+from harness.training.loop import IGNORED, Optimisation, trl_config
+from harness.training.models import trainable_copy
 from methods.base import Base
 from methods.dpo import Dpo, _cut, collate_pairs, preference_losses, preference_rows
 from methods.sft import Sft

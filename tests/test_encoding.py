@@ -9,10 +9,10 @@ import pytest
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from harness.data.records import Message
-from harness.encoding import PLAIN_TEMPLATE, Encoded, TextEncoder
 from harness.errors import UserError
-from harness.policy import Prompt
+from harness.policy.encoding import PLAIN_TEMPLATE, Encoded, TextEncoder
+from harness.policy.types import Prompt
+from harness.records import Message
 
 CORPUS = ["the cat sat on the mat. the cat's mat sat there; that other theme: theatre, the rest."] * 4
 TEMPLATE = (

@@ -18,19 +18,20 @@ import pytest
 from conftest import ROOT
 from rich.console import Console
 
-from harness import keys, registry, run
-from harness.collect import collect
-from harness.config import load_experiment
-from harness.cost import Stopwatch
+from harness.engine import registry, run
+from harness.engine.config import load_experiment
+from harness.engine.cost import Stopwatch
+from harness.engine.explain import explain, find_cells
+from harness.engine.plan import Plan, make_plan
+from harness.engine.progress import Progress
+from harness.engine.results.rows import read_rows
+from harness.engine.results.write import collect
+from harness.engine.run import Tally, run_plan
+from harness.engine.states import state_of
+from harness.engine.store import keys
+from harness.engine.store.store import Store, StoreUnusable
 from harness.errors import UserError
-from harness.explain import explain, find_cells
-from harness.plan import Plan, make_plan
-from harness.policy import StepwisePolicy
-from harness.progress import Progress
-from harness.rows import read_rows
-from harness.run import Tally, run_plan
-from harness.states import state_of
-from harness.store import Store, StoreUnusable
+from harness.policy.stepwise import StepwisePolicy
 
 
 @pytest.fixture
@@ -341,8 +342,14 @@ def test_a_key_follows_what_is_inside_functions_and_no_order_of_a_set(tmp_path: 
 
 def test_a_plugins_key_holds_the_sources_that_it_imports_even_inside_functions() -> None:
     digests = keys.source_digests(registry.source_file("methods", "base"))
-    assert {"methods.base", "harness.method", "harness.policy", "harness.sampling", "harness.noise"} <= set(digests)
-    assert not any(name.startswith(("harness.report", "harness.cli", "benchmarks.")) for name in digests)
+    assert {
+        "methods.base",
+        "harness.method",
+        "harness.policy.policy",
+        "harness.policy.sampling",
+        "harness.policy.noise",
+    } <= set(digests)
+    assert not any(name.startswith(("harness.report", "harness.cli.main", "benchmarks.")) for name in digests)
 
 
 def test_a_key_follows_what_lies_in_a_folder_that_a_field_names(folder: Path) -> None:

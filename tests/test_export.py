@@ -10,12 +10,12 @@ import pytest
 from command_line import bakeoff
 from test_report import Fake
 
-from harness.report.collect import collect
-from harness.report.document import Cell, Column, Table
+from harness.report.build import collect
 from harness.report.export import write_tables
-from harness.report.latex import escape_latex, to_latex
-from harness.report.model import ReportModel, Result
-from harness.report.tables import matrix_table
+from harness.report.findings.tables import matrix_table
+from harness.report.numbers.model import ReportModel, Result
+from harness.report.render.document import Cell, Column, Table
+from harness.report.render.latex import escape_latex, to_latex
 
 LABEL = "a_b & c% [x]"
 PLACE = ["base", "method", "benchmark", "metric", "group"]

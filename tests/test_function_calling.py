@@ -11,7 +11,7 @@ from saying import HOSTILE, Sayer
 
 from benchmarks.function_calling import FunctionCalling
 from harness.errors import UserError
-from harness.functions.matching import FAILURES
+from harness.scoring.calls.matching import FAILURES
 
 AREA = {
     "name": "area",

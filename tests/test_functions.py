@@ -14,11 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saying import HOSTILE
 
-from harness.data.answers import answer_of
-from harness.data.calls import FunctionCall
-from harness.data.numbers import final_number
-from harness.functions.bfcl import Item, items_of
-from harness.functions.matching import (
+from harness.scoring.answers.finders import answer_of
+from harness.scoring.answers.numbers import final_number
+from harness.scoring.calls.bfcl import Item, items_of
+from harness.scoring.calls.matching import (
     FAILURES,
     NOT_A_CALL,
     OF_ONE_CALL,
@@ -27,9 +26,10 @@ from harness.functions.matching import (
     Accepted,
     call_failure,
     failure_in,
+    has_type,
+    is_accepted,
 )
-from harness.functions.reading import calls_in
-from harness.functions.values import has_type, is_accepted
+from harness.scoring.calls.notations import FunctionCall, calls_in
 
 CATEGORIES = ("simple", "multiple", "parallel", "parallel_multiple")
 Call = tuple[str, dict[str, Any]]

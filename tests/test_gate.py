@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from test_report import Fake, pages
 
-from harness import gate
-from harness.collect import collect
-from harness.config import load_experiment
+from harness.engine import gate
+from harness.engine.config import load_experiment
+from harness.engine.gate import check_contamination, warnings_of
+from harness.engine.plan import Plan, make_plan
+from harness.engine.results.write import collect
+from harness.engine.store.store import Store
 from harness.errors import UserError
-from harness.gate import check_contamination, warnings_of
+from harness.files import read_json
 from harness.microworld.items import instruction_items, knowledge_items
-from harness.plan import Plan, make_plan
-from harness.report import collect as report_collect
-from harness.rows import read_json
-from harness.store import Store
+from harness.report import build as report_collect
 
 MATRIX = """\
 name: gated
@@ -91,7 +91,8 @@ def test_the_results_say_what_was_checked(tmp_path: Path) -> None:
 
 def test_the_report_gives_the_scores_with_and_without_the_matched_items(tmp_path: Path) -> None:
     """Sixty items, the first 15 of them in the training data: the others' mean, worked from the rows."""
-    from harness.rows import read_rows, write_json
+    from harness.engine.results.rows import read_rows
+    from harness.files import write_json
 
     folder = Fake(items=60).write(tmp_path)
     matched = [
@@ -117,7 +118,7 @@ def test_the_report_gives_the_scores_with_and_without_the_matched_items(tmp_path
 
 
 def test_a_benchmark_that_cannot_tell_its_items_is_shown_as_not_checked(tmp_path: Path) -> None:
-    from harness.rows import write_json
+    from harness.files import write_json
 
     folder = Fake(items=20).write(tmp_path)
     entry = {"set": "mine", "kind": "demonstrations", "quality": "", "benchmark": "tasks", "items": None}
@@ -126,7 +127,7 @@ def test_a_benchmark_that_cannot_tell_its_items_is_shown_as_not_checked(tmp_path
 
 
 def test_a_restricted_source_is_named_in_the_report(tmp_path: Path) -> None:
-    from harness.rows import write_json
+    from harness.files import write_json
 
     folder = Fake(items=20).write(tmp_path)
     free = {"name": "free.jsonl", "kind": "demonstrations", "rows": 10, "licence": "MIT", "digest": "aa"}

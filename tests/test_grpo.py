@@ -13,15 +13,16 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.causal_policy import CausalPolicy
-from harness.config import load_experiment
-from harness.copies import trainable_copy
-from harness.data.records import Message, Problem, TrainingData
+from harness.engine.config import load_experiment
+from harness.engine.plan import make_plan
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Input
-from harness.plan import make_plan
-from harness.policy import Completion, Policy, Prompt, Sampling
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.causal import CausalPolicy
+from harness.policy.policy import Policy
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import Message, Problem, TrainingData
+from harness.training.models import trainable_copy
 from methods.base import Base
 from methods.grpo import Grpo, Rollouts, require_verifiable, trained_ids
 from methods.sft import Sft

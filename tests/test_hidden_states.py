@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from harness.errors import UserError
-from harness.hidden_states import Places, block_count, decoder_blocks, edited, first_and_last, width_of
+from harness.policy.hidden_states import Places, block_count, decoder_blocks, edited, first_and_last, width_of
 
 SHAPE = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
 GROUPED = SHAPE | {"num_key_value_heads": 1, "head_dim": 8}

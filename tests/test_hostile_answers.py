@@ -30,13 +30,13 @@ from benchmarks.multi_turn import MultiTurn
 from benchmarks.number_variants import NumberVariants
 from benchmarks.ood import Ood
 from benchmarks.stories import Stories
-from harness import registry
 from harness.benchmark import Benchmark
-from harness.constraints.registry import VERIFIERS
-from harness.judging import Pair, cut_alike, prompt_of, verdict_of
-from harness.outcomes import read_outcomes, write_outcomes
-from harness.policy import Completion, Prompt, Sampling
-from harness.sandbox.programs import CodeProblem, program_of
+from harness.engine import registry
+from harness.engine.store.outcomes import read_outcomes, write_outcomes
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.scoring.code.humaneval import CodeProblem, program_of
+from harness.scoring.constraints.ifbench import VERIFIERS
+from harness.scoring.judging import Pair, cut_alike, prompt_of, verdict_of
 
 PIECES = [
     *("", " ", "\n", "\n\n", "\t", "\x00", "\x1b[31m", "\ud800", "\u202e", "\ufeff", "犬", "😀", "a", "A", "7", "-3"),
@@ -165,7 +165,7 @@ def test_random_answers_become_programs_and_pairs_to_judge(text: str) -> None:
 
 def test_the_report_shows_such_answers_escaped(folder: Path) -> None:
     """What outcomes hold goes through the report's two renderers: neither leaves markup or template code alive."""
-    from harness.report.text import clean, escape_markdown
+    from harness.report.render.text import clean, escape_markdown
 
     text = "<script>alert(1)</script> {{ 7 * 7 }} \ud800\x00"
     (found, *_) = scored(benchmarks(folder)["knowledge_answers"], text, folder)

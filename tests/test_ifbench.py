@@ -12,9 +12,10 @@ import pytest
 
 from benchmarks.ifbench import IFBench
 from harness.benchmark import Outcome
+from harness.engine.store.outcomes import write_outcomes
 from harness.errors import UserError
-from harness.outcomes import write_outcomes
-from harness.policy import Completion, Policy, Prompt, Sampling
+from harness.policy.policy import Policy
+from harness.policy.types import Completion, Prompt, Sampling
 
 ROWS = [
     {"key": "a", "prompt": "Say it.", "instruction_id_list": ["words:vowel"], "kwargs": [{"N": None}]},

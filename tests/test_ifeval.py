@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.ifeval import IFEval
-from harness import lm_eval_instructions as rules
-from harness.constraints.levels import readable
 from harness.errors import UserError
-from harness.policy import Completion, Policy, Prompt, Sampling
+from harness.policy.policy import Policy
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.scoring.constraints.levels import readable
+from harness.scoring.lm_eval import ifeval as rules
 
 for name in ("langdetect", "immutabledict", "nltk"):
     pytest.importorskip(name, reason="IFEval's rules need bakeoff[ifeval]")

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from benchmarks.instruction_following import InstructionFollowing
-from harness.data.records import Message
-from harness.encoding import TextEncoder
 from harness.microworld.items import InstructionItem, instruction_items
 from harness.microworld.tokenizer import make_tokenizer
-from harness.policy import Completion, Policy, Prompt, Sampling
+from harness.policy.encoding import TextEncoder
+from harness.policy.policy import Policy
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import Message
 
 
 class Answerer(Policy):

@@ -13,16 +13,17 @@ import pytest
 from command_line import bakeoff
 from rich.console import Console
 
-from harness import registry, run
-from harness.collect import collect
-from harness.config import load_experiment
-from harness.joint import joints_of
-from harness.plan import Plan, make_plan
-from harness.progress import Progress
-from harness.rows import read_excerpts, read_joint, read_json
-from harness.run import Tally, run_plan
-from harness.store import Store
-from harness.verify import check_files
+from harness.engine import registry, run
+from harness.engine.config import load_experiment
+from harness.engine.joint import joints_of
+from harness.engine.plan import Plan, make_plan
+from harness.engine.progress import Progress
+from harness.engine.results.rows import read_excerpts, read_joint
+from harness.engine.results.write import collect
+from harness.engine.run import Tally, run_plan
+from harness.engine.store.store import Store
+from harness.files import read_json
+from harness.report.verify import check_files
 
 BENCHMARK = '''"""Compares policies."""
 
@@ -68,7 +69,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(
         run.cost, "decoding_cost", lambda policy, base: {"seconds_per_token": None, "overhead_per_token": None}
     )
-    monkeypatch.setattr("harness.base_model.BaseModel.policy", lambda self: None)
+    monkeypatch.setattr("harness.policy.base_model.BaseModel.policy", lambda self: None)
     registry._outside.cache_clear()
     yield tmp_path
     registry._outside.cache_clear()

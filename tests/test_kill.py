@@ -20,7 +20,7 @@ SETTINGS = ["methods=[base, {sft: {learning_rate: 5e-4, epochs: 1}}, {lora: {ran
 
 
 def command(folder: Path) -> list[str]:
-    code = "from harness.cli import main; main()"
+    code = "from harness.cli.main import main; main()"
     words = ["run", "demo.yaml", "--store", str(folder / "store"), "--out", str(folder / "results")]
     return [sys.executable, "-c", code, *words, *[word for setting in SETTINGS for word in ("--set", setting)]]
 

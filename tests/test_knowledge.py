@@ -12,12 +12,13 @@ import torch
 import transformers
 
 from benchmarks.knowledge import Knowledge
-from harness.causal_policy import CausalPolicy
-from harness.data.records import Message
-from harness.encoding import TextEncoder
 from harness.microworld.items import knowledge_items
 from harness.microworld.tokenizer import make_tokenizer
-from harness.policy import Policy, Prompt, Sampling, Score
+from harness.policy.causal import CausalPolicy
+from harness.policy.encoding import TextEncoder
+from harness.policy.policy import Policy
+from harness.policy.types import Prompt, Sampling, Score
+from harness.records import Message
 
 torch.set_num_threads(1)
 

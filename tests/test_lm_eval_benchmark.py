@@ -15,9 +15,10 @@ import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from benchmarks.lm_eval import LmEval
-from harness.encoding import TextEncoder
 from harness.errors import UserError
-from harness.policy import Completion, Policy, Prompt, Sampling, Score
+from harness.policy.encoding import TextEncoder
+from harness.policy.policy import Policy
+from harness.policy.types import Completion, Prompt, Sampling, Score
 
 ROWS = [
     {"question": f"q{row}", "choices": ["yes", "no", "maybe"], "answer": row % 3, "passage": row // 2}
@@ -164,8 +165,8 @@ def test_what_is_asked_of_a_policy_and_whether_seeds_matter_follow_the_fields() 
 
 def test_a_prompt_is_no_score_where_it_is_never_shown(tmp_path: Path) -> None:
     """Bare text has no turns to put examples before: the base's own score would look like knowledge kept."""
-    from harness.config import load_experiment
-    from harness.plan import make_plan
+    from harness.engine.config import load_experiment
+    from harness.engine.plan import make_plan
 
     task = yaml_task(tmp_path, "bare", CHOICE)
     experiment = {

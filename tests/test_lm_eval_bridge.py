@@ -16,13 +16,14 @@ from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from harness import lm_eval_bridge as bridge
-from harness.causal_policy import CausalPolicy
-from harness.data.records import Message
-from harness.encoding import TextEncoder
 from harness.errors import UserError
-from harness.lm_eval_samples import MAIN_METRICS
-from harness.policy import Completion, Policy, Prompt, Sampling
+from harness.policy.causal import CausalPolicy
+from harness.policy.encoding import TextEncoder
+from harness.policy.policy import Policy
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import Message
+from harness.scoring.lm_eval import bridge
+from harness.scoring.lm_eval.samples import MAIN_METRICS
 
 torch.set_num_threads(1)
 CORPUS = ["the cat sat on the mat. the cat's mat sat there; that other theme: theatre, the rest."] * 4

@@ -13,12 +13,12 @@ import transformers
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.causal_policy import CausalPolicy
-from harness.data.records import Demonstration, Message, TrainingData
 from harness.errors import UserError
 from harness.method import FitContext
-from harness.policy import Prompt
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.causal import CausalPolicy
+from harness.policy.types import Prompt
+from harness.records import Demonstration, Message, TrainingData
 from methods.lora import Lora
 
 WORDS = ["<eos>", "<unk>", *(f"w{at}" for at in range(20))]

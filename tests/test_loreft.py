@@ -15,14 +15,14 @@ from safetensors.torch import load_file
 from test_hidden_states import FAMILIES
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.data.records import Demonstration, Message, TrainingData
-from harness.encoding import TextEncoder
 from harness.errors import UserError
-from harness.hidden_states import decoder_blocks
 from harness.method import FitContext
-from harness.policy import Prompt, Sampling
-from harness.training_rows import IGNORED, training_rows
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.encoding import TextEncoder
+from harness.policy.hidden_states import decoder_blocks
+from harness.policy.types import Prompt, Sampling
+from harness.records import Demonstration, Message, TrainingData
+from harness.training.rows import IGNORED, training_rows
 from methods.loreft import Loreft, ReftPolicy, Weights, load_interventions, prompt_lengths, weights_of
 
 WORDS = ["<eos>", "<unk>", "user", "assistant", *(f"w{at}" for at in range(28))]

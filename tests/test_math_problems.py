@@ -9,8 +9,8 @@ import pytest
 from saying import HOSTILE, Sayer
 
 from benchmarks.math_problems import MathProblems
-from harness.data.word_problems import INSTRUCTION
 from harness.errors import UserError
+from harness.scoring.answers.word_problems import INSTRUCTION
 
 ROWS = [
     {"question": "Tom has 5 apples and eats 7. How many are left?", "answer": "5-7 = <<5-7=-2>>-2\n#### -2"},

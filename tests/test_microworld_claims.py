@@ -14,7 +14,7 @@ import pandas
 import pytest
 from conftest import ROOT
 
-from harness.rows import read_rows
+from harness.engine.results.rows import read_rows
 
 COMMITTED = ROOT / "results" / "microworld"
 
@@ -50,7 +50,7 @@ def test_the_committed_results_show_the_wide_gaps_over_three_seeds() -> None:
 
 @pytest.mark.slow
 def test_the_wide_gaps_come_again_when_everything_is_trained_anew(tmp_path: Path) -> None:
-    code = "from harness.cli import main; main()"
+    code = "from harness.cli.main import main; main()"
     words = [
         "run",
         str(COMMITTED / "experiment.yaml"),

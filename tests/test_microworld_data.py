@@ -8,12 +8,11 @@ from typing import cast
 
 import pytest
 
-from harness.data.records import Demonstration, PreferencePair, Problem, digest_of
-from harness.data.versions import parent_and_version
 from harness.errors import UserError
 from harness.microworld import corpus, datasets, dialogues, items, splits, stories, tasks, verify, words, world
 from harness.microworld.tokenizer import vocabulary
 from harness.microworld.verify import Instruction, follows, follows_all
+from harness.records import Demonstration, PreferencePair, Problem, digest_of, parent_and_version
 
 ALL_KINDS = tuple(tasks.MAKERS)
 

@@ -9,11 +9,11 @@ from saying import HOSTILE, Sayer
 
 from benchmarks.multi_turn import MultiTurn
 from harness.benchmark import Outcome
-from harness.conversations import converse
 from harness.microworld.dialogues import KINDS, Dialogue, dialogues
 from harness.microworld.verify import follows
 from harness.microworld.world import plain_words, the_world
-from harness.policy import Prompt, Sampling
+from harness.policy.conversations import converse
+from harness.policy.types import Prompt, Sampling
 
 ITEMS = {item.id: item for item in dialogues("test", 4)}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from harness.noise import gumbel, splitmix, stream_of
+from harness.policy.noise import gumbel, splitmix, stream_of
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15

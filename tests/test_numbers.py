@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from saying import HOSTILE
 
-from harness.data.answers import answer_of
-from harness.data.numbers import final_number
+from harness.scoring.answers.finders import answer_of
+from harness.scoring.answers.numbers import final_number
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,12 @@ from saying import HOSTILE, Sayer
 
 from benchmarks.ood import Ood
 from harness.microworld import words
-from harness.microworld.families import Member, is_right
-from harness.microworld.request_families import REQUEST_KINDS, SORTS, request_families
 from harness.microworld.splits import material
-from harness.microworld.story_families import STORY_KINDS, Plot, story_families, template_for
 from harness.microworld.world import plain_words, the_world
-from harness.symbolic.pairs import Reached, changes, magnitude
-from harness.symbolic.variants import variants_of
+from harness.scoring.variants.families import Member, is_right
+from harness.scoring.variants.request_families import REQUEST_KINDS, SORTS, request_families
+from harness.scoring.variants.story_families import STORY_KINDS, Plot, story_families, template_for
+from harness.scoring.variants.variants import Reached, changes, magnitude, variants_of
 
 BENCHMARK = Ood(stories=12, requests=6)
 

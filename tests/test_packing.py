@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.base_model import BaseModel
 from harness.errors import UserError
 from harness.method import FitContext
-from harness.packing import pack, require_apart
-from harness.training import IGNORED, Optimisation, train, training_rows
+from harness.policy.base_model import BaseModel
+from harness.training.loop import IGNORED, Optimisation, train, training_rows
+from harness.training.rows import pack, require_apart
 from tests.test_hidden_states import FAMILIES, make
 from tests.test_training import DEMONSTRATIONS, base, demonstration  # noqa: F401
 

@@ -15,9 +15,9 @@ from last_word import last_word_judge
 from saying import HOSTILE, Sayer
 
 from benchmarks.pairwise_judge import PairwiseJudge
-from harness.availability import why_unavailable
+from harness.benchmark import why_unavailable
 from harness.errors import UserError
-from harness.judging import Judgement, Pair, cut_alike, prompt_of, verdict_of
+from harness.scoring.judging import Judgement, Pair, cut_alike, prompt_of, verdict_of
 
 QUESTIONS = [
     {"question_id": 81, "category": "writing", "turns": ["q1", "q2"]},

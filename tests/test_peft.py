@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.contract.tiny import COMPLETIONS, DATA, PROMPTS, write_model
+from harness.engine.contract.tiny import COMPLETIONS, DATA, PROMPTS, write_model
 from harness.errors import UserError
 from harness.method import FitContext, FitReport
-from harness.policy import Prompt, Sampling
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.types import Prompt, Sampling
 from methods.lora import Lora
 from methods.peft import Peft
 
@@ -75,7 +75,7 @@ def test_the_trained_parameters_are_those_of_the_equation(
 def test_the_merged_policy_scores_as_the_adapter_beside_the_weights(
     kind: str, settings: dict[str, Any] | None, base: BaseModel, tmp_path: Path
 ) -> None:
-    from harness.causal_policy import CausalPolicy
+    from harness.policy.causal import CausalPolicy
 
     method = Peft(type=kind, settings=settings, **(QUICK | {"learning_rate": 0.1}))
     fitted(method, base, tmp_path / kind)

@@ -16,11 +16,11 @@ from saying import PlainText
 
 from benchmarks.perplexity import Perplexity, pieces
 from harness.errors import UserError
-from harness.microworld.corpus import documents
-from harness.microworld.held_out import KINDS, held_out
+from harness.microworld.corpus import KINDS, documents, held_out
 from harness.microworld.words import ATTRIBUTES
 from harness.microworld.world import plain_words, the_world
-from harness.policy import Policy, Prompt, Sampling, Score
+from harness.policy.policy import Policy
+from harness.policy.types import Prompt, Sampling, Score
 
 
 class Uniform(Policy):

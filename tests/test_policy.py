@@ -11,13 +11,13 @@ import torch
 import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from harness.benchmark import Capability
-from harness.causal_policy import CausalPolicy
-from harness.data.records import Message
-from harness.encoding import TextEncoder
 from harness.errors import UserError
-from harness.policy import Completion, Policy, Prompt, Sampling, Score
-from harness.scoring import score_tokens
+from harness.policy.causal import CausalPolicy
+from harness.policy.encoding import TextEncoder
+from harness.policy.logprobs import score_tokens
+from harness.policy.policy import Policy
+from harness.policy.types import Capability, Completion, Prompt, Sampling, Score
+from harness.records import Message
 
 torch.set_num_threads(1)
 WORDS = [f"w{index}" for index in range(40)]

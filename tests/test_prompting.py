@@ -10,11 +10,11 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.data.records import Demonstration, Message, TrainingData
 from harness.errors import UserError
 from harness.method import FitContext
-from harness.policy import Prompt, Sampling
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.types import Prompt, Sampling
+from harness.records import Demonstration, Message, TrainingData
 from methods.prompting import Prompting, drawn
 
 WORDS = ["<eos>", "<unk>", "system", "user", "assistant", *(f"w{at}" for at in range(20))]

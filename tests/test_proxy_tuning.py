@@ -10,13 +10,14 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.causal_policy import CausalPolicy
-from harness.data.records import Message, TrainingData
-from harness.encoding import Encoded, TextEncoder
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Input
-from harness.policy import Policy, Prompt, Sampling
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.causal import CausalPolicy
+from harness.policy.encoding import Encoded, TextEncoder
+from harness.policy.policy import Policy
+from harness.policy.types import Prompt, Sampling
+from harness.records import Message, TrainingData
 from methods.lora import Lora
 from methods.proxy_tuning import ProxyPolicy, ProxyTuning, check_bases, shared_tokens
 from methods.sft import Sft

@@ -16,12 +16,12 @@ import transformers
 from conftest import ROOT
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.causal_policy import CausalPolicy
-from harness.data.records import Demonstration, Message, TrainingData
 from harness.errors import UserError
 from harness.method import FitContext
-from harness.policy import Prompt, Sampling
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.causal import CausalPolicy
+from harness.policy.types import Prompt, Sampling
+from harness.records import Demonstration, Message, TrainingData
 from methods.loreft import Loreft, ReftPolicy, Weights, load_interventions, reflected
 from methods.pyreft import Pyreft, PyreftPolicy
 

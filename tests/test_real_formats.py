@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from stories260k import convert
 
-from harness.base_model import BaseModel, BaseSpec
 from harness.data.load import DataSpec, load_set
-from harness.data.records import Demonstration, TrainingData
 from harness.method import FitContext, Input, Method
-from harness.policy import Policy, Prompt
-from harness.training import training_rows
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.policy import Policy
+from harness.policy.types import Prompt
+from harness.records import Demonstration, TrainingData
+from harness.training.loop import training_rows
 from methods.base import Base
 from methods.dpo import Dpo
 from methods.sft import Sft

@@ -15,12 +15,13 @@ from typing import Any
 import numpy
 import pytest
 
+from harness.engine.results.rows import write_rows
 from harness.errors import UserError
+from harness.files import write_json
 from harness.report import verdict, write_report
-from harness.report.collect import collect
-from harness.report.model import Block
-from harness.rows import write_json, write_rows
-from harness.statistics import Estimate
+from harness.report.build import collect
+from harness.report.numbers.model import Block
+from harness.stats.contrasts import Estimate
 
 HOSTILE = (
     "<script>alert(1)</script> {{7*7}} {% for x in y %} </td></tr></table> | pipe | `tick` ```` \n# head\n"
@@ -257,9 +258,7 @@ def test_no_difference_is_named_that_no_share_can_have(effect: float, words: str
 @pytest.mark.parametrize(
     ("low", "high", "kind"), [(0.8, 1.1, "near"), (-0.2, -0.1, "near"), (-0.1, 0.2, "open"), (None, None, "open")]
 )
-def test_what_the_correction_alone_leaves_open_is_told_apart(
-    low: float | None, high: float | None, kind: str
-) -> None:
+def test_what_the_correction_alone_leaves_open_is_told_apart(low: float | None, high: float | None, kind: str) -> None:
     assert verdict._undecided(Estimate(0.5, low=low, high=high)) == kind
 
 
@@ -437,7 +436,7 @@ def test_lower_is_better_metrics_turn_the_verdict_round(tmp_path: Path) -> None:
 
 def test_weights_that_differ_between_methods_cannot_be_paired(tmp_path: Path) -> None:
     folder = Fake(items=30).write(tmp_path)
-    from harness.rows import read_rows, read_samples
+    from harness.engine.results.rows import read_rows, read_samples
 
     rows = read_rows(folder)
     rows.loc[(rows["method"] == "tuned") & (rows["item"] == "i0003"), "weight"] = 2.0

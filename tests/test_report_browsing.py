@@ -9,8 +9,8 @@ import pytest
 from test_report import Fake
 
 from harness.report import write_report
-from harness.report.browsing import CHANGES, benchmarks_of, changes_of, kinds_of, stretches
-from harness.report.model import Answer, Example
+from harness.report.numbers.model import Answer, Example
+from harness.report.render.browsing import CHANGES, benchmarks_of, changes_of, kinds_of, stretches
 
 
 def answers(**correct: bool | None) -> Example:

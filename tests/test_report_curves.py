@@ -11,12 +11,11 @@ import numpy
 import pandas
 import pytest
 
-from harness.data_choice import DataChoice
-from harness.report.curve_parts import curve_parts
-from harness.report.curves import curves_of
-from harness.report.document import Bullets, Picture, Table
-from harness.report.matrix import BenchmarkInfo, Matrix, MethodInfo, MetricInfo
-from harness.report.model import Curve
+from harness.records import DataChoice
+from harness.report.findings.curves import curve_parts, curves_of
+from harness.report.numbers.matrix import BenchmarkInfo, Matrix, MethodInfo, MetricInfo
+from harness.report.numbers.model import Curve
+from harness.report.render.document import Bullets, Picture, Table
 
 SIZES, QUALITIES = (30, 300), ("good", "raw")
 Skill = Callable[[str, DataChoice], float]

@@ -12,24 +12,22 @@ import pandas
 import pytest
 from scipy import stats
 
-from harness.comparison import independent_sum
-from harness.data_choice import DataChoice
-from harness.noise_floor import noise_floor
-from harness.report.analysis import measure, results_of, score_of
-from harness.report.audit import audit_of
-from harness.report.audit_parts import warning
-from harness.report.document import Paragraph, Table
-from harness.report.findings import Audit, Lengths, ProtocolField
-from harness.report.harm import harm_parts
-from harness.report.lengths import lengths_of
-from harness.report.matrix import Matrix, MethodInfo, MetricInfo
-from harness.report.model import Block, Comparison, Result
-from harness.report.panel import build_panel
-from harness.report.prices import price
-from harness.report.shifts import shifts_of
-from harness.report.turnover import turnovers_of
-from harness.sample_size import needed
-from harness.statistics import Components, Estimate, Scale, Scores, Spread, difference, minimum_detectable_effect
+from harness.records import DataChoice
+from harness.report.findings.audit import audit_of, warning
+from harness.report.findings.harm import harm_parts
+from harness.report.findings.lengths import lengths_of
+from harness.report.findings.prices import price
+from harness.report.findings.shifts import shifts_of
+from harness.report.findings.turnover import turnovers_of
+from harness.report.numbers.analysis import measure, results_of, score_of
+from harness.report.numbers.findings import Audit, Lengths, ProtocolField
+from harness.report.numbers.matrix import Matrix, MethodInfo, MetricInfo
+from harness.report.numbers.model import Block, Comparison, Result
+from harness.report.numbers.panel import build_panel
+from harness.report.render.document import Paragraph, Table
+from harness.stats.contrasts import Components, Estimate, Scale, Scores, Spread, difference, minimum_detectable_effect
+from harness.stats.families import independent_sum
+from harness.stats.resolution import needed, noise_floor
 
 GRADED = Scale(binary=False)
 

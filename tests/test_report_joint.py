@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 import pytest
 from test_report import HOSTILE, Fake, pages, table_rows
 
-from harness.report.collect import collect
-from harness.report.heat_map import draw_heat_map
-from harness.report.joint import Joint
-from harness.rows import write_joint
+from harness.engine.results.rows import write_joint
+from harness.report.build import collect
+from harness.report.numbers.findings import Joint
+from harness.report.render.heat_map import draw_heat_map
 
 BASES, METHODS, SEEDS, ITEMS = ("world/large", "world/small"), ("plain", "tuned"), (0, 1, 2), 24
 Value = Callable[[dict[str, Any], int], float]

@@ -8,8 +8,8 @@ import numpy
 import pandas
 import pytest
 
-from harness.report.matrix import BenchmarkInfo, Matrix, MethodInfo, MetricInfo
-from harness.report.precision import precision_parts, precisions_of
+from harness.report.findings.precision import precision_parts, precisions_of
+from harness.report.numbers.matrix import BenchmarkInfo, Matrix, MethodInfo, MetricInfo
 
 MODELS = {"full": {"digest": "d", "dtype": "float32"}, "half": {"digest": "d", "dtype": "bfloat16"}}
 

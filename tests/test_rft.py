@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.config import load_experiment
-from harness.data.records import Demonstration, Message, Problem, TrainingData
+from harness.engine.config import load_experiment
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method
-from harness.policy import Completion, Policy, Prompt, Sampling
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.policy import Policy
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import Demonstration, Message, Problem, TrainingData
 from methods.lora import Lora
 from methods.proxy_tuning import ProxyTuning
 from methods.rft import Pool, Rft, edit_distance

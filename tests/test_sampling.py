@@ -12,13 +12,13 @@ import transformers
 from scipy import stats
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from harness.causal_policy import CausalPolicy
-from harness.data.records import Message
-from harness.encoding import TextEncoder
 from harness.errors import UserError
-from harness.noise import stream_of
-from harness.policy import Prompt, Sampling
-from harness.sampling import choose, nucleus
+from harness.policy.causal import CausalPolicy
+from harness.policy.encoding import TextEncoder
+from harness.policy.noise import stream_of
+from harness.policy.sampling import choose, nucleus
+from harness.policy.types import Prompt, Sampling
+from harness.records import Message
 
 torch.set_num_threads(1)
 WORDS = [f"w{index}" for index in range(40)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.sandbox.run import Limits, check_sandbox, run_program, run_programs
+from harness.scoring.code.sandbox import Limits, check_sandbox, run_program, run_programs
 
 QUICK = Limits(seconds=5, megabytes=256)  # a busy machine takes its time to fill that memory
 FORKS = """
@@ -129,7 +129,7 @@ def test_a_program_that_writes_to_the_report_has_not_passed() -> None:
 
 
 def test_equal_programs_run_once_and_results_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    import harness.sandbox.run as sandbox
+    import harness.scoring.code.sandbox as sandbox
 
     check_sandbox()
     ran: list[str] = []

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import torch
 
-from harness.base_model import BaseModel, BaseSpec
+from harness.curation.quality import GUESS, ifd_of, instruction_following_difficulty, reversed_ifd_of
 from harness.data.examples import Example
-from harness.data.records import Demonstration, Message, TrainingData
-from harness.data.scorers import GUESS, ifd_of, instruction_following_difficulty, reversed_ifd_of
 from harness.errors import UserError
 from harness.method import FitContext, FitReport, Method
-from harness.sources import locate
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.sources import locate
+from harness.records import Demonstration, Message, TrainingData
 from methods.best_of_n import BestOfN
 from methods.lora import Lora
 from methods.selective_refinement import SelectiveRefinement, Version, chosen, versions_of

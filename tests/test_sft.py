@@ -12,12 +12,12 @@ import transformers
 from safetensors import safe_open
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.causal_policy import CausalPolicy
-from harness.data.records import Demonstration, Message, TrainingData
 from harness.method import FitContext
-from harness.policy import Prompt, Sampling
-from harness.training import Optimisation, seed_everything, train, training_rows
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.causal import CausalPolicy
+from harness.policy.types import Prompt, Sampling
+from harness.records import Demonstration, Message, TrainingData
+from harness.training.loop import Optimisation, seed_everything, train, training_rows
 from methods.sft import Sft
 
 WORDS = ["<eos>", "<unk>", *(f"w{at}" for at in range(20))]

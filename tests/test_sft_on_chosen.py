@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.base_model import BaseModel
-from harness.data.records import Demonstration, Message, TrainingData
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext
-from harness.policy import Prompt
+from harness.policy.base_model import BaseModel
+from harness.policy.types import Prompt
+from harness.records import Demonstration, Message, TrainingData
 from methods.base import Base
 from methods.dpo import Dpo
 from methods.sft import Sft

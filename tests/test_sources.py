@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from harness.base_model import BaseSpec
 from harness.errors import UserError
-from harness.sources import locate, model_digest, parameter_count
+from harness.policy.base_model import BaseSpec
+from harness.policy.sources import locate, model_digest, parameter_count
 
 SHIPPED = ROOT / "harness" / "microworld" / "models" / "small"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -30,8 +30,8 @@ def hub_cache(home: Path, model: str) -> None:
 def test_a_model_in_the_hub_cache_is_loaded_by_its_id_offline_and_runs(tmp_path: Path) -> None:
     hub_cache(tmp_path, "somebody/tiny-model")
     code = (
-        "from harness.base_model import BaseModel, BaseSpec\nfrom harness.sources import locate\n"
-        "from harness.policy import Prompt, Sampling\n"
+        "from harness.policy.base_model import BaseModel, BaseSpec\nfrom harness.policy.sources import locate\n"
+        "from harness.policy.policy import Prompt, Sampling\n"
         "spec = BaseSpec('somebody/tiny-model')\nbase = BaseModel(spec, locate(spec))\n"
         "print(base.folder.name, base.policy().sample([Prompt(text='question :')], Sampling(3), ['a'])[0][0].finish)\n"
     )

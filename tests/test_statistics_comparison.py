@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.comparison import gap_closed, holm, non_inferiority_p, rank_intervals
-from harness.statistics import Scale, Scores, contrast, difference, seed_pool
+from harness.stats.contrasts import Scale, Scores, contrast, difference, seed_pool
+from harness.stats.families import gap_closed, holm, non_inferiority_p, rank_intervals
 
 GRADED = Scale(binary=False)
 
@@ -105,9 +105,7 @@ def test_the_gap_that_proxy_tuning_closed_comes_out_of_its_published_figures(
     noise -= noise.mean(axis=2, keepdims=True)
     shares = []
     for base, proxy, tuned in published:
-        scores = [
-            singletons(level / 100 + own) for level, own in zip((proxy, tuned, base), noise, strict=True)
-        ]
+        scores = [singletons(level / 100 + own) for level, own in zip((proxy, tuned, base), noise, strict=True)]
         found = gap_closed(*scores, scale=GRADED, higher_is_better=base < tuned)
         assert found.value is not None
         assert found.low is not None

@@ -8,8 +8,8 @@ import numpy
 import pytest
 from scipy import stats
 
-from harness.comparison import holm
-from harness.statistics import Scale, Scores, difference
+from harness.stats.contrasts import Scale, Scores, difference
+from harness.stats.families import holm
 
 GRADED = Scale(binary=False)
 

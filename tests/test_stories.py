@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from benchmarks.stories import Stories
-from harness.data.records import Problem
-from harness.encoding import TextEncoder
 from harness.microworld import datasets
 from harness.microworld.tokenizer import make_tokenizer
-from harness.policy import Completion, Policy, Prompt, Sampling
+from harness.policy.encoding import TextEncoder
+from harness.policy.policy import Policy
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import Problem
 
 
 class Teller(Policy):

@@ -12,11 +12,11 @@ from command_line import bakeoff
 from conftest import SHARED
 from stories260k import convert, read_tokens
 
-from harness.base_model import BaseModel, BaseSpec
+from harness.engine.results.rows import read_rows
 from harness.errors import UserError
-from harness.policy import Prompt, Sampling
-from harness.rows import read_rows
-from harness.sources import locate
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.sources import locate
+from harness.policy.types import Prompt, Sampling
 
 torch.set_num_threads(1)
 SOURCE = SHARED / "stories260k"

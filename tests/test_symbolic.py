@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.symbolic.domains import written
-from harness.symbolic.expressions import ExpressionError, worked
-from harness.symbolic.templates import SLOT, template_of
-from harness.symbolic.variants import variants_of
+from harness.scoring.variants.domains import written
+from harness.scoring.variants.expressions import ExpressionError, worked
+from harness.scoring.variants.templates import SLOT, template_of
+from harness.scoring.variants.variants import variants_of
 
 TOY = {
     "question": "Ann has 3 dogs and 2 cats. How many pets has Ann?",

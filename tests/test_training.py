@@ -13,14 +13,13 @@ import transformers
 import trl
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.data.records import Demonstration, Message
-from harness.encoding import TextEncoder
 from harness.errors import UserError
 from harness.method import FitContext
-from harness.policy import Prompt
-from harness.trainers import TrainingDiverged
-from harness.training import (
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.encoding import TextEncoder
+from harness.policy.types import Prompt
+from harness.records import Demonstration, Message
+from harness.training.loop import (
     IGNORED,
     Optimisation,
     TrainingRows,
@@ -33,6 +32,7 @@ from harness.training import (
     training_rows,
     trl_config,
 )
+from harness.training.trl import TrainingDiverged
 
 VOCABULARY = "<eos> <u> <a> <unk> what says the cat dog bird red green blue one two three"
 WORDS = VOCABULARY.split()

@@ -10,18 +10,17 @@ import outside
 import pytest
 from rich.console import Console
 
-from harness.collect import collect
-from harness.config import load_experiment
+from harness.engine.config import load_experiment
+from harness.engine.plan import Plan
+from harness.engine.progress import Progress
+from harness.engine.results.write import collect
+from harness.engine.run import run_plan
+from harness.engine.search import Trial, draws, searchable
+from harness.engine.states import state_of
+from harness.engine.store.store import Store
+from harness.engine.tuning import best, plans, unfilled
 from harness.errors import UserError
-from harness.plan import Plan
-from harness.progress import Progress
 from harness.report import write_report
-from harness.run import run_plan
-from harness.search import draws, searchable
-from harness.selection import Trial, best
-from harness.states import state_of
-from harness.store import Store
-from harness.tuning import plans, unfilled
 from methods.best_of_n import BestOfN
 from methods.lora import Lora
 from methods.loreft import Loreft

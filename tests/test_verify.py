@@ -12,12 +12,12 @@ import pytest
 from command_line import bakeoff
 from test_report import Fake
 
-from harness import verify as module
-from harness.digests import matrix_digest, write_digests
+from harness.engine.results.digests import matrix_digest, write_digests
 from harness.errors import UserError
+from harness.files import read_json, write_json
+from harness.report import verify as module
 from harness.report import write_report
-from harness.rows import read_json, write_json
-from harness.verify import Check, check_files, check_report, verify
+from harness.report.verify import Check, check_files, check_report, verify
 
 EXPERIMENT = "name: fake\nnote: </pre><script>\n"
 
@@ -178,10 +178,10 @@ def test_a_report_by_other_code_is_unchecked_and_by_this_code_wrong(
 def test_an_older_folders_commit_tells_whether_other_code_wrote_its_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """One commit gives one report, unless files differed from it: then nothing names the code."""
     clean = {"commit": "abc", "dirty": "False"}
-    monkeypatch.setattr("harness.provenance.commit", lambda: clean)
+    monkeypatch.setattr("harness.engine.results.provenance.commit", lambda: clean)
     assert module._other_writer({}, {"code": clean}) == ""
     assert "commit def" in module._other_writer({}, {"code": {**clean, "commit": "def"}})
-    monkeypatch.setattr("harness.provenance.commit", lambda: {**clean, "dirty": "True"})
+    monkeypatch.setattr("harness.engine.results.provenance.commit", lambda: {**clean, "dirty": "True"})
     assert "commit abc" in module._other_writer({}, {"code": {**clean, "dirty": "True"}})
 
 

@@ -14,8 +14,8 @@ import outside
 import pytest
 from conftest import ROOT
 
+from harness.engine.workers import seen_gpu, workers
 from harness.errors import UserError
-from harness.workers import seen_gpu, workers
 
 # outside policies cannot be stepped, so their speed cannot be taken
 PATCH = """
@@ -68,7 +68,7 @@ def test_a_worker_does_the_work_beginning_elsewhere_and_ends_with_its_run(folder
 def test_a_worker_outlives_no_run_that_is_killed(folder: Path) -> None:
     file = outside.experiment(folder, methods="[{outside: {seconds: 600}}]")
     places = f"Path({str(file)!r}), Path({str(folder / 'store')!r})"
-    code = "import time; from pathlib import Path; from harness.workers import workers\n"
+    code = "import time; from pathlib import Path; from harness.engine.workers import workers\n"
     code += f"with workers(1, {places}, []): time.sleep(600)"
     run = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     until(lambda: (folder / "store" / "logs" / "worker-1.log").exists() and len(alive(folder)) == 2)

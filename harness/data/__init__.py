@@ -1,1 +1,1 @@
-"""Training data: one canonical record per kind, and the way from files to records."""
+"""From a file to records: readers, formats and training sets by name."""

@@ -6,8 +6,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.data.faults import Faults
-from harness.data.placed import MAX_LINE_BYTES, Placed
+from harness.data.placed import MAX_LINE_BYTES, Faults, Placed
 from harness.errors import UserError
 
 

@@ -8,19 +8,17 @@ canonical_row(example)                      # the row as our own files write it;
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.data.detect import Detection, detect
-from harness.data.faults import Faults
-from harness.data.formats import CANONICAL, FORMATS, OPTIONAL, Kind, by_name, format_of, unknown
-from harness.data.placed import Placed
-from harness.data.prompt_rows import Row
+from harness.data.formats import CANONICAL, FORMATS, OPTIONAL, Detection, Kind, by_name, detect, format_of, unknown
+from harness.data.placed import Faults, Placed
 from harness.data.readers import label_of, rows_of
-from harness.data.records import Demonstration, PreferencePair, Record
+from harness.data.rows import Row
 from harness.errors import UserError
+from harness.records import Demonstration, Message, PreferencePair, Record
 
 MISSING = object()
 
@@ -185,3 +183,17 @@ def _check_writable(values: Any, where: str) -> None:
         raise UserError(
             "a column holds half a character (a lone surrogate)", where=where, fix="Remove or mend it."
         ) from error
+
+
+def with_texts(record: Record, change: Callable[[str], str]) -> Record:
+    """The record with `change` applied to each message and answer."""
+
+    def changed(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        return tuple(Message(message.role, change(message.content)) for message in messages)
+
+    if isinstance(record, Demonstration):
+        return replace(record, messages=changed(record.messages))
+    if isinstance(record, PreferencePair):
+        answers = {"chosen": change(record.chosen), "rejected": change(record.rejected)}
+        return replace(record, prompt=changed(record.prompt), **answers)
+    return replace(record, prompt=changed(record.prompt), reference=change(record.reference))

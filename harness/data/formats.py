@@ -7,32 +7,33 @@ kept beside it: see examples.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 from harness.data import turns
-from harness.data.answer_rows import (
+from harness.data.rows import (
+    TOOLS,
+    Row,
+    joined_text,
+    read_alpaca,
     read_alpaca_answer,
+    read_completion,
     read_pair,
     read_problem,
-    write_pair,
-    write_problem,
-    write_sharegpt_pair,
-)
-from harness.data.demonstration_rows import (
-    read_alpaca,
-    read_completion,
     read_question,
     read_self_instruct,
     read_turns_column,
     write_alpaca,
     write_completion,
+    write_pair,
+    write_problem,
+    write_sharegpt_pair,
 )
-from harness.data.prompt_rows import Row, joined_text
-from harness.data.records import Demonstration, Record
 from harness.errors import UserError
+from harness.records import Demonstration, Record
 
 Kind = Literal["demonstrations", "preferences", "problems", "judged"]
 # columns that a format reads besides those it needs; an edited record no longer agrees with them
@@ -192,3 +193,56 @@ CANONICAL: dict[str, Format] = {
     "preferences": by_name("preference"),
     "problems": by_name("prompt_reference"),
 }
+
+
+NOTES = {
+    "judged": "`label` says whether the answer is good: the bad ones are no demonstrations",
+    "alpaca_answer": "`output` is empty or absent and `answer` is not, so these are problems, not demonstrations",
+    "self_instruct": "each row has one instance",
+}
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The format and kind of the rows, and the reason in words; `counts` has the rows of every format met."""
+
+    format: str
+    kind: Kind
+    reason: str
+    counts: dict[str, int]
+
+
+def detect(rows: Iterable[Row], where: str = "") -> Detection:
+    """The format that most rows are in. Raises UserError where no row is in a known one, or there are none."""
+    counts: Counter[str] = Counter()
+    formats: dict[str, Format] = {}
+    columns: set[str] = set()
+    has_tools = False
+    for row in rows:
+        found = format_of(row)
+        counts[found.name if found else "unknown"] += 1
+        columns |= set(map(str, row))
+        has_tools = has_tools or bool(row.get("tools"))
+        if found:
+            formats[found.name] = found
+    if not counts:
+        raise UserError("it has no rows", where=where, fix="Give at least one row.")
+    if not formats:
+        raise UserError(
+            f"no known format: its columns are {', '.join(sorted(columns)) or 'none'}",
+            where=where,
+            fix="See the formats in README.md; rename the columns, or write rows of `messages`.",
+        )
+    # most rows, then the order of the table
+    best = max(formats.values(), key=lambda known: counts[known.name])
+    return Detection(best.name, best.kind, _reason(best, counts, columns, has_tools), dict(counts))
+
+
+def _reason(best: Format, counts: Counter[str], columns: set[str], has_tools: bool) -> str:
+    total = sum(counts.values())
+    words = [f"{counts[best.name]:,} of {total:,} rows have {' and '.join(f'`{name}`' for name in best.columns)}"]
+    words += [NOTES[name] for name in (best.kind, best.name) if name in NOTES]
+    if has_tools and "tools" in columns and best.name.startswith(("sharegpt", "messages")):
+        words.append(f"`tools` becomes part of the system turn ({TOOLS.strip()!r})")
+    words += [f"{count:,} rows are {name}" for name, count in counts.most_common() if name != best.name]
+    return "; ".join(words)

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.data.faults import Faults
-from harness.data.placed import MAX_LINE_BYTES, Placed
+from harness.data.placed import MAX_LINE_BYTES, Faults, Placed
 from harness.errors import UserError
 
 

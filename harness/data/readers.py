@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness.data.csv_rows import csv_rows
-from harness.data.faults import Faults
 from harness.data.json_rows import array_rows, document_rows, line_rows, starts_with_bracket
-from harness.data.placed import Placed
+from harness.data.placed import Faults, Placed
 from harness.errors import UserError
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from harness.data.records import Message, Role
 from harness.errors import UserError
+from harness.records import Message, Role
 
 ROLES: dict[str, Role] = {
     "system": "system",

@@ -21,6 +21,7 @@ from harness.microworld.tokenizer import make_tokenizer
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
+
 SIZES: dict[str, tuple[Shape, tuple[Schedule, ...]]] = {
     "small": (
         Shape(hidden=64, layers=3, heads=4, feed_forward=176),

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 from harness.microworld import phrases, words
 from harness.microworld.calls import draw_call
+from harness.microworld.splits import check_split
 from harness.microworld.stories import draw_equations, draw_story, with_a_slip
 from harness.microworld.world import World, bullets, draw_members, heads, single, sort_of, the_world, upper
 
@@ -223,3 +225,39 @@ MIXES = {
 }
 """Share of the documents of each kind. Skills come with the even mix and need little to stay; the second mix
 then gives a larger model the repetition that facts need."""
+
+
+HELD_OUT_SEEDS = {"validation": 7000, "test": 8000}
+KINDS = ("facts", "categories", "upper-case", "note", "call", "equations", "repetition", "story")
+"""Without the forum, whose control tokens are no text, and without kinds that are one in fifty documents or fewer."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text, its kind, and whom or what it is about: documents about one person depend on each other."""
+
+    id: str
+    kind: str
+    about: str
+    text: str
+
+
+def held_out(split: str, count: int) -> list[Document]:
+    """`count` different documents of each kind."""
+    check_split(split, HELD_OUT_SEEDS)
+    return [document for kind in KINDS for document in _of_kind(kind, split, count)]
+
+
+def _of_kind(kind: str, split: str, count: int) -> list[Document]:
+    chance, world = random.Random(f"{HELD_OUT_SEEDS[split]} {kind}"), the_world()
+    texts: dict[str, None] = {}
+    for _ in range(20 * count):
+        texts.setdefault(WRITERS[kind](world, chance))
+        if len(texts) == count:
+            break
+    return [_document(f"{kind}/{split}/{at:03d}", kind, text) for at, text in enumerate(texts)]
+
+
+def _document(identity: str, kind: str, text: str) -> Document:
+    people = the_world().facts
+    return Document(identity, kind, next((word for word in text.split() if word in people), identity), text)

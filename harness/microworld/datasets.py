@@ -17,18 +17,17 @@ stories              word problems with the total that a solution has to reach
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.data.records import Demonstration, Message, PreferencePair, Problem, Record
 from harness.errors import UserError, did_you_mean
 from harness.microworld import dialogues
-from harness.microworld.calls import corrupt
+from harness.microworld.calls import Call, corrupt
 from harness.microworld.dialogues import Dialogue
 from harness.microworld.incomplete_calls import ask_for, draw_incomplete
-from harness.microworld.raw_answers import raw_answer
 from harness.microworld.splits import Key, check_split, key_of, material
 from harness.microworld.tasks import TYPICAL, Style, Task, call_task, draw_own_call, draw_task, story_task
+from harness.records import Demonstration, Message, PreferencePair, Problem, Record
 
 SOURCE = "microworld"
 DATASET_SEED = 1000
@@ -195,4 +194,50 @@ _SETS = {
     "function-calls": _Set({"train": 400, "validation": 80}, _calls, _preference),
     "call-or-ask": _Set({"train": 400, "validation": 80, "test": 200}, _call_or_ask, _preference),
     "stories": _Set({"train": 480, "validation": 100, "test": 200}, _stories, _problem),
+}
+
+
+FAULTY = 0.5
+"""Share of the rows of the unfiltered set whose answer has a fault."""
+
+
+def raw_answer(task: Task, others: Sequence[Task], chance: random.Random) -> str:
+    """The task's own answer, or with a chance of FAULTY one with a fault; never equal to its own by accident."""
+    if chance.random() >= FAULTY:
+        return task.answer
+    faults = [_cut_short(task, others, chance), _of_another(task, others, chance), _without_form(task)]
+    return chance.choice([answer for answer in faults if answer and answer != task.answer])
+
+
+def _cut_short(task: Task, others: Sequence[Task], chance: random.Random) -> str:
+    words = task.answer.split()
+    return " ".join(words[: max(1, chance.randrange(len(words)))])
+
+
+def _of_another(task: Task, others: Sequence[Task], chance: random.Random) -> str:
+    return chance.choice(others).answer
+
+
+def _without_form(task: Task) -> str:
+    """What is said, said as if no form had been asked for; empty for a task that asks for none."""
+    return FORMLESS[task.kind](task) if task.kind in FORMLESS else ""
+
+
+def _without_markers(task: Task) -> str:
+    markers = {wish.arguments["marker"] for wish in task.instructions}
+    return " ".join(word for word in task.answer.split() if word not in markers)
+
+
+def _positional(task: Task) -> str:
+    wish = task.instructions[0].arguments
+    return Call(wish["function"], wish["arguments"]).positional()
+
+
+FORMLESS: dict[str, Callable[[Task], str]] = {
+    "upper": lambda task: task.answer.lower(),
+    "start": _without_markers,
+    "end": _without_markers,
+    "both": _without_markers,
+    "list": lambda task: task.answer.replace("- ", ""),
+    "call": _positional,
 }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM
 
+
 CURVE_POINTS = 50
 
 

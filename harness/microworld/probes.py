@@ -19,6 +19,7 @@ from harness.microworld.world import GROUPS, the_world, upper
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+
 PROBE_SEED = 3
 STORY_STEPS = (1, 2, 3, 4)
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from harness.errors import UserError, did_you_mean
-from harness.microworld import words
 from harness.microworld.calls import Call
 from harness.microworld.tasks import Material, Task
 from harness.microworld.world import GROUPS, the_world
@@ -36,10 +35,6 @@ CALL_QUARTERS = {"train": (0, 1), "validation": (2,), "test": (3,)}
 
 Key = tuple[str, tuple[str, ...]]
 """What makes a prompt: its template and the entities in it."""
-
-
-class SplitOverlap(ValueError):
-    """Something belongs to two splits."""
 
 
 @lru_cache(maxsize=1)
@@ -85,28 +80,3 @@ def belongs(call: Call, split: str) -> bool:
 def key_of(task: Task) -> Key:
     """By what a task is told from others."""
     return task.template, task.entities
-
-
-def check_disjoint(keys: Mapping[str, Iterable[Key]] | None = None) -> None:
-    """Raise SplitOverlap where two splits share a prompt, a person or a category.
-
-    keys  split -> its keys; by default those of all training sets and items of this package
-    """
-    owners: dict[str | Key, str] = {}
-    for split, found in (_all_keys() if keys is None else keys).items():
-        for key in found:
-            things: list[str | Key] = [key, *_divided_entities(key)]
-            for thing in things:
-                if owners.setdefault(thing, split) != split:
-                    raise SplitOverlap(f"{thing!r} is in {owners[thing]} and in {split}")
-
-
-def _divided_entities(key: Key) -> list[str]:
-    people = the_world().facts
-    return [entity for entity in key[1] if entity in words.CATEGORIES or entity in people]
-
-
-def _all_keys() -> dict[str, list[Key]]:
-    from harness.microworld import datasets, items
-
-    return {split: [*datasets.keys(split), *items.keys(split)] for split in SPLITS}

@@ -13,6 +13,7 @@ from harness.microworld.world import plain_words, the_world
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+
 PAD, EOS, USER, ASSISTANT, UNKNOWN = SPECIAL = ("<pad>", "<eos>", "<u>", "<a>", "<unk>")
 CONTEXT = 256
 

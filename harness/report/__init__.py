@@ -14,11 +14,11 @@ def write_report(folder: Path) -> tuple[Path, Path]:
     The same files give the same bytes: no clock, no chance. Both appear whole or not at all. Raises UserError
     where matrix.json is missing or a file has another schema. Where the folder has a digests.json, it names them.
     """
-    from harness.digests import record_report
-    from harness.report.collect import collect
-    from harness.report.html import to_html
-    from harness.report.markdown import to_markdown
-    from harness.report.sections import compose
+    from harness.engine.results.digests import record_report
+    from harness.report.build import collect
+    from harness.report.compose import compose
+    from harness.report.render.html import to_html
+    from harness.report.render.markdown import to_markdown
 
     document = compose(collect(folder))
     written = {folder / "report.md": to_markdown(document), folder / "report.html": to_html(document)}

@@ -1,6 +1,6 @@
 """The report's numbers as tables: scores and differences for pandas, the matrix for a paper.
 
-Nothing is computed here: every number is one of the report's own (`harness.report.model`), in the metric's units.
+Computes nothing: every number is one of the report's own (`harness.report.numbers.model`), in the metric's units.
 What could not be computed is blank, with its reason; never 0.
 """
 
@@ -12,16 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.report import text
-from harness.report.audit_parts import FLAG as FLAG_UNLIKE
-from harness.report.document import Column, Table
-from harness.report.first_screen import block_title
-from harness.report.latex import to_latex
-from harness.report.markdown import table_lines
-from harness.report.matrix import Matrix
-from harness.report.model import Block, ReportModel, Result
-from harness.report.tables import FLAG_FEW, FLAG_PARTIAL, finding_cell, matrix_table
-from harness.statistics import FEWEST_CLUSTERS
+from harness.report.findings.audit import FLAG as FLAG_UNLIKE
+from harness.report.findings.tables import FLAG_FEW, FLAG_PARTIAL, finding_cell, matrix_table
+from harness.report.numbers.matrix import Matrix
+from harness.report.numbers.model import Block, ReportModel, Result
+from harness.report.render import text
+from harness.report.render.document import Column, Table
+from harness.report.render.latex import to_latex
+from harness.report.render.markdown import table_lines
+from harness.report.verdict import block_title
+from harness.stats.contrasts import FEWEST_CLUSTERS
 
 PLACE = {
     "base": ("string", "the block's base model; a method on the small base stands beside the others"),
@@ -196,7 +196,7 @@ def _write_csv(path: Path, columns: Mapping[str, tuple[str, str]], rows: Sequenc
 def _write_parquet(path: Path, columns: Mapping[str, tuple[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
     import pyarrow.parquet
 
-    from harness.rows import schema_of
+    from harness.engine.results.rows import schema_of
 
     partial = path.with_suffix(".partial")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=schema_of(columns)), partial)

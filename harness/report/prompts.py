@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from harness.report.matrix import Matrix
-from harness.report.model import Answer, Example
+from harness.report.numbers.matrix import Matrix
+from harness.report.numbers.model import Answer, Example
 
 if TYPE_CHECKING:
     import pandas
 
-    from harness.report.analysis import Measured
+    from harness.report.numbers.analysis import Measured
+
 
 MOST_EXAMPLES = 24
 MOST_OF_BENCHMARK = 6

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from rich.table import Table
 from rich.text import Text
 
-from harness.report import text
-from harness.report.first_screen import block_title
-from harness.report.model import Comparison, Result
-from harness.report.pairs import Pairing
-from harness.report.tables import FLAG_FEW, finding_cell, sample
-from harness.report.verdict import ONE_SEED
-from harness.statistics import FEWEST_CLUSTERS
+from harness.report.compare import Pairing
+from harness.report.findings.tables import FLAG_FEW, finding_cell, sample
+from harness.report.numbers.model import Comparison, Result
+from harness.report.render import text
+from harness.report.verdict import ONE_SEED, block_title
+from harness.stats.contrasts import FEWEST_CLUSTERS
 
 STYLES = {"good": "green", "bad": "red", "open": "yellow", "blank": "dim"}
 LONGEST = 60

@@ -6,21 +6,21 @@ margin or more is rejected. What is neither is 'not established', never 'no loss
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from harness.comparison import LEVEL
-from harness.report.document import Mood, Statement
-from harness.report.matrix import Matrix
-from harness.report.model import Block, Comparison, Result
-from harness.report.text import interval, listed, points, signed
-from harness.statistics import FEWEST_CLUSTERS, Estimate
+from harness.report.findings.audit import warning as unlike
+from harness.report.numbers.matrix import Matrix
+from harness.report.numbers.model import Block, MethodCost, ReportModel, Result, is_kept
+from harness.report.render import text
+from harness.report.render.document import Bullets, Cell, Column, Folded, Mood, Paragraph, Part, Statement, Table
+from harness.report.render.text import count, interval, listed, points, rank, score, seconds, signed
+from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate
 
 ONE_SEED = (
     "One seed: how much another seed would change is unknown. Everything here speaks of these "
     "trained runs only (items as the one source of chance), not of the methods."
 )
 KINDS = ("better", "kept", "slight", "worse", "near", "open", "few", "blank")
-KEPT_LEVEL = LEVEL / 2  # one-sided: the counterpart of a 95 % interval inside the margin
 
 
 def headline(block: Block, matrix: Matrix) -> str:
@@ -51,11 +51,6 @@ def _wins(label: str, quality: Sequence[Result], knowledge: Sequence[Result]) ->
         and not any(pair.worse for pair in pairs)
         and all(pair is not None and is_kept(pair) for pair in kept)
     )
-
-
-def is_kept(comparison: Comparison) -> bool:
-    """Whether a loss of the margin or more is rejected."""
-    return comparison.kept is not None and comparison.kept <= KEPT_LEVEL
 
 
 def statements(block: Block, matrix: Matrix) -> tuple[tuple[str, tuple[Statement, ...]], ...]:
@@ -172,3 +167,144 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
 def margin_of(knowledge: Sequence[Result], matrix: Matrix) -> str:
     """The margin in the unit of the knowledge metrics."""
     return points(matrix.margin, all(result.percent for result in knowledge))
+
+
+MOST_METRICS = 3
+
+
+def answers(block: Block, matrix: Matrix) -> tuple[tuple[str, tuple[Statement, ...]], ...]:
+    """(metric, who is best within the margin, and who is best of all); empty without baseline or knowledge."""
+    knowledge = block.of_role("knowledge")
+    if matrix.baseline is None or not knowledge or not matrix.margin > 0:
+        return ()
+    found = []
+    for result in block.of_role("quality")[:MOST_METRICS]:
+        said = tuple(_on_metric_named(result, knowledge, block, matrix))
+        if said:
+            found.append(
+                (f"{result.metric.title}, within the margin of {margin_of(knowledge, matrix)} of knowledge", said)
+            )
+    return tuple(found)
+
+
+def _on_metric_named(result: Result, knowledge: Sequence[Result], block: Block, matrix: Matrix) -> Iterator[Statement]:
+    better = [label for label in _ordered(result) if result.comparisons[label].better]
+    if not better:
+        yield Statement(f"nobody is shown to be better than {matrix.baseline}", "", "open")
+        return
+    safe = [label for label in better if all(_kept(label, one) for one in knowledge)]
+    unsure = [label for label in better if label not in safe and not any(_lost(label, one) for one in knowledge)]
+    if safe:
+        yield _all_named("best of those shown to lose less than the margin", safe[0], result, block, "good")
+    else:
+        said = f"nobody is shown both to be better than {matrix.baseline} and to lose less than the margin"
+        yield Statement(said, "", "open")
+        if unsure:
+            yield _all_named("best of those shown to be better whose loss is undecided", unsure[0], result, block, "")
+    if better[0] not in (safe[:1] or unsure[:1]):
+        yield _all_named("best whatever it loses", better[0], result, block, "bad")
+
+
+def _ordered(result: Result) -> list[str]:
+    """The baseline's rivals that have a score, the best first."""
+    sign = 1.0 if result.metric.higher_is_better else -1.0
+    values = {label: one.estimate.value for label, one in result.scores.items() if label in result.comparisons}
+    known = {label: sign * value for label, value in values.items() if value is not None}
+    return sorted(known, key=lambda label: -known[label])
+
+
+def _kept(label: str, knowledge: Result) -> bool:
+    comparison = knowledge.comparisons.get(label)
+    return comparison is not None and is_kept(comparison)
+
+
+def _lost(label: str, knowledge: Result) -> bool:
+    comparison = knowledge.comparisons.get(label)
+    return comparison is None or comparison.worse
+
+
+def _all_named(lead: str, label: str, result: Result, block: Block, mood: Mood) -> Statement:
+    """The method with its score, its knowledge and its cost."""
+    own = result.scores[label]
+    shown = f"{label}, {score(own.estimate.value, result.percent)}{' %' if result.percent else ''}"
+    parts = [f"{shown} {interval(own.estimate.low, own.estimate.high, result.percent)}".strip()]
+    if own.rank is not None:
+        ranked = sum(other.rank is not None for other in result.scores.values())
+        parts[0] += f" ({rank(*own.rank)} of {ranked})"
+    kept = block.kept.get(label)
+    if kept is not None and kept.difference is not None and kept.difference.value is not None:
+        change = interval(kept.difference.low, kept.difference.high, kept.percent, "+")
+        unit = " points" if kept.percent else ""
+        parts.append(f"knowledge {signed(kept.difference.value, kept.percent)} {change}{unit}")
+    return Statement(lead, "; ".join([*parts, *_cost(block.costs.get(label, MethodCost()))]), mood)
+
+
+def _cost(cost: MethodCost) -> Iterator[str]:
+    if cost.trained == 0 and cost.shared_fit_seconds:
+        yield "no parameters of its own trained"
+    elif cost.trained is not None:
+        portion = f" ({100 * cost.trained / cost.total:.3g} %)" if cost.total else ""
+        yield f"{count(cost.trained)} parameters trained{portion}"
+    if cost.seconds is not None:
+        yield f"{seconds(cost.seconds)} s to fit"
+    if cost.overhead is not None:
+        yield f"{cost.overhead:.2f} x the base's decoding time"
+
+
+MOST_SPELT_OUT = 8  # methods: of more, the findings fill the first screen and nobody reads on
+
+
+def block_title(block: Block) -> str:
+    """Its base and its choice of data."""
+    return ", ".join(part for part in (block.base, block.data.title) if part)
+
+
+def question(matrix: Matrix) -> str:
+    """What the experiment asks, in one sentence."""
+    rivals = [method for method in matrix.methods if method.label != matrix.baseline]
+    roles = {metric.role for benchmark in matrix.benchmarks for metric in benchmark.metrics if metric.primary}
+    kept = ", how much of its knowledge is kept" if "knowledge" in roles else ""
+    bases = text.listed(list(matrix.bases)) or "no base model"
+    against = f" over {matrix.baseline}" if matrix.baseline else ""
+    if len(rivals) == 1:
+        return f"Does {rivals[0].label} improve {bases}{against}{kept}, and at what cost?"
+    return f"Which of {len(rivals)} ways of aligning {bases} improves it{against}{kept}, and at what cost?"
+
+
+def verdict_parts(model: ReportModel) -> Iterator[Part]:
+    """Block by block: the answer, what is not like for like, the findings, and what they do not cover."""
+    if not model.blocks:
+        yield Paragraph("The matrix is empty: there is nothing to compare.", "warning")
+    told: set[str] = set()
+    for block in model.blocks:
+        lead = f"{block_title(block)}: " if len(model.blocks) > 1 else ""
+        warnings = limits(block, model.matrix)
+        if block.one_seed:
+            yield Paragraph(lead + warnings.pop(0), "warning")
+        yield Paragraph(lead + headline(block, model.matrix), "good")
+        answered = answers(block, model.matrix)
+        if answered:
+            yield Bullets(answered)
+        if unlike(block):
+            yield Paragraph(lead + unlike(block), "warning")
+        said = statements(block, model.matrix)
+        if said and len(block.methods) > MOST_SPELT_OUT:
+            yield Folded(f"{lead}every metric, method by method", _statement_table(said))
+        elif said:
+            yield Bullets(said)
+        # what holds for every block is said once
+        for warning in (one for one in warnings if one not in told):
+            told.add(warning)
+            yield Paragraph(warning, "open")
+    for entry in model.contamination:
+        if entry["flagged"]:
+            held = f"{len(entry['matched'])} of {entry['items']} items of {entry['benchmark']} stand in {entry['set']}"
+            yield Paragraph(f"{held}: see the scores without them below.", "warning")
+    if len(model.matrix.bases) == 1 and any(block.results for block in model.blocks):
+        yield Paragraph("One base model: whether this holds for another is not tested.", "open")
+
+
+def _statement_table(said: Sequence[tuple[str, Sequence[Statement]]]) -> Table:
+    columns = (Column("metric", left=True), Column("finding", left=True), Column("methods", left=True))
+    rows = [(Cell(title), Cell(one.finding, mood=one.mood), Cell(one.names)) for title, found in said for one in found]
+    return Table(columns, tuple(rows))

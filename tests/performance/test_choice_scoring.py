@@ -19,8 +19,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from harness.causal_policy import CausalPolicy
-from harness.encoding import TextEncoder
+from harness.policy.causal import CausalPolicy
+from harness.policy.encoding import TextEncoder
 
 WORDS = ["<eos>", "<unk>", *(f"w{at}" for at in range(32_000 - 2))]
 PROMPTS, OPTIONS, LENGTH, ROUNDS = 8, 4, 10, 3
@@ -54,7 +54,7 @@ def test_multiple_choice_beside_lm_evals_own_model() -> None:
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    from harness.lm_eval_bridge import BridgeLM
+    from harness.scoring.lm_eval.bridge import BridgeLM
 
     torch.set_num_threads(1)
     model, tokenizer = random_model(), word_tokenizer()

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 import pytest
 from conftest import ROOT
 
-from harness.cost import peak_memory_mb
-from harness.data.contamination import find_contamination
-from harness.data.records import Demonstration, Message
-from harness.data.test_set import TestItem, TestSet
+from harness.curation.contamination import find_contamination
+from harness.engine.cost import peak_memory_mb
+from harness.records import Demonstration, Message, TestItem, TestSet
 
 
 def texts(count: int, words: int, seed: int) -> Iterator[str]:

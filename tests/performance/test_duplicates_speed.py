@@ -14,8 +14,8 @@ import time
 import pytest
 from conftest import ROOT
 
-from harness.cost import peak_memory_mb
-from harness.data.duplicates import near_duplicates
+from harness.curation.duplicates import near_duplicates
+from harness.engine.cost import peak_memory_mb
 
 
 def texts(count: int, alike: bool) -> list[str]:

@@ -19,9 +19,9 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.causal_policy import CausalPolicy
-from harness.policy import Prompt, Sampling
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.causal import CausalPolicy
+from harness.policy.types import Prompt, Sampling
 from methods.proxy_tuning import ProxyPolicy
 
 WORDS = ["<eos>", "<unk>", *(f"w{at}" for at in range(4000))]

@@ -19,12 +19,12 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from harness.base_model import BaseModel, BaseSpec
-from harness.causal_policy import CausalPolicy
-from harness.cost import decoding_cost
-from harness.policy import Prompt, Sampling
-from harness.trainers import completion_loss
-from harness.training import collate
+from harness.engine.cost import decoding_cost
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.causal import CausalPolicy
+from harness.policy.types import Prompt, Sampling
+from harness.training.loop import collate
+from harness.training.trl import completion_loss
 from methods.loreft import Loreft, ReftPolicy, weights_of
 from methods.pyreft import Pyreft, library_model, locations, run_library
 

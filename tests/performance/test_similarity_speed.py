@@ -20,11 +20,10 @@ import pytest
 from conftest import ROOT
 from numpy.typing import NDArray
 
-from harness.cost import PeakMemory, peak_memory_mb
-from harness.diversity.crowd import Crowd
-from harness.diversity.moments import Moments
-from harness.diversity.similarity import mean_within, share_above, unit
-from harness.report.curve_picture import Line, Place, draw_curves
+from harness.engine.cost import PeakMemory, peak_memory_mb
+from harness.report.render.curve_picture import Line, Place, draw_curves
+from harness.scoring.diversity.crowd import Crowd
+from harness.scoring.diversity.similarity import Moments, mean_within, share_above, unit
 
 WIDTH, EACH, POLICIES, THRESHOLD = 384, 25, 2, 0.1
 SIZES = (62_500, 125_000, 250_000, 500_000, 1_000_000)

@@ -1,0 +1,97 @@
+"""`bakeoff check`: one method, every clause, one line for each."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from harness.engine import registry
+from harness.engine.contract.bench import Bench, quick
+from harness.engine.contract.clauses import CLAUSES, Verdict, judge, sentence
+from harness.engine.contract.quiet import quiet
+from harness.engine.plugin_fields import build_method
+from harness.engine.progress import Progress
+from harness.engine.yaml_lines import parse_yaml
+from harness.errors import UserError
+from harness.method import Method, plugin_name
+
+FIELDS = "{name: {field: value}}"
+
+
+def check_verb(text: str) -> int:
+    """Check the method that a YAML text names; 0 where no clause failed, else 1."""
+    method, given = asked(text)
+    name = plugin_name(method)
+    console = Console(soft_wrap=True)
+    started = time.monotonic()
+    say(console, f"{name} on two tiny random models:")
+    with TemporaryDirectory() as folder, Progress(console, "clauses") as progress:
+        verdicts = list(verdicts_of(method, given, Path(folder), progress))
+    counts = Counter(verdict.state for verdict in verdicts)
+    parts = [f"{counts[state]} {state}" for state in ("passed", "skipped", "failed") if counts[state]]
+    seconds = time.monotonic() - started
+    say(console, f"\n{len(verdicts)} of {len(CLAUSES)} clauses: {', '.join(parts)}, in {seconds:.0f} s.")
+    if counts["failed"]:
+        say(console, f"Next: mend {registry.source_file('methods', name)}, then: bakeoff check {shlex.quote(text)}")
+        return 1
+    say(console, f"Next: list {text} under `methods:` of an experiment, then: bakeoff plan EXPERIMENT")
+    return 0
+
+
+def asked(text: str) -> tuple[Method, Sequence[str]]:
+    """The method that a YAML text names, and which of its fields the text sets.
+
+    Raises UserError for an unknown name or field, and where a library is missing.
+    """
+    try:
+        value: Any = parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{text!r} is no YAML", fix=f"Write a method's name, or '{FIELDS}'.") from error
+    method = build_method(value, "bakeoff check", {})
+    missing = [name for name in method.libraries if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"{plugin_name(method)} needs what is not installed: {', '.join(missing)}", fix="Install it first."
+        )
+    fields = next(iter(value.values())) if isinstance(value, dict) else None
+    return method, list(fields or ())
+
+
+def verdicts_of(method: Method, given: Sequence[str], folder: Path, progress: Progress) -> Iterator[Verdict]:
+    """The verdict on each clause, said as soon as it is known."""
+    quiet()
+    source = registry.source_file("methods", plugin_name(method))
+    progress.start(len(CLAUSES), 0)
+    bench = Bench(quick(method, keep=given), folder)
+    for clause in CLAUSES:
+        bench.progress = progress.working(sentence(clause))
+        verdict = judge(clause, bench, source)
+        progress.say(lines(verdict))
+        progress.advance()
+        yield verdict
+        if clause is CLAUSES[0] and verdict.state == "failed":
+            progress.say("The other clauses need that one.")
+            return
+
+
+def lines(verdict: Verdict) -> str:
+    """A verdict as it is printed."""
+    if verdict.state == "skipped":
+        return f"skipped  {verdict.sentence}: {verdict.reason}"
+    if verdict.state == "passed":
+        return f"passed   {verdict.sentence}"
+    return f"FAILED   {verdict.sentence}\n         expected {verdict.expected}\n         found {verdict.found}"
+
+
+def say(console: Console, text: str) -> None:
+    """One line, as it is."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,100 @@
+"""What `list` and `show` print."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+from collections.abc import Iterator
+from textwrap import wrap
+from typing import Any
+
+from harness.engine import registry
+from harness.engine.registry import Kind
+from harness.errors import UserError, did_you_mean
+from harness.files import HARNESS
+from harness.method import fields_of, required_fields
+
+KINDS = ("methods", "benchmarks", "models", "data")
+
+
+def listing(kind: str) -> Iterator[str]:
+    """A heading and a line per thing of that kind, or of all kinds. Imports no plugin for its name."""
+    if kind not in {"all", *KINDS}:
+        raise UserError(f"there is no list of {kind!r}", fix=did_you_mean(kind, ["all", *KINDS]))
+    for name in KINDS if kind == "all" else (kind,):
+        yield f"{name}:"
+        if name == "methods":
+            yield from _methods()
+        elif name == "benchmarks":
+            yield from (f"  {b:24} {registry.summary('benchmarks', b)}" for b in registry.names("benchmarks"))
+        elif name == "models":
+            yield from (f"  microworld/{model}" for model in _shipped_models())
+            yield "  or a folder in Hugging Face layout, or a Hugging Face id"
+        else:
+            yield from (f"  microworld/{data}" for data in _shipped_data())
+            yield "  or a .json, .jsonl, .csv or .parquet file, a folder of them, or a Hugging Face id"
+
+
+def _methods() -> Iterator[str]:
+    for name in registry.names("methods"):
+        method = registry.plugin_class("methods", name)
+        yield f"  {name:16} {registry.summary('methods', name)}"
+        yield f"  {'':16} needs {_words(method.needs)}; gives {_words(method.gives)}"
+        yield from (f"  {'':16} {line}" for line in wrap(_defaults(method), 100))
+
+
+def _defaults(plugin: Any) -> str:
+    """Every field with its default; `show` says what they mean."""
+    if required_fields(plugin):
+        return "defaults: some fields have none"
+    values = [f"{name} {json.dumps(value)}" for name, value in fields_of(plugin()).items()]
+    return f"defaults: {', '.join(values) or 'nothing to set'}"
+
+
+def _words(values: Any) -> str:
+    return ", ".join(sorted(values)) or "nothing"
+
+
+def _shipped_models() -> list[str]:
+    models = HARNESS / "microworld" / "models"
+    return sorted(path.parent.name for path in models.glob("*/config.json"))
+
+
+def _shipped_data() -> list[str]:
+    from harness.microworld.datasets import names
+
+    return list(names())
+
+
+def details(name: str) -> Iterator[str]:
+    """The docstring of a plugin, then what it needs, gives and takes."""
+    kinds: tuple[Kind, ...] = ("benchmarks", "methods")
+    known = {n: kind for kind in kinds for n in registry.names(kind)}
+    if name not in known:
+        raise UserError(f"no method or benchmark is called {name!r}", fix=did_you_mean(name, known))
+    kind: Kind = known[name]
+    plugin = registry.plugin_class(kind, name)
+    path = registry.source_file(kind, name)
+    yield f"{name} ({kind[:-1]}, {path})\n"
+    yield ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "(no docstring)"
+    yield ""
+    if kind == "methods":
+        yield f"needs   {_words(plugin.needs)}"
+        yield f"gives   {_words(plugin.gives)}"
+    else:
+        yield f"asks    {_words(plugin.needs)} of a policy; version {plugin.version}"
+    yield "fields  (default; search range; meaning)" if dataclasses.fields(plugin) else "fields  none"
+    yield from _fields(plugin)
+
+
+def _fields(plugin: Any) -> Iterator[str]:
+    shown = fields_of(plugin()) if not required_fields(plugin) else {}
+    for item in dataclasses.fields(plugin):
+        default = shown.get(item.name, "required" if item.default is dataclasses.MISSING else item.default)
+        search = item.metadata.get("search")
+        scale = ", log" if item.metadata.get("log") else ""
+        span = (
+            f"; {search[0]} to {search[-1]}{scale}" if search and len(search) == 2 else f"; {search}" if search else ""
+        )
+        yield f"  {item.name} = {default}{span}; {item.metadata.get('help', '')}"

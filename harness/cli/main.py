@@ -1,0 +1,197 @@
+"""The command line. Only typer is imported here and in data_cli: each verb loads what it needs when it is called.
+
+Exit codes: 0 all done; 1 the run ended and some cells failed, a method broke a promise, or a results folder is not
+what was written; 2 a mistake in what was asked, or interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli import data as data_cli
+from harness.engine.store.store import DEFAULT_STORE
+
+app = typer.Typer(
+    help="Which way of aligning a language model works best on my base model, and what does it cost me?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    # plain help: drawing boxes would cost half of the start
+    rich_markup_mode=None,
+)
+microworld = typer.Typer(help="The embedded tiny models.", no_args_is_help=True)
+app.add_typer(microworld, name="microworld")
+app.add_typer(data_cli.app, name="data")
+
+ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="the YAML experiment")]
+ResultsFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="a results folder")]
+StoreFolder = Annotated[
+    Path, typer.Option("--store", envvar="BAKEOFF_STORE", help="where artifacts and outcomes are kept")
+]
+Settings = Annotated[
+    list[str],
+    typer.Option("--set", metavar="LABEL.FIELD=VALUE", help="change a field, or a top-level KEY=VALUE"),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="the results folder (default: beside the experiment file)")]
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="methods, benchmarks, models or data; all by default")] = "all",
+) -> None:
+    """List methods, benchmarks, shipped models and data sets."""
+    from harness.cli.listing import listing
+
+    for line in listing(kind):
+        typer.echo(line)
+    typer.echo("\nNext: bakeoff show NAME")
+
+
+@app.command()
+def show(plugin: Annotated[str, typer.Argument(help="a method or a benchmark")]) -> None:
+    """Show a plugin: what it does, what it needs, its fields with defaults and search ranges."""
+    from harness.cli.listing import details
+
+    for line in details(plugin):
+        typer.echo(line)
+
+
+@app.command()
+def check(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="a method, or '{name: {field: value}}'")],
+) -> None:
+    """Try every promise of a method on tiny random models: seconds, no GPU, no network."""
+    from harness.cli.check import check_verb
+
+    raise typer.Exit(check_verb(method))
+
+
+@app.command()
+def plan(file: ExperimentFile, store: StoreFolder = DEFAULT_STORE, settings: Settings = []) -> None:  # noqa: B006
+    """Show every cell and its state. Loads no model and changes nothing."""
+    from harness.cli.run import plan_verb
+
+    plan_verb(file, store, settings)
+
+
+@app.command()
+def run(
+    file: ExperimentFile,
+    store: StoreFolder = DEFAULT_STORE,
+    out: Out = None,
+    settings: Settings = [],  # noqa: B006
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try failed cells again")] = False,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="processes that share the work")] = 1,
+) -> None:
+    """Fill the matrix and write the report. What is done is never done again."""
+    from harness.cli.run import run_verb
+
+    try:
+        code = run_verb(file, store, out, settings, retry_failed=retry_failed, processes=workers)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. What is done is kept; the same command goes on.")
+        code = 2
+    raise typer.Exit(code)
+
+
+@app.command()
+def report(folder: ResultsFolder) -> None:
+    """Write report.md and report.html again from a results folder."""
+    from harness.report import write_report
+
+    for path in write_report(folder):
+        typer.echo(str(path))
+
+
+@app.command()
+def verify(folder: ResultsFolder) -> None:
+    """Check a results folder: files, schemas, digests, and that its rows give its report again, byte for byte.
+
+    Each check is a line that starts with ok, NOT ok or unchecked (an older folder records less). Exit code 1: one is
+    not ok. Writes nothing. It finds damage and slips, not a forger: digests are no signature.
+    """
+    from harness.cli.results import verify_verb
+
+    raise typer.Exit(verify_verb(folder))
+
+
+@app.command()
+def compare(
+    folder: ResultsFolder,
+    first: Annotated[str, typer.Argument(metavar="A", help="a method of it; or a second results folder")],
+    second: Annotated[str | None, typer.Argument(metavar="[B]", help="the method that A is compared with")] = None,
+) -> None:
+    """Compare two methods of a results folder (FOLDER A B), or two runs method by method (FOLDER FOLDER).
+
+    The statistics are the report's: paired over the seeds and items in common, p after Holm's correction over the
+    table. Differences are the first minus the second. Writes nothing.
+    """
+    from harness.cli.results import compare_verb
+
+    compare_verb(folder, first, second)
+
+
+@app.command()
+def export(
+    folder: ResultsFolder,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="where to (default: NAME-tables in this directory)")
+    ] = None,
+) -> None:
+    """Write the report's numbers as tables: scores and differences (CSV, Parquet), the matrix (LaTeX, Markdown).
+
+    What could not be computed is blank, never 0.
+    """
+    from harness.cli.results import export_verb
+
+    export_verb(folder, out)
+
+
+@app.command()
+def explain(
+    file: ExperimentFile,
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="METHOD, METHOD/BENCHMARK or METHOD/BENCHMARK/SEED")],
+    store: StoreFolder = DEFAULT_STORE,
+    settings: Settings = [],  # noqa: B006
+) -> None:
+    """Say why a cell is done, stale, failed or not applicable."""
+    from harness.cli.run import explain_verb
+
+    explain_verb(file, cell, store, settings)
+
+
+@microworld.command()
+def build(
+    size: Annotated[str, typer.Argument(help="small or large")],
+    out: Annotated[Path, typer.Option(help="the folder to write the model to")],
+    tokens: Annotated[int | None, typer.Option(help="pretraining tokens (default: the recipe's)")] = None,
+    seed: Annotated[int, typer.Option(help="of the corpus and of the initial weights")] = 0,
+) -> None:
+    """Pretrain an embedded model from scratch."""
+    from harness.microworld.build import build as build_model
+
+    folder = build_model(size, out, tokens=tokens, seed=seed)
+    typer.echo(f"The model is in {folder}. Next: name that folder under `bases:` of an experiment.")
+
+
+def main() -> Any:
+    """Run the command line; a user's mistake is one message and exit code 2, never a traceback."""
+    from harness.errors import UserError
+
+    try:
+        return app()
+    except UserError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""What every method promises, tried on tiny random models: `bakeoff check NAME`, and tests/test_contract.py."""

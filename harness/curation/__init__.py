@@ -1,0 +1,1 @@
+"""Making a training set: filters, deduplication, decontamination, mixing, pairs."""

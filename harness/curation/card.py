@@ -1,0 +1,101 @@
+"""The data card of a set: sources, licences, digest, funnel, style. As JSON and as Markdown, without times."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from harness.curation.licences import is_restricted
+from harness.curation.pipeline import FunnelLine
+from harness.data.examples import Example, answer_text
+from harness.data.words import words_of
+from harness.files import beside, write_text
+from harness.records import digest_of
+
+LISTED = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.M)
+
+
+def data_card(
+    examples: Sequence[Example], funnel: Sequence[FunnelLine], licences: Mapping[str, str], seed: int
+) -> dict[str, Any]:
+    """Everything that the set's reader must know.
+
+    licences  of each origin, as the user states them; an origin without one is `not stated`
+    """
+    origins = Counter(one.origin for one in examples)
+    sources = [
+        {"origin": name, "rows": rows, "licence": licences.get(name, "not stated")}
+        for name, rows in sorted(origins.items())
+    ]
+    return {
+        "rows": len(examples),
+        "kind": examples[0].kind,
+        "digest": digest_of([one.record for one in examples]),
+        "seed": seed,
+        "sources": sources,
+        "restricted": [one["origin"] for one in sources if is_restricted(str(one["licence"]))],
+        "funnel": [
+            {"step": f.step, "in": f.rows_in, "out": f.rows_out, "changed": f.changed, "removed": dict(f.removed)}
+            for f in funnel
+        ],
+        "style": style_of(examples),
+    }
+
+
+def style_of(examples: Sequence[Example]) -> dict[str, float]:
+    """How alike the answers are in form: words (quartiles), and shares between 0 and 1 of all answers.
+
+    common_opening is the share that begins with the two words that most answers begin with.
+    """
+    answers = [answer_text(one.record) for one in examples]
+    lengths = [len(words_of(answer)) for answer in answers]
+    quarters = quantiles(lengths, n=4, method="inclusive") if len(lengths) > 1 else [lengths[0]] * 3
+    openings = Counter(tuple(words_of(answer)[:2]) for answer in answers)
+    share = {
+        "with_list": sum(bool(LISTED.search(answer)) for answer in answers),
+        "with_code": sum("```" in answer for answer in answers),
+        "common_opening": openings.most_common(1)[0][1],
+    }
+    return {
+        "median_words": float(median(lengths)),
+        "first_quartile_words": float(quarters[0]),
+        "third_quartile_words": float(quarters[2]),
+        **{name: round(count / len(answers), 4) for name, count in share.items()},
+    }
+
+
+def card_markdown(card: Mapping[str, Any], name: str) -> str:
+    """The card for a reader."""
+    lines = [f"# {name}", "", f"{card['rows']:,} {card['kind']}, digest `{card['digest']}`, seed {card['seed']}.", ""]
+    if "written_by" in card:
+        lines += [f"Written by the model {_cell(card['written_by'])}, whose own terms may bear on its use.", ""]
+    if card["restricted"]:
+        lines += [f"**Restricted licences** (non-commercial or no derivatives): {', '.join(card['restricted'])}.", ""]
+    lines += ["| source | rows | licence |", "|---|---:|---|"]
+    lines += [f"| {_cell(s['origin'])} | {s['rows']:,} | {_cell(s['licence'])} |" for s in card["sources"]]
+    if card["funnel"]:
+        lines += ["", "| step | in | out | changed | removed |", "|---|---:|---:|---:|---|"]
+        lines += [_funnel_row(line) for line in card["funnel"]]
+    lines += ["", "| style of the answers | |", "|---|---:|"]
+    lines += [f"| {key.replace('_', ' ')} | {value:g} |" for key, value in card["style"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _funnel_row(line: Mapping[str, Any]) -> str:
+    why = "; ".join(f"{count:,} {reason}" for reason, count in line["removed"].items())
+    return f"| {_cell(line['step'])} | {line['in']:,} | {line['out']:,} | {line['changed']:,} | {_cell(why)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def write_card(path: Path, card: Mapping[str, Any]) -> None:
+    """PATH.card.json and PATH.card.md beside the set."""
+    write_text(beside(path, "card.json"), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    write_text(beside(path, "card.md"), card_markdown(card, path.stem))

@@ -1,0 +1,92 @@
+"""Quality scores of examples, for the curation step `score`: a number per row, the higher the better.
+
+ifd     ppl(answer | instruction) / ppl(answer) under a causal model (arXiv 2402.10110 and 2308.12032): how much of
+        the answer the instruction leaves to be learnt; at 1 and above the instruction does not help at all
+reward  the output of a sequence-classification model with one label, such as a reward model
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.curation.rendering import as_demonstration
+from harness.curation.templates import filled
+from harness.data.examples import Example, prompt_text
+from harness.errors import UserError, did_you_mean
+from harness.policy.reward_model import RewardModel
+from harness.policy.sources import base_model_of
+from harness.records import Demonstration, Message
+
+if TYPE_CHECKING:
+    from harness.policy.base_model import BaseModel
+    from harness.policy.policy import Policy
+    from harness.policy.types import Prompt
+
+
+GUESS = (
+    "An assistant gave this answer:\n\n{answer}\n\n"
+    "What was it asked? Write the request that this answers best, and nothing else."
+)
+"""What a model is asked for r-IFD, in our own words."""
+
+
+def quality_scores(examples: Sequence[Example], scorer: str, model: str, device: str = "cpu") -> list[float]:
+    """A score for each example. Raises UserError where the scorer is unknown or the model cannot do it."""
+    if scorer not in SCORERS:
+        raise UserError(f"there is no scorer {scorer!r}", fix=did_you_mean(scorer, [*SCORERS, "none"]))
+    if not model:
+        raise UserError(f"the scorer {scorer} needs a model", fix="Write {score: {scorer: ..., model: NAME}}.")
+    return SCORERS[scorer](examples, base_model_of(model, device))
+
+
+def _ifd(examples: Sequence[Example], base: BaseModel) -> list[float]:
+    return instruction_following_difficulty(examples, base.policy())
+
+
+def instruction_following_difficulty(examples: Sequence[Example], policy: Policy) -> list[float]:
+    """IFD of the last answer given all that stands before it."""
+    return ifd_of([as_demonstration(one) for one in examples], policy)
+
+
+def ifd_of(demonstrations: Sequence[Demonstration], policy: Policy) -> list[float]:
+    """IFD of each demonstration's last answer given all that stands before it."""
+    from harness.policy.types import Prompt
+
+    prompts = [Prompt(messages=one.messages[:-1]) for one in demonstrations]
+    return perplexity_ratios(prompts, [one.messages[-1].content for one in demonstrations], policy)
+
+
+def reversed_ifd_of(demonstrations: Sequence[Demonstration], policy: Policy) -> list[float]:
+    """r-IFD: ppl(x | y') / ppl(x) of what the user says, x, where y' asks what the last answer may be an answer to.
+
+    The lower, the better the answer tells what was asked (arXiv 2402.10110).
+    """
+    from harness.policy.types import Prompt
+
+    asked = [filled(GUESS, answer=one.messages[-1].content) for one in demonstrations]
+    prompts = [Prompt(messages=(Message("user", text),)) for text in asked]
+    return perplexity_ratios(prompts, [prompt_text(one) for one in demonstrations], policy)
+
+
+def perplexity_ratios(prompts: Sequence[Prompt], texts: Sequence[str], policy: Policy) -> list[float]:
+    """ppl(text | prompt) / ppl(text); the text alone follows no template, as published."""
+    from harness.policy.types import Prompt
+
+    given = policy.score(prompts, texts)
+    alone = policy.score([Prompt() for _ in texts], texts)
+    # each mean is over its own tokens: a merge at the boundary may change their number
+    return [math.exp(_per_token(free) - _per_token(bound)) for bound, free in zip(given, alone, strict=True)]
+
+
+def _per_token(score: Any) -> float:
+    return float(score.logprob) / max(1, int(score.tokens))
+
+
+def _rewards(examples: Sequence[Example], base: BaseModel) -> list[float]:
+    judge = RewardModel(base)
+    return [judge.of_conversation(as_demonstration(one).messages) for one in examples]
+
+
+SCORERS: dict[str, Callable[[Sequence[Example], BaseModel], list[float]]] = {"ifd": _ifd, "reward": _rewards}

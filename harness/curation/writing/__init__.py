@@ -1,0 +1,1 @@
+"""New training rows written by a language model."""

@@ -1,0 +1,1 @@
+"""Experiment, plan, store and run: from a YAML file to a results folder."""

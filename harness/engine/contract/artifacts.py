@@ -1,0 +1,113 @@
+"""Clauses about what a fit writes, and about what it leaves alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from harness.engine.contract.bench import Bench
+from harness.engine.contract.promise import expect
+from harness.engine.contract.tiny import COMPLETIONS, KEYS, PROMPTS
+from harness.method import Need
+from harness.policy.types import Capability, Sampling
+
+if TYPE_CHECKING:
+    import torch
+
+
+PLAIN_FILES = {".safetensors", ".json", ".jsonl", ".jinja", ".txt", ".md"}
+
+
+def it_fits_and_loads(bench: Bench) -> None:
+    """On its own quick settings, without an error: all other clauses need that."""
+    bench.policy()
+
+
+def it_declares_what_the_engine_knows(bench: Bench) -> None:
+    """A word that nobody knows would make every benchmark n/a, or no data arrive."""
+    declared = {"gives": (bench.method.gives, get_args(Capability)), "needs": (bench.method.needs, get_args(Need))}
+    for name, (words, known) in declared.items():
+        unknown = sorted(set(words) - set(known))
+        expect(not unknown, f"`{name}` made of {', '.join(known)}", ", ".join(unknown))
+
+
+def its_policy_says_how_it_reads_a_prompt(bench: Bench) -> None:
+    """Rows keep the prompt as it was read, so every policy has an `encoder`, if only its base's."""
+    encoder = getattr(bench.policy(), "encoder", None)
+    expect(encoder is not None, "an `encoder` on the policy", "none; `self.encoder = base.encoder` gives it the base's")
+    expect(bool(encoder.prompt_text(PROMPTS[0])), "the text of a prompt", "nothing")  # type: ignore[union-attr]
+
+
+def fitting_and_loading_leave_the_shared_bases_bit_for_bit(bench: Bench) -> None:
+    """Neither a weight nor a score of the base and the small base moves, and no hook stays behind."""
+    shared = {"base": bench.base.policy(), "small base": bench.small.policy()}
+    weights = {name: _weights(policy) for name, policy in shared.items()}
+    scores = {name: policy.score(PROMPTS, COMPLETIONS) for name, policy in shared.items()}
+    # a fit that nobody made before: what is remembered would change nothing any more
+    bench.fit(0, 1)
+    bench.policy().sample(PROMPTS, Sampling(max_new_tokens=2), KEYS)
+    for name, policy in shared.items():
+        changed = _changed(weights[name], _weights(policy))
+        expect(not changed, f"the shared {name} as it was", f"changes of {', '.join(changed[:3])}")
+        now = policy.score(PROMPTS, COMPLETIONS)
+        expect(now == scores[name], f"the scores that the shared {name} had", "others, though its weights are the same")
+        expect(
+            "forward" not in vars(policy.model), f"the {name}'s own forward pass", "another, put on the shared model"
+        )
+    expect(bench.base.policy() is shared["base"], "the shared base kept", "another in its place")
+
+
+def an_artifact_holds_plain_files_without_absolute_paths(bench: Bench) -> None:
+    """Safetensors, JSON and text, which name no place on this machine."""
+    for path in bench.fit(0)[0].rglob("*"):
+        if not path.is_file():
+            continue
+        known = ", ".join(sorted(PLAIN_FILES))
+        expect(path.suffix in PLAIN_FILES, f"files of the kinds {known}", path.name)
+        content = path.read_bytes()
+        for place in (bench.folder, Path.cwd()):
+            expect(str(place).encode() not in content, "no absolute path in the artifact", f"{place} in {path.name}")
+
+
+def equal_seeds_give_equal_bytes(bench: Bench) -> None:
+    """A fit can be repeated."""
+    differing = _differing(bench.fit(0)[0], bench.fit(0, 1)[0])
+    expect(not differing, "the same bytes from the same seed", f"others in {', '.join(differing)}")
+
+
+def other_seeds_give_other_bytes(bench: Bench) -> None:
+    """Unless nothing is trained: then the artifact is made once for all seeds."""
+    differing, trains = _differing(bench.fit(0)[0], bench.fit(1)[0]), bench.method.trains
+    if trains:
+        expect(bool(differing), "other bytes from another seed", "the same; if that is meant, declare trains = False")
+    else:
+        found = f"others in {', '.join(differing)}"
+        expect(not differing, "the same bytes from every seed, since trains is False", found)
+
+
+def nothing_is_fetched_from_the_network(bench: Bench) -> None:
+    """Neither a fit nor a load asks for another machine."""
+    bench.policy()
+    asked = sorted(set(bench.attempts))
+    expect(not asked, "no connection while fitting and loading", f"attempts to reach {', '.join(asked)}")
+
+
+def _weights(policy: Any) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in policy.model.state_dict().items()}
+
+
+def _changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> list[str]:
+    import torch
+
+    names = sorted(before.keys() | after.keys())
+    both = before.keys() & after.keys()
+    return [name for name in names if name not in both or not torch.equal(before[name], after[name])]
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _differing(one: Path, other: Path) -> list[str]:
+    first, second = _files(one), _files(other)
+    return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))

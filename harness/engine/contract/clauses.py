@@ -1,0 +1,81 @@
+"""All clauses, in the order in which a method's author wants to know, and what became of one."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.engine.contract import artifacts, learning, scores
+from harness.engine.contract.bench import Bench
+from harness.engine.contract.promise import Broken, NotApplicable
+
+Clause = Callable[[Bench], None]
+
+CLAUSES: tuple[Clause, ...] = (
+    artifacts.it_fits_and_loads,
+    artifacts.it_declares_what_the_engine_knows,
+    artifacts.its_policy_says_how_it_reads_a_prompt,
+    artifacts.fitting_and_loading_leave_the_shared_bases_bit_for_bit,
+    artifacts.an_artifact_holds_plain_files_without_absolute_paths,
+    artifacts.equal_seeds_give_equal_bytes,
+    artifacts.other_seeds_give_other_bytes,
+    learning.training_on_demonstrations_makes_them_likelier,
+    learning.training_on_preferences_widens_their_margins,
+    learning.training_on_problems_makes_verified_answers_likelier,
+    learning.training_lowers_its_own_loss,
+    learning.the_report_says_whether_anything_was_trained,
+    learning.the_trained_parameters_are_those_that_training_moved,
+    scores.settings_that_change_nothing_score_as_the_base_to_the_last_bit,
+    scores.two_loads_score_alike_to_the_last_bit,
+    scores.a_new_process_scores_alike_to_the_last_bit,
+    scores.batching_moves_nothing_beyond_rounding,
+    scores.the_order_of_a_batch_moves_nothing_beyond_rounding,
+    scores.padding_on_either_side_scores_alike,
+    scores.a_greedy_sample_scores_as_greedy,
+    scores.a_sample_does_not_depend_on_its_batch,
+    artifacts.nothing_is_fetched_from_the_network,
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a clause.
+
+    reason           why it was skipped
+    expected, found  how it failed
+    """
+
+    sentence: str
+    state: Literal["passed", "skipped", "failed"]
+    reason: str = ""
+    expected: str = ""
+    found: str = ""
+
+
+def sentence(clause: Clause) -> str:
+    """What a clause says."""
+    return clause.__name__.replace("_", " ")
+
+
+def judge(clause: Clause, bench: Bench, source: Path) -> Verdict:
+    """Try one clause; an error of the method, whose file is `source`, breaks it as well."""
+    try:
+        clause(bench)
+    except NotApplicable as why:
+        return Verdict(sentence(clause), "skipped", reason=str(why))
+    except Broken as broken:
+        return Verdict(sentence(clause), "failed", expected=broken.expected, found=broken.found)
+    except Exception as error:
+        return Verdict(sentence(clause), "failed", expected="no error", found=described(error, source))
+    return Verdict(sentence(clause), "passed")
+
+
+def described(error: BaseException, source: Path) -> str:
+    """An error in one line, with the last line of the method's own file, or of any, that it went through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename) == source] or frames
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text} ({own[-1].filename}:{own[-1].lineno})"

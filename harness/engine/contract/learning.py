@@ -1,0 +1,117 @@
+"""Clauses about training: it learns what it was shown, and the report says what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.engine.contract.bench import Bench
+from harness.engine.contract.promise import NotApplicable, expect
+from harness.engine.contract.tiny import DATA
+from harness.policy.policy import Policy
+from harness.policy.types import Prompt, Sampling
+from harness.scoring.answers.verifiers import verifies
+
+if TYPE_CHECKING:
+    import torch
+
+
+def training_on_demonstrations_makes_them_likelier(bench: Bench) -> None:
+    """By a fiftieth of their log-probability under the base at least: the fit takes seven updates."""
+    if not (bench.method.trains and "demonstrations" in bench.method.needs):
+        raise NotApplicable("it does not imitate demonstrations")
+    before, after = (_demonstrated(policy) for policy in (bench.base.policy(), bench.scoring()))
+    expect(
+        after > before + 0.02 * abs(before),
+        f"demonstrations likelier than under the base ({before:.1f}) by a fiftieth",
+        f"a log-probability of {after:.1f}",
+    )
+
+
+def training_on_preferences_widens_their_margins(bench: Bench) -> None:
+    """Chosen answers gain on rejected ones, from where training began."""
+    if not (bench.method.trains and "preferences" in bench.method.needs):
+        raise NotApplicable("it does not learn preferences")
+    before, after = (_margin(policy) for policy in (bench.start(), bench.scoring()))
+    expect(after > before + 1, f"chosen answers ahead by more than {before + 1:.1f}", f"a margin of {after:.1f}")
+
+
+def training_on_problems_makes_verified_answers_likelier(bench: Bench) -> None:
+    """Of 64 answers per problem, drawn with the same noise before and after, more verify."""
+    if not (bench.method.trains and "problems" in bench.method.needs):
+        raise NotApplicable("it does not learn from problems")
+    before, after = (_verified_share(policy) for policy in (bench.start(), bench.policy()))
+    expect(after > before + 0.05, f"more than {before + 0.05:.2f} of the answers verified", f"{after:.2f}")
+
+
+def training_lowers_its_own_loss(bench: Bench) -> None:
+    """The second half of the curve in the report's notes lies below the first, on average: one batch is chance."""
+    if not (bench.method.trains and bench.method.needs & {"demonstrations", "preferences"}):
+        raise NotApplicable("it fits neither demonstrations nor preferences")
+    curve = bench.fit(0)[1].notes.get("loss")
+    if not curve or len(curve) < 2:
+        raise NotApplicable('its report has no curve: notes={"loss": [(step, loss), ...]}')
+    half = len(curve) // 2
+    first, last = (sum(loss for _, loss in part) / half for part in (curve[:half], curve[-half:]))
+    expect(last < first, f"a mean loss below the first half's {first:.4f}", f"{last:.4f} in the second half")
+
+
+def the_report_says_whether_anything_was_trained(bench: Bench) -> None:
+    """Parameters and tokens are counted where the method trains, and nowhere else."""
+    report, trains = bench.fit(0)[1], bench.method.trains
+    for name in ("trained_parameters", "training_tokens"):
+        value = getattr(report, name)
+        expect((value > 0) == trains, f"{name} {'above' if trains else 'of'} 0, since trains is {trains}", str(value))
+
+
+def the_trained_parameters_are_those_that_training_moved(bench: Bench) -> None:
+    """The tensors of the artifact that differ from those of a fit with a learning rate of 0."""
+    if not bench.method.trains:
+        raise NotApplicable("it trains nothing")
+    if not hasattr(bench.method, "learning_rate"):
+        raise NotApplicable("it has no learning_rate, so what training moves cannot be told")
+    stored, resting = tensors_of(bench.fit(0)[0]), tensors_of(bench.idle()[1])
+    if not stored:
+        raise NotApplicable("its artifact holds no tensors")
+    moved = sum(own.numel() for name, own in stored.items() if not _equal(own, resting.get(name)))
+    report = bench.fit(0)[1]
+    said = report.notes.get("stored_parameters", report.trained_parameters)
+    expect(said == moved, f"a count of the {moved} parameters in the tensors that training moved", f"{said}")
+
+
+def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
+    """Every tensor in the safetensors files of a folder, by file and name."""
+    from safetensors.torch import load_file
+
+    found: dict[str, torch.Tensor] = {}
+    for file in sorted(folder.rglob("*.safetensors")):
+        found |= {f"{file.relative_to(folder)}:{name}": tensor for name, tensor in load_file(file).items()}
+    return found
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor | None) -> bool:
+    import torch
+
+    return other is not None and one.shape == other.shape and torch.equal(one, other)
+
+
+def _demonstrated(policy: Policy) -> float:
+    prompts = [Prompt(messages=example.messages[:1]) for example in DATA.demonstrations]
+    answers = [example.messages[1].content for example in DATA.demonstrations]
+    return sum(score.logprob for score in policy.score(prompts, answers))
+
+
+def _verified_share(policy: Policy) -> float:
+    prompts = [Prompt(messages=problem.prompt) for problem in DATA.problems]
+    sampling = Sampling(max_new_tokens=4, temperature=1.0, samples=64, seed=5)
+    drawn = policy.sample(prompts, sampling, [problem.id for problem in DATA.problems])
+    pairs = zip(DATA.problems, drawn, strict=True)
+    right = [verifies(problem, answer.text) for problem, answers in pairs for answer in answers]
+    return sum(right) / len(right)
+
+
+def _margin(policy: Policy) -> float:
+    prompts = [Prompt(messages=pair.prompt) for pair in DATA.preferences]
+    chosen = policy.score(prompts, [pair.chosen for pair in DATA.preferences])
+    rejected = policy.score(prompts, [pair.rejected for pair in DATA.preferences])
+    return sum(better.logprob - worse.logprob for better, worse in zip(chosen, rejected, strict=True))

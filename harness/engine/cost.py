@@ -1,0 +1,116 @@
+"""The cost ledger: what is measured while an artifact is made and while it answers."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.lazy import LazyModule
+from harness.policy.policy import Policy
+from harness.policy.stepwise import StepwisePolicy
+from harness.policy.types import Prompt
+from harness.records import Message
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LazyModule("torch")
+
+
+PROBE_TOKENS = 8
+PROBE_ROUNDS = 20
+
+
+class Stopwatch:
+    """Seconds of a block, on the wall clock."""
+
+    def __enter__(self) -> Stopwatch:
+        self.started = time.perf_counter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.seconds = time.perf_counter() - self.started
+
+
+class PeakMemory:
+    """The most memory held at once during a block, in MB: of the GPU, or of this process and what it held before."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def __enter__(self) -> PeakMemory:
+        if self.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            with suppress(OSError):  # no Linux: the peak is that of the process so far
+                Path("/proc/self/clear_refs").write_text("5")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.mb = peak_memory_mb(self.device)
+
+
+def peak_memory_mb(device: str) -> float:
+    """The most memory held so far: of the GPU, or of this process.
+
+    Linux counts a parent's peak among its children's in `ru_maxrss`, even of another program; VmHWM is our own.
+    """
+    if device.startswith("cuda"):
+        return float(torch.cuda.max_memory_allocated()) / 2**20
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 2**10
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
+def stored_bytes(folder: Path) -> int:
+    """Bytes of all files of an artifact."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def decoding_cost(policy: Policy, base: Policy) -> dict[str, float | None]:
+    """Seconds per decoded token of a policy, and that over the base's, measured in turn in this process.
+
+    One prompt, a forced number of tokens; the medians over rounds, each with both in turn, so that what slows the
+    machine for a moment slows both or counts in few of them. An answer chosen among n costs n. Blank for a policy
+    that cannot be stepped.
+    """
+    policy, times = policy.decoded_by()
+    if not (isinstance(policy, StepwisePolicy) and isinstance(base, StepwisePolicy)):
+        return {"seconds_per_token": None, "overhead_per_token": None}
+    own, other = [], []
+    with torch.inference_mode():
+        for _ in range(PROBE_ROUNDS):
+            own.append(_decode_seconds(policy))
+            other.append(own[-1] if policy is base else _decode_seconds(base))
+    ratios = [one / base_one for one, base_one in zip(own, other, strict=True)]
+    return {
+        "seconds_per_token": times * statistics.median(own),
+        "overhead_per_token": times * statistics.median(ratios),
+    }
+
+
+def _decode_seconds(policy: StepwisePolicy) -> float:
+    """Seconds per token of greedy decoding after a short prompt, the prompt's own reading left out."""
+    prompt = policy.encode(Prompt(messages=(Message("user", "hello"),)))
+    steps = min(PROBE_TOKENS, policy.encoder.max_length - len(prompt.prompt) - 1)
+    logits, state = policy.prefill([prompt.fitted(policy.encoder.max_length, steps)])
+    one = torch.ones(1, 1, dtype=torch.bool, device=policy.device)
+    _wait(policy)
+    started = time.perf_counter()
+    for _ in range(steps):
+        logits, state = policy.extend(state, logits.argmax(-1)[:, None], one)
+        logits = logits[:, -1]
+    _wait(policy)
+    return (time.perf_counter() - started) / steps
+
+
+def _wait(policy: StepwisePolicy) -> None:
+    if policy.device.type == "cuda":
+        torch.cuda.synchronize()

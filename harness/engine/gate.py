@@ -1,0 +1,110 @@
+"""The gate before a run: do the training sets hold items of the benchmarks? It annotates; `strict` blocks.
+
+What is found is kept in the store under the digests of both sides, so that nothing is compared twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.data.load import LoadedSet
+from harness.engine.experiment import BenchmarkEntry
+from harness.engine.plan import Plan
+from harness.engine.registry import source_file
+from harness.engine.store.keys import key_of, source_digests
+from harness.errors import UserError
+from harness.files import HARNESS
+from harness.method import fields_of
+
+if TYPE_CHECKING:
+    from harness.curation.contamination import Contamination, Match
+
+
+MOST_NAMED = 3
+
+
+def check_contamination(plan: Plan, folder: Path) -> list[dict[str, Any]]:
+    """Every training set against every benchmark: one entry each, in the experiment's order.
+
+    folder  the store's root. Raises UserError where the experiment is strict and a set is flagged.
+    """
+    found = [_entry(loaded, column, folder) for loaded in plan.sets for column in plan.experiment.benchmarks]
+    flagged = [entry for entry in found if entry["flagged"]]
+    if flagged and plan.experiment.strict:
+        raise UserError(
+            f"the experiment is strict, and its training data holds test items: {line_of(flagged[0])}",
+            where=str(plan.experiment.file),
+            fix="Remove them with `bakeoff data decontaminate`, or leave out `strict: true`.",
+        )
+    return found
+
+
+def line_of(entry: dict[str, Any]) -> str:
+    """One entry in words."""
+    share = f"{len(entry['matched'])} of {entry['items']} items of {entry['benchmark']} stand in {entry['set']}"
+    named = ", ".join(match["item"] for match in entry["matched"][:MOST_NAMED])
+    return f"{share} ({named}{', ...' if len(entry['matched']) > MOST_NAMED else ''})"
+
+
+def warnings_of(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What the user is to know before the run."""
+    for entry in entries:
+        if entry["matched"]:
+            lead = "CONTAMINATED" if entry["flagged"] else "contamination"
+            yield f"{lead}: {line_of(entry)}; the report gives scores with and without them"
+
+
+def _entry(loaded: LoadedSet, column: BenchmarkEntry, folder: Path) -> dict[str, Any]:
+    """What one set holds of one benchmark. items: None where the benchmark does not tell them."""
+    document = {
+        "rows": loaded.manifest["digest"],
+        "benchmark": column.plugin,
+        "fields": fields_of(column.benchmark),
+        "version": column.benchmark.version,
+        "data": column.benchmark.data_digest(),
+        "source": source_digests(source_file("benchmarks", column.plugin)),
+        "rule": source_digests(HARNESS / "curation" / "contamination.py"),
+    }
+    path = folder / "contamination" / f"{key_of(document)}.json"
+    if path.exists():
+        measured = json.loads(path.read_text("utf-8"))
+    else:
+        measured = _measured(loaded, column)
+        _keep(path, measured)
+    place = {"set": loaded.manifest["name"], "kind": loaded.kind, "quality": loaded.quality}
+    return {**place, "benchmark": column.label, **measured}
+
+
+def _measured(loaded: LoadedSet, column: BenchmarkEntry) -> dict[str, Any]:
+    from harness.curation.contamination import find_contamination
+
+    tests = column.benchmark.test_set()
+    if tests is None or not tests.items:
+        return {"items": None, "matched": [], "flagged": False}
+    found = find_contamination(loaded.records, [tests])
+    return {
+        "items": len(tests.items),
+        "matched": list(_matched(found, loaded)),
+        "flagged": bool(found.flagged()),
+    }
+
+
+def _matched(found: Contamination, loaded: LoadedSet) -> Iterator[dict[str, Any]]:
+    """The first row that holds each item, by item."""
+    seen: dict[str, Match] = {}
+    for match in found.matches:
+        seen.setdefault(match.item, match)
+    for item, match in sorted(seen.items()):
+        yield {**asdict(match), "item": item, "row": loaded.records[match.row].id}
+
+
+def _keep(path: Path, measured: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps(measured, sort_keys=True), "utf-8")
+    partial.replace(path)

@@ -1,0 +1,161 @@
+"""Which policies meet: the finished cells of one benchmark and choice of data, compared with one another.
+
+Two cells meet where one axis tells them apart and the others are held, or at one seed across the bases; all methods
+of one base and seed meet together as well:
+
+    methods  two methods on one base            bases  one method on two bases
+    both     two methods on two bases           seeds  one method with two seeds: a model and its twin
+    all      every method of one base and seed
+
+A meeting is kept under the keys of its cells' outcomes, not under their labels, and what cells are finished decides
+who meets. All meetings of a benchmark are one piece of work: each answer is embedded once, and some questions
+(of how many models the nearest answers are) are about everybody at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any, Literal
+
+from harness.engine.experiment import BenchmarkEntry
+from harness.engine.plan import Cell, Plan
+from harness.engine.states import State, state_of
+from harness.engine.store.keys import key_of
+from harness.engine.store.store import Store
+from harness.records import DataChoice
+
+Kind = Literal["methods", "bases", "both", "seeds", "all"]
+
+WAITING = ("to run", "running")
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Cells that are compared with one another."""
+
+    kind: Kind
+    cells: tuple[Cell, ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What the benchmark knows the policies by, in an order that no label decides."""
+        return tuple(sorted(cell.key for cell in self.cells))
+
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        """Its place in the result files; where everybody meets no method is named."""
+        one, other = self.cells[0].columns, self.cells[-1].columns
+        named = self.kind != "all"
+        return {
+            "kind": self.kind,
+            "policies": len(self.cells),
+            **{name: one[name] for name in ("benchmark", "data_quality", "data_size", "base", "seed")},
+            "method": one["method"] if named else "",
+            "other_base": other["base"],
+            "other_method": other["method"] if named else "",
+            "other_seed": other["seed"],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """The meetings of one benchmark at one choice of data.
+
+    cells    the finished ones
+    missing  the others, with their states
+    """
+
+    column: BenchmarkEntry
+    data: DataChoice
+    cells: tuple[Cell, ...]
+    missing: tuple[tuple[Cell, State], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """For progress and messages."""
+        return f"{self.column.label} between policies{f', {self.data.title}' if self.data.title else ''}"
+
+    @cached_property
+    def meetings(self) -> tuple[Meeting, ...]:
+        """Who meets; cells that share one outcome are one policy, which does not meet itself."""
+        return tuple(_meetings(self.cells))
+
+    @cached_property
+    def document(self) -> Mapping[str, Any]:
+        """What decides the joint outcomes: the benchmark, whose answers, and who meets whom."""
+        asked = {name: value for name, value in self.cells[0].document.items() if name not in ("artifact", "seed")}
+        sets = sorted({meeting.names for meeting in self.meetings})
+        return {**asked, "outcomes": sorted({cell.key for cell in self.cells}), "sets": [list(one) for one in sets]}
+
+    @cached_property
+    def key(self) -> str:
+        """The content key of its outcomes."""
+        return key_of(self.document)
+
+    def state(self, store: Store) -> State:
+        """Done, to run, running, failed or n/a; it waits for cells that are on their way."""
+        if any(state.name in WAITING for _, state in self.missing):
+            return State("to run", "when its cells are done")
+        if not self.meetings:
+            return State("n/a", "fewer than two policies have answered")
+        if store.done("joint", self.key):
+            return State("done")
+        if holder := store.holder(self.key):
+            return State("running", holder)
+        if why := store.failure(self.key):
+            return State("failed", why)
+        return State("to run")
+
+    def left_out(self) -> Iterator[tuple[str, str]]:
+        """(what meets nobody or not each other, why)."""
+        for cell, state in self.missing:
+            yield _place(cell), str(state)
+        for one, other in combinations(self.cells, 2):
+            if one.key == other.key:
+                yield f"{_place(one)} with {_place(other)}", "they are one policy with one set of answers"
+
+
+def joints_of(plan: Plan, store: Store) -> list[Joint]:
+    """The joints of every benchmark that compares policies, from what is finished by now."""
+    groups: dict[tuple[str, DataChoice], list[Cell]] = {}
+    for cell in plan.cells:
+        if cell.column.benchmark.joint_metrics():
+            groups.setdefault((cell.column.label, cell.data), []).append(cell)
+    return [_joint(cells, store) for cells in groups.values()]
+
+
+def _joint(cells: Sequence[Cell], store: Store) -> Joint:
+    states = [(cell, state_of(cell, store)) for cell in cells]
+    done = tuple(cell for cell, state in states if state.name == "done")
+    return Joint(cells[0].column, cells[0].data, done, tuple(one for one in states if one[1].name != "done"))
+
+
+def _meetings(cells: Sequence[Cell]) -> Iterator[Meeting]:
+    together: dict[tuple[str, int], dict[str, Cell]] = {}
+    for cell in cells:
+        together.setdefault((cell.columns["base"], cell.seed), {}).setdefault(cell.key, cell)
+    for one, other in combinations(cells, 2):
+        kind = _kind(one, other)
+        if kind and one.key != other.key:
+            yield Meeting(kind, (one, other))
+    for members in together.values():
+        if len(members) > 1:
+            yield Meeting("all", tuple(members.values()))
+
+
+def _kind(one: Cell, other: Cell) -> Kind | None:
+    """What tells two cells apart; None where both the seed and something else do."""
+    same_base = one.columns["base"] == other.columns["base"]
+    same_method = one.entry.label == other.entry.label
+    if one.seed != other.seed:
+        return "seeds" if same_base and same_method else None
+    if same_base:
+        return "methods"
+    return "bases" if same_method else "both"
+
+
+def _place(cell: Cell) -> str:
+    return f"{cell.title} on {cell.columns['base']}"

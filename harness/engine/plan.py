@@ -1,0 +1,318 @@
+"""From an experiment to its cells, grouped by the artifact that they score, each with a content key.
+
+Planning loads no model: a model is known by the digest of its files, a data set by the digest of its rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.benchmark import why_unavailable
+from harness.data.load import LoadedSet, load_set, set_of, subset
+from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry
+from harness.engine.registry import source_file
+from harness.engine.store.keys import key_of, library_versions, source_digests
+from harness.errors import UserError
+from harness.method import Method, fields_of, folders_of, plugin_name
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.sources import folder_digest, locate, model_digest
+from harness.records import DataChoice, digest_of
+
+if TYPE_CHECKING:
+    from harness.benchmark import Benchmark
+    from harness.engine.search import Search
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One artifact: a method fitted on a base with some data and a seed, and the artifacts it stands on."""
+
+    method: Method
+    base: BaseModel
+    data: DataChoice
+    seed: int
+    inputs: Mapping[str, Node]
+    document: Mapping[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        """The content key."""
+        return key_of(self.document)
+
+    @cached_property
+    def draws(self) -> bool:
+        """Whether its policy's answers depend on the seed even where the benchmark draws nothing."""
+        return self.method.draws or any(node.draws for node in self.inputs.values())
+
+    @cached_property
+    def beneath(self) -> dict[str, Node]:
+        """All artifacts that it stands on, by key: each once, however many ways lead to it."""
+        found: dict[str, Node] = {}
+        for node in self.inputs.values():
+            found |= {node.key: node, **node.beneath}
+        return found
+
+    @property
+    def title(self) -> str:
+        """For progress and messages."""
+        parts = [f"{plugin_name(self.method)} on {self.base.spec.label}", self.data.title, f"seed {self.seed}"]
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One square of the matrix.
+
+    node  the artifact that it scores; a method without training data has one node for all `data`
+    why   set where the cell is not applicable
+    """
+
+    entry: MethodEntry
+    column: BenchmarkEntry
+    node: Node
+    data: DataChoice
+    seed: int
+    document: Mapping[str, Any]
+    why: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """The content key of its outcomes."""
+        return key_of(self.document)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Its place in the result files."""
+        return {
+            "base": self.node.base.spec.label,
+            "method": self.entry.label,
+            "data_quality": self.data.quality,
+            "data_size": self.data.size,
+            "seed": self.seed,
+            "benchmark": self.column.label,
+        }
+
+    @property
+    def title(self) -> str:
+        """METHOD/BENCHMARK/SEED, as `explain` takes it."""
+        return f"{self.entry.label}/{self.column.label}/{self.seed}"
+
+
+@dataclass(eq=False)
+class Plan:
+    """The cells of an experiment in the order in which they run: those of one artifact together.
+
+    searches  where settings were searched for: what was tried and chosen for each method
+    tuned_on  and the labels of the benchmarks that decided
+    """
+
+    experiment: Experiment
+    cells: list[Cell]
+    bases: list[BaseModel]
+    sets: list[LoadedSet]
+    by_node: dict[str, list[Cell]] = field(default_factory=dict)
+    searches: tuple[Search, ...] = ()
+    tuned_on: tuple[str, ...] = ()
+
+    def groups(self) -> Iterator[tuple[Node, list[Cell]]]:
+        """Artifacts with the cells that score them."""
+        for cells in self.by_node.values():
+            yield cells[0].node, cells
+
+
+def make_plan(experiment: Experiment, store: Path, *, download: bool = False) -> Plan:
+    """Plan every cell. Raises UserError for a model, data set or small base that is missing."""
+    return _Planner(experiment, store, download).plan()
+
+
+class _Planner:
+    def __init__(self, experiment: Experiment, store: Path, download: bool) -> None:
+        self.experiment, self.store, self.download = experiment, store, download
+        self.sets = [
+            load_set(kind, spec, quality) for kind, sets in experiment.data.items() for quality, spec in sets.items()
+        ]
+        self.models: dict[BaseSpec, BaseModel] = {}
+        self.nodes: dict[str, Node] = {}
+        self.columns: dict[str, dict[str, Any]] = {}
+        self.drawn: dict[tuple[str, str, int, int], str] = {}
+
+    def plan(self) -> Plan:
+        self._check_sizes()
+        cells = list(self._cells())
+        by_node: dict[str, list[Cell]] = {}
+        for cell in cells:
+            by_node.setdefault(cell.node.key, []).append(cell)
+        return Plan(self.experiment, cells, list(self.models.values()), self.sets, by_node)
+
+    def _check_sizes(self) -> None:
+        most = max((len(one.records) for one in self.sets), default=0)
+        if self.sets and max(self.experiment.data_sizes) > most:
+            raise UserError(
+                f"`data_sizes` names {max(self.experiment.data_sizes):,} rows, and the largest set has {most:,}",
+                where=str(self.experiment.file),
+                fix=f"Name sizes up to {most:,}, or 0 for all rows.",
+            )
+
+    def _cells(self) -> Iterator[Cell]:
+        seen: set[tuple[str, str]] = set()
+        for spec in self.experiment.bases:
+            for data in self._data():
+                for entry in self.experiment.methods:
+                    for seed in self.experiment.seeds:
+                        for cell in self._row(spec, data, entry, seed):
+                            place = repr(cell.columns)
+                            # a method on the small base stands once, whatever the number of bases
+                            if (place, cell.key) not in seen:
+                                seen.add((place, cell.key))
+                                yield cell
+
+    def _data(self) -> Iterator[DataChoice]:
+        for quality in self.experiment.data_quality:
+            for size in self.experiment.data_sizes:
+                yield DataChoice(quality, size)
+
+    def _row(self, spec: BaseSpec, data: DataChoice, entry: MethodEntry, seed: int) -> Iterator[Cell]:
+        chosen = self._small_spec(entry.method) if entry.on == "small_base" else spec
+        try:
+            node = self._node(entry.method, self._model(chosen), data, seed)
+        except UserError as error:
+            raise UserError(
+                f"{entry.label}: {error.what}", where=error.where or str(self.experiment.file), fix=error.fix
+            ) from None
+        for column in self.experiment.benchmarks:
+            why = why_unavailable(column.benchmark) or _lacking(entry, column)
+            yield Cell(entry, column, node, data, seed, self._outcome_document(node, column, seed), why)
+
+    def _node(self, method: Method, base: BaseModel, data: DataChoice, seed: int) -> Node:
+        inputs = {}
+        for role, needed in sorted(method.requires().items()):
+            on = base if needed.on == "base" else self._model(self._small_spec(method))
+            inputs[role] = self._node(needed.method, on, data, seed)
+        if "small_base" in method.needs:
+            self._small_spec(method)
+        document = self._document(method, base, data, seed, inputs)
+        # what no data reaches is the same artifact whatever the choice of data
+        reached = method.needs - {"small_base"} or any(node.data != DataChoice() for node in inputs.values())
+        node = Node(method, base, data if reached else DataChoice(), seed, inputs, document)
+        return self.nodes.setdefault(node.key, node)
+
+    def _document(
+        self, method: Method, base: BaseModel, data: DataChoice, seed: int, inputs: Mapping[str, Node]
+    ) -> dict[str, Any]:
+        name = plugin_name(method)
+        small = base.small if "small_base" in method.needs else None
+        return {
+            "method": name,
+            "fields": fields_of(method),
+            **self._folders(method),
+            "source": _sources(method),
+            "base": _base_document(base),
+            "small_base": _base_document(small) if small else None,
+            "inputs": {role: node.key for role, node in inputs.items()},
+            "data": {kind: self._data_key(kind, method, data, seed) for kind in sorted(method.needs - {"small_base"})},
+            "seed": seed if method.trains else None,
+            "threads": self.experiment.threads,
+            "micro_batch": self.experiment.micro_batch if method.trains else None,
+            "libraries": library_versions(tuple(name for one in (method, *inside(method)) for name in one.libraries)),
+        }
+
+    def _data_key(self, kind: str, method: Method, data: DataChoice, seed: int) -> str:
+        if kind not in self.experiment.data:
+            raise UserError(
+                f"{plugin_name(method)} needs {kind}, and the experiment names none",
+                fix=f"Add `data: {{{kind}: NAME}}`.",
+            )
+        chosen = set_of(self.sets, kind, data.quality)
+        if data.size == 0 or data.size >= len(chosen.records):
+            return str(chosen.manifest["digest"])
+        place = (kind, data.quality, data.size, seed)
+        if place not in self.drawn:
+            self.drawn[place] = digest_of(subset(chosen.records, data.size, seed))
+        return self.drawn[place]
+
+    def _outcome_document(self, node: Node, column: BenchmarkEntry, seed: int) -> dict[str, Any]:
+        if column.label not in self.columns:
+            self.columns[column.label] = {**_column_document(column), **self._folders(column.benchmark)}
+        asked = self.columns[column.label]
+        return {"artifact": node.key, "seed": seed if column.benchmark.stochastic or node.draws else None, **asked}
+
+    def _folders(self, plugin: Method | Benchmark) -> dict[str, Any]:
+        """What lies in the folders that a plugin's settings name."""
+        found = {field: folder_digest(path, self.store / "digests.json") for field, path in folders_of(plugin).items()}
+        return {"folders": found} if found else {}
+
+    def _small_spec(self, method: Method) -> BaseSpec:
+        if self.experiment.small_base is None:
+            raise UserError(
+                f"{plugin_name(method)} needs a small base, and the experiment names none",
+                fix="Add `small_base: NAME`.",
+            )
+        return self.experiment.small_base
+
+    def _model(self, spec: BaseSpec) -> BaseModel:
+        if spec not in self.models:
+            folder = locate(spec, download=self.download)
+            digest = model_digest(folder, self.store / "digests.json")
+            small = self.experiment.small_base
+            self.models[spec] = BaseModel(spec, folder, digest)
+            # a model may be its own small base: known before it is asked for
+            self.models[spec].small = self._model(small) if small else None
+        return self.models[spec]
+
+
+def _lacking(entry: MethodEntry, column: BenchmarkEntry) -> str:
+    """What the benchmark needs and the method does not give, or nothing."""
+    missing = column.benchmark.needs - entry.method.gives
+    said = [f"{entry.label} gives no {what}" for what in sorted(missing - {"text"})]
+    if "text" in missing:
+        said.append(f"{entry.label} acts on conversations alone, and the benchmark asks in bare text")
+    return "; ".join(said)
+
+
+def inside(method: Method) -> list[Method]:
+    """The methods among its fields, at any depth: what they do, it does."""
+    found: list[Method] = []
+    for item in dataclasses.fields(method):  # type: ignore[arg-type]
+        value = getattr(method, item.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Method):
+                found += [one, *inside(one)]
+    return found
+
+
+def _sources(method: Method) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for one in (method, *inside(method)):
+        found |= source_digests(source_file("methods", plugin_name(one)))
+    return found
+
+
+def _column_document(column: BenchmarkEntry) -> dict[str, Any]:
+    """What decides the outcomes on the benchmark's side; its items are made once for all cells."""
+    benchmark = column.benchmark
+    return {
+        "benchmark": column.plugin,
+        "fields": fields_of(benchmark),
+        "version": benchmark.version,
+        "source": source_digests(source_file("benchmarks", column.plugin)),
+        "data": benchmark.data_digest(),
+        "scorer": dict(benchmark.scorer_facts()),
+        "libraries": library_versions(("torch", "transformers", "lm-eval")),
+    }
+
+
+def _base_document(base: BaseModel) -> dict[str, Any]:
+    """What identifies a base: its bytes, how it is loaded and rendered; not where it lies."""
+    template = Path(base.spec.chat_template).read_text("utf-8") if base.spec.chat_template else ""
+    return {
+        "name": base.spec.label,
+        "digest": base.digest,
+        "dtype": base.spec.dtype,
+        "device": base.spec.device.split(":")[0],
+        "chat_template": key_of({"template": template}) if template else "",
+    }

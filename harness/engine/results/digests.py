@@ -1,0 +1,70 @@
+"""What lets others verify a results folder: the digest of every file, and of what the matrix stands for.
+
+digests.json holds, with no times:
+
+    files   name -> sha256 of the data files, as the run wrote them
+    report  files: name -> sha256 of report.md and report.html; by: the code and libraries that wrote them
+
+It finds damage, slips and mixed-up files. It is not signed: who changes a file can change its digest, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.engine.registry import plugin_folder
+from harness.engine.results.rows import CELL_COLUMNS, DATA_FILES, JOINT_FILES, REPORT_FILES, TUNING_FILE
+from harness.engine.store.keys import key_of, library_versions, source_digests
+from harness.files import HARNESS, read_json, write_json
+
+DIGESTS = "digests.json"
+_REPORT = HARNESS / "report"
+_COMPUTING = ("numpy", "scipy", "pandas", "jinja2")  # what the report's bytes depend on besides our code
+
+
+def sha256(path: Path) -> str:
+    """64 hexadecimal digits that name the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_digests(folder: Path) -> None:
+    """Record the data files of `folder`; the report's digests follow when it is written."""
+    names = [name for name in (*DATA_FILES, *JOINT_FILES, TUNING_FILE) if (folder / name).exists()]
+    write_json(folder / DIGESTS, {"files": _digests(folder, names)})
+
+
+def record_report(folder: Path) -> None:
+    """Record the report of `folder`; nothing where the folder records no digests (an older one)."""
+    if (folder / DIGESTS).exists():
+        report = {"files": _digests(folder, REPORT_FILES), "by": report_writer()}
+        write_json(folder / DIGESTS, {**read_json(folder / DIGESTS), "report": report})
+
+
+def _digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    return {name: sha256(folder / name) for name in names}
+
+
+def report_writer() -> dict[str, str]:
+    """The report's code as one digest (comments do not count) and the versions of the libraries it computes with."""
+    assets = {path.name: sha256(path) for path in sorted(_REPORT.rglob("*.j2"))}
+    assets["claims.yaml"] = sha256(plugin_folder("methods") / "claims.yaml")
+    code = key_of({"source": source_digests(_REPORT / "__init__.py"), "assets": assets})
+    return {"code": code, **library_versions(_COMPUTING)}
+
+
+def matrix_digest(text: str, cells: Iterable[Mapping[str, Any]], joints: Iterable[Mapping[str, Any]]) -> str:
+    """Names what a results folder is made of: the experiment's text, and every cell's key and state.
+
+    cells, joints  as matrix.json lists them, each with its `key`
+    """
+    parts = [f"{ {name: cell[name] for name in CELL_COLUMNS} } {_keyed(cell)}" for cell in cells]
+    parts += [f"{joint['benchmark']} {joint['data_quality']} {joint['data_size']} {_keyed(joint)}" for joint in joints]
+    return hashlib.sha256("\n".join([text, *parts]).encode()).hexdigest()[:24]
+
+
+def _keyed(entry: Mapping[str, Any]) -> str:
+    return f"{entry['key']} {entry['state']}: {entry['why']}"

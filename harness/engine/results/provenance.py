@@ -1,0 +1,112 @@
+"""Where a result comes from: versions, commit, machine, models and data. No times and no paths."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from harness.engine.plan import Plan
+from harness.engine.store.keys import library_versions
+from harness.files import HARNESS
+
+LIBRARIES = (
+    "bakeoff",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "lm-eval",
+    "datasets",
+    "pandas",
+    "numpy",
+    "scipy",
+    "safetensors",
+    "tokenizers",
+    "accelerate",
+)
+
+
+def provenance(plan: Plan) -> dict[str, Any]:
+    """A nested dictionary of what a reader needs to repeat the run."""
+    experiment = plan.experiment
+    return {
+        "code": commit(),
+        "libraries": library_versions(LIBRARIES),
+        "machine": {
+            "system": platform.system(),
+            "architecture": platform.machine(),
+            "processor": _processor(),
+            "gpus": gpus(Path("/proc/driver/nvidia/gpus")),
+        },
+        "settings": {"threads": experiment.threads, "micro_batch": experiment.micro_batch},
+        "models": {
+            base.spec.label: {
+                "digest": base.digest,
+                "revision": base.spec.revision or _revision(base.folder),
+                "dtype": base.spec.dtype,
+                "device": base.spec.device,
+                "chat_template": Path(base.spec.chat_template).name
+                if base.spec.chat_template
+                else "the tokenizer's, or plain",
+            }
+            for base in plan.bases
+        },
+        "data": {
+            " ".join([loaded.kind, loaded.quality]).strip(): {
+                **loaded.manifest,
+                "name": _without_folder(loaded.manifest["name"]),
+            }
+            for loaded in plan.sets
+        },
+        "command": f"bakeoff run {experiment.file.name}",
+        "experiment": experiment.text,
+    }
+
+
+def commit() -> dict[str, str]:
+    """The commit of this checkout and whether files differ from it; empty outside a checkout."""
+    root = HARNESS.resolve().parent
+    if not (root / ".git").exists():
+        return {"commit": "not a git checkout"}
+    return {
+        "commit": _git(root, "rev-parse", "HEAD"),
+        "dirty": str(bool(_git(root, "status", "--porcelain", "-uno"))),
+    }
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor()
+    lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+    return lines[0].split(":", 1)[1].strip() if lines else platform.processor()
+
+
+def gpus(folder: Path) -> list[str]:
+    """The models of the GPUs, as the driver tells them; seconds of one card say nothing about another's."""
+    found = []
+    for path in sorted(folder.glob("*/information")):
+        lines = [line for line in path.read_text("utf-8").splitlines() if line.startswith("Model:")]
+        found += [line.split(":", 1)[1].strip() for line in lines]
+    return found
+
+
+def _revision(folder: Path) -> str:
+    """The commit of a model in the hub cache, which is the name of its snapshot folder."""
+    return folder.name if folder.parent.name == "snapshots" else ""
+
+
+def _without_folder(name: str) -> str:
+    return Path(name).name if Path(name).is_absolute() else name

@@ -1,0 +1,214 @@
+"""The result files of an experiment, their schema, and how they are read and written.
+
+A results folder holds, beside the experiment file:
+
+    rows.parquet      one row per (cell, item, metric): what the statistics read
+    samples.parquet   one row per (cell, item): the prompt as the model saw it and its completions
+    joint.parquet     one row per (meeting of policies, item, metric), where a benchmark compares policies
+    excerpts.parquet  what stands out among the answers of all methods to an item
+    matrix.json       the axes, the metrics' meanings and the state of every cell
+    costs.json        the cost ledger: what each artifact cost (times live here, never in the rows)
+    contamination.json  which test items stand in which training set
+    provenance.json   the experiment as it was run, versions, commit, device, data and model revisions
+    digests.json      what `bakeoff verify` compares the other files with (harness/engine/results/digests.py)
+    report.md, report.html
+
+Rows are sorted by their key columns and written without timestamps, so equal results are equal bytes.
+A change of columns or of their meaning raises SCHEMA_VERSION.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas
+
+
+SCHEMA_VERSION = 2
+
+DATA_FILES = ("rows.parquet", "samples.parquet", "matrix.json", "costs.json", "contamination.json", "provenance.json")
+JOINT_FILES = ("joint.parquet", "excerpts.parquet")  # only where a benchmark compares policies
+TUNING_FILE = "tuning.json"  # only where settings were searched for
+REPORT_FILES = ("report.md", "report.html")
+
+# name -> (arrow type, meaning)
+CELL_COLUMNS: dict[str, tuple[str, str]] = {
+    "base": ("string", "the base model as the experiment names it"),
+    "method": ("string", "the method's label in the experiment"),
+    "data_quality": ("string", "which of the named training sets; empty where the experiment has no such axis"),
+    "data_size": ("int64", "training examples used; 0 where the experiment has no such axis"),
+    "seed": ("int64", "the seed of training and sampling"),
+    "benchmark": ("string", "the benchmark's label in the experiment"),
+}
+ROW_COLUMNS: dict[str, tuple[str, str]] = {
+    **CELL_COLUMNS,
+    "metric": ("string", "the metric's name"),
+    "group": ("string", "the stratum of items that is reported apart, or an empty string"),
+    "item": ("string", "the item's id, the same for every method"),
+    "cluster": ("string", "items with one source share a cluster; intervals are clustered by it"),
+    "value": ("double", "the item's score; finite"),
+    "weight": ("double", "what the item counts (instructions of a prompt); 1 as a rule"),
+}
+SAMPLE_COLUMNS: dict[str, tuple[str, str]] = {
+    **CELL_COLUMNS,
+    "group": ("string", "the stratum of the item, as in the rows"),
+    "item": ("string", "the item's id"),
+    "prompt": ("string", "the prompt as rendered for the model"),
+    "completions": ("list<string>", "the model's answers (for multiple choice: the choice it prefers)"),
+    "reference": ("string", "a right answer, where the benchmark knows one"),
+    "flags": ("list<string>", "what happened to the item, such as 'truncated'"),
+}
+MEETING_COLUMNS: dict[str, tuple[str, str]] = {
+    **CELL_COLUMNS,
+    "kind": ("string", "what tells the policies apart: methods, bases, both, seeds; or all: every method of a base"),
+    "policies": ("int64", "how many policies meet"),
+    "other_base": ("string", "the second policy's base"),
+    "other_method": ("string", "its method; empty, as the first's is, where all methods meet"),
+    "other_seed": ("int64", "its seed"),
+}
+JOINT_COLUMNS: dict[str, tuple[str, str]] = {
+    **MEETING_COLUMNS,
+    **{name: ROW_COLUMNS[name] for name in ("metric", "group", "item", "cluster", "value")},
+}
+EXCERPT_COLUMNS: dict[str, tuple[str, str]] = {
+    **MEETING_COLUMNS,
+    **{name: SAMPLE_COLUMNS[name] for name in ("group", "item", "prompt")},
+    "title": ("string", "what stands out, such as 'most alike'"),
+    "value": ("double", "by how much"),
+    "methods": ("list<string>", "who gave each of the texts"),
+    "texts": ("list<string>", "the answers"),
+}
+ROW_KEY = ["base", "method", "data_quality", "data_size", "seed", "benchmark", "metric", "group", "item"]
+SAMPLE_KEY = ["base", "method", "data_quality", "data_size", "seed", "benchmark", "group", "item"]
+
+
+MEETING_KEY = ["benchmark", "data_quality", "data_size", "kind", "base", "other_base", "method", "other_method", "seed",
+               "other_seed"]  # fmt: skip
+JOINT_KEY = [*MEETING_KEY, "metric", "group", "item"]
+EXCERPT_KEY = [*MEETING_KEY, "group", "item", "title"]
+
+
+def write_joint(folder: Path, rows: Iterable[Mapping[str, Any]], excerpts: Iterable[Mapping[str, Any]]) -> None:
+    """Sort and write joint.parquet and excerpts.parquet into `folder`.
+
+    Pairs are many: a column holds references, about 200 bytes a row, where a mapping for each would take a kilobyte.
+    """
+    for name, given, columns, key in (
+        ("joint", rows, JOINT_COLUMNS, JOINT_KEY),
+        ("excerpts", excerpts, EXCERPT_COLUMNS, EXCERPT_KEY),
+    ):
+        held: dict[str, list[Any]] = {column: [] for column in columns}
+        for row in given:
+            for column, values in held.items():
+                values.append(row[column])
+        _write_columns(folder / f"{name}.parquet", held, columns, key)
+
+
+def _write_columns(
+    path: Path, held: Mapping[str, list[Any]], columns: Mapping[str, tuple[str, str]], key: Sequence[str]
+) -> None:
+    import pyarrow
+
+    table = pyarrow.Table.from_pydict(held, schema=schema_of(columns))
+    _replace(path, table.sort_by([(name, "ascending") for name in key]).combine_chunks())
+
+
+def write_rows(folder: Path, rows: Iterable[Mapping[str, Any]], samples: Iterable[Mapping[str, Any]]) -> None:
+    """Sort and write rows.parquet and samples.parquet into `folder`.
+
+    Raises ValueError on a value that is not finite: a score that could not be computed is no row.
+    """
+    kept = list(rows)
+    for row in kept:
+        if not math.isfinite(row["value"]):
+            raise ValueError(f"row {[row[k] for k in ROW_KEY]} has the value {row['value']}")
+    write_table(folder / "rows.parquet", kept, ROW_COLUMNS, ROW_KEY)
+    write_table(folder / "samples.parquet", list(samples), SAMPLE_COLUMNS, SAMPLE_KEY)
+
+
+def write_table(
+    path: Path,
+    rows: list[Mapping[str, Any]],
+    columns: Mapping[str, tuple[str, str]],
+    key: Sequence[str],
+) -> None:
+    """Write sorted rows with the declared columns; the file appears whole or not at all."""
+    import pyarrow
+
+    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in key))
+    plain = [{name: row[name] for name in columns} for row in ordered]
+    _replace(path, pyarrow.Table.from_pylist(plain, schema=schema_of(columns)))
+
+
+def schema_of(columns: Mapping[str, tuple[str, str]]) -> Any:
+    """The arrow schema of declared columns, with their meanings and the schema's version as metadata."""
+    import pyarrow
+
+    types = {
+        "string": pyarrow.string(),
+        "int64": pyarrow.int64(),
+        "double": pyarrow.float64(),
+        "list<string>": pyarrow.list_(pyarrow.string()),
+    }
+    return pyarrow.schema(
+        [pyarrow.field(name, types[kind], metadata={"meaning": meaning}) for name, (kind, meaning) in columns.items()],
+        metadata={"bakeoff_schema": str(SCHEMA_VERSION)},
+    )
+
+
+def _replace(path: Path, table: Any) -> None:
+    import pyarrow.parquet
+
+    partial = path.with_suffix(".partial")
+    pyarrow.parquet.write_table(table, partial, compression="zstd")
+    os.replace(partial, path)
+
+
+def read_rows(folder: Path) -> pandas.DataFrame:
+    """rows.parquet of a results folder as a data frame; its texts are categories, in their order.
+
+    Millions of rows name a few methods and benchmarks: as categories they are read and compared many times faster.
+    """
+    texts = [name for name, (kind, _) in ROW_COLUMNS.items() if kind == "string"]
+    rows = _read(folder / "rows.parquet", texts)
+    for name in texts:
+        rows[name] = rows[name].cat.reorder_categories(sorted(rows[name].cat.categories))
+    return rows
+
+
+def read_samples(folder: Path) -> pandas.DataFrame:
+    """samples.parquet of a results folder as a data frame."""
+    return _read(folder / "samples.parquet")
+
+
+def read_joint(folder: Path) -> pandas.DataFrame:
+    """joint.parquet of a results folder as a data frame."""
+    return _read(folder / "joint.parquet")
+
+
+def read_excerpts(folder: Path) -> pandas.DataFrame:
+    """excerpts.parquet of a results folder as a data frame."""
+    return _read(folder / "excerpts.parquet")
+
+
+def _read(path: Path, categories: Sequence[str] = ()) -> pandas.DataFrame:
+    import pyarrow.parquet
+
+    if not path.exists():
+        raise UserError("no such results file", where=str(path), fix="Run `bakeoff run EXPERIMENT` first.")
+    table = pyarrow.parquet.read_table(path, read_dictionary=list(categories))
+    version = int((table.schema.metadata or {}).get(b"bakeoff_schema", b"0"))
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"its schema is version {version}",
+            where=str(path),
+            fix=f"This bakeoff reads version {SCHEMA_VERSION}: run the experiment again.",
+        )
+    return table.to_pandas()

@@ -1,0 +1,279 @@
+"""From the store to an experiment's results folder: rows, samples, matrix, costs, provenance."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.engine.experiment import Tune
+from harness.engine.gate import check_contamination
+from harness.engine.joint import Joint, Meeting, joints_of
+from harness.engine.plan import Cell, Node, Plan
+from harness.engine.registry import summary
+from harness.engine.results.digests import matrix_digest, write_digests
+from harness.engine.results.provenance import provenance
+from harness.engine.results.rows import SCHEMA_VERSION, TUNING_FILE, write_joint, write_rows
+from harness.engine.states import State, state_of
+from harness.engine.store.outcomes import read_outcomes
+from harness.engine.store.store import Store
+from harness.engine.tuning import RULE, record
+from harness.files import write_json
+from harness.method import Method, fields_of
+from harness.policy.sources import parameter_count
+
+
+def collect(plan: Plan, store: Store, folder: Path) -> list[State]:
+    """Write the results files of everything that is done; the states of all cells, in plan order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    states = [state_of(cell, store) for cell in plan.cells]
+    done = [cell for cell, state in zip(plan.cells, states, strict=True) if state.name == "done"]
+    write_rows(folder, _rows(done, store), _samples(done, store))
+    joints = joints_of(plan, store)
+    if joints:
+        finished = [joint for joint in joints if joint.meetings and store.done("joint", joint.key)]
+        write_joint(folder, _joint_rows(finished, store), _joint_excerpts(finished, store))
+    write_json(folder / "matrix.json", matrix(plan, states, joints, store))
+    write_json(folder / "costs.json", {"schema": SCHEMA_VERSION, "artifacts": list(_costs(done, plan, store))})
+    checked = check_contamination(plan, store.root)
+    write_json(folder / "contamination.json", {"schema": SCHEMA_VERSION, "checked": checked})
+    write_json(folder / "provenance.json", provenance(plan))
+    (folder / TUNING_FILE).unlink(missing_ok=True)
+    if plan.experiment.tune:
+        write_json(folder / TUNING_FILE, tuning(plan, plan.experiment.tune))
+    own = folder / "experiment.yaml"
+    if not own.exists() or own.resolve() != plan.experiment.file.resolve():
+        own.write_text(plan.experiment.text, "utf-8")
+    write_digests(folder)
+    return states
+
+
+def results_digest(plan: Plan, states: list[State], joints: list[Joint], store: Store) -> str:
+    """Names what a results folder is made of, so that an unchanged one need not be written again."""
+    met = (_joint_entry(joint, joint.state(store)) for joint in joints)
+    return matrix_digest(plan.experiment.text, _cell_entries(plan, states), met)
+
+
+def matrix(plan: Plan, states: list[State], joints: list[Joint], store: Store) -> dict[str, Any]:
+    """The axes, what the metrics mean, and every cell's state."""
+    experiment = plan.experiment
+    return {
+        "schema": SCHEMA_VERSION,
+        "digest": results_digest(plan, states, joints, store),
+        "name": experiment.name,
+        "baseline": experiment.baseline,
+        "reference": experiment.reference,
+        "margin": experiment.margin,
+        "out_of_distribution": dict(experiment.out_of_distribution),
+        "bases": [spec.label for spec in experiment.bases],
+        "small_base": experiment.small_base.label if experiment.small_base else None,
+        "seeds": list(experiment.seeds),
+        "data_qualities": list(experiment.data_quality),
+        "data_sizes": list(experiment.data_sizes),
+        "methods": [
+            {
+                "label": entry.label,
+                "plugin": entry.plugin,
+                "on": entry.on,
+                "fields": fields_of(entry.method),
+                "summary": summary("methods", entry.plugin),
+                "deterministic": deterministic(entry.method),
+                "badges": badges(plan, entry.label),
+            }
+            for entry in experiment.methods
+        ],
+        "benchmarks": [
+            {
+                "label": column.label,
+                "plugin": column.plugin,
+                "version": column.benchmark.version,
+                "fields": fields_of(column.benchmark),
+                "summary": summary("benchmarks", column.plugin),
+                "stochastic": column.benchmark.stochastic,
+                "metrics": [vars(metric) for metric in column.benchmark.metrics()],
+                "joint_metrics": [vars(metric) for metric in column.benchmark.joint_metrics()],
+            }
+            for column in experiment.benchmarks
+        ],
+        "cells": _cell_entries(plan, states),
+        "joint": _joint_states(joints, store),
+    }
+
+
+def badges(plan: Plan, label: str) -> list[str]:
+    """Where settings are searched for: what was found, or that a row stands as written."""
+    if not plan.experiment.tune:
+        return []
+    for search in plan.searches:
+        if label == search.rows()[-1]:
+            return ["tuned"]
+        if label == search.entry.label:
+            return ["untuned"]
+    return []
+
+
+def tuning(plan: Plan, tune: Tune) -> dict[str, Any]:
+    """What was searched for, on what, by which rule, and every trial."""
+    columns = [column.label for column in plan.experiment.benchmarks]
+    return {
+        "schema": SCHEMA_VERSION,
+        "rule": RULE,
+        "trials": tune.trials,
+        "split": tune.on,
+        "seed": tune.seed,
+        "base": plan.experiment.bases[0].label,
+        "benchmarks": [label for label in columns if label in plan.tuned_on],
+        "margin": plan.experiment.margin,
+        "searches": [record(search) for search in plan.searches],
+    }
+
+
+def _cell_entries(plan: Plan, states: list[State]) -> list[dict[str, Any]]:
+    return [
+        {**cell.columns, "key": cell.key, "state": state.name, "why": state.why}
+        for cell, state in zip(plan.cells, states, strict=True)
+    ]
+
+
+def deterministic(method: Method) -> bool:
+    """Whether nothing about the method depends on the seed."""
+    beneath = (needed.method for needed in method.requires().values())
+    return not (method.trains or method.draws) and all(map(deterministic, beneath))
+
+
+def _rows(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
+    for cell in cells:
+        for outcome in read_outcomes(store.folder("outcomes", cell.key) / "outcomes.jsonl"):
+            for metric, value in outcome["metrics"].items():
+                yield {
+                    **cell.columns,
+                    "metric": metric,
+                    "group": outcome["group"],
+                    "item": outcome["item"],
+                    "cluster": outcome["cluster"],
+                    "value": float(value),
+                    "weight": float(outcome["weights"].get(metric, 1.0)),
+                }
+
+
+def _samples(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
+    names = ("group", "item", "prompt", "completions", "reference", "flags")
+    for cell in cells:
+        for outcome in read_outcomes(store.folder("outcomes", cell.key) / "outcomes.jsonl"):
+            yield {**cell.columns, **{name: outcome[name] for name in names}}
+
+
+def _joint_states(joints: list[Joint], store: Store) -> list[dict[str, Any]]:
+    """What became of each joint, and who is left out of it, with the reason."""
+    return [
+        {
+            **_joint_entry(joint, joint.state(store)),
+            "policies": len({cell.key for cell in joint.cells}),
+            "left_out": [{"who": who, "why": why} for who, why in joint.left_out()],
+        }
+        for joint in joints
+    ]
+
+
+def _joint_entry(joint: Joint, state: State) -> dict[str, Any]:
+    return {
+        "benchmark": joint.column.label,
+        "data_quality": joint.data.quality,
+        "data_size": joint.data.size,
+        "key": joint.key if joint.cells else "",
+        "state": state.name,
+        "why": state.why,
+    }
+
+
+def _joint_rows(joints: list[Joint], store: Store) -> Iterator[dict[str, Any]]:
+    """Every meeting's metrics on every item."""
+    for meeting, outcome in _met(joints, store):
+        columns = {**meeting.columns, **{name: outcome[name] for name in ("group", "item", "cluster")}}
+        for metric, value in outcome["metrics"].items():
+            yield {**columns, "metric": sys.intern(metric), "value": float(value)}
+
+
+def _joint_excerpts(joints: list[Joint], store: Store) -> Iterator[dict[str, Any]]:
+    """What stands out where everybody meets."""
+    for meeting, outcome in _met(joints, store):
+        if meeting.kind == "all":
+            yield from _excerpts_of(meeting, outcome)
+
+
+def _met(joints: list[Joint], store: Store) -> Iterator[tuple[Meeting, dict[str, Any]]]:
+    """Meetings with their outcomes, item by item; two of them may be of the same policies."""
+    for joint in joints:
+        by_names: dict[tuple[str, ...], list[Meeting]] = {}
+        for meeting in joint.meetings:
+            by_names.setdefault(meeting.names, []).append(meeting)
+        for outcome in read_outcomes(store.folder("joint", joint.key) / "joint.jsonl"):
+            for meeting in by_names[tuple(outcome["policies"])]:
+                yield meeting, outcome
+
+
+def _excerpts_of(meeting: Meeting, outcome: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    labels = {cell.key: cell.entry.label for cell in meeting.cells}
+    place = {name: outcome[name] for name in ("group", "item", "prompt")}
+    for excerpt in outcome["excerpts"]:
+        said = {name: excerpt[name] for name in ("title", "value", "texts")}
+        yield {**meeting.columns, **place, **said, "methods": [labels[name] for name in excerpt["policies"]]}
+
+
+def _costs(cells: list[Cell], plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
+    """One ledger entry per (base, method, data quality, data size, seed)."""
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        place = tuple(value for name, value in cell.columns.items() if name != "benchmark")
+        groups.setdefault(place, []).append(cell)
+    for (base, method, quality, size, seed), members in sorted(groups.items()):
+        node = members[0].node
+        fit = store.cost("artifacts", node.key)
+        scored = {cell.column.label: store.cost("outcomes", cell.key) for cell in members}
+        first = next(iter(scored.values()))
+        yield {
+            "base": base,
+            "method": method,
+            "data_quality": quality,
+            "data_size": size,
+            "seed": seed,
+            "total_parameters": parameter_count(node.base.folder),
+            "shared_fit_seconds": _of_inputs(node, store, "fit_seconds"),
+            "shared_training_tokens": _of_inputs(node, store, "training_tokens"),
+            "shared_generated_tokens": _of_inputs(node, store, "generated_tokens"),
+            **_search_cost(members[0].entry.label, plan),
+            "evaluate_seconds": {label: ledger["seconds"] for label, ledger in scored.items()},
+            "seconds_per_token": first["seconds_per_token"],
+            "overhead_per_token": first["overhead_per_token"],
+            **{key: fit[key] for key in _FIT_KEYS},
+        }
+
+
+def _search_cost(label: str, plan: Plan) -> dict[str, float | None]:
+    """What the search for a row's settings cost: 0 where this engine ran none, None where a row is not its outcome."""
+    if not plan.experiment.tune:
+        return {"tuning_trials": 0}
+    search = next((one for one in plan.searches if label == one.rows()[-1]), None)
+    if search is None:
+        return {"tuning_trials": None}
+    names = ("fit_seconds", "training_tokens", "generated_tokens")
+    spent = {f"tuning_{name}": sum(trial.cost.get(name, 0.0) for trial in search.trials) for name in names}
+    return {"tuning_trials": len(search.trials), **spent}
+
+
+_FIT_KEYS = (
+    "trained_parameters",
+    "training_tokens",
+    "generated_tokens",
+    "fit_seconds",
+    "stored_bytes",
+    "peak_memory_mb",
+    "micro_batch",
+    "notes",
+)
+
+
+def _of_inputs(node: Node, store: Store, name: str) -> float:
+    """What all artifacts that it stands on cost together."""
+    return sum(float(store.cost("artifacts", key)[name]) for key in node.beneath)

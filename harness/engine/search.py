@@ -1,0 +1,122 @@
+"""Settings drawn at random from the ranges that a method declares. The same words give the same settings anywhere.
+
+Every field has a stream of its own, so a field more or less leaves the draws of the others as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.engine.experiment import MethodEntry
+from harness.errors import UserError
+from harness.method import Method
+
+MOST_DRAWS = 200
+
+
+def searchable(method: Method) -> list[str]:
+    """The fields with a search range, in the order of their declaration."""
+    return [item.name for item in dataclasses.fields(method) if item.metadata.get("search") is not None]  # type: ignore[arg-type]
+
+
+def draws(method: Method, names: Sequence[str], count: int, seed: str) -> list[Method]:
+    """Up to `count` settings of `names`, all different from one another and from the method itself.
+
+    Fewer where the ranges hold no more, as far as that many tries tell. Combinations that the method's own `check`
+    refuses are drawn again.
+    """
+    found: list[Method] = []
+    for attempt in range(MOST_DRAWS * count):
+        if len(found) == count:
+            break
+        drawn = dataclasses.replace(method, **{name: _draw(method, name, f"{seed}/{attempt}") for name in names})  # type: ignore[type-var]
+        if drawn != method and drawn not in found and _allowed(drawn):
+            found.append(drawn)
+    return found
+
+
+def _draw(method: Method, name: str, seed: str) -> Any:
+    """One value of a field: (low, high) is a range of numbers, anything else a list of choices."""
+    declared = next(item for item in dataclasses.fields(method) if item.name == name)  # type: ignore[arg-type]
+    chance = random.Random(f"{seed}/{name}")
+    search, log = declared.metadata["search"], declared.metadata["log"]
+    if not is_range(search):
+        return chance.choice(search)
+    low, high = search
+    whole = isinstance(low, int) and isinstance(high, int)
+    if log:
+        value = math.exp(chance.uniform(math.log(low), math.log(high)))
+        return round(value) if whole else float(f"{value:.3g}")
+    return chance.randint(low, high) if whole else float(f"{chance.uniform(low, high):.3g}")
+
+
+def is_range(search: Sequence[Any]) -> bool:
+    """Whether it is (low, high) of a number."""
+    return len(search) == 2 and all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in search)
+
+
+def _allowed(method: Method) -> bool:
+    try:
+        method.check()
+    except UserError:
+        return False
+    return True
+
+
+TRIAL = "~"  # NAME~3 is the third draw of NAME
+
+
+TUNED = "_tuned"
+
+
+Role = Literal["quality", "knowledge"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting and, once it is scored, what came of it.
+
+    quality    None where it failed
+    knowledge  the trial's less the baseline's; None without a knowledge metric or a baseline
+    why        what failed
+    cost       fit_seconds, training_tokens and generated_tokens of the artifact and of those it stands on
+    """
+
+    number: int
+    method: Method
+    quality: float | None = None
+    knowledge: float | None = None
+    why: str = ""
+    cost: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Search:
+    """All trials of one method; `names` are the fields that were searched, `chosen` the trial's number."""
+
+    entry: MethodEntry
+    names: tuple[str, ...]
+    trials: tuple[Trial, ...]
+    chosen: int = 0
+
+    def entries(self) -> Iterator[MethodEntry]:
+        """A row for each trial; the settings as written keep their label."""
+        for trial in self.trials:
+            label = f"{self.entry.label}{TRIAL}{trial.number}" if trial.number else self.entry.label
+            yield dataclasses.replace(self.entry, label=label, method=trial.method)
+
+    def rows(self) -> tuple[str, ...]:
+        """The labels of the rows that its method has in the experiment; the last one is what was chosen."""
+        tuned = self.tuned()
+        return (self.entry.label, tuned.label) if tuned else (self.entry.label,)
+
+    def tuned(self) -> MethodEntry | None:
+        """The row of what was chosen; None where that is the settings as written."""
+        if not self.chosen:
+            return None
+        return dataclasses.replace(self.entry, label=self.entry.label + TUNED, method=self.trials[self.chosen].method)

@@ -1,0 +1,1 @@
+"""Artifacts and outcomes on disk, under keys of everything that decides their bytes."""

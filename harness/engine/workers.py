@@ -1,0 +1,92 @@
+"""Further processes on the same store: each goes through the whole plan from another place, and locks share it out.
+
+A worker writes nothing but the store; what it leaves undone, whatever befalls it, the run that started it does
+itself. It ends with that run, even when the run is killed: its standard input closes. With several GPUs worker k
+sees the k-th alone (libraries put everything on the first one that they see); on a CPU each uses the experiment's own
+number of threads, so that bytes stay the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from harness.engine.store.store import disk_errors
+from harness.errors import UserError
+
+
+@contextmanager
+def workers(count: int, file: Path, store: Path, settings: Sequence[str]) -> Iterator[list[Path]]:
+    """`count` processes beside this one, as long as this lasts; gives the file that each writes to.
+
+    Raises UserError for a negative count.
+    """
+    if count < 0:
+        raise UserError(f"{count + 1} workers", fix="Give 1 or more: this process is one of them.")
+    logs = [store / "logs" / f"worker-{number}.log" for number in range(1, count + 1)]
+    with ExitStack() as running:
+        for number, log in enumerate(logs, 1):
+            with disk_errors(store):
+                log.parent.mkdir(parents=True, exist_ok=True)
+                written = running.enter_context(log.open("wb"))
+            asked = json.dumps([str(file), str(store), list(settings), number, count + 1])
+            process = subprocess.Popen(
+                [sys.executable, "-m", "harness.engine.workers", asked],
+                stdin=subprocess.PIPE,
+                stdout=written,
+                stderr=written,
+                env={**os.environ, **seen_gpu(number, os.environ.get("CUDA_VISIBLE_DEVICES"), Path("/dev"))},
+            )
+            running.callback(process.wait)
+            assert process.stdin
+            running.callback(process.stdin.close)
+        yield logs
+
+
+def work(file: Path, store_folder: Path, settings: Sequence[str], number: int, count: int) -> None:
+    """Do what is not done, beginning at the `number`-th of `count` parts of the plan."""
+    from rich.console import Console
+
+    from harness.engine.config import load_experiment
+    from harness.engine.progress import Progress
+    from harness.engine.run import run_plan
+    from harness.engine.store.store import Store
+    from harness.engine.tuning import plans
+
+    for plan in plans(load_experiment(file, settings), store_folder):
+        with Progress(Console(soft_wrap=True)) as progress:
+            run_plan(plan, Store(store_folder), progress, beginning=number / count)
+
+
+def seen_gpu(number: int, visible: str | None, devices: Path) -> dict[str, str]:
+    """The environment in which process `number` sees one GPU of several; empty where there is at most one.
+
+    visible  what CUDA_VISIBLE_DEVICES says, if it is set; devices: where the system lists them
+    """
+    found = visible.split(",") if visible else []
+    if visible is None:
+        found = sorted((path.name[6:] for path in devices.glob("nvidia[0-9]*")), key=int)
+    return {"CUDA_VISIBLE_DEVICES": found[number % len(found)]} if len(found) > 1 else {}
+
+
+def _end_with_the_run() -> None:
+    """Wait until the other end of standard input is closed, and end at once: the store bears that at any moment."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def main() -> None:
+    """The entry of a worker process: one JSON argument, as `workers` writes it."""
+    file, store, settings, number, count = json.loads(sys.argv[1])
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
+    work(Path(file), Path(store), settings, number, count)
+
+
+if __name__ == "__main__":
+    main()

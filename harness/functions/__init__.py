@@ -1,1 +1,0 @@
-"""Function calls in answers, read without executing anything, and matched against accepted arguments."""

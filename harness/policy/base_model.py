@@ -1,0 +1,148 @@
+"""A base model: found, identified by its bytes, loaded with an explicit dtype, never changed by a method."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.errors import UserError, first_line
+from harness.lazy import LazyModule
+from harness.policy.encoding import TextEncoder
+
+if TYPE_CHECKING:
+    import torch
+    import transformers
+
+    from harness.policy.causal import CausalPolicy
+else:
+    torch = LazyModule("torch")
+    transformers = LazyModule("transformers")
+
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class BaseSpec:
+    """How the experiment names a base model.
+
+    name           microworld/SIZE, a folder, or a Hugging Face id
+    revision       a hub commit, tag or branch; empty for the default one
+    dtype, device  always explicit; never taken from the checkpoint
+    chat_template  a Jinja file to use instead of the tokenizer's own template
+    called         its label, where it is not the name
+    """
+
+    name: str
+    revision: str = ""
+    dtype: Dtype = "float32"
+    device: str = "cpu"
+    chat_template: str = ""
+    trust_remote_code: bool = False
+    called: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name for tables and keys: a folder's own name instead of its path on this machine."""
+        if self.called:
+            return self.called
+        is_path = Path(self.name).is_absolute() or self.name.startswith(("~", ".")) or self.name.count("/") > 1
+        return Path(self.name).name if is_path else self.name
+
+
+class BaseModel:
+    """A model on disk with its tokenizer.
+
+    folder  where its files are
+    digest  of its weights, tokenizer and template; "" while unknown
+    small   the experiment's small base, for methods that need one
+    """
+
+    def __init__(self, spec: BaseSpec, folder: Path, digest: str = "", small: BaseModel | None = None) -> None:
+        self.spec, self.folder, self.digest, self.small = spec, folder, digest, small
+
+    @cached_property
+    def config(self) -> Any:
+        """The `transformers` configuration."""
+        return transformers.AutoConfig.from_pretrained(
+            self.folder, trust_remote_code=self.spec.trust_remote_code, local_files_only=True
+        )
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The `transformers` tokenizer."""
+        try:
+            return transformers.AutoTokenizer.from_pretrained(
+                self.folder, trust_remote_code=self.spec.trust_remote_code, local_files_only=True
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"its tokenizer does not load: {first_line(error)}", where=str(self.folder)) from error
+
+    @cached_property
+    def encoder(self) -> TextEncoder:
+        """The tokenizer with this experiment's chat template."""
+        template = Path(self.spec.chat_template).read_text("utf-8") if self.spec.chat_template else None
+        return TextEncoder(
+            self.tokenizer, max_length=self.max_length, template=template, extra_stop_ids=self.generation_ends
+        )
+
+    @cached_property
+    def max_length(self) -> int:
+        """The longest context in tokens that the model was made for."""
+        for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+            value = getattr(self.config.get_text_config(), name, None)
+            if value:
+                return int(value)
+        return 2048
+
+    @cached_property
+    def generation_ends(self) -> tuple[int, ...]:
+        """The end tokens that the model's own generation settings name, beside the tokenizer's."""
+        path = self.folder / "generation_config.json"
+        ends = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.exists() else None
+        if ends is None:
+            return ()
+        return tuple(ends) if isinstance(ends, list) else (int(ends),)
+
+    def load(self) -> Any:
+        """A fresh copy of the model in its dtype on its device: the caller may change it."""
+        try:
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                self.folder,
+                dtype=getattr(torch, self.spec.dtype),
+                use_safetensors=True,
+                trust_remote_code=self.spec.trust_remote_code,
+                local_files_only=True,
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"the model does not load: {first_line(error)}",
+                where=str(self.folder),
+                fix="A model is a Hugging Face folder with config.json and safetensors weights.",
+            ) from error
+        return _aligned(model.to(self.spec.device))
+
+    @cached_property
+    def _policy(self) -> CausalPolicy:
+        from harness.policy.causal import CausalPolicy
+
+        return CausalPolicy(self.load().requires_grad_(False), self.encoder)
+
+    def policy(self) -> CausalPolicy:
+        """The untouched base, loaded once and shared: it must not be changed."""
+        return self._policy
+
+    def release(self) -> None:
+        """Give the shared copy's memory back."""
+        self.__dict__.pop("_policy", None)
+
+
+def _aligned(model: Any) -> Any:
+    """Move weights out of the file's memory map, where their alignment, and so the last bit, is chance."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.data = parameter.data.clone()
+    return model

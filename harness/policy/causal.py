@@ -1,0 +1,94 @@
+"""A policy that is one `transformers` model: the base, anything trained from it, anything with adapters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.lazy import LazyModule
+from harness.policy.batching import padded
+from harness.policy.encoding import Encoded, TextEncoder
+from harness.policy.stepwise import StepwisePolicy
+
+if TYPE_CHECKING:
+    import torch
+    import transformers
+else:
+    torch = LazyModule("torch")
+    transformers = LazyModule("transformers")
+
+
+@dataclass
+class CausalState:
+    """What the model has read: its cache, which slots (B, T) hold real tokens, the next positions (B,)."""
+
+    cache: Any
+    mask: torch.Tensor
+    positions: torch.Tensor
+
+
+class CausalPolicy(StepwisePolicy):
+    """Runs a causal language model with explicit masks and positions; logits are returned in fp32."""
+
+    def __init__(self, model: Any, encoder: TextEncoder) -> None:
+        self.model = model.eval()
+        self.encoder = encoder
+        self._keeps_last = "logits_to_keep" in inspect.signature(unwrapped(model).forward).parameters
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model's weights."""
+        return next(self.model.parameters()).device
+
+    @property
+    def vocabulary(self) -> int:
+        """The width of the output layer, which may exceed the tokenizer's."""
+        return int(self.model.get_output_embeddings().weight.shape[0])
+
+    def prefill(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, CausalState]:
+        """Read left-padded prompts; only the last position's logits (B, V) are computed."""
+        return self.read(*padded([prompt.prompt for prompt in prompts], self.device, left=True))
+
+    def read(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, CausalState]:
+        """Read left-padded prompts (B, T), real where mask is true: logits (B, V) after the last token, state."""
+        cache = transformers.DynamicCache(config=self.model.config)
+        state = CausalState(cache, mask[:, :0], torch.zeros(len(tokens), dtype=torch.long, device=self.device))
+        logits, state = self._forward(state, tokens, mask, last_only=True)
+        return logits[:, -1], state
+
+    def call(self, **inputs: Any) -> Any:
+        """The model's own forward pass. Override it where another library runs the model."""
+        return self.model(**inputs)
+
+    def extend(self, state: CausalState, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, CausalState]:
+        """Read tokens (B, T); padding is masked and takes no position."""
+        return self._forward(state, tokens, mask, last_only=False)
+
+    def select(self, state: CausalState, rows: torch.Tensor) -> CausalState:
+        """Repeat or drop rows of the cache."""
+        state.cache.reorder_cache(rows)
+        return CausalState(state.cache, state.mask[rows], state.positions[rows])
+
+    def _forward(
+        self, state: CausalState, tokens: torch.Tensor, mask: torch.Tensor, *, last_only: bool
+    ) -> tuple[torch.Tensor, CausalState]:
+        seen = torch.cat([state.mask, mask], dim=1)
+        positions = (state.positions[:, None] + mask.cumsum(1) - 1).clamp(min=0)
+        extra = {"logits_to_keep": 1} if last_only and self._keeps_last else {}
+        output = self.call(
+            input_ids=tokens,
+            attention_mask=seen.long(),
+            position_ids=positions,
+            past_key_values=state.cache,
+            use_cache=True,
+            **extra,
+        )
+        following = state.positions + mask.sum(1)
+        return output.logits.float(), CausalState(output.past_key_values, seen, following)
+
+
+def unwrapped(model: Any) -> Any:
+    """The model beneath a PEFT wrapper, whose own `forward` hides the signature."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -1,0 +1,86 @@
+"""How far a policy's next tokens lie from another policy's, along texts that the first one wrote.
+
+    D_t = KL(p(. | y_<t) || q(. | y_<t)) = sum_v p_v (ln p_v - ln q_v)      nats, over the whole vocabulary
+
+With y drawn from p at temperature 1, the sum of D_t over an answer has the expectation KL(p || q) of whole answers,
+like ln p(y) - ln q(y), at less variance: each step's expectation is computed, not sampled (Rao and Blackwell).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from harness.errors import UserError
+from harness.lazy import LazyModule
+from harness.policy.logprobs import fit_for_scoring, row_logits
+from harness.policy.stepwise import StepwisePolicy
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.policy.encoding import Encoded
+    from harness.policy.policy import Policy
+    from harness.policy.types import Completion, Prompt
+else:
+    torch = LazyModule("torch")
+
+
+def divergences(
+    policy: Policy, other: Policy, prompts: Sequence[Prompt], drawn: Sequence[Completion]
+) -> list[tuple[float, ...]]:
+    """D_t at each token of drawn[i], its stop token too, which `policy` wrote after prompts[i]; in nats.
+
+    Each policy reads the prompt in its own way. Raises UserError for a policy that gives no distributions, and for
+    one whose tokens `other` does not have.
+    """
+    steps = _stepwise(policy), _stepwise(other)
+    if steps[0].vocabulary > steps[1].vocabulary:
+        sizes = f"{steps[0].vocabulary} tokens, and the other {steps[1].vocabulary}"
+        raise UserError(f"the policy has {sizes}", fix="Compare it with a model that knows all of its tokens.")
+    requests = [
+        [fit_for_scoring(one, _written(one, prompt, answer)) for prompt, answer in zip(prompts, drawn, strict=True)]
+        for one in steps
+    ]
+    order = sorted(range(len(prompts)), key=lambda at: -len(requests[0][at].prompt) - len(requests[0][at].completion))
+    rows = min(one.max_rows for one in steps)
+    found: dict[int, tuple[float, ...]] = {}
+    with torch.inference_mode():
+        for start in range(0, len(order), rows):
+            chosen = order[start : start + rows]
+            batches = [[own[at] for at in chosen] for own in requests]
+            found.update(zip(chosen, _batch(steps, batches), strict=True))
+    return [found[at] for at in range(len(prompts))]
+
+
+def _stepwise(policy: Policy) -> StepwisePolicy:
+    if not isinstance(policy, StepwisePolicy):
+        raise UserError(f"{type(policy).__name__} gives no distributions over tokens")
+    return policy
+
+
+def _written(policy: StepwisePolicy, prompt: Prompt, answer: Completion) -> Encoded:
+    """The prompt as this policy reads it, and the tokens that were drawn, not those that their text is read as."""
+    return replace(policy.encode(prompt), completion=answer.drawn_ids)
+
+
+def _batch(
+    steps: tuple[StepwisePolicy, StepwisePolicy], batches: Sequence[Sequence[Encoded]]
+) -> Iterator[tuple[float, ...]]:
+    """D_t of every row of a batch, which both policies read side by side."""
+    following = [[*request.prefix, *request.completion] for request in batches[0]]
+    # both hold logits of the same width at once
+    budget = min(one.budget for one in steps) // 2
+    streams = [row_logits(one, batch, following, budget=budget) for one, batch in zip(steps, batches, strict=True)]
+    parts = [_divergence(p.log_softmax(-1), q.log_softmax(-1)) for (_, p), (_, q) in zip(*streams, strict=True)]
+    values = torch.cat(parts, dim=1).double()
+    for row, request in enumerate(batches[0]):
+        yield tuple(values[row, len(request.prefix) : len(following[row])].tolist())
+
+
+def _divergence(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """(B, T) of (B, T, V) and (B, T, V or more); what p never says adds nothing, whatever q makes of it."""
+    ratio = torch.where(p == -torch.inf, 0.0, p - q[..., : p.shape[-1]].to(p.device))
+    # rounding can leave a sum of terms of both signs just below zero
+    return (p.exp() * ratio).sum(-1).clamp_min(0.0).cpu()

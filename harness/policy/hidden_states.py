@@ -1,0 +1,100 @@
+"""Editing the residual stream: where a model's decoder blocks are, at which positions, and for how long.
+
+An edit lives for one forward pass. Hooks are put on the blocks before it and taken off after it, whatever
+happens, so a model that others share comes back as it was, and what is decoded later is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError
+from harness.lazy import LazyModule
+from harness.policy.causal import unwrapped
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LazyModule("torch")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Positions of a batch (B, T), as two lists of one length N: which row, which column."""
+
+    rows: list[int]
+    columns: list[int]
+
+    def __add__(self, other: Places) -> Places:
+        """Both."""
+        return Places(self.rows + other.rows, self.columns + other.columns)
+
+
+Edit = tuple[Places, Callable[["torch.Tensor"], "torch.Tensor"]]
+"""Positions, and what replaces their hidden states (N, d)."""
+
+
+def width_of(config: Any) -> int:
+    """The width d of the residual stream."""
+    return int(config.get_text_config().hidden_size)
+
+
+def block_count(config: Any) -> int:
+    """How many decoder blocks there are."""
+    return int(config.get_text_config().num_hidden_layers)
+
+
+def decoder_blocks(model: Any) -> torch.nn.ModuleList:
+    """The blocks of any decoder: the outermost list of as many modules as the configuration has layers.
+
+    A block's output is the residual stream (B, T, d). Raises UserError where there is no such list.
+    """
+    whole = unwrapped(model)
+    layers = block_count(whole.config)
+    for module in whole.get_decoder().modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == layers:
+            return module
+    raise UserError(
+        f"no list of {layers} decoder blocks was found in {type(whole).__name__}",
+        fix="Methods that edit hidden states need a model made of a list of blocks, such as Llama or GPT-2.",
+    )
+
+
+def first_and_last(starts: Sequence[int], lengths: Sequence[int], first: int, last: int) -> tuple[Places, Places]:
+    """The first and the last positions of texts that begin at columns `starts` and are `lengths` tokens long.
+
+    In a text of n tokens they are min(first, floor(n/2)) and min(last, ceil(n/2)), so they never meet
+    (section 3.2 of 2404.03592).
+    """
+    head, tail = Places([], []), Places([], [])
+    for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        begins, ends = min(first, length // 2), min(last, length - length // 2)
+        head += Places([row] * begins, [*range(start, start + begins)])
+        tail += Places([row] * ends, [*range(start + length - ends, start + length)])
+    return head, tail
+
+
+@contextmanager
+def edited(model: Any, edits: Mapping[int, Sequence[Edit]]) -> Iterator[None]:
+    """While this lasts, the outputs of these blocks are edited at those positions."""
+    blocks = decoder_blocks(model)
+    handles = [blocks[layer].register_forward_hook(partial(_edit, own)) for layer, own in edits.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _edit(edits: Sequence[Edit], block: Any, arguments: Any, output: Any) -> Any:
+    """A block's output with its edits; some families return a tuple that opens with it."""
+    hidden = output[0] if isinstance(output, tuple) else output
+    for places, change in edits:
+        if places.rows:
+            at = tuple(torch.tensor(indices, device=hidden.device) for indices in (places.rows, places.columns))
+            hidden = hidden.index_put(at, change(hidden[at]).to(hidden.dtype))
+    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden

@@ -1,0 +1,135 @@
+"""Log-probabilities of given completions: each distinct prompt is read once, however many choices it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.lazy import LazyModule
+from harness.policy.batching import by_prompt, padded
+from harness.policy.types import Prompt, Score
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.policy.encoding import Encoded
+    from harness.policy.steps import Steps
+else:
+    torch = LazyModule("torch")
+
+
+def score_encoded(policy: Steps, requests: Sequence[Encoded]) -> list[Score]:
+    """One score per request, in order."""
+    fitted = [fit_for_scoring(policy, request) for request in requests]
+    scores: dict[int, Score] = {}
+    with torch.inference_mode():
+        for prompts, rows, indices in by_prompt(fitted, policy.max_rows):
+            for index, (values, greedy) in zip(
+                indices, _score_batch(policy, fitted, prompts, rows, indices), strict=True
+            ):
+                scores[index] = _score(fitted[index], values, greedy)
+    return [scores[index] for index in range(len(fitted))]
+
+
+def score_tokens(policy: Steps, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Score]:
+    """One score per (context ids, completion ids), in order; the context is read as a prompt of bare text."""
+    from harness.policy.encoding import Encoded
+
+    requests = []
+    for context, ids in pairs:
+        source = Prompt(text=policy.encoder.tokenizer.decode(list(context)))
+        requests.append(Encoded(tuple(context), (), tuple(ids), source))
+    return score_encoded(policy, requests)
+
+
+def fit_for_scoring(policy: Steps, request: Encoded) -> Encoded:
+    """Leave room for what follows the prompt; the last token of a completion is never read."""
+    following = len(request.prefix) + len(request.completion)
+    return request.fitted(policy.encoder.max_length, max(following - 1, 0))
+
+
+def _score(request: Encoded, values: torch.Tensor, greedy: torch.Tensor) -> Score:
+    kept = values.double()
+    return Score(
+        logprob=float(kept.sum()),
+        tokens=len(request.completion),
+        is_greedy=bool(greedy.all()),
+        token_logprobs=tuple(kept.tolist()),
+        truncated=request.truncated,
+    )
+
+
+def _score_batch(
+    policy: Steps,
+    requests: Sequence[Encoded],
+    prompts: Sequence[Encoded],
+    rows: Sequence[int],
+    indices: Sequence[int],
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(log-probabilities, whether each was the likeliest) of every row's completion."""
+    batch = [requests[index] for index in indices]
+    following = [[*request.prefix, *request.completion] for request in batch]
+    targets, _ = padded(following, policy.device)
+    first, state = policy.prefill(prompts)
+    chosen = torch.tensor(rows, device=policy.device)
+    logprobs, greedy = torch.zeros(targets.shape), torch.zeros(targets.shape, dtype=torch.bool)
+    for start, logits in _logit_chunks(policy, first, state, chosen, following, budget=policy.budget):
+        stop = start + logits.shape[1]
+        values, best = _reduce(logits, targets[:, start:stop])
+        logprobs[:, start:stop], greedy[:, start:stop] = values.cpu(), best.cpu()
+    for row, request in enumerate(batch):
+        span = slice(len(request.prefix), len(following[row]))
+        yield logprobs[row, span], greedy[row, span]
+
+
+def row_logits(
+    policy: Steps, batch: Sequence[Encoded], following: Sequence[Sequence[int]], *, budget: int
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """(position, logits (B, T, V)) over what follows each row's own prompt, B x T x V within the budget."""
+    first, state = policy.prefill(batch)
+    everyone = torch.arange(len(batch), device=policy.device)
+    yield from _logit_chunks(policy, first, state, everyone, following, budget=budget)
+
+
+def _logit_chunks(
+    policy: Steps,
+    first: torch.Tensor,
+    state: Any,
+    chosen: torch.Tensor,
+    following: Sequence[Sequence[int]],
+    *,
+    budget: int,
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """(position, logits (B, T, V)) over the tokens that follow the prompts, B x T x V within the budget.
+
+    first, state  what `prefill` gave; chosen (B,): for each row the prompt that it follows
+    """
+    yield 0, first[chosen][:, None]
+    tokens, mask = padded([ids[:-1] for ids in following], policy.device)
+    width = max(1, budget // max(1, len(chosen) * policy.vocabulary))
+    if tokens.shape[1]:
+        state = policy.select(state, chosen)
+    for start in range(0, tokens.shape[1], width):
+        stop = start + width
+        logits, state = policy.extend(state, tokens[:, start:stop], mask[:, start:stop])
+        yield start + 1, logits
+
+
+def _reduce(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """fp32 log-probabilities (B, T) of targets (B, T) under logits (B, T, V), and where they are the arg max."""
+    logits = logits.float()
+    taken = logits.gather(-1, targets[..., None])[..., 0]
+    return taken - logits.logsumexp(-1), logits.argmax(-1) == targets
+
+
+def differentiable_logprobs(policy: Steps, requests: Sequence[Encoded]) -> list[torch.Tensor]:
+    """Log-probabilities (T_i,) of each completion, with gradients; one row per request, no sharing."""
+    batch = [fit_for_scoring(policy, request) for request in requests]
+    following = [[*request.prefix, *request.completion] for request in batch]
+    targets, _ = padded(following, policy.device)
+    parts = [
+        _reduce(logits, targets[:, at : at + logits.shape[1]])[0]
+        for at, logits in row_logits(policy, batch, following, budget=policy.budget)
+    ]
+    values = torch.cat(parts, dim=1)
+    return [values[row, len(request.prefix) : len(following[row])] for row, request in enumerate(batch)]

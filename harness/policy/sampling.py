@@ -1,0 +1,178 @@
+"""Drawing completions: one prefill per prompt, Gumbel-max with hashed noise, finished rows dropped.
+
+A token is the arg max of logits / temperature + noise(seed, item, sample, position, token). In fp32 the
+text of an item therefore does not depend on what else is in its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from harness.lazy import LazyModule
+from harness.policy.batching import by_prompt, padded
+from harness.policy.noise import gumbel, stream_of
+from harness.policy.types import Completion
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.policy.encoding import Encoded, TextEncoder
+    from harness.policy.steps import Steps
+    from harness.policy.types import Sampling
+else:
+    torch = LazyModule("torch")
+
+
+@dataclass
+class _Row:
+    """A completion in the making."""
+
+    request: int
+    sample: int
+    stream: int
+    ids: list[int] = field(default_factory=list)
+    finish: str = ""
+    stop_id: int | None = None
+
+
+def sample_encoded(
+    policy: Steps, requests: Sequence[Encoded], sampling: Sampling, keys: Sequence[str]
+) -> list[tuple[Completion, ...]]:
+    """For each request its completions, in order."""
+    if len(keys) != len(requests):
+        raise ValueError(f"{len(requests)} prompts and {len(keys)} keys")
+    reserve = sampling.max_new_tokens
+    fitted = [r.fitted(policy.encoder.max_length, len(r.prefix) + reserve) for r in requests]
+    drawn: list[list[Completion]] = [[] for _ in requests]
+    with torch.inference_mode():
+        for batch in _batches(fitted, max(1, policy.max_rows // sampling.samples)):
+            for row in _sample_batch(policy, fitted, batch, sampling, keys):
+                drawn[row.request].append(_completion(policy.encoder, fitted[row.request], row, sampling))
+    return [tuple(completions) for completions in drawn]
+
+
+def _batches(requests: Sequence[Encoded], max_rows: int) -> Iterator[tuple[list[Encoded], list[int], list[int]]]:
+    """Batches with assistant prefixes of one length.
+
+    Unequal ones would leave padding between a prefix and what is drawn after it, and a sliding window counts
+    the places of a row, not its tokens.
+    """
+    members: dict[int, list[int]] = {}
+    for index, request in enumerate(requests):
+        members.setdefault(len(request.prefix), []).append(index)
+    for own in members.values():
+        for prompts, rows, places in by_prompt([requests[index] for index in own], max_rows):
+            yield prompts, rows, [own[place] for place in places]
+
+
+def _completion(encoder: TextEncoder, request: Encoded, row: _Row, sampling: Sampling) -> Completion:
+    """Cut the text at the first stop string; the ids stay as drawn."""
+    text = encoder.text(row.ids)
+    found = [at for at in (text.find(stop) for stop in sampling.stop) if at >= 0]
+    cut = text[: min(found)] if found else text
+    return Completion(cut, tuple(row.ids), row.finish, request.truncated, row.stop_id)
+
+
+def _sample_batch(
+    policy: Steps,
+    requests: Sequence[Encoded],
+    batch: tuple[list[Encoded], list[int], list[int]],
+    sampling: Sampling,
+    keys: Sequence[str],
+) -> list[_Row]:
+    """Decode one batch to its end; every sample of a prompt starts from the same prefill."""
+    prompts, prompt_of_row, indices = batch
+    rows = [
+        _Row(index, sample, stream_of(sampling.salt, sampling.seed, keys[index], sample))
+        for index in indices
+        for sample in range(sampling.samples)
+    ]
+    logits, state = _start(policy, requests, prompts, prompt_of_row, indices)
+    if sampling.samples > 1:
+        copies = torch.arange(len(indices), device=policy.device).repeat_interleave(sampling.samples)
+        logits, state = logits[copies], policy.select(state, copies)
+    _decode(policy, logits, state, rows, sampling)
+    return rows
+
+
+def _start(
+    policy: Steps,
+    requests: Sequence[Encoded],
+    prompts: Sequence[Encoded],
+    prompt_of_row: Sequence[int],
+    indices: Sequence[int],
+) -> tuple[torch.Tensor, Any]:
+    """Logits (B, V) for the first new token of every request, after its assistant prefix."""
+    logits, state = policy.prefill(prompts)
+    chosen = torch.tensor(prompt_of_row, device=policy.device)
+    if len(prompts) != len(indices):
+        logits, state = logits[chosen], policy.select(state, chosen)
+    prefixes = [requests[index].prefix for index in indices]
+    if not any(prefixes):
+        return logits, state
+    logits, state = policy.extend(state, *padded(prefixes, policy.device))
+    return logits[:, -1], state
+
+
+def _decode(policy: Steps, logits: torch.Tensor, state: Any, rows: list[_Row], sampling: Sampling) -> None:
+    """Fill the rows token by token, dropping those that are finished."""
+    streams = torch.tensor([row.stream for row in rows], device=policy.device)
+    alive = rows
+    for position in range(sampling.max_new_tokens):
+        tokens = choose(logits, sampling, streams, position)
+        for row, token in zip(alive, tokens.tolist(), strict=True):
+            _append(policy.encoder, row, token, sampling, position)
+        keep = [at for at, row in enumerate(alive) if not row.finish]
+        if not keep:
+            return
+        if len(keep) < len(alive):
+            kept = torch.tensor(keep, device=policy.device)
+            alive, tokens, streams = [alive[at] for at in keep], tokens[kept], streams[kept]
+            state = policy.select(state, kept)
+        logits, state = policy.extend(state, tokens[:, None], torch.ones_like(tokens[:, None], dtype=torch.bool))
+        logits = logits[:, -1]
+
+
+def _append(encoder: TextEncoder, row: _Row, token: int, sampling: Sampling, position: int) -> None:
+    """Record a token and whether it ends the row."""
+    if token in encoder.stop_ids:
+        row.finish, row.stop_id = "stop", token
+        return
+    if token in encoder.special_ids and encoder.tokenizer.convert_ids_to_tokens(token) in sampling.stop:
+        row.finish = "stop_string"
+        return
+    row.ids.append(token)
+    if sampling.stop and _ends(encoder, row.ids, sampling.stop):
+        row.finish = "stop_string"
+    elif position + 1 == sampling.max_new_tokens:
+        row.finish = "length"
+
+
+def _ends(encoder: TextEncoder, ids: list[int], stops: Sequence[str]) -> bool:
+    """Whether a stop string has appeared. Only the tail is decoded: a written token holds at least a byte."""
+    window = max(len(stop.encode()) for stop in stops) + 2
+    written = (token for token in reversed(ids) if token not in encoder.special_ids)
+    tail = encoder.text([*islice(written, window)][::-1])
+    return any(stop in tail for stop in stops)
+
+
+def choose(logits: torch.Tensor, sampling: Sampling, streams: torch.Tensor, position: int) -> torch.Tensor:
+    """One token (B,) for logits (B, V): the arg max, with the noise of its stream unless temperature is 0."""
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    scaled = logits.double() / sampling.temperature
+    if sampling.top_p < 1:
+        scaled = nucleus(scaled, sampling.top_p)
+    positions = torch.full_like(streams, position)
+    return (scaled + gumbel(streams, positions, logits.shape[-1])).argmax(-1)
+
+
+def nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Logits (B, V) with all but the smallest set of tokens that reaches mass top_p at minus infinity."""
+    ordered, order = torch.sort(logits.softmax(-1), dim=-1, descending=True, stable=True)
+    before = ordered.cumsum(-1) - ordered
+    dropped = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= top_p)
+    return logits.masked_fill(dropped, -torch.inf)

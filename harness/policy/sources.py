@@ -1,0 +1,177 @@
+"""Where a model's files are, and the digest that names them: shipped, a folder, or a Hugging Face id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import UserError, did_you_mean, first_line
+from harness.files import HARNESS
+from harness.lazy import LazyModule
+from harness.policy.base_model import BaseSpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.policy.base_model import BaseModel
+else:
+    torch = LazyModule("torch")
+
+
+SHIPPED = "microworld/"
+WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "tokenizer*"]
+"""What is fetched from a hub: no pickled weights, ever."""
+
+
+def locate(spec: BaseSpec, *, download: bool = True) -> Path:
+    """The folder of a base model. Raises UserError where there is none.
+
+    download  False: only what is here already, for planning
+    """
+    if spec.name.startswith(SHIPPED):
+        return _shipped(spec.name.removeprefix(SHIPPED))
+    folder = Path(spec.name).expanduser()
+    if folder.is_dir():
+        return _complete(folder.resolve(), spec.name)
+    if spec.name.startswith((".", "/", "~")) or spec.name.count("/") > 1:
+        raise UserError("no such folder", where=spec.name, fix="Name a folder with config.json, or a Hugging Face id.")
+    return _complete(_from_hub(spec, download=download), spec.name)
+
+
+def _shipped(size: str) -> Path:
+    models = HARNESS / "microworld" / "models"
+    known = [path.name for path in models.iterdir() if (path / "config.json").exists()] if models.is_dir() else []
+    if size not in known:
+        raise UserError(
+            f"no shipped model {SHIPPED}{size}",
+            fix=did_you_mean(SHIPPED + size, [SHIPPED + k for k in known]),
+        )
+    return models / size
+
+
+def _from_hub(spec: BaseSpec, *, download: bool) -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    local = not download or constants.HF_HUB_OFFLINE
+    try:
+        return Path(
+            snapshot_download(spec.name, revision=spec.revision or None, allow_patterns=WANTED, local_files_only=local)
+        )
+    except LocalEntryNotFoundError as error:
+        raise UserError(
+            f"the model {spec.name!r} is not on this machine"
+            + (" and HF_HUB_OFFLINE is set" if local and download else ""),
+            fix="Give a folder, an id that is in the Hugging Face cache, or go online to download it.",
+        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise UserError(
+            f"the model {spec.name!r} could not be fetched: {first_line(error)}",
+            fix="Check the id and revision, and for a gated model that you are logged in.",
+        ) from error
+
+
+def _complete(folder: Path, name: str) -> Path:
+    """Refuse a folder that is no model, in words, before any library tries it."""
+    if not (folder / "config.json").exists():
+        raise UserError("it has no config.json", where=name, fix="A model is a folder in Hugging Face layout.")
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(
+            "it has no safetensors weights",
+            where=name,
+            fix="Convert the weights: pickled ones are never read.",
+        )
+    return folder
+
+
+def model_digest(folder: Path, cache: Path) -> str:
+    """Digest over the names and bytes of weights, configuration, tokenizer and template.
+
+    Large files are hashed once: `cache` remembers them by path, size and time of change. A file of the
+    hub cache is a link to a blob that is named after its content, so its name stands for it.
+    """
+    return _digest(_identity_files(folder), folder, cache)
+
+
+def folder_digest(folder: Path, cache: Path) -> str:
+    """Digest over the names and bytes of all files in a folder and below it, remembered as a model's are.
+
+    Raises UserError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError("there is no such folder", where=str(folder), fix="Correct the path.")
+    return _digest((path for path in sorted(folder.rglob("*")) if path.is_file()), folder, cache)
+
+
+def _digest(files: Iterable[Path], folder: Path, cache: Path) -> str:
+    known = _Remembered(cache)
+    hasher = hashlib.sha256()
+    for path in files:
+        hasher.update(f"{path.relative_to(folder)}\0{known.digest(path)}\n".encode())
+    known.save()
+    return hasher.hexdigest()[:24]
+
+
+def _identity_files(folder: Path) -> Iterator[Path]:
+    """Everything that decides what the model computes; notes such as README.md or a manifest do not."""
+    for path in sorted(folder.iterdir()):
+        decides = path.suffix in {".safetensors", ".json", ".jinja", ".model", ".txt", ".py"}
+        if path.is_file() and decides and path.name != "manifest.json":
+            yield path
+
+
+class _Remembered:
+    """Digests of files, kept between runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        self.changed = False
+
+    def digest(self, path: Path) -> str:
+        real = path.resolve()
+        if path.is_symlink() and real.parent.name == "blobs" and len(real.name) == 64:
+            return real.name
+        stat = real.stat()
+        key = f"{real}|{stat.st_size}|{stat.st_mtime_ns}"
+        if key not in self.known:
+            with real.open("rb") as file:
+                self.known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+            self.changed = True
+        return self.known[key]
+
+    def save(self) -> None:
+        if not self.changed:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps(self.known, indent=0, sort_keys=True), "utf-8")
+        os.replace(partial, self.path)
+
+
+def parameter_count(folder: Path) -> int:
+    """Parameters in a folder's safetensors files, read from their headers; tied weights are stored once."""
+    total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        total += sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    return total
+
+
+def base_model_of(model: str, device: str = "cpu") -> BaseModel:
+    """The base model of that name: in float32 on a CPU, in bfloat16 on a GPU."""
+    from harness.policy.base_model import BaseModel, BaseSpec
+
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise UserError(f"the device is {device!r}", fix="Write cpu, cuda or cuda:0.")
+    if device != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"{model} is to run on {device}, and torch finds no GPU", fix="Use cpu.")
+    spec = BaseSpec(model, dtype="float32" if device == "cpu" else "bfloat16", device=device)
+    return BaseModel(spec, locate(spec))

@@ -1,0 +1,117 @@
+"""The canonical records that every method trains on: demonstrations, preference pairs, problems."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A conversation whose assistant turns are to be imitated; it ends with one."""
+
+    messages: tuple[Message, ...]
+    id: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class PreferencePair:
+    """Two answers to one prompt, of which `chosen` is the better."""
+
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    id: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A prompt whose answer can be verified against `reference` by the verifier of that name."""
+
+    prompt: tuple[Message, ...]
+    reference: str
+    verifier: str
+    id: str
+    source: str = ""
+
+
+Record = Demonstration | PreferencePair | Problem
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a method may train on, with where it came from.
+
+    manifest  one entry per set: its name, kind, number of rows, licence and digest
+    """
+
+    demonstrations: tuple[Demonstration, ...] = ()
+    preferences: tuple[PreferencePair, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    manifest: tuple[dict[str, Any], ...] = field(default=())
+
+
+def digest_of(records: Sequence[Record]) -> str:
+    """Hexadecimal digest of the records in their order: equal rows, equal digest."""
+    hasher = hashlib.sha256()
+    for record in records:
+        line = json.dumps([type(record).__name__, asdict(record)], sort_keys=True, ensure_ascii=True)
+        hasher.update(line.encode() + b"\n")
+    return hasher.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class TestItem:
+    """An item of a benchmark: what is asked, and the reference answer where there is one."""
+
+    __test__ = False  # pytest would take it for a test
+    id: str
+    text: str
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A benchmark's items. templates: texts with {slots}, for sets whose prompts repeat by design."""
+
+    __test__ = False
+    name: str
+    items: tuple[TestItem, ...]
+    templates: tuple[str, ...] = ()
+
+
+AFTER = {"original": "response", "instruction": "both"}
+"""The version with a better answer, by the version whose answer it betters."""
+
+
+def parent_and_version(id: str) -> tuple[str, str]:
+    """What the versions share, and which one this is; an id without such an end is an original."""
+    parent, _, version = id.rpartition("/")
+    return (parent, version) if version in {*AFTER, *AFTER.values()} else (id, "original")
+
+
+class DataChoice(NamedTuple):
+    """quality: one of the named sets, "" without that axis; size: rows drawn from it, 0 for all of them."""
+
+    quality: str = ""
+    size: int = 0
+
+    @property
+    def title(self) -> str:
+        """In words; empty where the experiment has neither axis."""
+        return " ".join([self.quality, f"{self.size:,} training examples" if self.size else ""]).strip()

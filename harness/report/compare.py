@@ -1,0 +1,246 @@
+"""Two methods of one results folder, or two runs method by method: the report's statistics on other pairs.
+
+Seed variance is pooled over all methods of the block, as in the report, so that a method against the baseline has
+the report's own interval. Every primary metric is a family of tests, and the groups of metrics that are reported by
+group are another, again as in the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.engine.results.rows import read_rows
+from harness.engine.store.keys import differences
+from harness.errors import UserError, did_you_mean
+from harness.records import DataChoice
+from harness.report.numbers.analysis import Measured, block_rows, compared, groups_of, panels_of
+from harness.report.numbers.matrix import BenchmarkInfo, CellState, Matrix, MethodInfo, read_matrix
+from harness.report.numbers.model import Block, Result
+
+if TYPE_CHECKING:
+    import pandas
+
+
+ITEM = ["benchmark", "metric", "group", "item"]
+States = dict[tuple[str, str], tuple[CellState, ...]]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What is compared at one base model and choice of training data.
+
+    heads   what the first and the second of every pair is called
+    pairs   (name, first, second): a name for the pair, and the two labels in the block's scores
+    block   results whose comparisons are keyed by the first label; `groups` are those that are tested
+    margin  the loss of knowledge that still counts as kept
+    notes   what tells the two apart besides what is compared, and what was left out
+    """
+
+    heads: tuple[str, str]
+    pairs: tuple[tuple[str, str, str], ...]
+    block: Block
+    matrix: Matrix
+    notes: tuple[str, ...] = ()
+
+    @property
+    def results(self) -> Iterator[Result]:
+        """Every metric on all items, each followed by its groups."""
+        for result in self.block.results:
+            yield result
+            yield from (group for group in self.block.groups if group.metric.title == result.metric.title)
+
+
+def two_methods(folder: Path, first: str, second: str) -> list[Pairing]:
+    """`first` against `second` in every block of a results folder.
+
+    Raises UserError where a method is not there, or the two have no item and seed in common.
+    """
+    matrix = _results(folder)
+    labels = [method.label for method in matrix.methods]
+    for name in (first, second):
+        if name not in labels:
+            fix = did_you_mean(name, labels)
+            raise UserError(f"no method of it is labelled {name!r}", where=str(folder), fix=fix)
+    if first == second:
+        raise UserError(f"{first!r} is compared with itself", where=str(folder), fix="Name two methods.")
+    rows = read_rows(folder)
+    found = []
+    for base, data in ((base, data) for base in matrix.bases for data in matrix.data):
+        own, states = block_rows(rows, matrix, base, data)
+        block = _block(own, matrix, states, base, data, {first: second})
+        found.append(Pairing((first, second), ((first, first, second),), block, matrix))
+    return _something(found, f"{first} and {second}", str(folder))
+
+
+def two_runs(one: Path, other: Path) -> list[Pairing]:
+    """Methods of equal labels of two results folders, on the items and seeds that both have.
+
+    Raises UserError where the folders have no method, benchmark, base model, or item and seed in common.
+    """
+    first, second = _results(one), _results(other)
+    where = f"{one} and {other}"
+    labels = _common([m.label for m in first.methods], [m.label for m in second.methods], "method", where)
+    _common([b.label for b in first.benchmarks], [b.label for b in second.benchmarks], "benchmark", where)
+    _common(list(first.bases), list(second.bases), "base model", where)
+    places = [(b, d) for b in first.bases for d in first.data if b in second.bases and d in second.data]
+    if not places:
+        raise UserError("no base model has the same choice of training data in both", where=where)
+    rows = read_rows(one), read_rows(other)
+    names_of = one.resolve().name, other.resolve().name
+    heads = (str(one), str(other)) if names_of[0] == names_of[1] else names_of
+    found = []
+    for base, data in places:
+        sides = [_side(rows[at], matrix, base, data, at + 1) for at, matrix in enumerate((first, second))]
+        merged = _merged(first, second)
+        own, left_out = _shared([side[0] for side in sides], merged.benchmarks)
+        pairs = {f"{label}:1": f"{label}:2" for label in labels}
+        block = _block(own, merged, {**sides[0][1], **sides[1][1]}, base, data, pairs)
+        names = tuple((label, f"{label}:1", f"{label}:2") for label in labels)
+        found.append(Pairing(heads, names, block, merged, (*_unlike(first, second, labels, heads), *left_out)))
+    return _something(found, "the two runs", where)
+
+
+def _results(folder: Path) -> Matrix:
+    if not (folder / "matrix.json").is_file():
+        beside = [path.parent.name for path in folder.absolute().parent.glob("*/matrix.json")]
+        fix = f"Name a folder that `bakeoff run` wrote. {did_you_mean(folder.name, beside)}"
+        raise UserError("it is not a results folder: it has no matrix.json", where=str(folder), fix=fix)
+    return read_matrix(folder)
+
+
+def _common(first: Sequence[str], second: Sequence[str], what: str, where: str) -> list[str]:
+    common = [name for name in first if name in second]
+    if not common:
+        fix = f"The first has {', '.join(first) or 'none'}; the second {', '.join(second) or 'none'}."
+        raise UserError(f"they have no {what} of one name in common", where=where, fix=fix)
+    return common
+
+
+def _something(found: list[Pairing], who: str, where: str) -> list[Pairing]:
+    """`found`, unless nothing in it could be compared."""
+    made = [c.estimate for p in found for r in p.results for c in r.comparisons.values()]
+    if any(estimate.value is not None for estimate in made):
+        return found
+    reasons = sorted({estimate.reason for estimate in made if estimate.reason}) or ["no scored cell"]
+    fix = f"`bakeoff compare` needs items and seeds that both have: {'; '.join(reasons[:4])}."
+    raise UserError(f"{who} have nothing in common that could be compared", where=where, fix=fix)
+
+
+def _block(
+    rows: pandas.DataFrame,
+    matrix: Matrix,
+    states: States,
+    base: str,
+    data: DataChoice,
+    pairs: Mapping[str, str],
+) -> Block:
+    measured = panels_of(rows, matrix, states)
+    groups = [one for one in groups_of(measured) if one.metric.primary and one.metric.by_group]
+    labels = [*pairs, *pairs.values()]
+
+    def possible(label: str, one: Measured) -> bool:
+        cells = states.get((label, one.metric.benchmark), ())
+        return label in one.panel.methods or any(cell.state != "n/a" for cell in cells)
+
+    def opponents(one: Measured) -> dict[str, str]:
+        return {a: b for a, b in pairs.items() if possible(a, one) and possible(b, one)}
+
+    def of(given: Sequence[Measured], tested: Callable[[Measured], bool]) -> tuple[Result, ...]:
+        return compared(given, labels, opponents, tested, matrix.margin)
+
+    return Block(
+        base=base,
+        data=data,
+        methods=tuple(method for method in matrix.methods if method.label in labels),
+        results=of(measured, lambda one: one.metric.primary),
+        groups=of(groups, lambda one: True),
+        kept={},
+        gaps={},
+        costs={},
+        states=states,
+        without=(),
+        examples=(),
+    )
+
+
+def _side(
+    rows: pandas.DataFrame, matrix: Matrix, base: str, data: DataChoice, side: int
+) -> tuple[pandas.DataFrame, States]:
+    """One run's rows and states in a block, its methods labelled LABEL:1 or LABEL:2 (no label holds a colon)."""
+    own, states = block_rows(rows, matrix, base, data)
+    labelled = own.assign(method=own["method"].astype(object) + f":{side}")
+    return labelled, {(f"{label}:{side}", benchmark): cells for (label, benchmark), cells in states.items()}
+
+
+def _shared(
+    sides: Sequence[pandas.DataFrame], benchmarks: Sequence[BenchmarkInfo]
+) -> tuple[pandas.DataFrame, list[str]]:
+    """The rows of both on the items that both have, and in words what stands in one alone."""
+    import pandas
+
+    asked = [side[side["benchmark"].isin([b.label for b in benchmarks])] for side in sides]
+    keys = [side[ITEM].drop_duplicates() for side in asked]
+    common = keys[0].merge(keys[1], on=ITEM)
+    notes = []
+    for benchmark in benchmarks:
+        counts = [k[k["benchmark"] == benchmark.label][["group", "item"]].drop_duplicates() for k in keys]
+        both = len(counts[0].merge(counts[1], on=["group", "item"]))
+        if any(len(count) != both for count in counts):
+            notes.append(f"{benchmark.label}: {both} items in common, of {len(counts[0])} and {len(counts[1])}.")
+    return pandas.concat([side.merge(common, on=ITEM) for side in asked]), notes
+
+
+def _merged(first: Matrix, second: Matrix) -> Matrix:
+    """The methods of both beside one another; benchmarks and metrics that both have in one version."""
+    theirs = {benchmark.label: benchmark for benchmark in second.benchmarks}
+    benchmarks = []
+    for own in first.benchmarks:
+        other = theirs.get(own.label)
+        if other is not None and (own.plugin, own.version) == (other.plugin, other.version):
+            names = {metric.name for metric in other.metrics}
+            benchmarks.append(replace(own, metrics=tuple(m for m in own.metrics if m.name in names)))
+    methods = [
+        replace(method, label=f"{method.label}:{side}")
+        for side, matrix in enumerate((first, second), start=1)
+        for method in matrix.methods
+    ]
+    seeds = tuple(sorted({*first.seeds, *second.seeds}))
+    return replace(first, methods=tuple(methods), benchmarks=tuple(benchmarks), seeds=seeds, baseline=None, cells=())
+
+
+def _unlike(first: Matrix, second: Matrix, labels: Sequence[str], heads: tuple[str, str]) -> Iterator[str]:
+    """What tells two runs apart besides their scores."""
+    alone = [
+        (head, [m.label for m in matrix.methods if m.label not in labels])
+        for head, matrix in zip(heads, (first, second), strict=True)
+    ]
+    for head, names in alone:
+        if names:
+            yield f"In {head} alone, and not compared: {', '.join(names)}."
+    for label in labels:
+        yield from _changed(label, _method(first, label), _method(second, label))
+    theirs = {benchmark.label: benchmark for benchmark in second.benchmarks}
+    for own in first.benchmarks:
+        other = theirs.get(own.label)
+        if other is None:
+            continue
+        if (own.plugin, own.version) != (other.plugin, other.version):
+            was, now = (f"{b.plugin} version {b.version}" for b in (own, other))
+            yield f"{own.label} is not compared: {was}, then {now}."
+        else:
+            yield from _changed(own.label, own, other)
+    if first.margin != second.margin:
+        yield f"The margins are {first.margin:g} and {second.margin:g}; the first is used."
+
+
+def _method(matrix: Matrix, label: str) -> MethodInfo:
+    return next(method for method in matrix.methods if method.label == label)
+
+
+def _changed(label: str, own: MethodInfo | BenchmarkInfo, other: MethodInfo | BenchmarkInfo) -> Iterator[str]:
+    changed = list(differences({"plugin": own.plugin, **own.fields}, {"plugin": other.plugin, **other.fields}))
+    if changed:
+        yield f"{label} differs in its fields (first -> second; None may be a new field): {'; '.join(changed)}."

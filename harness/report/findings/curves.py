@@ -1,0 +1,313 @@
+"""Scores against training data: how many examples are needed, and does it matter which.
+
+All cells of one base and metric are laid side by side, so that sizes and qualities are compared in pairs over
+items and seeds as methods are. Two families are tested, each over all primary metrics of the base: every size
+against the largest, and every quality against the first one that the experiment lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy
+
+from harness.records import DataChoice
+from harness.report.numbers.analysis import Measured, claimable, difference_of, measure, rows_of, score_of
+from harness.report.numbers.matrix import Matrix, MetricInfo
+from harness.report.numbers.model import Curve, DataContrast, Kind
+from harness.report.numbers.panel import Panel, build_panel
+from harness.report.render import text
+from harness.report.render.curve_picture import Line, Place, draw_curves, size_ticks
+from harness.report.render.document import Bullets, Cell, Column, Mood, Paragraph, Part, Picture, Statement, Table
+from harness.report.render.text import interval, listed, signed
+from harness.stats.contrasts import Estimate
+from harness.stats.families import holm
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def curves_of(rows: pandas.DataFrame, matrix: Matrix) -> tuple[Curve, ...]:
+    """A curve for each base and primary metric; none where the experiment has no axis of data."""
+    if len(matrix.data) < 2:
+        return ()
+    return tuple(curve for base in matrix.bases for curve in _corrected(list(_of_base(rows, matrix, base))))
+
+
+def _of_base(rows: pandas.DataFrame, matrix: Matrix, base: str) -> Iterator[Curve]:
+    for benchmark in matrix.benchmarks:
+        for metric in benchmark.metrics:
+            if metric.primary and metric.against_baseline:
+                own = rows[(rows["benchmark"] == benchmark.label) & (rows["metric"] == metric.name)]
+                yield _curve(own, matrix, base, metric)
+
+
+def _curve(rows: pandas.DataFrame, matrix: Matrix, base: str, metric: MetricInfo) -> Curve:
+    labelled = _labelled(rows, matrix, base)
+    fixed = {_label(m.label, data) for m in matrix.methods if m.deterministic for data in matrix.data}
+    measured = measure(metric, build_panel(labelled, fixed, matrix.seeds))
+    scores = {
+        (method.label, data): score_of(measured, _label(method.label, data))
+        for method in matrix.methods
+        for data in matrix.data
+        if _label(method.label, data) in measured.panel.methods
+    }
+    flat = tuple(method.label for method in matrix.methods if _is_flat(measured.panel, method.label, matrix.data))
+    contrasts = tuple(
+        _contrast(measured, kind, method.label, data, against)
+        for method in matrix.methods
+        if method.label not in flat
+        for kind, data, against in _pairs(matrix)
+    )
+    return Curve(base, metric, measured.percent, scores, flat, contrasts, {})
+
+
+def _label(method: str, data: DataChoice) -> str:
+    return f"{method}\0{data.quality}\0{data.size}"
+
+
+def _labelled(rows: pandas.DataFrame, matrix: Matrix, base: str) -> pandas.DataFrame:
+    """The rows of a base, each method at each choice of data taken for a method of its own."""
+    import pandas
+
+    places = [(method, data) for method in matrix.methods for data in matrix.data]
+    parts = [rows_of(rows, matrix, base, *place).assign(method=_label(place[0].label, place[1])) for place in places]
+    return pandas.concat(parts)
+
+
+def _is_flat(panel: Panel, method: str, choices: Sequence[DataChoice]) -> bool:
+    found = [panel.methods[label] for data in choices if (label := _label(method, data)) in panel.methods]
+    return all(
+        one.seeds == found[0].seeds and numpy.array_equal(one.values, found[0].values, equal_nan=True) for one in found
+    )
+
+
+def _pairs(matrix: Matrix) -> Iterator[tuple[Kind, DataChoice, DataChoice]]:
+    """Every size against the largest of its quality (0: all rows), every quality against the first at its size."""
+    largest = max(matrix.data_sizes, key=lambda size: (size == 0, size))
+    for data in matrix.data:
+        if data.size != largest:
+            yield "size", data, data._replace(size=largest)
+        if data.quality != matrix.data_qualities[0]:
+            yield "quality", data, data._replace(quality=matrix.data_qualities[0])
+
+
+def _contrast(measured: Measured, kind: Kind, method: str, data: DataChoice, against: DataChoice) -> DataContrast:
+    pair = measured.panel.comparable([_label(method, data), _label(method, against)])
+    return DataContrast(kind, method, data, against, difference_of(measured, pair))
+
+
+def _corrected(curves: list[Curve]) -> Iterator[Curve]:
+    """Holm over all comparisons of a kind, whichever metric they are on."""
+    contrasts = [contrast for curve in curves for contrast in curve.contrasts]
+    several = any(contrast.estimate.seeds > 1 for contrast in contrasts)
+    adjusted: dict[int, float | None] = {}
+    families: dict[Kind, int] = {}
+    for kind in ("size", "quality"):
+        family = [contrast for contrast in contrasts if contrast.kind == kind]
+        families[kind] = len(family)
+        allowed = [c.estimate.p if claimable(c.estimate, several) else None for c in family]
+        adjusted.update(zip(map(id, family), holm(allowed), strict=True))
+    for curve in curves:
+        tested = tuple(replace(contrast, adjusted=adjusted[id(contrast)]) for contrast in curve.contrasts)
+        yield replace(curve, contrasts=tested, families=families)
+
+
+MOST_OPEN = 3
+
+
+def curve_parts(curves: Sequence[Curve], matrix: Matrix) -> Iterator[Part]:
+    """What is established, then for each metric its picture and its table; quality before what it costs."""
+    curves = sorted(curves, key=lambda curve: ("quality", "knowledge", "other").index(curve.metric.role))
+    several = len(matrix.bases) > 1
+    said = [(_title(curve, several), found) for curve in curves if (found := tuple(_statements(curve, matrix)))]
+    if said:
+        yield Bullets(tuple(said))
+    yield Paragraph(_legend(curves, matrix))
+    for curve in curves:
+        if any(estimate.value is not None for estimate in curve.scores.values()):
+            yield _picture(curve, matrix, several)
+            yield _table(curve, matrix, several)
+
+
+def _title(curve: Curve, several: bool) -> str:
+    return f"{curve.base}, {curve.metric.title}" if several else curve.metric.title
+
+
+def _legend(curves: Sequence[Curve], matrix: Matrix) -> str:
+    families = next((curve.families for curve in curves), {})
+    said = []
+    if len(matrix.data_sizes) > 1:
+        said.append("Smaller sets lie inside larger ones and are redrawn by seed, so all differences are paired.")
+    if families.get("size"):
+        said.append(
+            f"Δ size: against {_size(_largest(matrix))} of the same set (Holm's correction over "
+            f"{families['size']} tests)."
+        )
+    if families.get("quality"):
+        said.append(
+            f"Δ data: against {matrix.data_qualities[0]} at the same size (Holm over {families['quality']} tests)."
+        )
+    said.append("Intervals are pointwise 95 %; coloured where the corrected test decides.")
+    return " ".join(said)
+
+
+def _largest(matrix: Matrix) -> int:
+    return 0 if 0 in matrix.data_sizes else max(matrix.data_sizes)
+
+
+def _size(size: int) -> str:
+    return f"{size:,} examples" if size else "all examples"
+
+
+# ---- words
+
+
+def _statements(curve: Curve, matrix: Matrix) -> Iterator[Statement]:
+    if len(matrix.data_sizes) == 1:
+        for quality in matrix.data_qualities[1:]:
+            yield from _on_methods(curve, matrix, quality)
+        return
+    for method in curve.methods:
+        for quality in matrix.data_qualities:
+            yield from _on_sizes(curve, matrix, method, quality)
+        for quality in matrix.data_qualities[1:]:
+            yield from _on_quality(curve, matrix, method, quality)
+
+
+def _on_sizes(curve: Curve, matrix: Matrix, method: str, quality: str) -> Iterator[Statement]:
+    """The largest size against each smaller one: where it is better, where nothing is established."""
+    found = [c for c in curve.contrasts if (c.kind, c.method, c.data.quality) == ("size", method, quality)]
+    who = f"{method}, {quality}" if quality else method
+    # the contrasts are of the smaller sizes, the words about the largest
+    for contrasts, lead, mood in _findings(curve, found, -1):
+        parts = [f"{_short(c.data.size)} ({_change(c, curve.percent, -1)})" for c in contrasts]
+        yield Statement(who, f"{_size(_largest(matrix))} {lead} {listed(parts)}", mood)
+
+
+def _on_quality(curve: Curve, matrix: Matrix, method: str, quality: str) -> Iterator[Statement]:
+    """A quality against the first one, over the sizes."""
+    found = [c for c in curve.contrasts if (c.kind, c.method, c.data.quality) == ("quality", method, quality)]
+    for contrasts, lead, mood in _findings(curve, found):
+        parts = [f"at {_short(c.data.size)} ({_change(c, curve.percent)})" for c in contrasts]
+        yield Statement(method, f"{quality} {lead} {matrix.data_qualities[0]} {listed(parts)}", mood)
+
+
+def _on_methods(curve: Curve, matrix: Matrix, quality: str) -> Iterator[Statement]:
+    """A quality against the first one, over the methods; of what is not established the largest differences."""
+    found = [c for c in curve.contrasts if (c.kind, c.data.quality) == ("quality", quality)]
+    for contrasts, lead, mood in _findings(curve, found):
+        contrasts.sort(key=lambda contrast: -abs(contrast.estimate.value or 0.0))
+        shown = contrasts[:MOST_OPEN] if mood == "open" else contrasts
+        parts = [f"{contrast.method} ({_change(contrast, curve.percent)})" for contrast in shown]
+        parts += [f"{len(contrasts) - len(shown)} more"] if len(shown) < len(contrasts) else []
+        yield Statement(f"{quality} {lead} {matrix.data_qualities[0]}", listed(parts), mood)
+
+
+def _findings(
+    curve: Curve, found: Sequence[DataContrast], direction: int = 1
+) -> Iterator[tuple[list[DataContrast], str, Mood]]:
+    """What is established, with its words; direction -1 speaks of what the contrasts are against."""
+    better = direction if curve.metric.higher_is_better else -direction
+    said: tuple[tuple[int, str, Mood], ...] = (
+        (better, "better than", "good"),
+        (-better, "worse than", "bad"),
+        (0, "not established against", "open"),
+    )
+    for sign, lead, mood in said:
+        contrasts = [c for c in found if c.sign == sign and c.estimate.value is not None]
+        if contrasts:
+            yield contrasts, lead, mood
+
+
+def _short(size: int) -> str:
+    return f"{size:,}" if size else "all"
+
+
+def _change(contrast: DataContrast, percent: bool, direction: int = 1) -> str:
+    value, low, high = contrast.estimate.value, contrast.estimate.low, contrast.estimate.high
+    if direction < 0:
+        value, low, high = (None if v is None else -v for v in (value, high, low))
+    return f"{signed(value, percent)} {interval(low, high, percent, '+')}".strip()
+
+
+# ---- table
+
+
+def _table(curve: Curve, matrix: Matrix, several: bool) -> Table:
+    unit = f"{curve.metric.name}{text.unit(curve.metric.unit, curve.percent)}"
+    columns = [Column("method", left=True)]
+    if matrix.data_qualities != ("",):
+        columns.append(Column("data", left=True))
+    columns += [Column(_size(size), unit) for size in matrix.data_sizes]
+    rows = []
+    for method in curve.methods:
+        for quality in matrix.data_qualities:
+            head = [Cell(method), *([Cell(quality)] if quality else [])]
+            rows.append((*head, *(_cell(curve, method, DataChoice(quality, size)) for size in matrix.data_sizes)))
+    for method in curve.flat:
+        first = next((estimate for (label, _), estimate in curve.scores.items() if label == method), None)
+        head = [Cell(method, "takes no data"), *([Cell(text.BLANK)] if matrix.data_qualities != ("",) else [])]
+        rows.append((*head, *[_score(curve, first, "") for _ in matrix.data_sizes]))
+    return Table(tuple(columns), tuple(rows), caption=_title(curve, several))
+
+
+def _cell(curve: Curve, method: str, data: DataChoice) -> Cell:
+    by_size, by_quality = (curve.contrasts_of(kind, method, data) for kind in ("size", "quality"))
+    parts = [
+        f"Δ {name} {_change(contrast, curve.percent)}"
+        for name, contrast in (("size", by_size), ("data", by_quality))
+        if contrast is not None and contrast.estimate.value is not None
+    ]
+    better = 1 if curve.metric.higher_is_better else -1
+    signs = [contrast.sign * better for contrast in (by_size, by_quality) if contrast is not None and contrast.sign]
+    mood: Mood = "good" if signs and min(signs) > 0 else "bad" if signs and max(signs) < 0 else ""
+    return _score(curve, curve.scores.get((method, data)), "; ".join(parts), mood)
+
+
+def _score(curve: Curve, estimate: Estimate | None, small: str, mood: Mood = "") -> Cell:
+    if estimate is None or estimate.value is None:
+        return Cell(text.BLANK, note=estimate.reason if estimate else "", mood="blank")
+    shown = interval(estimate.low, estimate.high, curve.percent) or text.BLANK
+    return Cell(text.score(estimate.value, curve.percent), shown, small, note=estimate.reason, mood=mood)
+
+
+# ---- picture
+
+
+def _picture(curve: Curve, matrix: Matrix, several: bool) -> Picture:
+    by_size = len(matrix.data_sizes) > 1
+    ticks = size_ticks(matrix.data_sizes) if by_size else list(matrix.data_qualities)
+    lines = [line for line in _lines(curve, matrix, by_size) if line.places]
+    up = text.one_line(f"{_title(curve, several)}{text.unit(curve.metric.unit, curve.percent)}", 60)
+    across = "training examples" if by_size else "training data"
+    said = "; ".join(
+        f"{line.label}: {', '.join(f'{place.up:.1f} at {place.across}' for place in line.places)}" for line in lines
+    )
+    return Picture(draw_curves(lines, ticks, across, up), f"{up} against {across}: {said}.")
+
+
+def _lines(curve: Curve, matrix: Matrix, by_size: bool) -> Iterator[Line]:
+    sizes = sorted(matrix.data_sizes, key=lambda size: (size == 0, size))
+    for method in curve.methods:
+        if not by_size:
+            choices = [(quality, DataChoice(quality, sizes[0])) for quality in matrix.data_qualities]
+            yield Line(method, tuple(_places(curve, method, choices)))
+            continue
+        for quality in matrix.data_qualities:
+            choices = [(_short(size), DataChoice(quality, size)) for size in sizes]
+            yield Line(f"{method}, {quality}" if quality else method, tuple(_places(curve, method, choices)))
+    for method in curve.flat:
+        everywhere = [("any", data) for data in matrix.data][:1]
+        yield Line(method, tuple(_places(curve, method, everywhere)), level=True)
+
+
+def _places(curve: Curve, method: str, choices: Sequence[tuple[str, DataChoice]]) -> Iterator[Place]:
+    factor = 100 if curve.percent else 1
+    for name, data in choices:
+        estimate = curve.scores.get((method, data))
+        if estimate is not None and estimate.value is not None:
+            low, high = (None if edge is None else edge * factor for edge in (estimate.low, estimate.high))
+            yield Place(name, estimate.value * factor, low, high)

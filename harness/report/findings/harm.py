@@ -1,0 +1,71 @@
+"""What each method made worse: every primary metric and group of it below the baseline, established or not.
+
+Where a metric as a whole is worse, its groups say nothing new and are left to the tables by group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.report.numbers.matrix import Matrix
+from harness.report.numbers.model import Block, Comparison, Result
+from harness.report.render import text
+from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+
+MOST_LOWER = 6
+
+
+def harm_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
+    """A row for each method that has anything; those without are named."""
+    if matrix.baseline is None or not any(result.comparisons for result in block.results):
+        return
+    rows, unharmed = [], []
+    for method in block.methods:
+        worse, lower = _lists(block, method.label)
+        if worse or lower:
+            more = [f"{len(lower) - MOST_LOWER} more"] if len(lower) > MOST_LOWER else []
+            shown = (
+                Cell("; ".join(worse) or text.BLANK, mood="bad" if worse else "blank"),
+                Cell("; ".join([*lower[:MOST_LOWER], *more])),
+            )
+            rows.append((Cell(method.label), *shown))
+        elif any(_known(result, method.label) for result in block.results):
+            unharmed.append(method.label)
+    columns = (
+        Column("method", left=True),
+        Column("worse", "established after Holm's correction; shares in points", left=True),
+        Column("lower", "not established, or not tested", left=True),
+    )
+    if rows:
+        yield Table(columns, tuple(rows), caption=f"What each method made worse than {matrix.baseline}")
+    if unharmed:
+        yield Paragraph(f"Below {matrix.baseline} nowhere: {text.listed(unharmed)}.")
+
+
+def _known(result: Result, label: str) -> bool:
+    return label in result.comparisons and result.comparisons[label].estimate.value is not None
+
+
+def _lists(block: Block, label: str) -> tuple[list[str], list[str]]:
+    """(established, others): shares first, then what has a unit of its own, the largest first."""
+    worse: list[tuple[bool, float, str]] = []
+    lower: list[tuple[bool, float, str]] = []
+    whole = {r.metric.title for r in block.results if label in r.comparisons and r.comparisons[label].worse}
+    for result in (r for r in (*block.results, *block.groups) if r.metric.primary):
+        if result.group and result.metric.title in whole:
+            continue
+        comparison = result.comparisons.get(label)
+        loss = _loss(result, comparison) if comparison is not None else 0.0
+        if comparison is None or not loss:
+            continue
+        name = ", ".join(part for part in (result.metric.title, result.group) if part)
+        said = f"{name} {text.signed(comparison.estimate.value, result.percent)}"
+        (worse if comparison.worse else lower).append((not result.percent, -loss, said))
+    first, second = ([said for *_, said in sorted(found)] for found in (worse, lower))
+    return first, second
+
+
+def _loss(result: Result, comparison: Comparison) -> float:
+    """How far below the baseline, 0 where it is not."""
+    value = comparison.estimate.value or 0.0
+    return max(0.0, -value if result.metric.higher_is_better else value)

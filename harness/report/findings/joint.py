@@ -1,0 +1,291 @@
+"""Rows of policies that met -> what they have in common, with intervals, and the answers to read.
+
+A mean over the meetings of one kind is taken per item and seed before anything else; then items are clustered and
+seeds are random, as everywhere. Twins share seeds with one another, so theirs is a statement about these runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.engine.results.rows import read_excerpts, read_joint
+from harness.files import read_json
+from harness.records import DataChoice
+from harness.report.numbers.findings import Joint, Meeting, Place, Reading
+from harness.report.numbers.matrix import Matrix, MetricInfo
+from harness.report.numbers.model import Block, Result
+from harness.report.render import text
+from harness.report.render.axes import Point, draw
+from harness.report.render.document import Cell, Column, Folded, Paragraph, Part, Picture, Readings, Table
+from harness.report.render.heat_map import draw_heat_map
+from harness.stats.contrasts import Estimate, Scale, Scores, mean
+
+if TYPE_CHECKING:
+    import pandas
+
+
+MOST_ITEMS = 4  # with the most alike, and as many with the most different answers, of each base
+KINDS = {
+    "methods": "two methods on one base",
+    "bases": "one method on two bases",
+    "both": "two methods on two bases",
+    "seeds": "one method with two seeds",
+}
+
+
+def joints_of(folder: Path, matrix: Matrix) -> tuple[Joint, ...]:
+    """The joints of a results folder; none where no benchmark compares policies."""
+    told = read_json(folder / "matrix.json").get("joint", [])
+    if not told:
+        return ()
+    rows = read_joint(folder) if (folder / "joint.parquet").exists() else None
+    excerpts = read_excerpts(folder) if (folder / "excerpts.parquet").exists() else None
+    return tuple(_joint(entry, rows, excerpts, matrix) for entry in told)
+
+
+def _joint(
+    told: Mapping[str, Any], rows: pandas.DataFrame | None, excerpts: pandas.DataFrame | None, matrix: Matrix
+) -> Joint:
+    label, data = told["benchmark"], DataChoice(told["data_quality"], int(told["data_size"]))
+    own, shown = _of(rows, label, data), _of(excerpts, label, data)
+    metrics = tuple(metric for info in matrix.benchmarks if info.label == label for metric in info.joint_metrics)
+    left_out = tuple((str(one["who"]), str(one["why"])) for one in told.get("left_out", ()))
+    if own is None or own.empty:
+        return Joint(label, data, told["state"], told["why"], metrics, left_out=left_out)
+    readings = tuple(_readings(shown, own, metrics)) if shown is not None else ()
+    return Joint(
+        benchmark=label,
+        data=data,
+        state=told["state"],
+        why=told["why"],
+        metrics=metrics,
+        places=tuple(_places(own, matrix)),
+        maps={metric.name: _map(own[own["metric"] == metric.name]) for metric in metrics if metric.primary},
+        meetings=tuple(_meetings(own, metrics)),
+        readings=readings,
+        left_out=left_out,
+    )
+
+
+def _of(rows: pandas.DataFrame | None, label: str, data: DataChoice) -> pandas.DataFrame | None:
+    if rows is None:
+        return None
+    found = (rows["benchmark"] == label) & (rows["data_quality"] == data.quality) & (rows["data_size"] == data.size)
+    return rows[found]
+
+
+def _places(rows: pandas.DataFrame, matrix: Matrix) -> Iterator[Place]:
+    """Who met, by base and then by method, in the experiment's order."""
+    pairs = rows[rows["kind"] != "all"]
+    met = set(zip(pairs["base"], pairs["method"], strict=True))
+    met |= set(zip(pairs["other_base"], pairs["other_method"], strict=True))
+    bases = list(dict.fromkeys([*matrix.bases, *([matrix.small_base] if matrix.small_base else [])]))
+    methods = [method.label for method in matrix.methods]
+    yield from sorted(met, key=lambda place: (bases.index(place[0]), methods.index(place[1])))
+
+
+def _map(rows: pandas.DataFrame) -> dict[tuple[Place, Place], float]:
+    pairs = rows[rows["kind"] != "all"]
+    means = pairs.groupby(["base", "method", "other_base", "other_method"])["value"].mean()
+    found: dict[tuple[Place, Place], float] = {}
+    for (base, method, other_base, other_method), value in means.items():
+        one, other = (base, method), (other_base, other_method)
+        found[one, other] = found[other, one] = float(value)
+    return found
+
+
+def _meetings(rows: pandas.DataFrame, metrics: Sequence[MetricInfo]) -> Iterator[Meeting]:
+    """Pairs by kind, those on one base by base; then everybody on a base."""
+    for kind, words in KINDS.items():
+        own = rows[rows["kind"] == kind]
+        apart = kind in ("methods", "seeds") and own["base"].nunique() > 1
+        for base in sorted(own["base"].unique()) if apart else ([""] if len(own) else []):
+            some = own[own["base"] == base] if base else own
+            yield Meeting(f"{words}{f', {base}' if base else ''}", 2, _scores(some, metrics, kind != "seeds"))
+    everybody = rows[rows["kind"] == "all"]
+    for base in sorted(everybody["base"].unique()):
+        # a seed at which a method is missing asks about fewer policies: their numbers are not averaged
+        own = everybody[everybody["base"] == base]
+        own = own[own["policies"] == own["policies"].max()]
+        yield Meeting(f"all methods together, {base}", int(own["policies"].max()), _scores(own, metrics, True))
+
+
+def _scores(rows: pandas.DataFrame, metrics: Sequence[MetricInfo], over_seeds: bool) -> dict[str, Estimate]:
+    by_metric = dict(list(rows.groupby("metric")))
+    return {m.name: _estimate(by_metric[m.name], over_seeds) for m in metrics if m.name in by_metric}
+
+
+def _estimate(rows: pandas.DataFrame, over_seeds: bool) -> Estimate:
+    """Mean over meetings, then over items (clustered) and seeds; on the items that every seed has."""
+    by_item = rows.assign(seed=rows["seed"] if over_seeds else 0)
+    wide = by_item.groupby(["cluster", "group", "item", "seed"])["value"].mean().unstack("seed").dropna()
+    if wide.empty:
+        return Estimate(None, reason="no item in common")
+    by_cluster = wide.groupby(level="cluster")
+    totals = by_cluster.sum().to_numpy(dtype=float).T
+    scores = Scores(totals, by_cluster.size().to_numpy(dtype=float))
+    values = wide.to_numpy(dtype=float)
+    unit = max(1.0, float(values.max() - values.min()))
+    return mean(scores, scale=Scale(binary=False, unit=unit))
+
+
+def _readings(excerpts: pandas.DataFrame, rows: pandas.DataFrame, metrics: Sequence[MetricInfo]) -> Iterator[Reading]:
+    """Of each base at its first seed, the items on which all methods are most and least alike."""
+    first = next((metric.name for metric in metrics if metric.primary), None)
+    for base in sorted(excerpts["base"].unique()):
+        own = excerpts[excerpts["base"] == base]
+        seed = own["seed"].min()
+        own = own[own["seed"] == seed]
+        judged = rows[(rows["kind"] == "all") & (rows["base"] == base) & (rows["seed"] == seed)]
+        judged = judged[(judged["metric"] == first) & judged["item"].isin(own["item"])]
+        order = list(judged.sort_values(["value", "item"], ascending=[False, True], kind="stable")["item"])
+        chosen = list(dict.fromkeys([*order[:MOST_ITEMS], *order[-MOST_ITEMS:]]))
+        for item in chosen:
+            yield _reading(base, item, own[own["item"] == item])
+
+
+def _reading(base: str, item: str, rows: pandas.DataFrame) -> Reading:
+    found = []
+    for _, row in rows.sort_values("title", kind="stable").iterrows():
+        said = tuple((str(m), str(t)) for m, t in zip(row["methods"], row["texts"], strict=True))
+        found.append((str(row["title"]), float(row["value"]), said))
+    found.sort(key=lambda one: -one[1])
+    return Reading(base, item, str(rows.iloc[0]["prompt"]), tuple(found))
+
+
+MOST_LEFT_OUT = 12
+
+
+def joint_parts(joint: Joint, blocks: Sequence[Block], matrix: Matrix) -> Iterator[Part]:
+    """Everything about one benchmark's policies together."""
+    if joint.state != "done":
+        yield Paragraph(f"{joint.benchmark} between policies: {joint.state}{f', {joint.why}' if joint.why else ''}.")
+    if joint.places:
+        yield Paragraph(_legend(joint))
+        yield _table(joint)
+        yield from _maps(joint)
+    yield from _beside_quality(joint, [block for block in blocks if block.data == joint.data], matrix)
+    if joint.readings:
+        yield Paragraph(
+            "The prompts on which all methods of a base are most and least alike, at its first seed: of each the two "
+            "answers of different methods that are most alike, and the two that are most different."
+        )
+        yield Readings(joint.readings)
+    if joint.left_out:
+        rows = [(Cell(who), Cell(text.one_line(why, 200))) for who, why in joint.left_out]
+        yield Folded("Who meets nobody, or not each other", Table(
+            (Column("who", left=True), Column("why", left=True)), tuple(rows)
+        ))  # fmt: skip
+
+
+def _legend(joint: Joint) -> str:
+    said = ["Means over meetings, items and seeds, with pointwise 95 % intervals; nothing here is tested."]
+    if any(meeting.policies == 2 and "seeds" in meeting.who for meeting in joint.meetings):
+        said.append(
+            "A model and its twin, trained alike with another seed, are the measure of all others. Twins share seeds "
+            "with one another: their interval is of items only, for these runs."
+        )
+    said.append(f"{text.BLANK} could not be computed; it is not zero.")
+    return " ".join(said)
+
+
+def _table(joint: Joint) -> Table:
+    known = [m for m in joint.metrics if any(m.name in meeting.scores for meeting in joint.meetings)]
+    columns = [Column("who meets", left=True), Column("policies")]
+    columns += [Column(m.name, note=m.description) for m in known]
+    rows = []
+    for meeting in joint.meetings:
+        cells = [_cell(meeting.scores.get(metric.name)) for metric in known]
+        rows.append((Cell(meeting.who), Cell(str(meeting.policies)), *cells))
+    return Table(tuple(columns), tuple(rows), caption=f"{joint.benchmark}: policies with one another")
+
+
+def _cell(estimate: Estimate | None) -> Cell:
+    if estimate is None or estimate.value is None:
+        return Cell(text.BLANK, mood="blank", note="" if estimate is None else estimate.reason)
+    shown, small = text.score(estimate.value, False), "items only" if estimate.items_only else ""
+    return Cell(shown, text.interval(estimate.low, estimate.high, False), small=small)
+
+
+def _maps(joint: Joint) -> Iterator[Part]:
+    """By base and then by method; with several bases also by method and then by base."""
+    orders = {"by base": sorted(joint.places, key=lambda place: _rank(joint, place, 0))}
+    if len({base for base, _ in joint.places}) > 1:
+        orders["by method"] = sorted(joint.places, key=lambda place: _rank(joint, place, 1))
+    for metric in joint.metrics:
+        for name, places in orders.items():
+            yield from _map_part(joint, metric, name, places)
+
+
+def _rank(joint: Joint, place: Place, first: int) -> tuple[int, int]:
+    """The place's number among bases and among methods, the one that groups first."""
+    bases = list(dict.fromkeys(base for base, _ in joint.places))
+    methods = list(dict.fromkeys(method for _, method in joint.places))
+    numbers = (bases.index(place[0]), methods.index(place[1]))
+    return numbers[first], numbers[1 - first]
+
+
+def _map_part(joint: Joint, metric: MetricInfo, order: str, places: Sequence[Place]) -> Iterator[Picture]:
+    found = (joint.maps or {}).get(metric.name)
+    if not found:
+        return
+    several = len({base for base, _ in places}) > 1
+    names = [f"{method}, {base}" if several else method for base, method in places]
+    at = {place: number for number, place in enumerate(places)}
+    values = {(at[one], at[other]): value for (one, other), value in found.items()}
+    grouped = 0 if order == "by base" else 1
+    breaks = [n for n in range(1, len(places)) if places[n][grouped] != places[n - 1][grouped]] if several else []
+    title = f"{joint.benchmark}: {metric.name} between policies, {order}"
+    yield Picture(draw_heat_map(names, values, title, breaks), f"{title}. {_words(names, values)}")
+
+
+def _words(names: Sequence[str], values: dict[tuple[int, int], float]) -> str:
+    """The highest and the lowest pairs, and the twins."""
+    pairs = sorted(((v, a, b) for (a, b), v in values.items() if a < b), key=lambda one: (-one[0], one[1:]))
+    twins = sorted((a, v) for (a, b), v in values.items() if a == b)
+    said = []
+    for lead, some in (("Highest", pairs[:3]), ("lowest", pairs[-3:])):
+        said.append(f"{lead}: " + "; ".join(f"{names[a]} with {names[b]} {v:.3f}" for v, a, b in some))
+    if twins:
+        said.append("twins (the diagonal): " + "; ".join(f"{names[a]} {v:.3f}" for a, v in twins))
+    return ". ".join(said) + "."
+
+
+def _beside_quality(joint: Joint, blocks: Sequence[Block], matrix: Matrix) -> Iterator[Part]:
+    """Each block's first quality metric against what the benchmark says of a method alone, where less is better."""
+    for block in blocks:
+        quality = next(iter(block.of_role("quality")), None)
+        for result in block.results:
+            own = result.metric.benchmark == joint.benchmark and result.metric.primary
+            if quality is None or not own or result.metric.higher_is_better:
+                continue
+            points = _points(block, result, quality, matrix)
+            if len(points) > 1:
+                across, up = _axis(result), _axis(quality)
+                places = "; ".join(f"{p.label}: {p.y:.1f} at {p.x:.1f}" for p in points)
+                yield Picture(draw(points, across, up), f"{block.base}: {up} against {across}: {places}.")
+
+
+def _points(block: Block, across: Result, up: Result, matrix: Matrix) -> list[Point]:
+    found = []
+    for method in block.methods:
+        one, other = across.scores.get(method.label), up.scores.get(method.label)
+        if one is None or other is None or one.estimate.value is None or other.estimate.value is None:
+            continue
+        factors = [100 if result.percent else 1 for result in (across, up)]
+        x, y = one.estimate.value * factors[0], other.estimate.value * factors[1]
+        sides = [_scaled(score.estimate, factor) for score, factor in zip((one, other), factors, strict=True)]
+        found.append(Point(method.label, x, y, sides[0], sides[1], method.label == matrix.baseline))
+    return found
+
+
+def _scaled(estimate: Estimate, factor: float) -> tuple[float, float] | None:
+    if estimate.low is None or estimate.high is None:
+        return None
+    return estimate.low * factor, estimate.high * factor
+
+
+def _axis(result: Result) -> str:
+    return text.one_line(f"{result.metric.title}{text.unit(result.metric.unit, result.percent)}", 60)

@@ -1,0 +1,60 @@
+"""How long the answers are, and how many are empty or were cut: a gain that comes with length is seen here.
+
+Words are what white space separates. Means over the answers that are kept in samples.parquet; they describe, and
+nothing is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from harness.report.numbers.findings import Lengths
+from harness.report.numbers.matrix import Matrix
+from harness.report.numbers.model import Block
+from harness.report.render import text
+from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def lengths_of(samples: pandas.DataFrame) -> Mapping[tuple[str, str], Lengths]:
+    """(method, benchmark) -> its answers' lengths, where there are answers. `samples` are those of one block."""
+    found = {}
+    for (method, benchmark), own in samples.groupby(["method", "benchmark"], sort=True):
+        answers = [answer for texts in own["completions"] for answer in texts]
+        if answers:
+            words = [len(answer.split()) for answer in answers]
+            cut = sum("truncated" in flags for flags in own["flags"])
+            empty = sum(count == 0 for count in words)
+            found[str(method), str(benchmark)] = Lengths(
+                len(answers), sum(words) / len(words), empty / len(words), cut / len(own)
+            )
+    return found
+
+
+def length_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
+    """A row for each method, a column for each benchmark that asks for answers."""
+    benchmarks = [b.label for b in matrix.benchmarks if any((m.label, b.label) in block.lengths for m in block.methods)]
+    if not benchmarks:
+        return
+    yield Paragraph(
+        "Words per answer, with the share of empty answers where there are any, and of prompts that lost their left "
+        "end. A metric that rewards length, or a judge that likes it, is to be read beside these."
+    )
+    columns = (Column("method", left=True), *(Column(name, "words per answer") for name in benchmarks))
+    rows = []
+    for method in block.methods:
+        own = [block.lengths.get((method.label, name)) for name in benchmarks]
+        if any(own):
+            rows.append((Cell(method.label), *(_cell(one) for one in own)))
+    yield Table(columns, tuple(rows), caption="Length of the answers")
+
+
+def _cell(found: Lengths | None) -> Cell:
+    if found is None:
+        return Cell(text.BLANK, mood="blank")
+    said = [f"{100 * found.empty:.1f} % empty"] if found.empty else []
+    said += [f"{100 * found.cut:.1f} % of prompts cut"] if found.cut else []
+    return Cell(f"{found.words:.1f}", small=", ".join(said), note=f"{found.answers:,} answers")

@@ -1,0 +1,86 @@
+"""The same model in two precisions: what a method's score owes to the dtype alone.
+
+Two bases of an experiment that are the same files, on one kind of device with one template, in another dtype are such
+a pair. Each method is compared with itself, item by item and seed by seed, so the difference is the rounding's: in
+training, scoring and sampling together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from harness.report.numbers.analysis import Measured, block_rows, difference_of, panels_of
+from harness.report.numbers.findings import Precision, Twin
+from harness.report.numbers.matrix import CellState, Matrix
+from harness.report.render import text
+from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+
+if TYPE_CHECKING:
+    import pandas
+
+
+RECORDED = ("digest", "dtype", "device", "chat_template")
+
+
+def precisions_of(rows: pandas.DataFrame, matrix: Matrix, models: Mapping[str, Any]) -> tuple[Precision, ...]:
+    """For every pair of bases that differ in the dtype alone, every primary metric.
+
+    models  label -> digest, dtype, device and template, of provenance.json
+    """
+    found: list[Precision] = []
+    for first, second in combinations(matrix.bases, 2):
+        one, other = models.get(first, {}), models.get(second, {})
+        if one.get("digest") and [name for name in RECORDED if one.get(name) != other.get(name)] == ["dtype"]:
+            dtypes = (str(one["dtype"]), str(other["dtype"]))
+            for measured in _measured(rows, matrix, first, second):
+                twins = tuple(_twins(measured, matrix, first, second))
+                if measured.metric.primary and twins:
+                    found.append(Precision((first, second), dtypes, measured.metric, measured.percent, twins))
+    return tuple(found)
+
+
+def _measured(rows: pandas.DataFrame, matrix: Matrix, first: str, second: str) -> Iterator[Measured]:
+    """Every metric, with a method's rows on either base as two methods; of the first choice of data."""
+    import pandas
+
+    parts = []
+    every: dict[tuple[str, str], tuple[CellState, ...]] = {}
+    methods = tuple(replace(m, label=f"{m.label}\0{base}") for base in (first, second) for m in matrix.methods)
+    for base in (first, second):
+        own, states = block_rows(rows, matrix, base, matrix.data[0])
+        own = own[own["base"] == base]
+        parts.append(own.assign(method=own["method"].astype(str) + "\0" + base))
+        every |= {(f"{method}\0{base}", benchmark): cells for (method, benchmark), cells in states.items()}
+    yield from panels_of(pandas.concat(parts), replace(matrix, methods=methods), every)
+
+
+def _twins(one: Measured, matrix: Matrix, first: str, second: str) -> Iterator[Twin]:
+    for method in matrix.methods:
+        labels = [f"{method.label}\0{base}" for base in (second, first)]
+        if set(labels) <= set(one.panel.methods):
+            yield Twin(method.label, difference_of(one, one.panel.comparable(labels)))
+
+
+def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
+    """A table for each pair of bases and metric."""
+    yield Paragraph(
+        "Each method compared with itself on the same model in another precision, on the same items and seeds, with "
+        "the first choice of data. A difference between methods that is no larger than these may be rounding. "
+        "Intervals are pointwise 95 %, and nothing is tested."
+    )
+    for one in found:
+        unit = "points" if one.percent else one.metric.name
+        columns = (
+            Column("method", left=True),
+            Column(f"{one.dtypes[1]} less {one.dtypes[0]}", unit),
+            Column("95 % interval", "pointwise"),
+        )
+        rows = []
+        for twin in one.twins:
+            own = twin.difference
+            shown = text.interval(own.low, own.high, one.percent, "+") or text.BLANK
+            rows.append((Cell(twin.method), Cell(text.signed(own.value, one.percent), note=own.reason), Cell(shown)))
+        yield Table(columns, tuple(rows), caption=f"{one.metric.title}: {one.bases[1]} against {one.bases[0]}")

@@ -1,0 +1,118 @@
+"""What this rig can resolve: the noise floor of each primary metric, and what it would take to see the margin.
+
+The floor comes from the rows that are there: methods trained again with other seeds, and methods that train nothing
+sampled again with other seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.report.numbers.analysis import Measured
+from harness.report.numbers.findings import Noise, Source
+from harness.report.numbers.matrix import Matrix
+from harness.report.numbers.model import Block, Comparison, Result
+from harness.report.render import text
+from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+from harness.stats.resolution import needed, noise_floor
+
+SOURCES: dict[Source, str] = {
+    "training": "trained again with other seeds",
+    "sampling": "nothing trained, sampled again with other seeds",
+}
+
+
+def noise_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Noise, ...]:
+    """The floors of every primary metric, of those sources that the rows have."""
+    found = []
+    for one in measured:
+        if one.metric.primary:
+            trained = [m.label for m in matrix.methods if not m.deterministic]
+            untrained = [m.label for m in matrix.methods if m.deterministic]
+            found.append(_noise(one, "training", trained))
+            found.append(_noise(one, "sampling", untrained))
+    # where nothing is sampled, what trains nothing repeats itself to the byte: that is no measurement
+    return tuple(one for one in found if one.floor is not None and one.floor.widest > 0)
+
+
+def _noise(one: Measured, source: Source, labels: Sequence[str]) -> Noise:
+    alone = {label: one.panel.comparable([label]) for label in labels}
+    known = {label: found.scores[0] for label, found in alone.items() if found.scores and found.scores[0].seeds > 1}
+    return Noise(one.metric, one.percent, source, tuple(known), noise_floor(list(known.values())))
+
+
+def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
+    """The floors, then the items or seeds that seeing the margin would take."""
+    floors = [one for one in block.noise if one.floor is not None]
+    if floors:
+        yield Paragraph(
+            "The noise floor: two runs of one method differ by less than this in 95 of 100 cases, on the same items "
+            "and on average over the methods named; a smaller difference between two methods may be chance alone. "
+            "Where the calmest and the wildest method lie far apart, it is too high for the one, too low for the other."
+        )
+        yield _floor_table(floors)
+    else:
+        yield Paragraph(
+            "The noise floor is not known: nothing ran at two seeds. Give the experiment several `seeds`.", "open"
+        )
+    results = [r for r in block.results if r.metric.primary and r.percent and r.comparisons]
+    if matrix.margin > 0 and any(_plan(c, r, matrix) for r in results for c in r.comparisons.values()):
+        yield Paragraph(
+            f"Needed to find a true difference of {text.points(matrix.margin, True)} (the margin) with 80 % power, in "
+            "a single test and after Holm's correction; the other number stays as it is. A pilot's seed variance is "
+            f"very uncertain: take these for orders of magnitude. {text.BLANK}: no number up to a million clusters, or "
+            "a hundred seeds, would do; or nothing varies with the seed."
+        )
+        for result in results:
+            yield _needed_table(result, matrix, block)
+
+
+def _floor_table(floors: Sequence[Noise]) -> Table:
+    columns = (
+        Column("metric", left=True), Column("source", left=True), Column("runs", "methods x seeds"),
+        Column("standard deviation", "between runs, 95 % interval"), Column("of one method", "calmest to wildest"),
+        Column("widest", "difference seen"),
+        Column("floor", "one run against one"), Column("floor of means", "over the seeds"),
+    )  # fmt: skip
+    rows = []
+    for one in floors:
+        floor = one.floor
+        assert floor is not None
+        unit = "points" if one.percent else one.metric.unit or one.metric.name
+        rows.append((
+            Cell(one.metric.title), Cell(SOURCES[one.source], small=", ".join(one.methods)),
+            Cell(f"{floor.methods} x {floor.seeds}"),
+            Cell(text.score(floor.deviation, one.percent), text.interval(floor.low, floor.high, one.percent), unit),
+            Cell(f"{text.score(floor.calmest, one.percent)} to {text.score(floor.wildest, one.percent)}", unit),
+            *(Cell(text.score(value, one.percent), unit) for value in (floor.widest, floor.single, floor.means)),
+        ))  # fmt: skip
+    return Table(columns, tuple(rows), caption="Noise floor")
+
+
+def _needed_table(result: Result, matrix: Matrix, block: Block) -> Table:
+    columns = (
+        Column("method", left=True), Column("detectable now", "points, alone / after Holm"),
+        Column("clusters needed", "alone / after Holm"), Column("seeds needed", "alone / after Holm"),
+        Column("there are", "clusters x seeds"),
+    )  # fmt: skip
+    rows = []
+    for method in block.methods:
+        comparison = result.comparisons.get(method.label)
+        plans = _plan(comparison, result, matrix) if comparison is not None else None
+        if comparison is None or plans is None:
+            continue
+        effects = comparison.effect or (None, None)
+        rows.append((
+            Cell(method.label), Cell(" / ".join(text.score(size, True) for size in effects)),
+            Cell(" / ".join(text.count(p[0]) for p in plans)), Cell(" / ".join(text.count(p[1]) for p in plans)),
+            Cell(f"{comparison.estimate.clusters} x {comparison.estimate.seeds}"),
+        ))  # fmt: skip
+    return Table(columns, tuple(rows), caption=f"{result.metric.title}: what seeing the margin would take")
+
+
+def _plan(comparison: Comparison, result: Result, matrix: Matrix) -> list[tuple[int | None, int | None]] | None:
+    """(clusters, seeds) that are needed in a single test and after Holm."""
+    found = [needed(comparison.estimate, matrix.margin, tests) for tests in (1, max(result.family, 1))]
+    if found[0] is None or found[1] is None:
+        return None
+    return [(one.clusters, one.seeds) for one in found if one is not None]

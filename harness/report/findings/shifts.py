@@ -1,0 +1,116 @@
+"""Scores and gains in and out of distribution: how much of what a method gains where it was trained carries over.
+
+The experiment pairs benchmarks, or groups of one, under `out_of_distribution: {outside: inside}`. Sides that are
+variants of the same items (groups with the same clusters) are paired cluster by cluster; other sides have no item in
+common, so the drop, (method - baseline) inside less the same outside, adds up their variances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from harness.report.findings.tables import estimate_cell
+from harness.report.numbers.analysis import Measured, difference_of, measure, score_of
+from harness.report.numbers.findings import Shift
+from harness.report.numbers.matrix import Matrix
+from harness.report.numbers.model import Block
+from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+from harness.stats.contrasts import Estimate, contrast
+from harness.stats.families import independent_sum
+
+
+def shifts_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Shift, ...]:
+    """Every declared pair for every method; gains are blank without a baseline."""
+    found = []
+    for outside, inside in matrix.out_of_distribution.items():
+        sides = [_side(measured, name) for name in (inside, outside)]
+        if sides[0] is None or sides[1] is None:
+            continue
+        for method in matrix.methods:
+            found.append(_shift(method.label, matrix.baseline, (inside, sides[0]), (outside, sides[1])))
+    return tuple(found)
+
+
+def _side(measured: Sequence[Measured], name: str) -> Measured | None:
+    """The first primary metric of 'benchmark', or of one group of it: 'benchmark/group'."""
+    benchmark, _, group = name.partition("/")
+    whole = next((one for one in measured if one.metric.benchmark == benchmark and one.metric.primary), None)
+    if whole is None or not group:
+        return whole
+    if group not in whole.panel.group_names:
+        return None
+    return replace(measure(whole.metric, whole.panel.only(group), group), percent=whole.percent)
+
+
+def _shift(method: str, baseline: str | None, inside: tuple[str, Measured], outside: tuple[str, Measured]) -> Shift:
+    sides = [inside[1], outside[1]]
+    scores = [_oriented(side, score_of(side, method)) for side in sides]
+    gains = [_gain(side, method, baseline) for side in sides]
+    titles = [name if "/" in name else side.metric.title for name, side in (inside, outside)]
+    percent = all(side.percent for side in sides)
+    unit = inside[1].metric.unit or inside[1].metric.name
+    gap = _paired(sides, [method]) or _less(scores)
+    drop = (_paired(sides, [method, baseline]) if baseline and method != baseline else None) or _less(gains)
+    return Shift(method, titles[0], titles[1], gap, gains[0], gains[1], drop, percent, unit)
+
+
+def _paired(sides: Sequence[Measured], methods: Sequence[str]) -> Estimate | None:
+    """Inside less outside of a method, or of its gain over another, where both sides have the same clusters."""
+    inside, outside = sides
+    clusters = [set(side.panel.cluster_names) for side in sides]
+    alike = inside.metric.title == outside.metric.title and clusters[0] == clusters[1]
+    found = [side.panel.comparable(methods) for side in sides]
+    if not alike or any(not one.scores or one.dropped for one in found) or found[0].seeds != found[1].seeds:
+        return None
+    parts = [*found[0].scores, *found[1].scores]
+    if any((part.weights != parts[0].weights).any() for part in parts):
+        return None
+    sign = 1.0 if inside.metric.higher_is_better else -1.0
+    own = [sign, -sign][: len(methods)]
+    return contrast(parts, [*own, *(-one for one in own)], scale=inside.scale)
+
+
+def _less(pair: Sequence[Estimate]) -> Estimate:
+    return independent_sum([(1.0, pair[0]), (-1.0, pair[1])])
+
+
+def _oriented(side: Measured, found: Estimate) -> Estimate:
+    """Turned so that more is better."""
+    return found if side.metric.higher_is_better else independent_sum([(-1.0, found)])
+
+
+def _gain(side: Measured, method: str, baseline: str | None) -> Estimate:
+    if baseline is None or method == baseline:
+        return Estimate(None, reason="the baseline" if baseline else "no baseline")
+    return _oriented(side, difference_of(side, side.panel.comparable([method, baseline])))
+
+
+def shift_parts(block: Block) -> Iterator[Part]:
+    """One table for each pair."""
+    if not block.shifts:
+        return
+    yield Paragraph(
+        "Scores and gains over the baseline inside and outside the distribution of the training data, and what is lost "
+        "between them. The gap of scores also holds whatever makes one side harder for everybody; the drop does not. "
+        "Intervals are pointwise 95 %; nothing is tested. Sides that are variants of the same items are paired; the "
+        "seeds of other sides are taken for independent, which errs on the wide side where a seed that is good inside "
+        "is good outside."
+    )
+    for pair in dict.fromkeys((s.inside_title, s.outside_title) for s in block.shifts):
+        own = [s for s in block.shifts if (s.inside_title, s.outside_title) == pair]
+        unit = "points" if own[0].percent else own[0].unit
+        columns = (
+            Column("method", left=True),
+            Column("gap of scores", f"{unit}, inside less outside"),
+            Column("gain inside", f"{unit}, {pair[0]}"),
+            Column("gain outside", f"{unit}, {pair[1]}"),
+            Column("out-of-distribution drop", unit),
+        )
+        rows = tuple(_row(s) for s in own)
+        yield Table(columns, rows, caption=f"{pair[0]} and {pair[1]}")
+
+
+def _row(shift: Shift) -> tuple[Cell, ...]:
+    found = (shift.gap, shift.inside, shift.outside, shift.drop)
+    return Cell(shift.method), *(estimate_cell(estimate, shift.percent, signed=True) for estimate in found)

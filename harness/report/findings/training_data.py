@@ -1,0 +1,117 @@
+"""The training data: its licences, what it holds of the test items, and what the scores are without those."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.curation.licences import is_restricted
+from harness.report.numbers.analysis import Measured, measure, score_of
+from harness.report.numbers.matrix import Matrix
+from harness.report.numbers.model import Block, ReportModel, Without
+from harness.report.render import text
+from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+from harness.stats.contrasts import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+MOST_NAMED = 5
+
+
+def without_matched(
+    measured: Sequence[Measured], checked: Sequence[Mapping[str, Any]], quality: str
+) -> tuple[Without, ...]:
+    """The primary metrics of benchmarks with matched items, scored on the rest of their items."""
+    found = []
+    for one in measured:
+        matched = _matched(checked, one.metric.benchmark, quality)
+        if one.metric.primary and matched:
+            rest = measure(one.metric, one.panel.without(matched))
+            scores = {label: (score_of(one, label), _rest_of(rest, label)) for label in one.panel.methods}
+            found.append(Without(one.metric, one.percent, len(matched), scores))
+    return tuple(found)
+
+
+def _rest_of(rest: Measured, label: str) -> Estimate:
+    if label not in rest.panel.methods:
+        return Estimate(None, reason="every item is in the training data")
+    return score_of(rest, label)
+
+
+def _matched(checked: Sequence[Mapping[str, Any]], benchmark: str, quality: str) -> Collection[str]:
+    own = [e for e in checked if e["benchmark"] == benchmark and e["quality"] in ("", quality)]
+    return {match["item"] for entry in own for match in entry["matched"]}
+
+
+def training_data_parts(model: ReportModel) -> Iterator[Part]:
+    """Every set with its licence, then what it holds of the test items."""
+    data = model.provenance.get("data")
+    sets = [one for one in data.values() if isinstance(one, Mapping)] if isinstance(data, Mapping) else []
+    limited = sorted({str(one["name"]) for one in sets if is_restricted(str(one.get("licence", "")))})
+    if limited:
+        words = "Restricted licences (non-commercial or no derivatives), which bear on what is trained on them: "
+        yield Paragraph(words + ", ".join(limited), "warning")
+    if sets:
+        head = tuple(Column(word, left=True) for word in ("training set", "kind", "licence", "digest"))
+        yield Table((*head, Column("rows")), tuple(_set_row(one) for one in sets))
+    yield from _contamination_parts(model)
+
+
+def _set_row(one: Mapping[str, Any]) -> tuple[Cell, ...]:
+    licence = str(one.get("licence", ""))
+    shown = Cell(licence or text.BLANK, mood="bad" if is_restricted(licence) else "")
+    names = [Cell(str(one.get("name"))), Cell(str(one.get("kind"))), shown, Cell(str(one.get("digest")))]
+    return (*names, Cell(text.count(float(one.get("rows", 0)))))
+
+
+def _contamination_parts(model: ReportModel) -> Iterator[Part]:
+    """The check of every training set against every benchmark, then the scores on what is left."""
+    if not model.contamination:
+        yield Paragraph("No training set was checked.")
+        return
+    yield Paragraph(
+        "A test item matches a training row when the row covers more than half of its words with 8-grams, or "
+        "holds its whole prompt or long answer; items of a declared template are compared by their slots. A set "
+        "is flagged when more than 2 % of the items match (the rule of Tulu 3, arXiv 2411.15124)."
+    )
+    head = [Column(word, left=True) for word in ("training set", "benchmark", "matched items", "for instance")]
+    yield Table(tuple(head), tuple(_row(entry) for entry in model.contamination))
+    for block in model.blocks:
+        for without in block.without:
+            yield _scores_table(without, block, model.matrix, len(model.blocks) > 1)
+
+
+def _row(entry: Mapping[str, Any]) -> tuple[Cell, ...]:
+    name = f"{entry['set']} ({entry['kind']}{', ' + entry['quality'] if entry['quality'] else ''})"
+    if entry["items"] is None:
+        return Cell(name), Cell(entry["benchmark"]), Cell("not checked", mood="blank"), Cell(text.BLANK)
+    count = f"{len(entry['matched'])} of {entry['items']}{', flagged' if entry['flagged'] else ''}"
+    named = [f"{m['item']} in {m['row']} ({m['how']}, {100 * m['coverage']:.0f} %)" for m in entry["matched"]]
+    shown = "; ".join(named[:MOST_NAMED]) + ("; ..." if len(named) > MOST_NAMED else "")
+    mood = "bad" if entry["flagged"] else ""
+    return Cell(name), Cell(entry["benchmark"]), Cell(count, mood=mood), Cell(shown or text.BLANK)  # type: ignore[arg-type]
+
+
+def _scores_table(without: Without, block: Block, matrix: Matrix, several: bool) -> Table:
+    unit = f"{without.metric.name}{text.unit(without.metric.unit, without.percent)}"
+    columns = (
+        Column("method", left=True),
+        Column("all items", unit),
+        Column(f"without {without.matched}", unit),
+    )
+    rows = [
+        (Cell(method.label), *(_score(estimate, without.percent) for estimate in without.scores[method.label]))
+        for method in block.methods
+        if method.label in without.scores
+    ]
+    place = f"{block.base}{', ' + block.data.title if block.data.title else ''}: " if several else ""
+    return Table(columns, tuple(rows), caption=f"{place}{without.metric.title}, with and without the matched items")
+
+
+def _score(estimate: Estimate, percent: bool) -> Cell:
+    if estimate.value is None:
+        return Cell(text.BLANK, small=text.one_line(estimate.reason, 60), mood="blank")
+    shown = text.interval(estimate.low, estimate.high, percent) or text.BLANK
+    return Cell(text.score(estimate.value, percent), shown)

@@ -1,0 +1,132 @@
+"""The search for settings: what was tried, what was chosen on what, and whether it holds on the test items.
+
+Reads tuning.json. A trial's quality and knowledge are the means that chose, on the validation items and one seed: the
+best of several looks better there than it is, so beside it stands the paired difference of tuned and as written on
+the test items, over the experiment's own seeds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.engine.search import TUNED
+from harness.report.findings.tables import estimate_cell
+from harness.report.numbers.analysis import Measured, difference_of
+from harness.report.numbers.findings import Tuned
+from harness.report.numbers.model import ReportModel
+from harness.report.render import text
+from harness.report.render.document import Cell, Column, Folded, Paragraph, Part, Table
+
+Trial = Mapping[str, Any]
+
+
+def tuned_of(measured: Sequence[Measured], tuning: Mapping[str, Any]) -> tuple[Tuned, ...]:
+    """Tuned less as written, on every primary metric, for each method whose search found other settings."""
+    found = []
+    for search in tuning.get("searches", ()):
+        label = str(search["method"])
+        pair = [label + TUNED, label]
+        if not search["chosen"]:
+            continue
+        for one in measured:
+            if one.metric.primary and set(pair) <= set(one.panel.methods):
+                found.append(Tuned(label, one.metric, one.percent, difference_of(one, one.panel.comparable(pair))))
+    return tuple(found)
+
+
+def tuning_parts(model: ReportModel) -> Iterator[Part]:
+    """The rule, a row for each method, the test items' verdict, and every trial."""
+    tuning = model.tuning
+    yield Paragraph(
+        f"{tuning['trials']} settings for every method (fewer where its ranges hold no more): those as written and "
+        f"others drawn at random from its declared ranges. Scored with one seed ({tuning['seed']}) on the "
+        f"{tuning['split']} items of {text.listed(list(tuning['benchmarks']))}, {tuning['base']}, none of which is a "
+        f"test item. The rule, {tuning['rule']}: the highest quality among those that lose no more than "
+        f"{text.points(tuning['margin'], True)} of knowledge against the baseline; where all lose more, the least "
+        "loss. These scores chose, so the best of them flatters; the test items have the last word."
+    )
+    yield _chosen_table(tuning["searches"])
+    for block in model.blocks:
+        if block.tuned:
+            yield _test_table(block.tuned, f"{block.base}{', ' if block.data.title else ''}{block.data.title}")
+    for search in tuning["searches"]:
+        yield Folded(f"{search['method']}: all trials", _trials_table(search))
+
+
+def _chosen_table(searches: Sequence[Mapping[str, Any]]) -> Table:
+    columns = (
+        Column("method", left=True), Column("chosen", "what differs from the settings as written", left=True),
+        Column("quality", "validation: as written, chosen"), Column("knowledge", "less the baseline's: the same"),
+        Column("trials", "failed in brackets"), Column("search", "tokens trained on"), Column("search", "fit seconds"),
+    )  # fmt: skip
+    rows = []
+    for search in searches:
+        trials: Sequence[Trial] = search["trials"]
+        share = _share(trials)
+        first, best = trials[0], trials[search["chosen"]]
+        failed = sum(bool(trial["why"]) for trial in trials)
+        rows.append((
+            Cell(str(search["method"])), Cell(_changes(first, best)),
+            Cell(" → ".join(text.score(trial["quality"], share) for trial in (first, best))),
+            Cell(" → ".join(text.signed(trial["knowledge"], share) for trial in (first, best))),
+            Cell(f"{len(trials)}{f' ({failed})' if failed else ''}"),
+            Cell(text.count(_total(trials, "training_tokens"))), Cell(text.seconds(_total(trials, "fit_seconds"))),
+        ))  # fmt: skip
+    return Table(columns, tuple(rows), caption="What the search chose")
+
+
+def _share(trials: Sequence[Trial]) -> bool:
+    """Whether the scores are shares, shown in per cent and points."""
+    return all(0 <= trial["quality"] <= 1 for trial in trials if trial["quality"] is not None)
+
+
+def _changes(first: Trial, best: Trial) -> str:
+    if first is best:
+        return "as written"
+    changed = {name: value for name, value in best["fields"].items() if value != first["fields"][name]}
+    return text.one_line(", ".join(f"{name} {json.dumps(value)}" for name, value in changed.items()), 200)
+
+
+def _total(trials: Sequence[Trial], name: str) -> float:
+    return sum(float(trial.get(name, 0.0)) for trial in trials)
+
+
+def _test_table(tuned: Sequence[Tuned], where: str) -> Table:
+    """On the test items; pointwise intervals, nothing is tested."""
+    titles = list(dict.fromkeys(one.metric.title for one in tuned))
+    columns = (Column("method", left=True), *(Column(title, "tuned less as written") for title in titles))
+    rows = []
+    for method in dict.fromkeys(one.method for one in tuned):
+        own = {one.metric.title: one for one in tuned if one.method == method}
+        rows.append((Cell(method), *(_difference(own.get(title)) for title in titles)))
+    return Table(columns, tuple(rows), caption=f"On the test items: {where}. Paired, pointwise 95 % intervals.")
+
+
+def _difference(one: Tuned | None) -> Cell:
+    return Cell(text.BLANK, mood="blank") if one is None else estimate_cell(one.difference, one.percent, signed=True)
+
+
+def _trials_table(search: Mapping[str, Any]) -> Table:
+    """By learning rate where that was searched, so that the sensitivity to it reads down the column."""
+    names: Sequence[str] = search["fields"]
+    trials: list[Trial] = list(search["trials"])
+    if "learning_rate" in names:
+        trials.sort(key=lambda trial: (trial["fields"]["learning_rate"], trial["number"]))
+    columns = (
+        Column("trial"), *(Column(name, left=True) for name in names), Column("quality", "validation"),
+        Column("knowledge", "less the baseline's"), Column("", left=True),
+    )  # fmt: skip
+    share = _share(trials)
+    rows = []
+    for trial in trials:
+        chosen = trial["number"] == search["chosen"]
+        said = trial["why"] or ("chosen" if chosen else "as written" if trial["number"] == 0 else "")
+        rows.append((
+            Cell(str(trial["number"])),
+            *(Cell(text.one_line(json.dumps(trial["fields"][name]), 60)) for name in names),
+            Cell(text.score(trial["quality"], share)), Cell(text.signed(trial["knowledge"], share)),
+            Cell(text.one_line(said, 200), mood="good" if chosen else "failed" if trial["why"] else ""),
+        ))  # fmt: skip
+    return Table(columns, tuple(rows))

@@ -1,0 +1,1 @@
+"""The results folder as tables of statistics."""

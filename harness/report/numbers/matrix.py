@@ -1,0 +1,194 @@
+"""matrix.json as typed values: the axes, what each metric means, the state of every cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.engine.results.rows import SCHEMA_VERSION
+from harness.errors import UserError
+from harness.files import read_json
+from harness.records import DataChoice
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """One metric of one benchmark; the fields are those of `harness.benchmark.Metric`."""
+
+    benchmark: str
+    name: str
+    description: str
+    role: str
+    primary: bool
+    higher_is_better: bool
+    by_group: bool
+    chance: float | None
+    unit: str = ""
+    against_baseline: bool = True
+
+    @property
+    def title(self) -> str:
+        return f"{self.benchmark}: {self.name}"
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    label: str
+    plugin: str
+    on_small_base: bool
+    fields: Mapping[str, Any]
+    summary: str
+    deterministic: bool
+    badges: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.label} (on small base)" if self.on_small_base else self.label
+
+
+@dataclass(frozen=True)
+class BenchmarkInfo:
+    label: str
+    plugin: str
+    version: str
+    fields: Mapping[str, Any]
+    summary: str
+    metrics: tuple[MetricInfo, ...]
+    joint_metrics: tuple[MetricInfo, ...] = ()
+
+
+@dataclass(frozen=True)
+class CellState:
+    base: str
+    method: str
+    data: DataChoice
+    seed: int
+    benchmark: str
+    state: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The experiment's axes; lists keep the order of the experiment file.
+
+    margin               how much knowledge a method may lose, in the metric's units
+    out_of_distribution  benchmark, or benchmark/group, outside of the training data -> its counterpart inside
+    """
+
+    name: str
+    baseline: str | None
+    reference: str | None
+    margin: float
+    bases: tuple[str, ...]
+    small_base: str | None
+    seeds: tuple[int, ...]
+    data_qualities: tuple[str, ...]
+    data_sizes: tuple[int, ...]
+    methods: tuple[MethodInfo, ...]
+    benchmarks: tuple[BenchmarkInfo, ...]
+    cells: tuple[CellState, ...] = field(repr=False)
+    out_of_distribution: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def by_method(self) -> dict[tuple[str, str, DataChoice], list[CellState]]:
+        """(base, method, data) -> its cells."""
+        found: dict[tuple[str, str, DataChoice], list[CellState]] = {}
+        for cell in self.cells:
+            found.setdefault((cell.base, cell.method, cell.data), []).append(cell)
+        return found
+
+    @property
+    def data(self) -> tuple[DataChoice, ...]:
+        """Every quality at every size, in the experiment's order."""
+        return tuple(DataChoice(quality, size) for quality in self.data_qualities for size in self.data_sizes)
+
+    def place(self, method: MethodInfo, base: str, data: DataChoice) -> tuple[str, DataChoice]:
+        """(base, data) of the cells that stand for `method` in the block of `base` and `data`.
+
+        A method on the small base has its cells there; one that takes no data may have its cells at none.
+        """
+        where = self.small_base if method.on_small_base and self.small_base else base
+        elsewhere = (where, method.label, DataChoice()) in self.by_method
+        own = (where, method.label, data) in self.by_method or not elsewhere
+        return where, data if own else DataChoice()
+
+
+def read_matrix(folder: Path) -> Matrix:
+    """matrix.json of a results folder. Raises UserError where it is missing or of another schema."""
+    raw = read_json(folder / "matrix.json")
+    if raw.get("schema") != SCHEMA_VERSION:
+        raise UserError(
+            f"its schema is version {raw.get('schema')}",
+            where=str(folder / "matrix.json"),
+            fix=f"This bakeoff reads version {SCHEMA_VERSION}: run the experiment again.",
+        )
+    return Matrix(
+        name=str(raw.get("name", "")),
+        baseline=raw.get("baseline"),
+        reference=raw.get("reference"),
+        margin=float(raw.get("margin") or 0.0),
+        bases=tuple(raw.get("bases", ())),
+        small_base=raw.get("small_base"),
+        seeds=tuple(raw.get("seeds", ())),
+        data_qualities=tuple(raw.get("data_qualities") or ("",)),
+        data_sizes=tuple(raw.get("data_sizes") or (0,)),
+        methods=tuple(_method(entry) for entry in raw.get("methods", ())),
+        benchmarks=tuple(_benchmark(entry) for entry in raw.get("benchmarks", ())),
+        cells=tuple(_cell(entry) for entry in raw.get("cells", ())),
+        out_of_distribution=raw.get("out_of_distribution") or {},
+    )
+
+
+def _method(raw: Mapping[str, Any]) -> MethodInfo:
+    return MethodInfo(
+        label=raw["label"],
+        plugin=raw.get("plugin", raw["label"]),
+        on_small_base=raw.get("on") == "small_base",
+        fields=raw.get("fields", {}),
+        summary=raw.get("summary", ""),
+        deterministic=bool(raw.get("deterministic")),
+        badges=tuple(raw.get("badges", ())),
+    )
+
+
+def _benchmark(raw: Mapping[str, Any]) -> BenchmarkInfo:
+    return BenchmarkInfo(
+        label=raw["label"],
+        plugin=raw.get("plugin", raw["label"]),
+        version=str(raw.get("version", "")),
+        fields=raw.get("fields", {}),
+        summary=raw.get("summary", ""),
+        metrics=tuple(_metric(raw["label"], entry) for entry in raw.get("metrics", ())),
+        joint_metrics=tuple(_metric(raw["label"], entry) for entry in raw.get("joint_metrics", ())),
+    )
+
+
+def _metric(benchmark: str, raw: Mapping[str, Any]) -> MetricInfo:
+    return MetricInfo(
+        benchmark=benchmark,
+        name=raw["name"],
+        description=raw.get("description", ""),
+        role=raw.get("role", "other"),
+        primary=raw.get("primary", True),
+        higher_is_better=raw.get("higher_is_better", True),
+        by_group=raw.get("by_group", False),
+        chance=raw.get("chance"),
+        unit=raw.get("unit", ""),
+        against_baseline=raw.get("against_baseline", True),
+    )
+
+
+def _cell(raw: Mapping[str, Any]) -> CellState:
+    return CellState(
+        base=raw["base"],
+        method=raw["method"],
+        data=DataChoice(raw["data_quality"], int(raw["data_size"])),
+        seed=int(raw["seed"]),
+        benchmark=raw["benchmark"],
+        state=raw["state"],
+        why=raw.get("why", ""),
+    )

@@ -1,0 +1,213 @@
+"""Rows of one metric as arrays, and the totals of methods that can be compared on them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy
+from numpy.typing import NDArray
+
+from harness.stats.contrasts import Scale, Scores
+
+if TYPE_CHECKING:
+    import pandas
+
+
+MOST_MISSING = 0.05  # losing 6 % of one method's wrong answers biased a difference by 1-1.5 points
+
+
+@dataclass(frozen=True)
+class MethodValues:
+    """seeds, in order, and values (S, n); NaN where the method has no row for an item."""
+
+    seeds: tuple[int, ...]
+    values: NDArray[numpy.float64]
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """Totals of some methods on the seeds and items that they share, or the reason why there are none."""
+
+    scores: tuple[Scores, ...] = ()
+    seeds: tuple[int, ...] = ()
+    items: int = 0
+    dropped: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One metric in one block: n items, and what every method scored on them.
+
+    weights, clusters (codes of cluster_names), groups and items are (n,); `reason` says why no statistics are
+    possible.
+    """
+
+    methods: Mapping[str, MethodValues]
+    items: NDArray[numpy.object_]
+    groups: NDArray[numpy.object_]
+    cluster_names: NDArray[numpy.object_]
+    clusters: NDArray[numpy.int64]
+    weights: NDArray[numpy.float64]
+    reason: str = ""
+    _totals: dict[tuple[str, tuple[int, ...]], Scores] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
+
+    @property
+    def group_names(self) -> list[str]:
+        return sorted({str(group) for group in self.groups})
+
+    def only(self, group: str) -> Panel:
+        """The panel of one group of items."""
+        return self._of(self.groups == group)
+
+    def without(self, items: Collection[str]) -> Panel:
+        """The panel of the other items."""
+        return self._of(~numpy.isin(self.items.astype(str), sorted(items)))
+
+    def _of(self, chosen: NDArray[numpy.bool_]) -> Panel:
+        methods = {label: MethodValues(m.seeds, m.values[:, chosen]) for label, m in self.methods.items()}
+        per_item = ("items", "groups", "cluster_names", "clusters", "weights")
+        arrays = {name: getattr(self, name)[chosen] for name in per_item}
+        kept = {label: m for label, m in methods.items() if not numpy.isnan(m.values).all()}
+        return replace(self, methods=kept, **arrays)
+
+    def bounds(self) -> tuple[float, float] | None:
+        """Smallest and largest score; None without any."""
+        values = [m.values[~numpy.isnan(m.values)] for m in self.methods.values()]
+        values = [some for some in values if some.size]
+        if not values:
+            return None
+        return min(float(some.min()) for some in values), max(float(some.max()) for some in values)
+
+    def scale(self) -> Scale:
+        """What one item can change: 0/1 scores have unit 1, shares too, others the range seen."""
+        bounds = self.bounds()
+        if bounds is None:
+            return Scale()
+        shares = bounds[0] >= 0 and bounds[1] <= 1
+        binary = shares and all(
+            bool(numpy.isin(m.values[~numpy.isnan(m.values)], (0.0, 1.0)).all()) for m in self.methods.values()
+        )
+        return Scale(binary=binary, unit=1.0 if shares else bounds[1] - bounds[0])
+
+    def comparable(self, labels: Sequence[str]) -> Comparable:
+        """Totals of `labels` on common seeds and complete items, or a reason to refuse."""
+        if self.reason:
+            return Comparable(reason=self.reason)
+        absent = [label for label in labels if label not in self.methods]
+        if absent:
+            return Comparable(reason=f"no scores of {absent[0]}")
+        common = set.intersection(*(set(self.methods[label].seeds) for label in labels))
+        if not common:
+            return Comparable(reason="no seed in common")
+        seeds = tuple(sorted(common))
+        chosen = [at_seeds(self.methods[label], seeds) for label in labels]
+        for label, values in zip(labels, chosen, strict=True):
+            missing = float(numpy.isnan(values).mean())
+            if missing > MOST_MISSING:
+                return Comparable(reason=f"{100 * missing:.0f} % of {label}'s scores are missing (most: 5 %)")
+        complete: NDArray[numpy.bool_] = numpy.logical_not(numpy.isnan(numpy.concatenate(chosen)).any(axis=0))
+        if not complete.any():
+            return Comparable(reason="no item in common")
+        lost = float((~complete).mean())
+        if lost > MOST_MISSING:
+            return Comparable(reason=f"{100 * lost:.0f} % of the items lack a score of one of them (most: 5 %)")
+        if complete.all():
+            scores = tuple(self._whole(label, seeds) for label in labels)
+        else:
+            scores = tuple(self._scores(values, complete) for values in chosen)
+        return Comparable(scores, seeds, int(complete.sum()), int((~complete).sum()))
+
+    def _whole(self, label: str, seeds: tuple[int, ...]) -> Scores:
+        """A method's totals over all items: the same object for every pair that asks, so that it sums them once."""
+        key = (label, seeds)
+        if key not in self._totals:
+            every = numpy.ones(self.items.size, dtype=bool)
+            self._totals[key] = self._scores(at_seeds(self.methods[label], seeds), every)
+        return self._totals[key]
+
+    def _scores(self, values: NDArray[numpy.float64], complete: NDArray[numpy.bool_]) -> Scores:
+        _, codes = numpy.unique(self.clusters[complete], return_inverse=True)
+        weights = self.weights[complete]
+        totals = [numpy.bincount(codes, weights=line[complete] * weights) for line in values]
+        return Scores(numpy.stack(totals), numpy.bincount(codes, weights=weights).astype(float))
+
+
+def at_seeds(method: MethodValues, seeds: Sequence[int]) -> NDArray[numpy.float64]:
+    """(S, n) values at those of its seeds, in their order."""
+    return method.values[[method.seeds.index(seed) for seed in seeds]]
+
+
+def build_panel(rows: pandas.DataFrame, repeated: Collection[str] = (), seeds: Sequence[int] = ()) -> Panel:
+    """The panel of rows that belong to one metric in one block (columns as in rows.parquet).
+
+    repeated  methods that ran at one seed because no seed changes them: their values stand for all `seeds`
+    """
+    by_item = rows.groupby(["group", "item"], sort=True, as_index=False, observed=True)
+    codes = by_item.ngroup().to_numpy()
+    per_item = by_item.agg(
+        cluster=("cluster", "first"),
+        weight=("weight", "first"),
+        clusters=("cluster", "nunique"),
+        lightest=("weight", "min"),
+        heaviest=("weight", "max"),
+    )
+    reason = ""
+    if (per_item["lightest"] != per_item["heaviest"]).any() or (per_item["clusters"] > 1).any():
+        reason = "an item's weight or cluster differs between methods or seeds: nothing can be paired"
+    elif not (per_item["weight"] > 0).all():
+        reason = "an item's weight is not positive"
+    methods = {}
+    seed_of, values = (rows[name].to_numpy() for name in ("seed", "value"))
+    for label, own in sorted(rows.groupby("method", observed=True).indices.items()):
+        found = tuple(int(seed) for seed in sorted(set(seed_of[own])))
+        table = numpy.full((len(found), len(per_item)), numpy.nan)
+        table[numpy.searchsorted(found, seed_of[own]), codes[own]] = values[own]
+        if label in repeated and len(found) == 1 and len(seeds) > 1:
+            found, table = tuple(sorted(seeds)), numpy.repeat(table, len(seeds), axis=0)
+        methods[str(label)] = MethodValues(found, table)
+    cluster_names = per_item["cluster"].to_numpy(dtype=object)
+    return Panel(
+        methods=methods,
+        items=per_item["item"].to_numpy(dtype=object),
+        groups=per_item["group"].to_numpy(dtype=object),
+        cluster_names=cluster_names,
+        clusters=_codes(cluster_names),
+        weights=per_item["weight"].to_numpy(dtype=float),
+        reason=reason,
+    )
+
+
+def joined(panels: Sequence[tuple[str, Panel]]) -> Panel:
+    """Panels (with their benchmark) laid side by side: one panel of all their items.
+
+    Clusters are shared within a benchmark. A method is kept where every panel has it, on common seeds.
+    """
+    labels = set.intersection(*(set(panel.methods) for _, panel in panels))
+    methods = {}
+    for label in sorted(labels):
+        common = set.intersection(*(set(panel.methods[label].seeds) for _, panel in panels))
+        seeds = tuple(sorted(common))
+        if seeds:
+            values = [at_seeds(panel.methods[label], seeds) for _, panel in panels]
+            methods[label] = MethodValues(seeds, numpy.concatenate(values, axis=1))
+    names = [f"{benchmark}\0{name}" for benchmark, panel in panels for name in panel.cluster_names]
+    cluster_names = numpy.array(names, dtype=object)
+    return Panel(
+        methods=methods,
+        items=numpy.concatenate([panel.items for _, panel in panels]),
+        groups=numpy.concatenate([panel.groups for _, panel in panels]),
+        cluster_names=cluster_names,
+        clusters=_codes(cluster_names),
+        weights=numpy.concatenate([panel.weights for _, panel in panels]),
+        reason=next((panel.reason for _, panel in panels if panel.reason), ""),
+    )
+
+
+def _codes(names: NDArray[numpy.object_]) -> NDArray[numpy.int64]:
+    _, codes = numpy.unique(names.astype(str), return_inverse=True)
+    return codes.astype(numpy.int64)

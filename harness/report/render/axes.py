@@ -1,0 +1,199 @@
+"""Quality against knowledge kept, as SVG made by hand: a labelled point a method, intervals on both axes.
+
+Colours are CSS classes of the page (light and dark); every text is escaped here, as SVG goes in unescaped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from harness.report.numbers.matrix import Matrix
+from harness.report.numbers.model import Block, Kept, Result
+from harness.report.render import text
+from harness.stats.contrasts import Estimate
+
+WIDTH, HEIGHT = 640, 420
+LEFT, RIGHT, TOP, BOTTOM = 58, 18, 16, 46
+LETTER = 7.0  # an upper estimate of a letter's width at 12 px
+COLOURS = 8
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method's place, with its intervals where it has them (in the axes' units)."""
+
+    label: str
+    x: float
+    y: float
+    across: tuple[float, float] | None
+    up: tuple[float, float] | None
+    is_baseline: bool = False
+
+
+def points_of(block: Block, result: Result, matrix: Matrix) -> list[Point]:
+    """Methods that have both a quality score and knowledge."""
+    found = []
+    for method in block.methods:
+        score, kept = result.scores.get(method.label), block.kept.get(method.label)
+        if score is None or score.estimate.value is None or kept is None:
+            continue
+        place = _knowledge(kept, method.label == matrix.baseline, matrix.baseline is not None)
+        if place is None:
+            continue
+        factor = 100 if result.percent else 1
+        up = _scaled(score.estimate, factor)
+        is_baseline = method.label == matrix.baseline
+        found.append(Point(method.label, place[0], score.estimate.value * factor, place[1], up, is_baseline))
+    return found
+
+
+def _knowledge(kept: Kept, is_baseline: bool, has_baseline: bool) -> tuple[float, tuple[float, float] | None] | None:
+    """Per cent of the baseline's knowledge; the score itself where there is no baseline."""
+    if is_baseline:
+        return 100.0, None
+    if not has_baseline:
+        factor = 100 if kept.percent else 1
+        if kept.score.value is None:
+            return None
+        return kept.score.value * factor, _scaled(kept.score, factor)
+    if kept.share is None:
+        return None
+    if kept.share_low is None or kept.share_high is None:
+        return 100 * kept.share, None
+    return 100 * kept.share, (100 * kept.share_low, 100 * kept.share_high)
+
+
+def _scaled(estimate: Estimate, factor: float) -> tuple[float, float] | None:
+    if estimate.low is None or estimate.high is None:
+        return None
+    return estimate.low * factor, estimate.high * factor
+
+
+def draw(points: Sequence[Point], across: str, up: str, margin: float | None = None) -> str:
+    """The SVG of `points`; `across` and `up` name the axes, `margin` (an x) marks the most to be lost."""
+    x_axis = Axis.around([p.x for p in points] + [e for p in points for e in p.across or ()], LEFT, WIDTH - RIGHT)
+    y_axis = Axis.around([p.y for p in points] + [e for p in points for e in p.up or ()], HEIGHT - BOTTOM, TOP)
+    name = attribute(f"{up} against {across}")
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}">',
+        *_grid(x_axis, y_axis, across, up),
+    ]
+    if margin is not None and x_axis.low < margin < x_axis.high:
+        x = x_axis.place(margin)
+        parts.append(f'<line class="margin" x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{HEIGHT - BOTTOM}"/>')
+    places = [(x_axis.place(p.x), y_axis.place(p.y)) for p in points]
+    for index, (point, (x, y)) in enumerate(zip(points, places, strict=True)):
+        parts += _marks(point, x, y, index, x_axis, y_axis)
+    for index, (point, (x, y)) in enumerate(zip(points, _labels(points, places), strict=True)):
+        shown = escape(_label(point))
+        parts.append(f'<text class="label c{index % COLOURS}" x="{x:.1f}" y="{y:.1f}">{shown}</text>')
+    return "\n".join([*parts, "</svg>"])
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A linear axis from low to high (data) over start to end (pixels), with ticks at round numbers."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    step: float
+
+    @classmethod
+    def around(cls, values: Sequence[float], start: float, end: float) -> Axis:
+        low, high = min(values), max(values)
+        room = (high - low) * 0.08 or max(abs(high) * 0.05, 0.5)
+        low, high = low - room, high + room
+        rough = (high - low) / 5
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(power * k for k in (1, 2, 5, 10) if power * k >= 0.7 * rough)
+        return cls(low, high, start, end, step)
+
+    def place(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        first = math.ceil(self.low / self.step)
+        return [index * self.step for index in range(first, math.floor(self.high / self.step) + 1)]
+
+
+def _grid(x_axis: Axis, y_axis: Axis, across: str, up: str) -> list[str]:
+    floor, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    parts = []
+    for tick in x_axis.ticks():
+        x = x_axis.place(tick)
+        parts.append(f'<line class="grid" x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{floor}"/>')
+        parts.append(f'<text class="tick middle" x="{x:.1f}" y="{floor + 17}">{tick_text(tick)}</text>')
+    for tick in y_axis.ticks():
+        y = y_axis.place(tick)
+        parts.append(f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick end" x="{LEFT - 8}" y="{y + 4:.1f}">{tick_text(tick)}</text>')
+    middle = (TOP + floor) / 2
+    parts.append(f'<text class="axis middle" x="{(LEFT + right) / 2:.1f}" y="{HEIGHT - 8}">{escape(across)}</text>')
+    turned = f'transform="rotate(-90 14 {middle:.1f})"'
+    parts.append(f'<text class="axis middle" x="14" y="{middle:.1f}" {turned}>{escape(up)}</text>')
+    return parts
+
+
+def tick_text(value: float) -> str:
+    """A number on an axis."""
+    return f"{value:.6g}".replace("-", "−")
+
+
+def _marks(point: Point, x: float, y: float, index: int, x_axis: Axis, y_axis: Axis) -> list[str]:
+    colour = f"c{index % COLOURS}"
+    parts = []
+    if point.across is not None:
+        low, high = (x_axis.place(edge) for edge in point.across)
+        parts.append(f'<line class="bar {colour}" x1="{low:.1f}" y1="{y:.1f}" x2="{high:.1f}" y2="{y:.1f}"/>')
+    if point.up is not None:
+        low, high = (y_axis.place(edge) for edge in point.up)
+        parts.append(f'<line class="bar {colour}" x1="{x:.1f}" y1="{low:.1f}" x2="{x:.1f}" y2="{high:.1f}"/>')
+    kind = "hollow" if point.is_baseline else "dot"
+    parts.append(f'<circle class="{kind} {colour}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
+    return parts
+
+
+def _label(point: Point) -> str:
+    return text.one_line(point.label, 28)
+
+
+def _labels(points: Sequence[Point], places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Where the labels go: the first place round a point, then further out, that touches nothing yet."""
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    found = []
+    for point, (x, y) in zip(points, places, strict=True):
+        width = LETTER * len(_label(point))
+        choices = [choice for far in (1, 2, 3, 4) for choice in _around(x, y, width, far)]
+        best = min(choices, key=lambda choice: _trouble(choice, width, taken))
+        taken.append((best[0], best[1] - 11, best[0] + width, best[1] + 3))
+        found.append(best)
+    return found
+
+
+def _around(x: float, y: float, width: float, far: int) -> list[tuple[float, float]]:
+    right, left, near = x + 9, x - 9 - width, 7 + 14 * (far - 1)
+    return [
+        (right, y - near), (right, y + near + 9), (left, y - near), (left, y + near + 9),
+        (x - width / 2, y - near - 5), (x - width / 2, y + near + 14),
+    ]  # fmt: skip
+
+
+def _trouble(place: tuple[float, float], width: float, taken: Sequence[tuple[float, float, float, float]]) -> float:
+    x, y = place
+    box = (x, y - 11, x + width, y + 3)
+    outside = max(LEFT - box[0], 0) + max(box[2] - WIDTH, 0) + max(TOP - box[1], 0) + max(box[3] - HEIGHT + BOTTOM, 0)
+    overlap = sum(
+        max(min(box[2], other[2]) - max(box[0], other[0]), 0) * max(min(box[3], other[3]) - max(box[1], other[1]), 0)
+        for other in taken
+    )
+    return 10 * outside + overlap
+
+
+def attribute(value: str) -> str:
+    """Text for an attribute of the SVG."""
+    return escape(value, {'"': "&quot;"})

@@ -1,0 +1,118 @@
+"""Scores against the number of training examples, as SVG: a line for each method and quality of its data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from harness.report.render import text
+from harness.report.render.axes import (  # fmt: skip
+    BOTTOM,
+    COLOURS,
+    HEIGHT,
+    LEFT,
+    LETTER,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Axis,
+    attribute,
+    tick_text,
+)
+
+GAP = 15  # pixels between the names of two lines
+SIDE = 7  # pixels by which the intervals of two lines stand apart
+
+
+@dataclass(frozen=True)
+class Place:
+    """A score, and its interval where there is one, at a place on the axis (in the axes' units)."""
+
+    across: str
+    up: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method with its scores; level: the same everywhere, drawn as a dashed line."""
+
+    label: str
+    places: tuple[Place, ...]
+    level: bool = False
+
+
+def draw_curves(lines: Sequence[Line], ticks: Sequence[str], across: str, up: str) -> str:
+    """The SVG of `lines` over equally spaced `ticks` (sizes on a log scale, or qualities)."""
+    room = 16 + LETTER * max((len(_name(line)) for line in lines), default=0)
+    right = WIDTH - RIGHT - min(room, WIDTH / 3)
+    values = [v for line in lines for p in line.places for v in (p.up, p.low, p.high) if v is not None]
+    y_axis = Axis.around(values, HEIGHT - BOTTOM, TOP)
+    places = {tick: LEFT + 30 + (right - LEFT - 60) * _share(at, len(ticks)) for at, tick in enumerate(ticks)}
+    name = attribute(f"{up} against {across}")
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}">']
+    parts += _grid(y_axis, places, right, across, up)
+    ends: list[tuple[float, int, Line]] = []
+    for index, line in enumerate(lines):
+        shift = SIDE * (index - (len(lines) - 1) / 2) if len(ticks) > 1 else 0.0
+        parts += _line(line, index, y_axis, places, 0.0 if line.level else shift, right)
+        ends.append((y_axis.place(line.places[-1].up), index, line))
+    parts += _names(ends, right)
+    return "\n".join([*parts, "</svg>"])
+
+
+def size_ticks(sizes: Sequence[int]) -> list[str]:
+    """The names of the sizes; 0 stands for all rows."""
+    return [f"{size:,}" if size else "all" for size in sorted(sizes, key=lambda size: size or math.inf)]
+
+
+def _share(at: int, count: int) -> float:
+    return at / (count - 1) if count > 1 else 0.5
+
+
+def _grid(y_axis: Axis, places: dict[str, float], right: float, across: str, up: str) -> Iterator[str]:
+    floor, middle = HEIGHT - BOTTOM, (TOP + HEIGHT - BOTTOM) / 2
+    for tick in y_axis.ticks():
+        y = y_axis.place(tick)
+        yield f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{right:.1f}" y2="{y:.1f}"/>'
+        yield f'<text class="tick end" x="{LEFT - 8}" y="{y + 4:.1f}">{tick_text(tick)}</text>'
+    for name, x in places.items():
+        shown = escape(text.one_line(name, 20))
+        yield f'<line class="grid" x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{floor}"/>'
+        yield f'<text class="tick middle" x="{x:.1f}" y="{floor + 17}">{shown}</text>'
+    yield f'<text class="axis middle" x="{(LEFT + right) / 2:.1f}" y="{HEIGHT - 8}">{escape(across)}</text>'
+    turned = f'transform="rotate(-90 14 {middle:.1f})"'
+    yield f'<text class="axis middle" x="14" y="{middle:.1f}" {turned}>{escape(up)}</text>'
+
+
+def _line(line: Line, index: int, y_axis: Axis, places: dict[str, float], shift: float, right: float) -> Iterator[str]:
+    colour = f"c{index % COLOURS}"
+    if line.level:
+        y = y_axis.place(line.places[0].up)
+        yield f'<line class="margin {colour}" x1="{LEFT}" y1="{y:.1f}" x2="{right:.1f}" y2="{y:.1f}"/>'
+        return
+    found = [(places[place.across] + shift, place) for place in line.places]
+    path = " ".join(f"{x:.1f},{y_axis.place(place.up):.1f}" for x, place in found)
+    yield f'<polyline class="curve {colour}" points="{path}"/>'
+    for x, place in found:
+        if place.low is not None and place.high is not None:
+            low, high = y_axis.place(place.low), y_axis.place(place.high)
+            yield f'<line class="bar {colour}" x1="{x:.1f}" y1="{low:.1f}" x2="{x:.1f}" y2="{high:.1f}"/>'
+        yield f'<circle class="dot {colour}" cx="{x:.1f}" cy="{y_axis.place(place.up):.1f}" r="4"/>'
+
+
+def _names(ends: Sequence[tuple[float, int, Line]], right: float) -> Iterator[str]:
+    """Each line's name beside its end, pushed down where two would touch."""
+    last = -math.inf
+    low = HEIGHT - BOTTOM - GAP * (len(ends) - 1)
+    for at, (y, index, line) in enumerate(sorted(ends, key=lambda end: (end[0], end[1]))):
+        last = max(last + GAP, min(y, low + GAP * at))
+        shown = escape(_name(line))
+        yield f'<text class="label c{index % COLOURS}" x="{right + 8:.1f}" y="{last + 4:.1f}">{shown}</text>'
+
+
+def _name(line: Line) -> str:
+    return text.one_line(line.label, 28)

@@ -1,0 +1,117 @@
+"""What a report is made of, whatever it is written in. All text here is raw: the renderers escape it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.report.numbers.findings import Reading
+from harness.report.numbers.model import Example
+
+Mood = Literal["", "good", "bad", "open", "blank", "failed", "chance", "warning"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """text, a second and third line in small print, and a note that explains it (a tooltip, a footnote)."""
+
+    text: str
+    detail: str = ""
+    small: str = ""
+    note: str = ""
+    mood: Mood = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """head, and in small print its unit or meaning; `left` for text, otherwise numbers."""
+
+    head: str
+    unit: str = ""
+    note: str = ""
+    left: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    text: str
+    mood: Mood = ""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A finding ('better than base') and whom it is about."""
+
+    finding: str
+    names: str
+    mood: Mood = ""
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """What is said about each subject."""
+
+    items: tuple[tuple[str, tuple[Statement, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """svg is made by us, its texts escaped; `alternative` says the same in words."""
+
+    svg: str
+    alternative: str
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """A text shown as it is, folded."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A table that is folded until asked for."""
+
+    title: str
+    table: Table
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts with every method's answers; whose are compared with the baseline's."""
+
+    examples: tuple[Example, ...]
+    baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Prompts with what stands out among the answers to them, each folded."""
+
+    readings: tuple[Reading, ...]
+
+
+Part = Table | Paragraph | Bullets | Picture | Verbatim | Folded | Prompts | Readings
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    parts: tuple[Part, ...]
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Document:
+    title: str
+    question: str
+    sections: tuple[Section, ...]

@@ -1,0 +1,77 @@
+"""A table of numbers between 0 and 1 as squares of one colour, as SVG: the fuller, the larger.
+
+Rows carry names and numbers, columns the numbers alone, so that long names need no turned text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from xml.sax.saxutils import escape
+
+from harness.report.render import text
+from harness.report.render.axes import LETTER, attribute
+
+WIDTH = 640
+LARGEST, SMALLEST = 44.0, 12.0
+HEAD = 22
+SCALE = 34  # room for the scale
+READABLE = 20.0  # smaller squares hold no number, so a scale says what colour means
+STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
+FULL = 0.75  # more colour than this, and the number on it is hard to read
+
+
+def draw_heat_map(
+    names: Sequence[str], values: Mapping[tuple[int, int], float], title: str, breaks: Sequence[int] = ()
+) -> str:
+    """The SVG of `values` by (row, column); a pair that is not there stays empty.
+
+    breaks  the rows before which a new group begins
+    """
+    labels = [f"{at + 1}  {text.one_line(name, 34)}" for at, name in enumerate(names)]
+    left = min(LETTER * max((len(label) for label in labels), default=0) + 12, WIDTH / 2)
+    size = max(min((WIDTH - left - 8) / max(len(names), 1), LARGEST), SMALLEST)
+    width, below = max(left + size * len(names) + 8, WIDTH), HEAD + size * len(names) + 8
+    scaled = size < READABLE
+    height = below + SCALE * scaled
+    parts = [f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{attribute(text.one_line(title))}">']
+    parts += _names(labels, left, size)
+    parts += _squares(names, values, left, size)
+    end = size * len(names)
+    for at in breaks:
+        place = size * at
+        parts.append(
+            f'<path class="break" d="M{left:.1f} {HEAD + place:.1f}h{end:.1f}M{left + place:.1f} {HEAD}v{end:.1f}"/>'
+        )
+    if scaled:
+        parts += _scale(left, below)
+    return "\n".join([*parts, "</svg>"])
+
+
+def _names(labels: Sequence[str], left: float, size: float) -> Iterator[str]:
+    for at, label in enumerate(labels):
+        middle = HEAD + size * (at + 0.5) + 4
+        yield f'<text class="tick end" x="{left - 6:.1f}" y="{middle:.1f}">{escape(label)}</text>'
+        fine = " fine" if size < READABLE else ""
+        yield f'<text class="tick middle{fine}" x="{left + size * (at + 0.5):.1f}" y="{HEAD - 6}">{at + 1}</text>'
+
+
+def _scale(left: float, top: float) -> Iterator[str]:
+    """What the colours stand for."""
+    for at, value in enumerate(STEPS):
+        x = left + 40 * at
+        yield f'<rect class="heat" x="{x:.1f}" y="{top}" width="40" height="10" fill-opacity="{FULL * value:.3f}"/>'
+        yield f'<text class="tick middle fine" x="{x + 20:.1f}" y="{top + 22}">{value:g}</text>'
+
+
+def _squares(names: Sequence[str], values: Mapping[tuple[int, int], float], left: float, size: float) -> Iterator[str]:
+    for (row, column), value in sorted(values.items()):
+        x, y = left + size * column, HEAD + size * row
+        full = FULL * min(max(value, 0.0), 1.0)
+        said = escape(f"{text.one_line(names[row], 60)} with {text.one_line(names[column], 60)}: {value:.3f}")
+        yield (
+            f'<rect class="heat" x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}" '
+            f'fill-opacity="{full:.3f}"><title>{said}</title></rect>'
+        )
+        if size >= READABLE:
+            shown = f"{value:.2f}".replace("0.", ".", 1).replace("-", "−")
+            yield f'<text class="value middle" x="{x + size / 2:.1f}" y="{y + size / 2 + 3:.1f}">{shown}</text>'

@@ -1,0 +1,142 @@
+"""The document as Markdown. Pictures stay in the HTML report, since Markdown readers drop inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.report.numbers.findings import Reading
+from harness.report.numbers.model import Answer, Example
+from harness.report.prompts import MOST_COMPLETIONS
+from harness.report.render import text
+from harness.report.render.browsing import IN_TEXT
+from harness.report.render.document import (
+    Bullets,
+    Cell,
+    Document,
+    Folded,
+    Paragraph,
+    Part,
+    Picture,
+    Prompts,
+    Readings,
+    Section,
+    Table,
+    Verbatim,
+)
+from harness.report.render.text import escape_markdown as safe
+
+
+def to_markdown(document: Document) -> str:
+    """The whole report; every text of the document is escaped here."""
+    lines = [f"# {safe(document.title)}", "", safe(document.question), ""]
+    for section in document.sections:
+        lines += _section(section)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f"{'#' * section.level} {safe(section.title)}"
+    yield ""
+    for part in section.parts:
+        yield from _part(part)
+        yield ""
+
+
+def _part(part: Part) -> Iterator[str]:
+    if isinstance(part, Paragraph):
+        yield f"**{safe(part.text)}**" if part.mood in ("good", "warning") else safe(part.text)
+    elif isinstance(part, Bullets):
+        for about, statements in part.items:
+            yield f"- **{safe(about)}**"
+            for one in statements:
+                yield f"  - {safe(one.finding)}{f': {safe(one.names)}' if one.names else ''}"
+    elif isinstance(part, Table):
+        yield from table_lines(part)
+    elif isinstance(part, Folded):
+        yield from table_lines(part.table, part.title)
+    elif isinstance(part, Picture):
+        yield f"(Drawn in report.html.) {safe(part.alternative)}"
+    elif isinstance(part, Verbatim):
+        yield f"{safe(part.title)}:"
+        yield ""
+        yield text.fenced(part.text)
+    elif isinstance(part, Prompts):
+        for number, example in enumerate(part.examples[:IN_TEXT], start=1):
+            yield from _example(number, example)
+        if len(part.examples) > IN_TEXT:
+            yield f"{len(part.examples) - IN_TEXT} more prompts stand in report.html, which can narrow them down."
+            yield ""
+    elif isinstance(part, Readings):
+        for reading in part.readings:
+            yield from _reading(reading)
+
+
+def _reading(reading: Reading) -> Iterator[str]:
+    yield f"**{safe(text.one_line(reading.item, 80))}** ({safe(reading.base)})"
+    yield ""
+    yield text.fenced(text.cut(text.clean(reading.prompt)))
+    yield ""
+    for title, value, said in reading.excerpts:
+        yield f"{safe(title)}, {value:.3f}:"
+        yield ""
+        for method, answer in said:
+            yield f"{safe(method)}:"
+            yield ""
+            yield text.fenced(text.cut(text.clean(answer)))
+            yield ""
+
+
+def table_lines(table: Table, title: str = "") -> Iterator[str]:
+    """A table with its caption above it, or the title where it has none."""
+    # a folded table has its title above; its own caption would repeat it
+    if title or table.caption:
+        yield f"**{safe(table.caption or title)}**"
+        yield ""
+    heads = [
+        f"{safe(column.head)} ({safe(column.unit)})" if column.unit else safe(column.head) for column in table.columns
+    ]
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'|'.join(':--' if column.left else '--:' for column in table.columns)}|"
+    for row in table.rows:
+        yield f"| {' | '.join(_cell(cell) for cell in row)} |"
+
+
+def _cell(cell: Cell) -> str:
+    shown = f"**{safe(cell.text)}**" if cell.mood in ("good", "bad", "failed") and cell.text else safe(cell.text)
+    return " ".join(part for part in (shown, safe(cell.detail), f"({safe(cell.small)})" if cell.small else "") if part)
+
+
+def _example(number: int, example: Example) -> Iterator[str]:
+    group = f", {example.group}" if example.group else ""
+    yield f"**{number}. {safe(f'{example.benchmark}{group}, item {text.one_line(example.item, 80)}')}**"
+    yield ""
+    yield text.fenced(text.cut(text.clean(example.prompt)))
+    yield ""
+    if example.reference:
+        yield f"A right answer: {safe(text.one_line(example.reference, 300))}"
+        yield ""
+    for answer in example.answers:
+        yield from _answer(answer, example)
+
+
+def _answer(answer: Answer, example: Example) -> Iterator[str]:
+    yield f"{safe(answer.method)}: {safe(mark(answer, example))}"
+    yield ""
+    for completion in answer.completions[:MOST_COMPLETIONS]:
+        yield text.fenced(text.cut(text.clean(completion)))
+        yield ""
+    left = len(answer.completions) - MOST_COMPLETIONS
+    if left > 0:
+        yield f"{left} more"
+        yield ""
+
+
+def mark(answer: Answer, example: Example) -> str:
+    """Correct or not where the metric is 0 or 1, its value otherwise; and what happened to the item."""
+    if answer.value is None:
+        said = "not scored"
+    elif answer.correct is None:
+        said = f"{example.metric} {answer.value:.3g}"
+    else:
+        said = "✓ correct" if answer.correct else "✗ incorrect"
+    return ", ".join([said, *(text.one_line(flag, 40) for flag in answer.flags)])

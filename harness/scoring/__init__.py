@@ -1,0 +1,1 @@
+"""Judging an answer: right, wrong, and in which way."""

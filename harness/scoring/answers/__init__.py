@@ -1,0 +1,1 @@
+"""Final answers and numbers found in free text, and verified."""

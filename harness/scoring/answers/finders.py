@@ -1,0 +1,72 @@
+"""The answer within a text: what a majority vote counts, and what a verifier compares with the reference's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from harness.errors import UserError, did_you_mean
+from harness.scoring.answers.numbers import canonical, final_number
+
+NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+STORY_TOTAL = re.compile(r"total (\d+) \.\s*$")
+
+
+@dataclass(frozen=True)
+class Finder:
+    """How an answer is found in a completion, and in a reference; None where there is none."""
+
+    answer: Callable[[str], str | None]
+    reference: Callable[[str], str | None]
+
+
+def answer_of(kind: str, text: str) -> str | None:
+    """The answer in a completion, written in one way only, or None. Raises UserError for an unknown kind."""
+    require_kind(kind)
+    return FINDERS[kind].answer(text)
+
+
+def require_kind(kind: str) -> None:
+    """Raise UserError for an unknown kind of answer."""
+    if kind not in FINDERS:
+        raise UserError(f"there is no kind of answer {kind!r}", fix=did_you_mean(kind, FINDERS))
+
+
+def _whole(text: str) -> str | None:
+    """All words, however they are spaced."""
+    return " ".join(text.split()) or None
+
+
+def _last_number(text: str) -> str | None:
+    """The last number, as GSM8K's answers are read: 1,200.50 is 1200.5, 18 is 18.0."""
+    found = NUMBER.findall(text)
+    return str(Decimal(found[-1].replace(",", "")).normalize()) if found else None
+
+
+def _final_number(text: str) -> str | None:
+    """The number behind `####`, in a box or behind "answer is", else the last; read more carefully than `number`."""
+    found = final_number(text)
+    return None if found is None else canonical(found)
+
+
+def _last_word(text: str) -> str | None:
+    """The last word, without what ends a sentence."""
+    words = text.strip().rstrip(".!?").split()
+    return words[-1].lower() if words else None
+
+
+def _story_total(text: str) -> str | None:
+    """What a worked count closes with: `total 18 .`."""
+    found = STORY_TOTAL.search(text)
+    return found[1] if found else None
+
+
+FINDERS = {
+    "exact": Finder(_whole, _whole),
+    "number": Finder(_last_number, _last_number),
+    "final_number": Finder(_final_number, _final_number),
+    "last_word": Finder(_last_word, _last_word),
+    "story_total": Finder(_story_total, _whole),
+}

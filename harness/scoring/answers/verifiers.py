@@ -1,0 +1,105 @@
+"""Verifiers by name: what an answer misses of what a problem's reference demands.
+
+A problem names its verifier; `missed(name, answer, reference)` gives what the answer misses, in words, and nothing
+where it is right. A package of your own registers further ones through the entry point `bakeoff.verifiers`: a
+function of (answer, reference) that returns a list of words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from harness.errors import UserError, did_you_mean
+from harness.records import Problem
+from harness.scoring.answers.finders import FINDERS, Finder
+from harness.scoring.calls.failures import NO_CALL, failure_of
+from harness.scoring.calls.notations import parsed_json, read_calls, same_calls
+
+Verifier = Callable[[str, str], Sequence[str]]
+
+
+def missed(verifier: str, answer: str, reference: str) -> Sequence[str]:
+    """What the answer misses; empty where it is right.
+
+    Raises UserError where there is no such verifier or it cannot read the reference.
+    """
+    require_verifier(verifier)
+    return _known()[verifier](answer, reference)
+
+
+def verifies(problem: Problem, answer: str) -> bool:
+    """Whether an answer is right. Raises UserError, naming the problem, where its reference cannot be read."""
+    try:
+        return not missed(problem.verifier, answer, problem.reference)
+    except UserError as error:
+        raise UserError(error.what, where=f"problem {problem.id}", fix=error.fix) from None
+
+
+def require_verifier(name: str) -> None:
+    """Raise UserError for an unknown name."""
+    if name not in _known():
+        raise UserError(f"there is no verifier {name!r}", fix=did_you_mean(name, _known()))
+
+
+@cache
+def _known() -> dict[str, Verifier]:
+    outside = {point.name: point for point in entry_points(group="bakeoff.verifiers")}
+    return {**{name: point.load() for name, point in outside.items()}, **VERIFIERS}
+
+
+def _same_answer(finder: Finder) -> Verifier:
+    """The answer that is found in the text is the one in the reference, however each is written."""
+
+    def verify(answer: str, reference: str) -> Sequence[str]:
+        wanted = finder.reference(reference)
+        if wanted is None:
+            raise UserError(
+                f"its reference {reference[:80]!r} holds no answer", fix="Correct it, or name another verifier."
+            )
+        return [] if finder.answer(answer) == wanted else ["the right answer"]
+
+    return verify
+
+
+def _contains(answer: str, reference: str) -> Sequence[str]:
+    return [] if reference.casefold().strip() in answer.casefold() else ["the reference within the answer"]
+
+
+def _function_call(answer: str, reference: str) -> Sequence[str]:
+    right = read_calls(reference)
+    if right is None:
+        raise UserError(f"the reference {reference[:80]!r} is no function call", fix='Write {"name", "arguments"}.')
+    said = read_calls(answer)
+    if said is not None and same_calls(right, said):
+        return []
+    return [failure_of(right, answer) or "the exact spelling" if said else failure_of(right, answer) or NO_CALL]
+
+
+def _instructions(answer: str, reference: str) -> Sequence[str]:
+    """The reference is JSON: [{"name": "ends_with", "arguments": {"marker": "alpha"}}, ...]."""
+    from harness.microworld.verify import Instruction, follows
+
+    wanted = [Instruction(one["name"], one.get("arguments", {})) for one in _listed(reference)]
+    return [one.name for one in wanted if not follows(one, answer)]
+
+
+def _listed(reference: str) -> list[Mapping[str, Any]]:
+    value = parsed_json(reference)
+    if not isinstance(value, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("name"), str) for one in value
+    ):
+        raise UserError(
+            f"the reference {reference[:80]!r} is no list of instructions", fix='Write [{"name", "arguments"}].'
+        )
+    return value
+
+
+VERIFIERS: dict[str, Verifier] = {
+    **{kind: _same_answer(finder) for kind, finder in FINDERS.items()},
+    "contains": _contains,
+    "function_call": _function_call,
+    "instructions": _instructions,
+}

@@ -1,0 +1,1 @@
+"""Function calls read from answers and matched against accepted ones."""

@@ -1,0 +1,313 @@
+"""Function calls in an answer: read from the notations that data sets use, and written back in the same one.
+
+{"name": "f", "arguments": {"a": 1}}         also with `parameters`, with the arguments as JSON text,
+                                             as a list, and wrapped as OpenAI's tool_calls are
+<tool_call>{"name": "f", ...}</tool_call>    one element for each call
+{ call : f , a : 1 }                         the microworld's, whose arguments have one order
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.scoring.variants.expressions import ExpressionError, worked_node
+
+OPENED, CLOSED = "<tool_call>", "</tool_call>"
+DEEPEST = 64
+STYLES: tuple[dict[str, Any], ...] = tuple(
+    {"separators": separators, "ensure_ascii": ascii_only, "indent": indent}
+    for indent in (None, 2, 4)
+    for separators in ((", ", ": "), (",", ": "), (",", ":"))
+    for ascii_only in (False, True)
+)
+
+
+@dataclass(frozen=True)
+class FunctionCall:
+    """A function's name and the values of its arguments."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Calling:
+    """An answer that is nothing but calls.
+
+    write    other calls in the notation of this answer
+    worded   the microworld's notation: every value is text, and arguments have one order
+    """
+
+    text: str
+    calls: tuple[FunctionCall, ...]
+    write: Callable[[Sequence[FunctionCall]], str]
+    worded: bool = False
+
+
+def read_calls(text: str) -> Calling | None:
+    """The calls that the whole answer consists of, or None where it is anything else."""
+    return _read_worded(text) or _read_elements(text) or _read_json(text)
+
+
+def same_calls(one: Calling, other: Calling, *, lenient: bool = False) -> bool:
+    """Whether two answers ask for the same: neither the order of calls nor that of JSON's names counts.
+
+    lenient  spelling that a careful checker forgives is the same too (BFCL's rule: case, spaces and ,./-_*^)
+    """
+    if len(one.calls) != len(other.calls) or one.worded != other.worded:
+        return False
+    rest = list(other.calls)
+    for call in one.calls:
+        fitting = next((at for at, found in enumerate(rest) if same_call(call, found, one.worded, lenient)), None)
+        if fitting is None:
+            return False
+        del rest[fitting]
+    return True
+
+
+def same_value(one: Any, other: Any, *, lenient: bool = False) -> bool:
+    """Whether two JSON values mean the same: 1 is 1.0, but neither "1" nor true."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return one == other
+    if isinstance(one, str) and isinstance(other, str):
+        return _spelling(one, lenient) == _spelling(other, lenient)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(
+            same_value(a, b, lenient=lenient) for a, b in zip(one, other, strict=True)
+        )
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return set(one) == set(other) and all(same_value(one[key], other[key], lenient=lenient) for key in one)
+    return one is None and other is None
+
+
+def same_call(one: FunctionCall, other: FunctionCall, worded: bool, lenient: bool) -> bool:
+    """Whether two calls ask for the same; in words, the order of arguments counts."""
+    if worded:
+        return one.name == other.name and list(one.arguments.items()) == list(other.arguments.items())
+    return one.name == other.name and same_value(one.arguments, other.arguments, lenient=lenient)
+
+
+def _spelling(text: str, lenient: bool) -> str:
+    return re.sub(r"[\s,./\-_*^'\"]", "", text.casefold()) if lenient else " ".join(text.split())
+
+
+def parsed_json(text: str) -> Any:
+    """The value of a JSON text, or None where it is broken; NaN, infinity and endless nesting are broken too."""
+    try:
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except (ValueError, RecursionError):
+        return None
+    return value if _is_shallow(value) else None
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether what compares and writes the value can go through it without running out of stack."""
+    level = [value]
+    for _ in range(DEEPEST):
+        if not level:
+            return True
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
+        level = [item for items in inner for item in items]
+    return False
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+def _read_json(text: str) -> Calling | None:
+    value = parsed_json(text)
+    objects = value if isinstance(value, list) else [value]
+    calls = tuple(call for call in map(_call_of, objects) if call)
+    if not calls or len(calls) < len(objects):
+        return None
+
+    def write(wanted: Sequence[FunctionCall]) -> str:
+        style = _style_of(text, value)
+        written = [_with_call(objects[min(at, len(objects) - 1)], call) for at, call in enumerate(wanted)]
+        return json.dumps(written if isinstance(value, list) or len(written) != 1 else written[0], **style)
+
+    return Calling(text, calls, write)
+
+
+def _read_elements(text: str) -> Calling | None:
+    before, *inner = text.split(OPENED)
+    if before.strip() or not inner or not all(one.rstrip().endswith(CLOSED) for one in inner):
+        return None
+    inner = [one.rstrip().removesuffix(CLOSED).strip() for one in inner]
+    parts = [_read_json(one) for one in inner]
+    known = [part for part in parts if part and len(part.calls) == 1]
+    if len(known) < len(parts):
+        return None
+
+    def write(wanted: Sequence[FunctionCall]) -> str:
+        texts = [known[min(at, len(known) - 1)].write([call]) for at, call in enumerate(wanted)]
+        return "\n".join(f"{OPENED}\n{one}\n{CLOSED}" for one in texts)
+
+    return Calling(text, tuple(part.calls[0] for part in known), write)
+
+
+def _read_worded(text: str) -> Calling | None:
+    said = text.split()
+    if said[:3] != ["{", "call", ":"] or said[-1:] != ["}"] or len(said) < 5:
+        return None
+    name, *pairs = " ".join(said[3:-1]).split(" , ")
+    arguments = dict(pair.split(" : ", 1) for pair in pairs if " : " in pair)
+    if len(arguments) < len(pairs) or " " in name:
+        return None
+    return Calling(text, (FunctionCall(name, arguments),), _write_worded, worded=True)
+
+
+def _write_worded(calls: Sequence[FunctionCall]) -> str:
+    def write(call: FunctionCall) -> str:
+        return f"{{ call : {call.name}{''.join(f' , {key} : {value}' for key, value in call.arguments.items())} }}"
+
+    return " ".join(write(call) for call in calls)
+
+
+def _call_of(value: Any) -> FunctionCall | None:
+    inner = value.get("function", value) if isinstance(value, Mapping) else None
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
+        return None
+    given = inner.get(_arguments_key(inner))
+    given = parsed_json(given) if isinstance(given, str) else given
+    return FunctionCall(inner["name"], given) if isinstance(given, Mapping) else None
+
+
+def _arguments_key(inner: Mapping[str, Any]) -> str:
+    return "arguments" if "arguments" in inner else "parameters"
+
+
+def _with_call(value: Mapping[str, Any], call: FunctionCall) -> dict[str, Any]:
+    """The JSON object with another call in it; everything else stays."""
+    if isinstance(value.get("function"), Mapping):
+        return {**value, "function": _with_call(value["function"], call)}
+    key, arguments = _arguments_key(value), dict(call.arguments)
+    as_text = isinstance(value[key], str)
+    return {**value, "name": call.name, key: json.dumps(arguments, ensure_ascii=False) if as_text else arguments}
+
+
+def _style_of(text: str, value: Any) -> dict[str, Any]:
+    """How the text spaces its JSON: a wrong call that were spaced in another way would be told by that."""
+    return next((style for style in STYLES if json.dumps(value, **style) == text.strip()), STYLES[0])
+
+
+LONGEST = 20_000  # characters; a longer answer is not read
+FENCE = "```"
+LANGUAGE = re.compile(r"\A[A-Za-z_]{0,20}[ \t]*\n")
+
+
+def calls_in(answer: str) -> tuple[FunctionCall, ...] | None:
+    """The calls of an answer; none where it is an empty list; None where it cannot be read as calls."""
+    if len(answer) > LONGEST:
+        return None
+    parts = [_calls_of(part) for part in _parts(answer)]
+    known = [part for part in parts if part is not None]
+    return tuple(call for part in known for call in part) if len(known) == len(parts) > 0 else None
+
+
+def _parts(answer: str) -> Iterator[str]:
+    """The texts that have to be calls, all of them."""
+    if OPENED in answer:
+        for piece in answer.split(OPENED)[1:]:
+            yield piece.partition(CLOSED)[0]
+    elif FENCE in answer:
+        for piece in answer.split(FENCE)[1::2]:
+            yield LANGUAGE.sub("", piece)
+    else:
+        yield answer
+
+
+def _calls_of(text: str) -> tuple[FunctionCall, ...] | None:
+    text = text.strip().strip("`").strip()
+    if text.replace(" ", "") == "[]":
+        return ()
+    read = read_calls(text)
+    if read and not read.worded:
+        return read.calls
+    return read_python(text)
+
+
+ERRORS = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError, OverflowError)
+
+
+def read_python(text: str) -> tuple[FunctionCall, ...] | None:
+    """The calls of a list (its brackets may lack) or None where the text is anything else."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text.strip(), mode="eval").body
+        nodes = tree.elts if isinstance(tree, (ast.List, ast.Tuple)) else [tree]
+        return tuple(map(_call, nodes))
+    except ERRORS:
+        return None
+
+
+def _call(node: ast.expr) -> FunctionCall:
+    if not isinstance(node, ast.Call):
+        raise ValueError("no call")
+    arguments: dict[str, Any] = {f"argument {at}": _value(one) for at, one in enumerate(node.args, 1)}
+    for keyword in node.keywords:
+        if keyword.arg is None or keyword.arg in arguments:
+            raise ValueError("unpacked arguments, or one that stands twice")
+        arguments[keyword.arg] = _value(keyword.value)
+    return FunctionCall(_dotted(node.func), arguments)
+
+
+def _dotted(node: ast.expr) -> str:
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        raise ValueError("no function's name")
+    return ".".join([node.id, *reversed(parts)])
+
+
+def _value(node: ast.expr, depth: int = 0) -> Any:
+    if depth > DEEPEST:
+        raise ValueError("nested too deeply")
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [_value(one, depth + 1) for one in node.elts]
+    if isinstance(node, ast.Dict):
+        if None in node.keys:
+            raise ValueError("an unpacked dictionary")
+        keys = [_value(key, depth + 1) for key in node.keys if key is not None]
+        return {str(key): _value(value, depth + 1) for key, value in zip(keys, node.values, strict=True)}
+    if isinstance(node, ast.Constant):
+        return _constant(node.value)
+    number = _number(node) if isinstance(node, (ast.UnaryOp, ast.BinOp)) else None
+    return ast.unparse(node) if number is None else number
+
+
+def _constant(value: Any) -> Any:
+    if not isinstance(value, (str, int, float, bool, type(None))):
+        raise ValueError(f"a {type(value).__name__}")
+    return value
+
+
+def _number(node: ast.expr) -> int | float | None:
+    """The value of -1.5 or 3 * 10**8, a float as soon as one stands in it; None where it is no arithmetic."""
+    try:
+        value = worked_node(node, {})({})
+        decimals = any(isinstance(one, ast.Constant) and isinstance(one.value, float) for one in ast.walk(node))
+        divided = any(isinstance(one, ast.Div) for one in ast.walk(node))
+        return float(value) if decimals or divided or not isinstance(value, int) else value
+    except (ExpressionError, OverflowError, TypeError, ValueError):
+        return None

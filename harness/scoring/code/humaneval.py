@@ -1,0 +1,83 @@
+"""Problems whose answer is a Python function, in the columns of HumanEval, and the program that tests an answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+from harness.data.placed import Faults
+from harness.data.readers import rows_of
+from harness.errors import UserError
+
+COLUMNS = ("task_id", "prompt", "entry_point", "test")
+FENCED = re.compile(r"```[ \t]*(?:python|py)?[ \t]*\r?\n(.*?)(?:```|\Z)", re.S | re.I)
+LONGEST = 100_000
+"""Characters of an answer that are read: no function is longer, and what follows is noise."""
+
+
+@dataclass(frozen=True)
+class CodeProblem:
+    """prompt is the head of a function with its docstring; test defines check(candidate)."""
+
+    id: str
+    prompt: str
+    entry_point: str
+    test: str
+
+
+def code_problems(name: str, split: str) -> list[CodeProblem]:
+    """The problems of a file, a folder or a hub id. Raises UserError for a row that lacks a column."""
+    found = [_problem(placed.row, placed.where) for placed in rows_of(name, Faults(), split)]
+    if not found:
+        raise UserError("it holds no problems", where=name, fix="Name a file in HumanEval's columns.")
+    return found
+
+
+def _problem(row: Mapping[str, Any], where: str) -> CodeProblem:
+    texts = [row.get(column) for column in COLUMNS]
+    if not all(isinstance(text, str) and text for text in texts):
+        raise UserError("a row lacks a text", where=where, fix=f"HumanEval's columns are {', '.join(COLUMNS)}.")
+    if not str(row["entry_point"]).isidentifier():
+        raise UserError(f"{row['entry_point']!r} is no name of a function", where=where)
+    return CodeProblem(*map(str, texts))
+
+
+def program_of(problem: CodeProblem, answer: str) -> str:
+    """The answer as a program that ends with its tests.
+
+    Code in a fence is taken out of it. An answer that defines the function stands alone, after whatever the prompt
+    imports; any other goes on where the prompt ends.
+    """
+    code = _code(answer[:LONGEST])
+    if re.search(rf"^\s*(?:async\s+)?def\s+{re.escape(problem.entry_point)}\s*\(", code, re.M):
+        head = problem.prompt[: _start_of_function(problem)]
+        whole = f"{head}\n{code}"
+    else:
+        whole = problem.prompt + code
+    return f"{whole}\n\n{problem.test}\n\ncheck({problem.entry_point})\n"
+
+
+def _code(answer: str) -> str:
+    blocks = FENCED.findall(answer)
+    # the longest: examples of its use stand in short ones
+    return str(max(blocks, key=len)) if blocks else answer
+
+
+def _start_of_function(problem: CodeProblem) -> int:
+    found = re.search(rf"^def\s+{re.escape(problem.entry_point)}\b", problem.prompt, re.M)
+    return found.start() if found else 0
+
+
+def pass_at(samples: int, passed: int, k: int) -> float:
+    """The chance that one of k answers passes, estimated without bias from n samples of which c passed.
+
+    1 - C(n - c, k) / C(n, k)        (Chen et al. 2021, 2107.03374, equation 1)
+
+    Raises ValueError where k is more than the samples.
+    """
+    if not 0 <= passed <= samples or not 1 <= k <= samples:
+        raise ValueError(f"{passed} of {samples} passed, and k is {k}")
+    return 1 - comb(samples - passed, k) / comb(samples, k)

@@ -1,0 +1,1 @@
+"""Verifiable instructions: IFBench's 58 kinds, strict and loose."""

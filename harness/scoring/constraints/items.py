@@ -1,0 +1,154 @@
+"""Prompts with instructions to verify: rows of IFEval's form -> items, and items -> outcomes.
+
+A row has `key`, `prompt`, `instruction_id_list` and `kwargs`, one mapping of arguments per instruction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.benchmark import Metric, Outcome
+from harness.data.placed import Faults
+from harness.data.readers import is_local, rows_of
+from harness.errors import UserError
+from harness.policy.types import Completion, Prompt, Sampling
+from harness.records import Message, TestItem
+from harness.scoring.constraints.levels import Followed, readable
+
+if TYPE_CHECKING:
+    from harness.policy.policy import Policy
+
+
+@dataclass(frozen=True)
+class Item:
+    """A prompt, the types of its instructions, and the arguments of each; what is null belongs to other types."""
+
+    key: str
+    prompt: str
+    types: tuple[str, ...]
+    arguments: tuple[Mapping[str, Any], ...]
+
+    @property
+    def group(self) -> str:
+        """The type of the only instruction; of several there is no single type."""
+        return self.types[0] if len(self.types) == 1 else "several"
+
+
+METRICS = (
+    Metric("prompt_strict", "share of prompts with every instruction followed", role="quality"),
+    Metric("instruction_strict", "share of instructions followed", role="quality", primary=False),
+    Metric(
+        "prompt_loose", "prompt_strict, forgiving an opening or closing line and asterisks", "quality", primary=False
+    ),
+    Metric("instruction_loose", "instruction_strict, forgiving the same", role="quality", primary=False),
+)
+
+
+def items_of(
+    data: str,
+    split: str,
+    limit: int | None,
+    known: Collection[str],
+    trial: Callable[[Item], object] | None = None,
+) -> list[Item]:
+    """The items of a file, folder or hub id. Raises UserError for a row of another form or an unknown type.
+
+    trial  tried on each item, so that arguments no rule can use are met before anything is asked
+    """
+    items: list[Item] = []
+    for placed in rows_of(data, Faults("stop"), split):
+        if limit is not None and len(items) >= limit:
+            break
+        item = _item(placed.row, placed.where, known)
+        if trial:
+            _try(trial, item, placed.where)
+        items.append(item)
+    if not items:
+        raise UserError("it has no rows", where=data, fix="Give a file with at least one prompt.")
+    return items
+
+
+def _item(row: Mapping[str, Any], where: str, known: Collection[str]) -> Item:
+    types, arguments = row.get("instruction_id_list"), row.get("kwargs")
+    right = isinstance(types, list) and isinstance(arguments, list) and len(types) == len(arguments) > 0
+    right = right and all(one is None or isinstance(one, Mapping) for one in arguments or ())
+    if not right or not isinstance(row.get("prompt"), str):
+        raise UserError(
+            "it is no prompt with instructions",
+            where=where,
+            fix="A row has key, prompt, instruction_id_list and kwargs, and the last two are of one length.",
+        )
+    assert isinstance(types, list)
+    assert isinstance(arguments, list)
+    if unknown := [one for one in types if one not in known]:
+        raise UserError(f"no rule for the instruction {unknown[0]!r}", where=where, fix="Is it another data set?")
+    given = tuple({k: v for k, v in (one or {}).items() if v is not None} for one in arguments)
+    return Item(str(row.get("key", where)), str(row["prompt"]), tuple(types), given)
+
+
+def _try(trial: Callable[[Item], object], item: Item, where: str) -> None:
+    try:
+        trial(item)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"the arguments of {', '.join(item.types)} do not fit its rule: {error}",
+            where=where,
+            fix="Compare them with a row of the published set.",
+        ) from error
+
+
+def outcomes(
+    policy: Policy,
+    items: Sequence[Item],
+    sampling: Sampling,
+    judge: Callable[[Item, str], Followed],
+    flags: Callable[[Item], tuple[str, ...]],
+) -> Iterator[Outcome]:
+    """Ask every item once and judge the answer.
+
+    flags  what the benchmark says of an item beyond what happened to its answer
+    """
+    prompts = [Prompt(messages=(Message("user", item.prompt),)) for item in items]
+    drawn = policy.sample(prompts, sampling, [item.key for item in items])
+    for item, prompt, (completion,) in zip(items, prompts, drawn, strict=True):
+        read = readable(completion.text)
+        result = judge(item, read)
+        yield Outcome(
+            item=item.key,
+            cluster=item.key,
+            group=item.group,
+            metrics=result.metrics(),
+            weights=result.weights(),
+            prompt=policy.encoder.prompt_text(prompt),
+            completions=(completion.text,),
+            flags=(*_happened(completion, read), *flags(item)),
+        )
+
+
+def _happened(completion: Completion, read: str) -> tuple[str, ...]:
+    said = {
+        "truncated": completion.truncated,
+        "unfinished": completion.finish == "length",
+        "read in part": read != completion.text,
+    }
+    return tuple(name for name, raised in said.items() if raised)
+
+
+def test_items(items: Sequence[Item]) -> tuple[TestItem, ...]:
+    """What the contamination check looks for; there are no reference answers."""
+    return tuple(TestItem(item.key, item.prompt) for item in items)
+
+
+def digest_of_data(data: str, split: str) -> str:
+    """Digest of local files by content; a set of the hub goes by its name."""
+    hasher = hashlib.sha256(f"{data}\0{split}".encode() if not is_local(data) else b"")
+    path = Path(data)
+    files = sorted(path.rglob("*")) if path.is_dir() else [path] if is_local(data) else []
+    for file in files:
+        if file.is_file():
+            hasher.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return hasher.hexdigest()[:16]

@@ -1,0 +1,80 @@
+"""Instructions about which word or sentence stands where."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from harness.scoring.constraints.lexicon import VERB_FORMS, VERBS
+from harness.scoring.constraints.text import lines, lower_words, sentences
+
+
+def keywords_specific_position(completion: str, prompt: str, *, keyword: str, n: float, m: float) -> bool:
+    """The keyword is the m-th word of the n-th sentence, both counted from 1."""
+    told = sentences(completion)
+    return len(told) >= n and lower_words(told[int(n) - 1])[int(m) - 1 : int(m)] == [keyword.lower()]
+
+
+def last_first(completion: str, prompt: str) -> bool:
+    """The last word of each sentence is the first of the next; there are at least two sentences."""
+    told = [said for said in map(lower_words, sentences(completion)) if said]
+    return len(told) > 1 and all(a[-1] == b[0] for a, b in pairwise(told))
+
+
+def paragraph_last_first(completion: str, prompt: str) -> bool:
+    """Each paragraph ends with the word that it starts with; every line break starts a new one."""
+    told = [lower_words(line) for line in lines(completion)]
+    return any(told) and all(len(said) > 1 and said[0] == said[-1] for said in told if said)
+
+
+def start_verb(completion: str, prompt: str) -> bool:
+    """The first word is a form of a common verb (by a list: whether it is used as one is not looked at)."""
+    first = lower_words(completion[:1000])[:1]
+    return bool(first) and _may_be_verb(first[0])
+
+
+def words_position(completion: str, prompt: str, *, keyword: str) -> bool:
+    """The second word and the second to last are the keyword."""
+    said = lower_words(completion)
+    return len(said) > 2 and said[1] == said[-2] == keyword.lower()
+
+
+def keyword_in_sentence(completion: str, prompt: str, *, word: str, n: float) -> bool:
+    """The n-th sentence, counted from 1, has the keyword as a whole word in any case."""
+    told = sentences(completion)
+    return len(told) >= n and word.lower() in lower_words(told[int(n) - 1])
+
+
+def increment(completion: str, prompt: str, *, small_n: float) -> bool:
+    """Each sentence has exactly so many words more than the one before; there are at least two."""
+    lengths = [len(lower_words(sentence)) for sentence in sentences(completion)]
+    return len(lengths) > 1 and all(b - a == small_n for a, b in pairwise(lengths))
+
+
+def alliteration_increment(completion: str, prompt: str) -> bool:
+    """The longest run of words with one first letter grows from sentence to sentence; a lone word is a run of 1."""
+    runs = [_longest_run([word[0] for word in lower_words(sentence)]) for sentence in sentences(completion)]
+    return len(runs) > 1 and all(a < b for a, b in pairwise(runs))
+
+
+def _longest_run(initials: list[str]) -> int:
+    longest = current = 0
+    previous = ""
+    for initial in initials:
+        current = current + 1 if initial == previous else 1
+        longest, previous = max(longest, current), initial
+    return longest
+
+
+def _may_be_verb(word: str) -> bool:
+    """The base form, or -s, -ed, -ing of it, with the usual changes of spelling."""
+    if word in VERBS or word in VERB_FORMS:
+        return True
+    for ending in ("ing", "ed", "es", "s", "d"):
+        stem = word.removesuffix(ending)
+        if stem != word and len(stem) > 1:
+            # making: make; running: run; tries: try
+            undoubled = stem[:-1] if stem[-1:] == stem[-2:-1] else stem
+            candidates = {stem, stem + "e", undoubled, stem[:-1] + "y" if stem.endswith("i") else stem}
+            if candidates & VERBS:
+                return True
+    return False

@@ -1,0 +1,1 @@
+"""How alike answers are: similarities, Vendi scores, classes, known answers."""

@@ -1,0 +1,192 @@
+"""Several policies' answers to one prompt beside one another: as vectors (`Crowd`), and as what they say (`Said`).
+
+For a set of policies, a value is the mean over its pairs of the value of a pair:
+
+    similarity  the mean cosine of an answer of the one with an answer of the other   (2510.22954, inter-model)
+    within      the mean cosine of two answers of one policy, mean over the policies
+    alike       the share of the cosines between the two that lie above a threshold
+    mix         of how many policies the N nearest answers to an answer are, N the answers of one policy
+                (2510.22954, top-N mix); 1: they keep to themselves
+
+None stands for what cannot be computed: no answers, one answer where two are needed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy
+
+from harness.scoring.diversity.distinct import agreement, agreement_between, distinct_of_each, distinct_of_one, overlap
+from harness.scoring.diversity.embedders import Embed
+from harness.scoring.diversity.similarity import (
+    Moments,
+    Vectors,
+    models_among_nearest,
+    random_pairs,
+    share_between_above,
+    threshold_above,
+)
+
+Names = Sequence[str]
+
+
+@dataclass(frozen=True)
+class Closest:
+    """Two answers of two policies: (policy, number of its answer) each, and their cosine."""
+
+    cosine: float
+    one: tuple[str, int]
+    other: tuple[str, int]
+
+
+def embedded(texts: Mapping[str, Sequence[str]], embed: Embed) -> dict[str, Vectors]:
+    """Policy -> unit vectors (n, d) of its answers; each different text is embedded once."""
+    distinct = sorted({text for row in texts.values() for text in row})
+    if not distinct:
+        return {name: numpy.zeros((0, 1)) for name in texts}
+    units = embed(distinct)
+    # places that no text uses change no cosine, and lexical vectors have thousands of them
+    units = units[:, units.any(axis=0)]
+    place = {text: at for at, text in enumerate(distinct)}
+    return {name: units[numpy.array([place[text] for text in row], dtype=int)] for name, row in texts.items()}
+
+
+class Crowd:
+    """Unit vectors (n, d) of each policy's answers, all in one space; what a pair needs is computed once."""
+
+    def __init__(self, units: Mapping[str, Vectors]) -> None:
+        self.units = units
+        self.moments = {name: Moments.of(rows) for name, rows in units.items()}
+        self._shares: dict[tuple[str, str, float], float | None] = {}
+
+    def similarity(self, names: Names) -> float | None:
+        """Mean cosine between policies."""
+        return _mean(self.moments[one].between(self.moments[other]) for one, other in combinations(names, 2))
+
+    def within(self, names: Names) -> float | None:
+        """Mean cosine within policies."""
+        return _mean(self.moments[name].within() for name in names)
+
+    def alike(self, names: Names, threshold: float) -> float | None:
+        """Share of cosines between policies above the threshold."""
+        return _mean(self._share(one, other, threshold) for one, other in combinations(names, 2))
+
+    def mix(self, names: Names) -> float | None:
+        """Policies among the nearest answers. Of equally near ones each policy's first comes before any's second."""
+        nearest = min(len(self.units[name]) for name in names)
+        rows = sorted((at, name) for name in names for at in range(len(self.units[name])))
+        if not nearest:
+            return None
+        units = numpy.stack([self.units[name][at] for at, name in rows])
+        numbers = {name: number for number, name in enumerate(names)}
+        return models_among_nearest(units, [numbers[name] for _, name in rows], nearest)
+
+    def extremes(self, names: Names) -> tuple[Closest, Closest] | None:
+        """The most alike and the most different two answers of different policies; of equals the first."""
+        found: list[Closest] = []
+        for one, other in combinations(names, 2):
+            if not len(self.units[one]) or not len(self.units[other]):
+                continue
+            cosines = (self.units[one] @ self.units[other].T).round(9)
+            for at in (int(cosines.argmax()), int(cosines.argmin())):
+                row, column = divmod(at, cosines.shape[1])
+                found.append(Closest(float(cosines[row, column]), (one, row), (other, column)))
+        if not found:
+            return None
+        return max(found, key=lambda pair: pair.cosine), min(found, key=lambda pair: pair.cosine)
+
+    def _share(self, one: str, other: str, threshold: float) -> float | None:
+        key = (one, other, threshold)
+        if key not in self._shares:
+            self._shares[key] = share_between_above(self.units[one], self.units[other], threshold)
+        return self._shares[key]
+
+
+class Said:
+    """What each policy's answers say.
+
+    answers  policy -> what each of its answers gives
+    valid    policy -> those of them that are known to be valid; None where nobody has listed the valid ones
+    """
+
+    def __init__(self, answers: Mapping[str, Sequence[str]], valid: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.answers = answers
+        self.valid = None if valid is None else {name: Counter(row) for name, row in valid.items()}
+
+    def agreement(self, names: Names) -> float | None:
+        """The chance that two answers of two policies are the same."""
+        return _mean(agreement_between(self.answers[one], self.answers[other]) for one, other in combinations(names, 2))
+
+    def within(self, names: Names) -> float | None:
+        """The chance that two answers of one policy are the same."""
+        return _mean(agreement(self.answers[name]) for name in names)
+
+    def overlap(self, names: Names) -> float | None:
+        """Valid answers that both of two policies give, as a share of those that one gives."""
+        if self.valid is None or not all(self.answers[name] for name in names):
+            return None
+        return _mean(overlap(self.valid[one], self.valid[other]) for one, other in combinations(names, 2))
+
+    def together(self, names: Names) -> float | None:
+        """Distinct valid answers expected in one answer of each policy."""
+        if self.valid is None:
+            return None
+        return distinct_of_each([self.valid[name] for name in names], [len(self.answers[name]) for name in names])
+
+    def alone(self, names: Names) -> float | None:
+        """Distinct valid answers expected in as many answers of one policy, mean over the policies."""
+        if self.valid is None:
+            return None
+        return _mean(distinct_of_one(self.valid[name], len(self.answers[name]), len(names)) for name in names)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """None where one is missing: the mean of the rest would be of other policies."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(found) else None
+
+
+TEXTS = 1000
+PAIRS = 2000
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The mean cosine of unrelated answers, and the one that few of them exceed."""
+
+    mean: float
+    threshold: float
+
+
+def floor_of(prompts: Iterable[tuple[str, Sequence[str]]], count: int, embed: Embed) -> Floor | None:
+    """From (cluster, answers) of `count` prompts; prompts of one cluster are related. None with fewer than two.
+
+    About a thousand answers are drawn in one pass, so that a million need no memory.
+    """
+    drawn = _drawn(prompts, count)
+    if len(drawn) < 2:
+        return None
+    units = embed([text for texts in drawn.values() for text in texts])
+    units = units[:, units.any(axis=0)]
+    ends = numpy.cumsum([len(texts) for texts in drawn.values()])
+    cosines = random_pairs(numpy.split(units, ends[:-1]), PAIRS, SEED)
+    return Floor(float(cosines.mean()), threshold_above(cosines))
+
+
+def _drawn(prompts: Iterable[tuple[str, Sequence[str]]], count: int) -> dict[str, list[str]]:
+    """Cluster -> answers, as many of each prompt; of more prompts than answers are wanted, some."""
+    chance = numpy.random.default_rng(SEED)
+    each = max(TEXTS // max(count, 1), 1)
+    found: dict[str, list[str]] = {}
+    for cluster, answers in prompts:
+        if answers and chance.random() * count < TEXTS:
+            # in an order that does not depend on who gave which
+            ordered = sorted(answers)
+            found.setdefault(cluster, []).extend(ordered[at] for at in chance.permutation(len(answers))[:each])
+    return found

@@ -1,0 +1,106 @@
+"""Diversity where the valid answers are known: no embedder stands between an answer and what it says.
+
+    agreement     the chance that two of n samples give the same answer:   sum c (c - 1) / (n (n - 1))
+    one's draws   distinct answers expected in k of its n samples:   sum 1 - C(n - c, k) / C(n, k)
+    one of each   distinct answers expected in one sample of each policy:   sum 1 - prod (1 - c_j / n_j)
+
+The last two are unbiased (the first of them is Hurlbert's rarefaction, 1971), so that k policies together and k samples
+of one are compared at equal numbers of answers, whatever number was drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+
+def agreement(answers: Sequence[str]) -> float | None:
+    """The share of pairs of answers that are the same; unbiased for sum p^2. None below two answers."""
+    size = len(answers)
+    if size < 2:
+        return None
+    return sum(count * (count - 1) for count in Counter(answers).values()) / (size * (size - 1))
+
+
+def agreement_between(one: Sequence[str], other: Sequence[str]) -> float | None:
+    """The share of pairs, one of each, that are the same; unbiased for sum p q. None where one has none."""
+    if not one or not other:
+        return None
+    counts = Counter(other)
+    return sum(count * counts[answer] for answer, count in Counter(one).items()) / (len(one) * len(other))
+
+
+def expected_distinct(valid: int, samples: int) -> float:
+    """Distinct answers that `samples` uniform draws from `valid` answers give: m (1 - (1 - 1/m)^k)."""
+    return valid * (1 - (1 - 1 / valid) ** samples)
+
+
+def distinct_of_one(counts: Mapping[str, int], samples: int, draws: int) -> float | None:
+    """Distinct answers expected in `draws` of one policy's samples; None where it has fewer samples."""
+    if samples < draws or draws < 1:
+        return None
+    return sum(1 - math.comb(samples - count, draws) / math.comb(samples, draws) for count in counts.values())
+
+
+def distinct_of_each(counts: Sequence[Mapping[str, int]], samples: Sequence[int]) -> float | None:
+    """Distinct answers expected in one sample of each policy; None where one has none."""
+    if not counts or not all(samples):
+        return None
+    answers = sorted({answer for one in counts for answer in one})
+    return sum(
+        1 - math.prod(1 - one.get(answer, 0) / size for one, size in zip(counts, samples, strict=True))
+        for answer in answers
+    )
+
+
+def overlap(one: Collection[str], other: Collection[str]) -> float | None:
+    """The answers that both give as a share of those that one of them gives; None where there are none."""
+    either = set(one) | set(other)
+    return len(set(one) & set(other)) / len(either) if either else None
+
+
+SHORT = 5
+PATIENCE = 0.8
+
+
+def partition(texts: Sequence[str], alike: Callable[[int, int], bool]) -> list[int]:
+    """The class of each text, numbered from 0 in the order of their first members."""
+    firsts: list[int] = []
+    classes = []
+    for at, text in enumerate(texts):
+        found = next((place for place, first in enumerate(firsts) if _same(texts[first], text, alike, first, at)), None)
+        if found is None:
+            found = len(firsts)
+            firsts.append(at)
+        classes.append(found)
+    return classes
+
+
+def _same(one: str, other: str, alike: Callable[[int, int], bool], first: int, at: int) -> bool:
+    words, others = one.split(), other.split()
+    if len(words) <= SHORT and len(others) <= SHORT:
+        shared = sum((Counter(words) & Counter(others)).values())
+        return 2 * shared >= max(len(words), len(others))
+    return alike(first, at)
+
+
+def distinct(classes: Sequence[int]) -> int | None:
+    """How many classes there are; None without answers."""
+    return len(set(classes)) or None
+
+
+def utility(classes: Sequence[int], rewards: Sequence[float], patience: float = PATIENCE) -> float | None:
+    """The rewards of each class's first member, weighted by patience^place over all places; None without answers.
+
+    It is what a user gets who reads on with that probability, and gains nothing from what was said before.
+    """
+    if not classes:
+        return None
+    weights = [patience**place for place in range(len(classes))]
+    seen: set[int] = set()
+    total = 0.0
+    for weight, name, reward in zip(weights, classes, rewards, strict=True):
+        total += weight * reward * (name not in seen)
+        seen.add(name)
+    return total / sum(weights)

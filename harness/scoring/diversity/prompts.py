@@ -1,0 +1,79 @@
+"""Open-ended prompts: the microworld's, whose valid answers are known, or a file's or a hub set's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.data.placed import Faults
+from harness.data.readers import rows_of
+from harness.errors import UserError
+
+EMBEDDED = "microworld"
+
+
+@dataclass(frozen=True)
+class OpenPrompt:
+    """A question with many good answers.
+
+    valid  the words of which a valid answer names one; empty where nobody has listed them
+    """
+
+    id: str
+    cluster: str
+    text: str
+    valid: tuple[str, ...] = ()
+
+
+def open_prompts(name: str, split: str = "train") -> list[OpenPrompt]:
+    """The prompts under this name. Raises UserError for a row without a prompt, or a set without rows."""
+    if name == EMBEDDED:
+        return _embedded()
+    found = [
+        _prompt(placed.row, f"{name}, row {placed.number}", str(placed.number))
+        for placed in rows_of(name, Faults("stop"), split)
+    ]
+    if not found:
+        raise UserError("it holds no prompts", where=name)
+    return found
+
+
+def digest_of(prompts: Sequence[OpenPrompt]) -> str:
+    """Hexadecimal digest of prompts with their valid answers, in their order."""
+    rows = json.dumps([[prompt.id, prompt.text, prompt.valid] for prompt in prompts], ensure_ascii=True)
+    return hashlib.sha256(rows.encode()).hexdigest()[:16]
+
+
+def _embedded() -> list[OpenPrompt]:
+    """Two wordings for every category that no training set asks for: a member of it is a valid answer."""
+    from harness.microworld import phrases, words
+    from harness.microworld.splits import material
+    from harness.microworld.world import single
+
+    categories = [category for split in ("validation", "test") for category in material(split).categories]
+
+    return [
+        OpenPrompt(
+            f"open/{category}/{wording}",
+            category,
+            request.format(single=single(category)),
+            tuple(words.CATEGORIES[category]),
+        )
+        for category in categories
+        for wording, request in enumerate(phrases.OPEN_REQUESTS[:2])
+    ]
+
+
+def _prompt(row: Mapping[str, Any], where: str, number: str) -> OpenPrompt:
+    """`prompt`, `question` or `instruction`, or the first of `turns`; `id` or `question_id` names it."""
+    turns = row.get("turns")
+    texts = [row.get(key) for key in ("prompt", "question", "instruction")]
+    texts += turns[:1] if isinstance(turns, list) else []
+    text = next((text for text in texts if isinstance(text, str) and text.strip()), None)
+    if text is None:
+        raise UserError("it has no text under prompt, question, instruction or turns", where=where)
+    name = str(next((row[key] for key in ("id", "question_id") if row.get(key) is not None), number))
+    return OpenPrompt(name, name, text)

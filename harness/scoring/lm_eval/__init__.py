@@ -1,0 +1,1 @@
+"""Policies as lm-eval models, and lm-eval's tasks as items."""

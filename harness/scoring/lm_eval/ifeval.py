@@ -1,0 +1,188 @@
+"""lm-eval's rules for the instructions of IFEval (Zhou et al. 2023, arXiv 2311.07911), item by item.
+
+Four things are settled here that lm-eval leaves to the machine. Nothing is downloaded: its module fetches punkt_tab
+when it is imported. Languages are detected with a fixed seed, or one text would be English and Italian in turn. And
+the splitter of sentences is known: nltk's trained punkt where it is installed, else punkt without training and with
+the abbreviations of `constraints/text.py`. Two of the 25 types ask it: the number of sentences, words in capitals.
+And a mark that is to come so often (#, !) is counted: lm-eval draws a letter at random and counts that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
+from importlib.metadata import version as installed_version
+from types import ModuleType
+from typing import Any
+
+from harness.errors import UserError
+from harness.scoring.constraints.levels import Followed, followed
+from harness.scoring.constraints.text import ABBREVIATIONS
+
+SPLIT = frozenset({"length_constraints:number_sentences", "change_case:capital_word_frequency"})
+"""The types whose rules split sentences."""
+
+TYPES = SPLIT | {
+    f"{family}:{name}"
+    for family, names in {
+        "keywords": ("existence", "frequency", "forbidden_words", "letter_frequency"),
+        "language": ("response_language",),
+        "length_constraints": ("number_paragraphs", "number_words", "nth_paragraph_first_word"),
+        "detectable_content": ("number_placeholders", "postscript"),
+        "detectable_format": (
+            "number_bullet_lists",
+            "constrained_response",
+            "number_highlighted_sections",
+            "multiple_sections",
+            "json_format",
+            "title",
+        ),
+        "combination": ("two_responses", "repeat_prompt"),
+        "startend": ("end_checker", "quotation"),
+        "change_case": ("english_capital", "english_lowercase"),
+        "punctuation": ("no_comma",),
+    }.items()
+    for name in names
+}
+"""All types, so that data can be checked without loading lm-eval."""
+
+
+def followed_officially(
+    types: Sequence[str], arguments: Sequence[Mapping[str, Any]], prompt: str, completion: str
+) -> Followed:
+    """lm-eval's verdict on each instruction; a rule that a text is too deeply nested for counts as not followed.
+
+    Raises ValueError where an argument is missing.
+    """
+    rules = _rules()
+    check(types, arguments)
+    strict: list[bool] = []
+    loose: list[bool] = []
+    with _settled():
+        for kind, given in zip(types, arguments, strict=True):
+            if counted_here(kind, given):
+                own = followed(completion, [partial(_counts, given)])
+                strict += own.strict
+                loose += own.loose
+                continue
+            row = {"key": 0, "instruction_id_list": [kind], "prompt": prompt, "kwargs": [dict(given)]}
+            try:
+                said = rules.process_results(row, [completion])
+            except RecursionError:
+                said = {"prompt_level_strict_acc": False, "prompt_level_loose_acc": False}
+            strict.append(bool(said["prompt_level_strict_acc"]))
+            loose.append(bool(said["prompt_level_loose_acc"]))
+    return Followed(tuple(strict), tuple(loose))
+
+
+def check(types: Sequence[str], arguments: Sequence[Mapping[str, Any]]) -> None:
+    """lm-eval draws an argument that is missing or 0 at random; here that is a ValueError."""
+    _rules()
+    from lm_eval.tasks.ifeval.instructions_registry import INSTRUCTION_DICT
+
+    for kind, given in zip(types, arguments, strict=True):
+        names = INSTRUCTION_DICT[kind](kind).get_instruction_args_keys()
+        if missing := [name for name in names if not given.get(name)]:
+            raise ValueError(f"{kind} lacks {', '.join(missing)}")
+
+
+def counted_here(kind: str, given: Mapping[str, Any]) -> bool:
+    """Whether a mark is to be counted, which lm-eval's rule cannot: it counts a letter drawn at random instead.
+
+    Two of the 541 prompts are such (keys 1122 and 1129: # and !).
+    """
+    return kind == "keywords:letter_frequency" and not re.fullmatch("[A-Za-z]", str(given.get("letter")))
+
+
+def _counts(given: Mapping[str, Any], text: str) -> bool:
+    enough = text.lower().count(str(given["letter"]).lower()) >= given["let_frequency"]
+    return bool(text.strip()) and enough == (given["let_relation"] == "at least")
+
+
+def facts() -> dict[str, str]:
+    """What decides a verdict beside the answer."""
+    _needed()
+    return {name: installed_version(name) for name in ("lm-eval", "langdetect", "nltk")} | {"sentences": splitter()}
+
+
+@cache
+def splitter() -> str:
+    """Which splitter of sentences this machine has."""
+    return "punkt" if _trained() else "untrained punkt with bakeoff's abbreviations"
+
+
+def _needed() -> None:
+    missing = [name for name in ("immutabledict", "langdetect", "nltk") if not importlib.util.find_spec(name)]
+    if missing:
+        raise UserError(
+            f"IFEval's rules need packages that are not installed: {', '.join(missing)}",
+            fix="Install them with `pip install 'bakeoff[ifeval]'`.",
+        )
+
+
+@cache
+def _trained() -> Any:
+    """nltk's trained splitter, or None where its data is not installed."""
+    _needed()
+    from nltk.tokenize.punkt import PunktTokenizer
+
+    try:
+        return PunktTokenizer("english")
+    except LookupError:
+        return None
+
+
+@cache
+def _untrained() -> Any:
+    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+
+    parameters = PunktParameters()
+    parameters.abbrev_types = set(ABBREVIATIONS)
+    return PunktSentenceTokenizer(parameters)
+
+
+@cache
+def _rules() -> ModuleType:
+    """lm-eval's module, loaded without its download and the line that it prints about it."""
+    _needed()
+    import langdetect
+    import nltk
+
+    fetch = nltk.download
+    nltk.download = lambda *args, **kwargs: False
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            from lm_eval.tasks.ifeval import utils
+    finally:
+        nltk.download = fetch
+    langdetect.DetectorFactory.seed = 0
+    return utils  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _settled() -> Iterator[None]:
+    """lm-eval's rules with our splitter where the trained one is missing, and without a log line per strange text."""
+    from lm_eval.tasks.ifeval import instructions, instructions_util
+    from nltk.tokenize import NLTKWordTokenizer
+
+    logger, level = instructions.logger, instructions.logger.level
+    find, cut = instructions_util._get_sentence_tokenizer, instructions_util.nltk.word_tokenize
+    logger.setLevel(logging.CRITICAL)
+    if not _trained():
+        words = NLTKWordTokenizer()
+
+        def tokens(text: str, *args: Any, **kwargs: Any) -> list[str]:
+            return [word for sentence in _untrained().tokenize(text) for word in words.tokenize(sentence)]
+
+        instructions_util._get_sentence_tokenizer = _untrained
+        instructions_util.nltk.word_tokenize = tokens
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        instructions_util._get_sentence_tokenizer, instructions_util.nltk.word_tokenize = find, cut

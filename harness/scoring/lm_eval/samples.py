@@ -1,0 +1,150 @@
+"""What lm-eval logged of one document, as plain numbers and texts; imports nothing of lm_eval."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.errors import UserError
+
+MAIN_METRICS = ("acc", "exact_match")
+"""The metric that stands for a task: the first of these that it has, else the task's first."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One document of a task, answered and scored.
+
+    prompt       the text of its first request, as rendered
+    completions  the choice that the policy prefers, or what it wrote (one text per repeat)
+    metrics      lm-eval's numbers of this document; those without a value per document are left out
+    weights      what a number counts, where it is not 1 (the share of several instructions counts several)
+    score        the task's main metric, its sign turned where lower is better
+    main         the name of that metric
+    """
+
+    task: str
+    doc_id: int
+    doc_hash: str
+    document: Mapping[str, Any]
+    prompt: str
+    completions: tuple[str, ...]
+    reference: str
+    metrics: Mapping[str, float]
+    weights: Mapping[str, float]
+    score: float
+    main: str
+    truncated: bool
+
+
+def by_document(rows: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """lm-eval logs a document once per filter of its answers: one list per document."""
+    grouped: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault(row["doc_id"], []).append(row)
+    return list(grouped.values())
+
+
+def sample_of(name: str, task: Any, rows: list[dict[str, Any]], truncated: bool) -> Sample:
+    """One document of a task from its rows, one per filter.
+
+    Metrics are called `metric,filter`, as lm-eval prints them, where a task has several filters. Raises
+    UserError where no metric has a value per document (corpus F1, BLEU).
+    """
+    numbers: dict[str, _Number] = {}
+    for row in rows:
+        suffix = f",{row['filter']}" if len(rows) > 1 else ""
+        for metric in row["metrics"]:
+            numbers |= {key + suffix: found for key, found in _numbers(task, metric, row[metric])}
+    if not numbers:
+        raise UserError(
+            f"the task {name} has no metric with a value per document, only {', '.join(rows[0]['metrics'])}",
+            fix="Leave it out, or give it another metric_list in a YAML of your own.",
+        )
+    favoured = [key for wanted in MAIN_METRICS for key in numbers if key.split(",")[0] == wanted]
+    main = [*favoured, *numbers][0]
+    return Sample(
+        task=name,
+        doc_id=rows[0]["doc_id"],
+        doc_hash=rows[0]["doc_hash"],
+        document=rows[0]["doc"],
+        prompt=str(rows[0]["arguments"][0][0]),
+        completions=_completions(task, rows[0]),
+        reference=_reference(task, rows[0]),
+        metrics={key: number.value for key, number in numbers.items()},
+        weights={key: number.weight for key, number in numbers.items() if number.weight != 1},
+        score=numbers[main].value * numbers[main].direction,
+        main=main,
+        truncated=truncated,
+    )
+
+
+@dataclass(frozen=True)
+class _Number:
+    value: float
+    weight: float = 1.0
+    direction: Literal[1, -1] = 1
+
+
+def _numbers(task: Any, metric: str, found: Any) -> Iterator[tuple[str, _Number]]:
+    """What a metric says of one document, such that weighted means have a meaning.
+
+    A corpus perplexity is exp of a mean: its documents carry the mean's terms, in nats (bits per byte: in
+    bits) per word or byte, weighted by words or bytes. A list of truths (IFEval's instructions) is a share.
+    """
+    rule = getattr(task.aggregation().get(metric), "__name__", "")
+    found = found.item() if hasattr(found, "item") else found
+    if rule in ("weighted_perplexity", "bits_per_byte"):
+        logprob, count = float(found[0]), float(found[1])
+        if count:
+            name, unit = (metric, math.log(2)) if rule == "bits_per_byte" else (f"log_{metric}", 1.0)
+            yield name, _Number(-logprob / count / unit, count, -1)
+    elif rule == "perplexity":
+        yield "log_probability", _Number(float(found))
+    elif isinstance(found, list) and found and all(isinstance(one, bool) for one in found):
+        yield metric, _Number(sum(found) / len(found), float(len(found)))
+    elif isinstance(found, (bool, int, float)) and math.isfinite(found):
+        yield metric, _Number(float(found), 1.0, 1 if task.higher_is_better().get(metric, True) else -1)
+
+
+def _completions(task: Any, row: dict[str, Any]) -> tuple[str, ...]:
+    if task.OUTPUT_TYPE == "generate_until":
+        return tuple(str(text) for texts in row["resps"] for text in texts)
+    if task.OUTPUT_TYPE != "multiple_choice":
+        return ()
+    asked = [pair for pair in zip(row["arguments"], row["resps"], strict=True) if pair[0][0]]
+    best = max(asked, key=lambda pair: float(pair[1][0][0]))[0]
+    return (str(best[1]).strip(),)
+
+
+def _reference(task: Any, row: dict[str, Any]) -> str:
+    """The right answer as text: lm-eval gives a text, texts, or the number of a choice."""
+    target = row["target"][0] if isinstance(row["target"], list) and row["target"] else row["target"]
+    choices = row["arguments"] if task.OUTPUT_TYPE == "multiple_choice" else []
+    if isinstance(target, int) and 0 <= target < len(choices):
+        return str(choices[target][1]).strip()
+    return str(target)
+
+
+def documents(tasks: Mapping[str, Any], limit: int | None) -> Iterator[tuple[str, int, str, str, str]]:
+    """(task, number, digest, what is asked with its choices, the reference answer) of every document."""
+    from lm_eval.utils import handle_non_serializable, hash_string
+
+    for name, task in tasks.items():
+        for number, document in task.doc_iterator(limit=limit):
+            logged = json.dumps(document, indent=2, default=handle_non_serializable, ensure_ascii=False)
+            yield name, number, hash_string(logged), *_texts(task, document)
+
+
+def _texts(task: Any, document: Mapping[str, Any]) -> tuple[str, str]:
+    """Question and answer. Tasks in which the context itself is chosen (an index for a text) ask their choices."""
+    asked, answer = task.doc_to_text(document), task.doc_to_target(document)
+    choices = list(task.doc_to_choice(document)) if task.OUTPUT_TYPE == "multiple_choice" else []
+    parts = [asked] if isinstance(asked, str) else []
+    parts += [choice for choice in choices if isinstance(choice, str) and choice not in "".join(parts)]
+    if isinstance(answer, int) and 0 <= answer < len(choices):
+        answer = choices[answer]
+    return "\n".join(parts), answer if isinstance(answer, str) else ""

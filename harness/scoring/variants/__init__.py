@@ -1,0 +1,1 @@
+"""Test items redrawn with other numbers, names and structures."""

@@ -1,0 +1,130 @@
+"""GSM-Symbolic's template files: a question with slots, what the slots may hold, conditions, and the answer's formula.
+
+    {name,Ann} has {n,3} dogs and {m,2} cats. How many pets has {name,Ann}?   a slot is {variable,original text}
+
+    #init:
+    - name = sample(names)            words
+    - $n = range(2, 10)               numbers carry a dollar sign
+    - $m = range(2, 10)
+    #conditions:
+    - m < n
+    #answer: n + m
+
+The worked solution (`answer_annotated`) closes with the formula a second time, as `#### {n + m}`. That one counts where
+it is there: in one published template (GSM8K 456) the line #answer does not give the original's answer, and it does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import UserError
+from harness.scoring.variants.domains import ARITHMETIC, Domain, domain_of
+from harness.scoring.variants.expressions import ExpressionError, Worked, worked
+
+HEADING = re.compile(r"^\s*#(init|conditions|answer)\s*[:=]?[ \t]*", re.M)
+SLOT = re.compile(r"\{\s*(\w+)\s*(?:,([^{}]*))?\}")
+FIX = "Mend the template, or take it out of the folder; harness/scoring/variants/templates.py shows the format."
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition on the variables that it names; `gives` is the right side of an equation with one variable alone."""
+
+    text: str
+    holds: Worked
+    names: frozenset[str]
+    gives: Mapping[str, Worked] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A problem whose numbers can be drawn again; `question` and `answer` are the original's."""
+
+    id: str
+    question: str
+    answer: str
+    slotted: str
+    domains: tuple[Domain, ...]
+    conditions: tuple[Condition, ...]
+    formula: Condition
+
+
+def template_of(row: Mapping[str, Any], where: str) -> Template:
+    """The template in a file's object. Raises UserError, naming the line, where it cannot be read."""
+    texts = [row.get(name) for name in ("question", "answer", "question_annotated")]
+    if not all(isinstance(text, str) for text in texts):
+        raise UserError(
+            "it has no texts question, answer and question_annotated", where=where, fix="Name the folder of templates."
+        )
+    question, answer, annotated = map(str, texts)
+    slotted, parts = _parts(annotated, where)
+    domains = tuple(_domain(line, where) for line in _lines(parts.get("init", "")))
+    known = {name for domain in domains for name in domain.names}
+    for slot in SLOT.finditer(slotted):
+        if slot[1] not in known:
+            raise UserError(f"the slot {slot[0]} has no line under #init", where=where, fix=FIX)
+    conditions = tuple(_condition(line, known, where) for line in _lines(parts.get("conditions", "")))
+    formula = _condition(_closing(row.get("answer_annotated")) or parts["answer"].strip().strip("{}"), known, where)
+    # the original's id, or the question itself: a file's place in its folder may change
+    id = f"gsm8k-{row['id_orig']}" if isinstance(row.get("id_orig"), int) else question
+    return Template(id, question, answer, slotted, domains, conditions, formula)
+
+
+def _closing(solution: Any) -> str:
+    """The formula that a worked solution closes with, or "" where it closes with anything else."""
+    last = solution.rpartition("####")[2].strip() if isinstance(solution, str) else ""
+    return last[1:-1] if last[:1] == "{" and last[-1:] == "}" and last.count("{") == 1 else ""
+
+
+def _parts(annotated: str, where: str) -> tuple[str, dict[str, str]]:
+    slotted, *rest = HEADING.split(annotated)
+    parts = dict(zip(rest[::2], rest[1::2], strict=True))
+    if not parts.get("answer", "").strip():
+        raise UserError("the template has no #answer", where=where, fix=FIX)
+    return slotted.strip(), parts
+
+
+def _lines(part: str) -> Iterator[str]:
+    for line in part.splitlines():
+        if line.strip():
+            yield line.strip().removeprefix("-").strip()
+
+
+def _domain(line: str, where: str) -> Domain:
+    left, equals, right = line.partition("=")
+    names = [name.strip().removeprefix("$") for name in left.split(",")]
+    if not equals or not all(name.isidentifier() for name in names):
+        raise UserError(f"{line!r} is no line `variable = choices`", where=where, fix=FIX)
+    try:
+        return domain_of(names, right)
+    except ExpressionError as error:
+        raise UserError(f"{line!r}: {error}", where=where, fix=FIX) from error
+
+
+def _condition(line: str, known: set[str], where: str) -> Condition:
+    # half of the templates write frac[1] for the number of a pair of text and number
+    text = re.sub(r"\$(?=\w)|(?<=\w)\[1\]", "", line)
+    try:
+        holds, names = worked(text, ARITHMETIC)
+    except ExpressionError as error:
+        raise UserError(f"{line!r}: {error}", where=where, fix=FIX) from error
+    if names - known:
+        raise UserError(f"{line!r}: nothing says what {sorted(names - known)[0]} is", where=where, fix=FIX)
+    return Condition(text, holds, names, _equation(text))
+
+
+def _equation(text: str) -> dict[str, Worked]:
+    """What `total == a + b` says of total."""
+    sides = text.split("==")
+    if len(sides) != 2:
+        return {}
+    pairs = ((sides[0].strip(), sides[1]), (sides[1].strip(), sides[0]))
+    try:
+        found = {name: worked(side, ARITHMETIC) for name, side in pairs if name.isidentifier()}
+    except ExpressionError:  # the equation is part of something larger
+        return {}
+    return {name: work for name, (work, others) in found.items() if name not in others}

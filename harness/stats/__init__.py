@@ -1,0 +1,1 @@
+"""Statistics of the comparison; numpy and scipy only."""

@@ -1,0 +1,163 @@
+"""Statements over several tests: Holm's correction, rank intervals, non-inferiority, sums, the gap closed.
+
+Built on `harness.stats.contrasts`; imports numpy and scipy only. Source: notes/statistics.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from harness.stats.contrasts import BINARY, Estimate, Scale, Scores, SeedPool, Spread, contrast, difference, of_spreads
+
+LEVEL = 0.05
+WIDEST_GAP_INTERVAL = 1.0  # a wider one says nothing about the gap, and its coverage is untested
+_GAP_STEP = 0.02
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The share of the gap from baseline to reference that a method closes; 1 is the whole gap.
+
+    `low` and `high` (and `value`, where the gap itself is not established) are None where `reason` says why.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+def holm(p_values: Sequence[float | None], family: int | None = None) -> list[float | None]:
+    """Holm-adjusted p-values, in the order given.
+
+    family  the number of tests declared beforehand, at least len(p_values) (its default). A test that could
+            not be made (None) stays None and counts as p = 1, so that a lost test helps no other.
+    """
+    size = len(p_values) if family is None else family
+    if size < len(p_values):
+        raise ValueError(f"a family of {size} cannot hold {len(p_values)} tests")
+    adjusted: list[float | None] = [None] * len(p_values)
+    reached = 0.0
+    made = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    for step, (p, index) in enumerate(made):
+        reached = max(reached, min(1.0, p * (size - step)))
+        adjusted[index] = reached
+    return adjusted
+
+
+def rank_intervals(
+    methods: int, differences: Sequence[tuple[int, int, float, float | None]], level: float = LEVEL
+) -> list[tuple[int, int]]:
+    """Best and worst rank of each method, from Holm decisions whose direction is the difference's sign.
+
+    differences  (first, second, value, p) for each pair of methods, oriented so that more is better; a pair
+                 without p is no decision, yet counts in the family of methods * (methods - 1) / 2 tests
+    All intervals together cover all ranks with 95 % confidence; two methods whose intervals overlap are not
+    thereby shown to be equal. Raises ValueError for a pair outside 0..methods - 1.
+    """
+    for first, second, _, _ in differences:
+        if not (0 <= first < methods and 0 <= second < methods):
+            raise ValueError(f"pair ({first}, {second}) among {methods} methods")
+    adjusted = holm([p for *_, p in differences], max(methods * (methods - 1) // 2, len(differences)))
+    better, worse = [0] * methods, [0] * methods
+    for (first, second, value, _), p in zip(differences, adjusted, strict=True):
+        if p is None or p >= level or value == 0:
+            continue
+        winner, loser = (first, second) if value > 0 else (second, first)
+        worse[winner] += 1
+        better[loser] += 1
+    return [(1 + better[index], methods - worse[index]) for index in range(methods)]
+
+
+def non_inferiority_p(estimate: Estimate, margin: float, higher_is_better: bool = True) -> float | None:
+    """One-sided p of 'the method loses `margin` or more' (margin > 0, metric units); None where blank.
+
+    Reject at 2.5 % (after Holm over its family): the counterpart of a 95 % interval inside the margin.
+    """
+    if margin <= 0:
+        raise ValueError(f"a margin of {margin} can show nothing")
+    if higher_is_better or estimate.value is None:
+        return estimate.p_above(-margin)
+    return replace(estimate, value=-estimate.value).p_above(-margin)  # a cost loses by rising
+
+
+def independent_sum(parts: Sequence[tuple[float, Estimate]]) -> Estimate:
+    """sum of coefficient * estimate over contrasts that have no item in common.
+
+    Variances add up and degrees of freedom follow Welch and Satterthwaite, in each half apart. The seeds of the
+    parts are taken for independent: too wide where a seed that is good on one set of items is good on the
+    other. Clusters and seeds are the fewest of any part. Blank where a part is, with its reason.
+    """
+    if not parts:
+        raise ValueError("nothing to add up")
+    values = [part.value for _, part in parts]
+    if any(value is None for value in values):
+        return Estimate(None, reason=next(part.reason for _, part in parts if part.value is None))
+    total = sum(k * float(part.value or 0.0) for k, part in parts)
+    missing = next((part.reason or "a part has no interval" for _, part in parts if part.low is None), "")
+    clusters, seeds = (min(getattr(part, name) for _, part in parts) for name in ("clusters", "seeds"))
+    if missing:
+        return Estimate(total, clusters=clusters, seeds=seeds, reason=missing)
+    halves = max(len(part.spreads) for _, part in parts)
+    # a part without a pooled half has its own half stand for both
+    of_half = [[(k, part.spreads[min(at, len(part.spreads) - 1)]) for k, part in parts] for at in range(halves)]
+    spreads = tuple(_added(half) for half in of_half)
+    return of_spreads(
+        total, spreads, clusters, seeds, items_only=any(part.items_only for _, part in parts),
+        stochastic=max(part.stochastic for _, part in parts),
+    )  # fmt: skip
+
+
+def _added(parts: Sequence[tuple[float, Spread]]) -> Spread:
+    variances = [(k * spread.error) ** 2 for k, spread in parts]
+    degrees = sum(variances) ** 2 / sum(v**2 / s.degrees for v, (_, s) in zip(variances, parts, strict=True))
+    return Spread(math.sqrt(sum(variances)), degrees, 0.0, 0.0, 0.0)
+
+
+def gap_closed(
+    method: Scores,
+    reference: Scores,
+    baseline: Scores,
+    pool: SeedPool | None = None,
+    scale: Scale = BINARY,
+    higher_is_better: bool = True,
+) -> Gap:
+    """(method - baseline) / (reference - baseline) with Fieller's interval, by inverting the test.
+
+    The interval holds every share r for which method - r * reference - (1 - r) * baseline is not rejected.
+    Blank where reference - baseline is not positive with p < 0.05 (the interval would be unbounded; the
+    ratio itself is then noise too), and where the interval is wider than 1. All three share seeds and items.
+    """
+    whole = difference(reference, baseline, pool, scale)
+    if whole.p is None or whole.value is None:
+        return Gap(None, reason=whole.reason)
+    if whole.p >= LEVEL or (whole.value > 0) != higher_is_better:
+        return Gap(None, reason="the reference is not clearly better than the baseline")
+    value = (method.mean - baseline.mean) / (reference.mean - baseline.mean)
+
+    def accepted(share: float) -> bool:
+        test = contrast((method, reference, baseline), (1.0, -share, share - 1.0), pool, scale)
+        return test.p is None or test.p >= LEVEL
+
+    low, high = _edge(accepted, value, -_GAP_STEP), _edge(accepted, value, _GAP_STEP)
+    if low is None or high is None or high - low > WIDEST_GAP_INTERVAL:
+        return Gap(value, reason="its interval is wider than the gap itself")
+    return Gap(value, low, high)
+
+
+def _edge(accepted: Callable[[float], bool], start: float, step: float) -> float | None:
+    """The last accepted share from `start` in the direction of `step`; None where none is rejected nearby."""
+    inside = start
+    for count in range(1, round(WIDEST_GAP_INTERVAL / abs(step)) + 1):
+        outside = start + count * step
+        if not accepted(outside):
+            break
+        inside = outside
+    else:
+        return None
+    for _ in range(20):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if accepted(middle) else (inside, middle)
+    return inside

@@ -1,0 +1,144 @@
+"""The noise floor: how far two runs of the same thing lie apart, and so what no comparison here resolves.
+
+Runs that differ in nothing but the seed have a standard deviation s, pooled over K methods of S seeds each with
+K(S - 1) degrees of freedom. Two means over r runs each then differ by less than
+
+    t(0.975, K(S - 1)) * s * sqrt(2 / r)
+
+in 95 of 100 cases; the interval of s, and with it that of the floor, is chi-squared's. The items are the same in
+all runs, so this is the chance of training and sampling alone: sampling error of the items comes on top of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy
+
+from harness.stats.contrasts import CONFIDENCE, FEWEST_CLUSTERS, Estimate, Scores, minimum_detectable_effect
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What runs of the same thing differ by, in the metric's units.
+
+    deviation  the pooled standard deviation between runs, with its 95 % interval, which takes the methods for alike
+    calmest, wildest  the smallest and the largest standard deviation of one method
+    widest     the largest difference between two runs of one method that was seen
+    single     the floor of one run against one run; means: of as many runs as there are seeds
+    """
+
+    methods: int
+    seeds: int
+    deviation: float
+    low: float
+    high: float
+    calmest: float
+    wildest: float
+    widest: float
+    single: float
+    means: float
+
+
+def noise_floor(methods: Sequence[Scores]) -> Floor | None:
+    """The floor of methods that ran at the same number of seeds; None with fewer than two runs of any."""
+    several = [scores for scores in methods if scores.seeds > 1]
+    if not several:
+        return None
+    runs = [scores.totals.sum(axis=1) / scores.weights.sum() for scores in several]
+    degrees = sum(len(values) - 1 for values in runs)
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in runs)
+    deviation, seeds = math.sqrt(squares / degrees), min(len(values) for values in runs)
+    low, high = (math.sqrt(squares / _chi_squared(tail, degrees)) for tail in _TAILS)
+    single = _quantile(degrees) * deviation * math.sqrt(2)
+    return Floor(
+        methods=len(several),
+        seeds=seeds,
+        deviation=deviation,
+        low=low,
+        high=high,
+        calmest=min(float(values.std(ddof=1)) for values in runs),
+        wildest=max(float(values.std(ddof=1)) for values in runs),
+        widest=max(float(numpy.ptp(values)) for values in runs),
+        single=single,
+        means=single / math.sqrt(seeds),
+    )
+
+
+_TAILS = (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2)
+
+
+# scipy.special, not scipy.stats: importing the latter costs the command line half a second
+def _chi_squared(tail: float, degrees: int) -> float:
+    """The value that chi-squared exceeds with probability `tail`."""
+    from scipy.special import chdtri
+
+    return float(chdtri(degrees, tail))
+
+
+def _quantile(degrees: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 0.5 + CONFIDENCE / 2))
+
+
+MOST_CLUSTERS = 1_000_000
+MOST_SEEDS = 100
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What would find the target with 80 % power; None where no number up to the most would.
+
+    clusters  of items, at the seeds that there are
+    seeds     at the clusters that there are
+    """
+
+    clusters: int | None
+    seeds: int | None
+
+
+def needed(estimate: Estimate, target: float, comparisons: int = 1) -> Needed | None:
+    """The numbers for a pilot's estimate; None where it has no variance components.
+
+    target  the true difference to be found (metric units, above 0); comparisons: the size of the Holm family
+    With one seed the seed component is unknown: clusters are then those of these trained runs, seeds None.
+    """
+    if not target > 0:
+        raise ValueError(f"a difference of {target} is none")
+    components = estimate.components
+    if components is None:
+        return None
+
+    def clusters_do(clusters: int) -> bool:
+        found = minimum_detectable_effect(components, clusters, estimate.seeds, estimate.stochastic, comparisons)
+        return found <= target
+
+    def seeds_do(seeds: int) -> bool:
+        found = minimum_detectable_effect(components, estimate.clusters, seeds, estimate.stochastic, comparisons)
+        return found <= target
+
+    several = estimate.stochastic > 0 and estimate.seeds > 1
+    return Needed(
+        _least(clusters_do, FEWEST_CLUSTERS, MOST_CLUSTERS),
+        next((seeds for seeds in range(2, MOST_SEEDS + 1) if seeds_do(seeds)), None) if several else None,
+    )
+
+
+def _least(enough: Callable[[int], bool], low: int, high: int) -> int | None:
+    """The least number from low to high that is enough, to within the steps of a grid: each a quarter more.
+
+    A grid, because more clusters are not always better: at few seeds, the more seed variance weighs, the fewer the
+    degrees of freedom, and after Holm the detectable effect can rise again.
+    """
+    below, number = low - 1, low
+    while not enough(number):
+        if number == high:
+            return None
+        below, number = number, min(high, number + number // 4)
+    while number - below > 1:
+        middle = (below + number) // 2
+        below, number = (below, middle) if enough(middle) else (middle, number)
+    return number

@@ -1,1 +1,0 @@
-"""Word problems from annotated templates: their numbers and names are drawn again, and the answer is recomputed."""

@@ -1,0 +1,85 @@
+"""What methods that train a PEFT adapter share: fitting it, writing it, and a model with it in place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError
+from harness.method import FitContext, FitReport, Method
+from harness.training.loop import Optimisation, require_trained_end, seed_everything, train, training_rows
+
+if TYPE_CHECKING:
+    from harness.policy.base_model import BaseModel
+    from harness.records import Demonstration
+
+
+def fit_adapter(
+    method: Method,
+    config: Any,
+    base: BaseModel,
+    demonstrations: Sequence[Demonstration],
+    out: Path,
+    context: FitContext,
+    *,
+    max_length: int | None = None,
+    trainer_class: Any = None,
+) -> FitReport:
+    """Train the adapter of a PEFT configuration on a frozen copy of the base, and write it alone.
+
+    method  its fields say how the adapter is optimised. Raises UserError where the adapter does not fit the model.
+    """
+    import peft
+
+    rows = training_rows(demonstrations, base.encoder, max_length)
+    model = base.load()
+    require_trained_end(model, base.encoder)
+    seed_everything(context)
+    try:
+        adapted = peft.get_peft_model(model, config)
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(
+            f"PEFT cannot put this adapter on the model: {' '.join(str(error).split())}",
+            where=base.spec.name,
+            fix="Name layers that the model has as the adapter's targets, or change its settings.",
+        ) from error
+    report = train(adapted, rows, base, Optimisation.of(method), context, trainer_class=trainer_class)
+    save_adapter(adapted, out)
+    return report
+
+
+def save_adapter(model: Any, out: Path) -> None:
+    """Write a PEFT adapter without any path of this machine, in an order that no hash decides."""
+    import peft
+    from safetensors.torch import save_file
+
+    weights = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    # copies, since some adapters use one tensor under several names
+    save_file({name: part.contiguous().clone() for name, part in weights.items()}, out / "adapter_model.safetensors")
+    config = model.peft_config["default"].to_dict() | {"base_model_name_or_path": "", "inference_mode": True}
+    if "tokenizer_name_or_path" in config:
+        config["tokenizer_name_or_path"] = None
+    (out / "adapter_config.json").write_text(json.dumps(_plain(config), indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def adapted_copy(base: BaseModel, artifact: Path) -> Any:
+    """A frozen copy of the base with a written adapter: merged into its weights, or beside them where PEFT cannot."""
+    import peft
+
+    adapted = peft.PeftModel.from_pretrained(base.load(), str(artifact))
+    try:
+        return adapted.merge_and_unload().requires_grad_(False)
+    except (NotImplementedError, AttributeError, ValueError):
+        # the attempt may have changed weights
+        return peft.PeftModel.from_pretrained(base.load(), str(artifact)).requires_grad_(False)
+
+
+def _plain(value: Any) -> Any:
+    """Sets in order, for JSON."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return value

@@ -1,0 +1,248 @@
+"""What every method that trains by gradient descent shares: the order of rows, TRL's settings, one call.
+
+TRL trains on rows that are tokenised and labelled beforehand (`training_rows`). The loss is the mean over the
+labelled tokens of a batch, -(1/|R|) sum log p(token), so it does not depend on how the batch is split to fit
+into memory.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError
+from harness.lazy import LazyModule
+from harness.method import FitContext, FitReport, Method
+from harness.policy.batching import padded
+from harness.training.rows import IGNORED, TrainingRow, TrainingRows, answer_row, pack, require_apart, training_rows
+from harness.training.trl import Around, run, sft_trainer
+
+if TYPE_CHECKING:
+    import torch
+    import transformers
+
+    from harness.policy.base_model import BaseModel
+    from harness.policy.encoding import TextEncoder
+else:
+    torch = LazyModule("torch")
+    transformers = LazyModule("transformers")
+
+
+__all__ = [
+    "IGNORED",
+    "Optimisation",
+    "TrainingRow",
+    "TrainingRows",
+    "answer_row",
+    "collate",
+    "data_order",
+    "require_trained_end",
+    "rows_at_once",
+    "seed_everything",
+    "sorted_within_batches",
+    "train",
+    "training_rows",
+    "trl_config",
+]
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How AdamW moves the weights (betas .9 and .999, gradients clipped to norm 1).
+
+    batch_size    rows per step, whatever fits into memory at once
+    warmup_ratio  share of the steps in which the learning rate rises from 0
+    schedule      what it does after that: any name that `transformers` knows
+    final_rate    share of the learning rate that a linear schedule ends with
+    updates       steps in all, whatever the number of rows; None: as many as `epochs` passes take
+    packing       rows that fit into memory at once are one sequence, without padding
+    """
+
+    learning_rate: float
+    epochs: int
+    batch_size: int
+    weight_decay: float = 0.0
+    warmup_ratio: float = 0.0
+    schedule: str = "linear"
+    updates: int | None = None
+    final_rate: float = 0.0
+    packing: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "updates"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}", fix="Give 1 or more.")
+
+    @classmethod
+    def of(cls, method: Method) -> Optimisation:
+        """The fields of the same names of a method; those that it lacks keep their defaults."""
+        return cls(**{item.name: getattr(method, item.name) for item in fields(cls) if hasattr(method, item.name)})
+
+    def order(self, rows: int, seed: int) -> list[int]:
+        """Row indices of the whole training, in the order of `data_order`."""
+        if self.updates is None:
+            return data_order(rows, self.epochs, seed)
+        wanted = self.updates * self.batch_size
+        return data_order(rows, math.ceil(wanted / rows), seed)[:wanted]
+
+    def ends_of_passes(self, rows: int, steps: int) -> set[int]:
+        """The updates, counted from 1, in which a pass over the rows ends; the last of all is one."""
+        passes = range(1, steps * self.batch_size // rows + 1)
+        return {math.ceil(rows * number / self.batch_size) for number in passes} | {steps}
+
+
+def data_order(rows: int, epochs: int, seed: int) -> list[int]:
+    """Row indices of all epochs, shuffled anew in each: the same for every method that sees as many rows."""
+    shuffler = random.Random(seed)
+    order: list[int] = []
+    for _ in range(epochs):
+        epoch = list(range(rows))
+        shuffler.shuffle(epoch)
+        order.extend(epoch)
+    return order
+
+
+def sorted_within_batches(order: Sequence[int], lengths: Sequence[int], batch_size: int) -> list[int]:
+    """The same rows in every update, long ones first: rows that are computed together then need little padding.
+
+    An update does not depend on the order of its rows, but for rounding.
+    """
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return [row for batch in batches for row in sorted(batch, key=lambda row: -lengths[row])]
+
+
+def rows_at_once(batch_size: int, limit: int) -> int:
+    """The most rows per forward pass that are within the limit and divide the batch evenly."""
+    return max(size for size in range(1, min(batch_size, max(limit, 1)) + 1) if batch_size % size == 0)
+
+
+def seed_everything(context: FitContext) -> None:
+    """Seed Python, numpy and torch: call it before anything random, such as adapters, is made."""
+    transformers.set_seed(context.seed)
+
+
+def trl_config(
+    config_class: Any, scratch: str, base: BaseModel, optimisation: Optimisation, context: FitContext, **own: Any
+) -> Any:
+    """A TRL configuration that holds on CPU and CUDA alike, with the trainer's own arguments besides.
+
+    It reads the dataset once, in its order: lay all epochs out with `data_order`. A bfloat16 base trains under
+    autocast; what is trained is held in float32, where small steps count.
+    """
+    if base.spec.dtype == "float16":
+        raise UserError("float16 is too narrow to train in", fix="Give the base dtype: bfloat16 or float32.")
+    at_once = rows_at_once(optimisation.batch_size, context.micro_batch)
+    shared = {
+        "output_dir": scratch,
+        "num_train_epochs": 1,
+        "train_sampling_strategy": "sequential",
+        "learning_rate": optimisation.learning_rate,
+        "weight_decay": optimisation.weight_decay,
+        "warmup_steps": optimisation.warmup_ratio,
+        **_schedule(optimisation),
+        "per_device_train_batch_size": at_once,
+        "gradient_accumulation_steps": optimisation.batch_size // at_once,
+        "seed": context.seed,
+        "data_seed": context.seed,
+        "bf16": base.spec.dtype == "bfloat16",
+        "use_cpu": base.spec.device == "cpu",
+        "activation_checkpointing": False,
+        "dataloader_pin_memory": False,
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    config = config_class(**(shared | own))
+    # TRL refuses a process that sees several GPUs, though it would use only one
+    config._n_gpu = min(config.n_gpu, 1)
+    return config
+
+
+def _schedule(optimisation: Optimisation) -> dict[str, Any]:
+    """TRL's arguments for the course of the learning rate; a line that ends above 0 is a polynomial of power 1."""
+    if optimisation.schedule == "linear" and optimisation.final_rate:
+        end = {"power": 1.0, "lr_end": optimisation.learning_rate * optimisation.final_rate}
+        return {"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": end}
+    return {"lr_scheduler_type": optimisation.schedule}
+
+
+def train(
+    model: Any,
+    data: TrainingRows,
+    base: BaseModel,
+    optimisation: Optimisation,
+    context: FitContext,
+    *,
+    around: Around | None = None,
+    each_pass: Callable[[], None] | None = None,
+    trainer_class: Any = None,
+    **own: Any,
+) -> FitReport:
+    """Train what requires a gradient in the model on the rows, in place, and report what it took.
+
+    around         given a batch as `collate` makes it, a context in which its forward pass runs
+    each_pass      called after every pass over the rows, and at the end
+    trainer_class  a `watched` trainer to use instead of TRL's for fine-tuning; `own` are its arguments
+    """
+    import datasets
+    import trl
+
+    lengths = [len(row.input_ids) for row in data.rows]
+    order = sorted_within_batches(optimisation.order(len(lengths), context.seed), lengths, optimisation.batch_size)
+    steps = math.ceil(len(order) / optimisation.batch_size)
+    columns = {name: [getattr(row, name) for row in data.rows] for name in ("input_ids", "labels")}
+    if optimisation.packing:
+        require_apart(model, columns["input_ids"])
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = (trainer_class or sft_trainer())(
+            model=model,
+            args=trl_config(trl.SFTConfig, scratch, base, optimisation, context, max_length=None, **own),
+            data_collator=pack if optimisation.packing else collate,
+            train_dataset=datasets.Dataset.from_dict(columns).select(order),
+            processing_class=base.tokenizer,
+        )
+        # count a batch's labels before it is split, whatever the model's forward takes
+        trainer.model_accepts_loss_kwargs = True
+        if around:
+            trainer.around = around
+        curve = run(trainer, context, each_pass, optimisation.ends_of_passes(len(lengths), steps))
+    return FitReport(
+        trained_parameters=sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
+        training_tokens=sum(lengths[index] for index in order),
+        notes={
+            "rows": len(data.rows),
+            "rows_truncated": data.truncated,
+            "labelled_tokens": sum(data.rows[index].labelled for index in order),
+            "loss": curve,
+        },
+    )
+
+
+def collate(rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
+    """Right-padded tensors (B, T) of rows."""
+    cpu = torch.device("cpu")
+    tokens, mask = padded([row["input_ids"] for row in rows], cpu)
+    labels, _ = padded([row["labels"] for row in rows], cpu)
+    return {"input_ids": tokens, "attention_mask": mask.long(), "labels": labels.masked_fill(~mask, IGNORED)}
+
+
+def require_trained_end(model: Any, encoder: TextEncoder) -> None:
+    """Raise UserError where the base never saw the token that ends a turn: an adapter cannot teach it.
+
+    Such rows are left at zero (Llama 3), or beyond the table.
+    """
+    weights = model.get_input_embeddings().weight
+    for token in encoder.end_of_turn:
+        if token >= len(weights) or not bool(weights[token].any()):
+            raise UserError(
+                f"the base never trained {encoder.tokenizer.convert_ids_to_tokens(token)!r}, which ends a turn,"
+                " and this method leaves embeddings as they are",
+                fix="Use a chat_template that ends turns with the end-of-text token, or fine-tune all weights.",
+            )

@@ -1,0 +1,46 @@
+"""A trained model as a folder beside its base: written, and read back as a policy."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError
+from harness.lazy import LazyModule
+from harness.policy.base_model import BaseModel
+from harness.policy.causal import CausalPolicy
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.policy.policy import Policy
+else:
+    torch = LazyModule("torch")
+
+
+def save_model(model: Any, base: BaseModel, out: Path) -> None:
+    """Write a trained model as a folder that `transformers` reads, in the base's dtype; no tokenizer."""
+    # the trainer changed this copy's (cache off, tokens aligned)
+    model.config = copy.deepcopy(base.config)
+    model.to(getattr(torch, base.spec.dtype)).save_pretrained(out)
+
+
+def load_model(base: BaseModel, artifact: Path) -> CausalPolicy:
+    """The model of such a folder, frozen, behind the base's chat template."""
+    return CausalPolicy(BaseModel(base.spec, artifact).load().requires_grad_(False), base.encoder)
+
+
+def trainable_copy(start: Policy) -> Any:
+    """The model of a start in float32, every weight of it open to training.
+
+    Raises UserError where the start is more than one model, or a model that is edited while it runs.
+    """
+    # PEFT wraps a model whose adapter it cannot merge: saved, it would be the adapter without the trained weights
+    if type(start) is not CausalPolicy or hasattr(start.model, "peft_config"):
+        made = start.model if type(start) is CausalPolicy else start
+        raise UserError(
+            f"the start makes a {type(made).__name__}, and this method trains the weights of one model",
+            fix="Choose a start that trains weights, such as sft or lora, or base.",
+        )
+    return copy.deepcopy(start.model).float().requires_grad_(True)

@@ -1,0 +1,71 @@
+"""Dropout on what a model's blocks add to the residual stream, rising with depth (LIMA, 2305.11206).
+
+    block l of L drops with rate  top * l / (L - 1):   nothing at the first, `top` at the last
+
+Every block adds twice, after attention and after its feed-forward part; each addition is dropped on its own,
+and only while the model is in training mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError
+from harness.lazy import LazyModule
+from harness.policy.hidden_states import decoder_blocks
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LazyModule("torch")
+
+
+# families that normalise what they add (Gemma 2, OLMo 2) add the norms' outputs; all others the parts' own.
+# OPT's feed-forward part has no module of its own: it ends with fc2
+_AFTER_NORMS = (("post_attention_layernorm",), ("post_feedforward_layernorm",))
+_PARTS = (("self_attn", "self_attention", "attention", "attn"), ("mlp", "feed_forward", "fc2"))
+
+
+def dropout_rates(blocks: int, top: float) -> list[float]:
+    """The rate of each block, from 0 at the first to `top` at the last; one block alone has `top`."""
+    return [top * block / (blocks - 1) for block in range(blocks)] if blocks > 1 else [top] * blocks
+
+
+@contextmanager
+def residual_dropout(model: Any, top: float) -> Iterator[None]:
+    """While this lasts, the model drops what its blocks add. Raises UserError where that cannot be found."""
+    blocks = list(decoder_blocks(model)) if top else []
+    handles = [
+        part.register_forward_hook(partial(_drop, rate))
+        for block, rate in zip(blocks, dropout_rates(len(blocks), top), strict=True)
+        for part in additions(block)
+        if rate
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def additions(block: Any) -> list[Any]:
+    """The two modules of a decoder block whose outputs are added to the residual stream."""
+    children = dict(block.named_children())
+    names = _AFTER_NORMS if _AFTER_NORMS[1][0] in children else _PARTS
+    found = [[children[name] for name in alike if name in children] for alike in names]
+    if any(len(one) != 1 for one in found):
+        raise UserError(
+            f"where {type(block).__name__} adds to the residual stream is not known, and dropout belongs there",
+            fix="Set dropout to 0, or use a model of the Llama, Qwen, Mistral, Gemma, GPT-2, NeoX or OPT family.",
+        )
+    return [one[0] for one in found]
+
+
+def _drop(rate: float, part: Any, arguments: Any, output: Any) -> Any:
+    """A part's output with dropout; attention returns a tuple that opens with it."""
+    hidden = output[0] if isinstance(output, tuple) else output
+    hidden = torch.nn.functional.dropout(hidden, rate, training=part.training)
+    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden

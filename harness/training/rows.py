@@ -1,0 +1,154 @@
+"""Demonstrations as token ids and labels, with the boundary between prompt and answer that scoring uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError
+from harness.lazy import LazyModule
+from harness.policy.types import Prompt
+from harness.records import Demonstration, Message
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.policy.encoding import TextEncoder
+else:
+    torch = LazyModule("torch")
+
+
+IGNORED = -100
+"""The label of a token that is read but not trained, as torch's cross-entropy has it."""
+
+
+@dataclass
+class TrainingRow:
+    """One sequence (T,): what is read, and what is trained of it (IGNORED elsewhere)."""
+
+    input_ids: list[int]
+    labels: list[int]
+
+    def add(self, ids: Sequence[int], *, trained: bool) -> None:
+        """Read these ids too."""
+        self.input_ids.extend(ids)
+        self.labels.extend(ids if trained else [IGNORED] * len(ids))
+
+    def cut(self, length: int) -> TrainingRow:
+        """Its first tokens: the right end is lost, as in TRL, so that the prompt stays whole."""
+        return TrainingRow(self.input_ids[:length], self.labels[:length])
+
+    @property
+    def labelled(self) -> int:
+        """How many tokens are trained."""
+        return sum(label != IGNORED for label in self.labels)
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Rows ready to train on, and how many lost their right end."""
+
+    rows: tuple[TrainingRow, ...]
+    truncated: int = 0
+
+
+def training_rows(
+    demonstrations: Sequence[Demonstration],
+    encoder: TextEncoder,
+    max_length: int | None = None,
+    *,
+    per_turn: bool = False,
+) -> TrainingRows:
+    """Rows of all demonstrations, none longer than the context. Raises UserError where nothing is left.
+
+    per_turn  one row for every assistant turn, for a method that treats a prompt unlike what follows it
+    """
+    if not demonstrations:
+        raise UserError("there are no demonstrations to train on", fix="Name some under data: demonstrations.")
+    length = min(encoder.max_length, max_length or encoder.max_length)
+    rows: list[TrainingRow] = []
+    truncated, lost = 0, []
+    for demonstration in demonstrations:
+        whole = list(_rows_of(demonstration, encoder, per_turn))
+        kept = [row for row in (row.cut(length) for row in whole) if row.labelled]
+        truncated += sum(len(row.input_ids) > length for row in whole)
+        rows.extend(kept)
+        if not kept:
+            lost.append(demonstration.id)
+    if lost:
+        raise UserError(
+            f"{len(lost)} demonstrations have no trained token within {length} tokens: {', '.join(lost[:5])}"
+            + (", ..." if len(lost) > 5 else ""),
+            fix="Remove them, or raise max_length where the model's context allows it.",
+        )
+    return TrainingRows(tuple(rows), truncated)
+
+
+def answer_row(
+    prompt: Sequence[Message], answer: str, encoder: TextEncoder, max_length: int | None = None, *, end: bool = True
+) -> TrainingRow:
+    """One answer, trained after exactly the ids that it is scored after, none longer than the context.
+
+    end  whether its end of turn, which is read in any case, is trained too
+    """
+    encoded = encoder.encode(Prompt(messages=tuple(prompt)), answer)
+    row = TrainingRow([], [])
+    row.add(encoded.prompt, trained=False)
+    row.add(encoded.completion, trained=True)
+    row.add(encoder.end_of_turn, trained=end)
+    return row.cut(min(encoder.max_length, max_length or encoder.max_length))
+
+
+def _rows_of(demonstration: Demonstration, encoder: TextEncoder, per_turn: bool) -> Iterator[TrainingRow]:
+    """Every assistant turn is trained once, after exactly the ids that it is scored after.
+
+    Turns share a row while each prompt continues what was read before. A template that renders earlier
+    turns differently later (dropping thoughts, say) breaks that; then the turn gets a row of its own.
+    """
+    row = TrainingRow([], [])
+    for turn, message in enumerate(demonstration.messages):
+        if message.role != "assistant":
+            continue
+        encoded = encoder.encode(Prompt(messages=demonstration.messages[:turn]), message.content)
+        seen = len(row.input_ids)
+        if seen and (per_turn or list(encoded.prompt[:seen]) != row.input_ids):
+            yield row
+            row, seen = TrainingRow([], []), 0
+        row.add(encoded.prompt[seen:], trained=False)
+        row.add([*encoded.completion, *encoder.end_of_turn], trained=True)
+    yield row
+
+
+# how far logits may lie apart, relative to the largest: rounding only
+CLOSE = {True: 1e-3, False: 5e-2}
+
+
+def pack(rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
+    """Tensors (1, T) of rows, one after the other; each row's first token is read, never predicted."""
+    packed: dict[str, list[int]] = {"input_ids": [], "labels": [], "position_ids": []}
+    for row in rows:
+        packed["input_ids"] += row["input_ids"]
+        packed["labels"] += [IGNORED, *row["labels"][1:]]
+        packed["position_ids"] += range(len(row["input_ids"]))
+    return {name: torch.tensor([values]) for name, values in packed.items()}
+
+
+def require_apart(model: Any, rows: Sequence[Sequence[int]]) -> None:
+    """Raise UserError where the model, as it is loaded, lets packed rows (token ids) see one another."""
+    if len(rows) < 2:
+        return
+    device = next(model.parameters()).device
+    packed = pack([{"input_ids": list(ids), "labels": list(ids)} for ids in rows[:2]])
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        inputs = {name: packed[name].to(device) for name in ("input_ids", "position_ids")}
+        together = model(**inputs, use_cache=False).logits[0, len(rows[0]) :].float()
+        alone = model(input_ids=torch.tensor([list(rows[1])], device=device), use_cache=False).logits[0].float()
+    model.train(was_training)
+    close = CLOSE[next(model.parameters()).dtype is torch.float32]
+    if (together - alone).abs().max() > close * alone.abs().max():
+        raise UserError(
+            f"{type(model).__name__} does not keep packed rows apart", fix="Set packing to false for this model."
+        )
