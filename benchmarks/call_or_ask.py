@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.method import setting
 from harness.microworld import datasets
-from harness.microworld.templates import prompt_templates
-from harness.microworld.verify import Instruction, follows
+from harness.microworld.prompt_templates import prompt_templates
+from harness.microworld.rules import Instruction, follows
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import PreferencePair, TestItem, TestSet, digest_of
 from harness.scoring.answers.word_problems import flags_of

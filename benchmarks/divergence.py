@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.method import setting
 from harness.microworld.items import INSTRUCTION_KINDS, instruction_items
-from harness.microworld.templates import prompt_templates
+from harness.microworld.prompt_templates import prompt_templates
 from harness.policy.divergence import divergences
 from harness.policy.policy import base_of
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message, TestItem, TestSet
 from harness.scoring.answers.word_problems import flags_of
-from harness.scoring.diversity.prompts import EMBEDDED, open_prompts
+from harness.scoring.diversity.open_prompts import EMBEDDED, open_prompts
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy

@@ -41,13 +41,13 @@ from typing import TYPE_CHECKING
 from harness.benchmark import Answered, Benchmark, Excerpt, JointOutcome, Metric, Outcome
 from harness.errors import UserError
 from harness.method import setting
-from harness.microworld.templates import prompt_templates
+from harness.microworld.prompt_templates import prompt_templates
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, TestItem, TestSet
-from harness.scoring.diversity.crowd import Crowd, Floor, Said, embedded, floor_of
+from harness.scoring.diversity.crowd import Crowd, Said, SimilarityFloor, embedded, floor_of
 from harness.scoring.diversity.distinct import agreement, partition
 from harness.scoring.diversity.embedders import Embed, embedder
-from harness.scoring.diversity.prompts import EMBEDDED, OpenPrompt, digest_of, open_prompts
+from harness.scoring.diversity.open_prompts import EMBEDDED, OpenPrompt, open_prompts, prompts_digest
 from harness.scoring.diversity.similarity import mean_within, vendi_of
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Diversity(Benchmark):
 
     def data_digest(self) -> str:
         """Digest of the prompts with their valid answers."""
-        return digest_of(self._items())
+        return prompts_digest(self._items())
 
     def test_set(self) -> TestSet:
         """The prompts; that a valid answer is known is no contamination."""
@@ -203,7 +203,7 @@ def _together(answered: Mapping[str, Answered]) -> Iterator[tuple[Outcome, ...]]
         yield rows
 
 
-def _between(crowd: Crowd, said: Said, names: Sequence[str], floor: Floor | None) -> dict[str, float | None]:
+def _between(crowd: Crowd, said: Said, names: Sequence[str], floor: SimilarityFloor | None) -> dict[str, float | None]:
     """What a set of policies has in common on one prompt; None for what cannot be computed."""
     similarity, same = crowd.similarity(names), said.agreement(names)
     together, alone = said.together(names), said.alone(names)

@@ -19,7 +19,7 @@ from harness.method import setting
 from harness.policy.types import Sampling
 from harness.records import TestItem, TestSet
 from harness.scoring.answers.word_problems import flags_of
-from harness.scoring.calls.bfcl import Item, Notation, folder_of, items_of, prompt_of
+from harness.scoring.calls.bfcl import BfclItem, Notation, bfcl_items, bfcl_prompt, folder_of
 from harness.scoring.calls.matching import FAILURES, failure_in
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class FunctionCalling(Benchmark):
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per request, category after category."""
         items = self._items()
-        prompts = [prompt_of(item.messages, item.functions, self.notation) for item in items]
+        prompts = [bfcl_prompt(item.messages, item.functions, self.notation) for item in items]
         sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
         drawn = policy.sample(prompts, sampling, [item.id for item in items])
         for item, prompt, (completion,) in zip(items, prompts, drawn, strict=True):
@@ -85,6 +85,6 @@ class FunctionCalling(Benchmark):
         items = (TestItem(item.id, "\n".join(one.content for one in item.messages)) for item in self._items())
         return TestSet(label_of(self.data), tuple(items))
 
-    def _items(self) -> list[Item]:
+    def _items(self) -> list[BfclItem]:
         folder = folder_of(self.data)
-        return [item for category in self.categories for item in items_of(folder, category)[: self.limit]]
+        return [item for category in self.categories for item in bfcl_items(folder, category)[: self.limit]]

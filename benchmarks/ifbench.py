@@ -18,7 +18,14 @@ from harness.method import setting
 from harness.policy.types import Sampling
 from harness.records import TestSet
 from harness.scoring.constraints.ifbench import RULES_VERSION, VERIFIERS, obeys
-from harness.scoring.constraints.items import METRICS, Item, digest_of_data, items_of, outcomes, test_items
+from harness.scoring.constraints.instructions import (
+    METRICS,
+    ConstraintItem,
+    constraint_items,
+    digest_of_data,
+    outcomes,
+    test_items,
+)
 from harness.scoring.constraints.levels import Followed, followed
 
 if TYPE_CHECKING:
@@ -62,17 +69,17 @@ class IFBench(Benchmark):
         """Whose verifiers they are."""
         return {"verifiers": f"bakeoff's own, version {RULES_VERSION}; not the authors' code"}
 
-    def _items(self, trial: Callable[[Item], object] | None = None) -> list[Item]:
-        return items_of(self.data, self.split, self.limit, VERIFIERS, trial)
+    def _items(self, trial: Callable[[ConstraintItem], object] | None = None) -> list[ConstraintItem]:
+        return constraint_items(self.data, self.split, self.limit, VERIFIERS, trial)
 
 
-def judged(item: Item, completion: str) -> Followed:
+def judged(item: ConstraintItem, completion: str) -> Followed:
     """Each instruction of the item on this answer."""
     asked = zip(item.types, item.arguments, strict=True)
     return followed(completion, [partial(_obeys, kind, item.prompt, arguments) for kind, arguments in asked])
 
 
-def _trial(item: Item) -> Followed:
+def _trial(item: ConstraintItem) -> Followed:
     return judged(item, "Some answer.")
 
 

@@ -14,7 +14,14 @@ from harness.benchmark import Benchmark, Metric, Outcome
 from harness.method import setting
 from harness.policy.types import Sampling
 from harness.records import TestSet
-from harness.scoring.constraints.items import METRICS, Item, digest_of_data, items_of, outcomes, test_items
+from harness.scoring.constraints.instructions import (
+    METRICS,
+    ConstraintItem,
+    constraint_items,
+    digest_of_data,
+    outcomes,
+    test_items,
+)
 from harness.scoring.constraints.levels import Followed
 from harness.scoring.lm_eval import ifeval as rules
 
@@ -59,20 +66,20 @@ class IFEval(Benchmark):
         """lm-eval's version, that of what its rules ask, and the splitter of sentences."""
         return rules.facts()
 
-    def _items(self, trial: Callable[[Item], object] | None = None) -> list[Item]:
-        return items_of(self.data, self.split, self.limit, rules.TYPES, trial)
+    def _items(self, trial: Callable[[ConstraintItem], object] | None = None) -> list[ConstraintItem]:
+        return constraint_items(self.data, self.split, self.limit, rules.TYPES, trial)
 
 
-def judged(item: Item, completion: str) -> Followed:
+def judged(item: ConstraintItem, completion: str) -> Followed:
     """lm-eval's verdict on each instruction of the item."""
     return rules.followed_officially(item.types, item.arguments, item.prompt, completion)
 
 
-def _trial(item: Item) -> None:
-    rules.check(item.types, item.arguments)
+def _trial(item: ConstraintItem) -> None:
+    rules.check_arguments(item.types, item.arguments)
 
 
-def _flags(item: Item) -> tuple[str, ...]:
+def _flags(item: ConstraintItem) -> tuple[str, ...]:
     """Where a verdict may differ from lm-eval's on another machine."""
     untrained = rules.SPLIT & set(item.types) and rules.splitter() != "punkt"
     counted = any(map(rules.counted_here, item.types, item.arguments))

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.method import setting
-from harness.microworld import words
+from harness.microworld import word_lists
 from harness.microworld.items import KnowledgeItem, knowledge_items
-from harness.microworld.templates import prompt_templates
+from harness.microworld.prompt_templates import prompt_templates
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message, TestItem, TestSet
 from harness.scoring.answers.word_problems import flags_of
@@ -67,7 +67,7 @@ class KnowledgeAnswers(Benchmark):
                 metrics={
                     "correct": float(named == {gold}),
                     "named": float(len(named) == 1),
-                    "chance": 1 / len(words.POOLS[item.attribute]),
+                    "chance": 1 / len(word_lists.POOLS[item.attribute]),
                 },
                 prompt=policy.encoder.prompt_text(prompt),
                 completions=(completion.text,),
@@ -91,5 +91,5 @@ class KnowledgeAnswers(Benchmark):
 
 def values_named(attribute: str, answer: str) -> set[str]:
     """Every value that the attribute could have and that stands in the answer as a word, in whatever case."""
-    pool = set(words.POOLS[attribute])
+    pool = set(word_lists.POOLS[attribute])
     return {word for word in answer.casefold().replace(".", " ").replace(",", " ").split() if word in pool}

@@ -100,7 +100,7 @@ class LmEval(Benchmark):
     def test_set(self) -> TestSet:
         """The documents of all tasks as they are asked, without examples in the context."""
         tasks = _loaded(self._names(), self.include_path, self.data_digest())
-        documents = lm_eval_documents.documents(tasks, self.limit)
+        documents = lm_eval_documents.task_documents(tasks, self.limit)
         items = (TestItem(_item_id(task, at, digest), *texts) for task, at, digest, *texts in documents)
         return TestSet("lm_eval", tuple(items))
 

@@ -17,7 +17,14 @@ from harness.method import setting
 from harness.policy.types import Sampling
 from harness.records import TestItem, TestSet
 from harness.scoring.answers.numbers import canonical, final_number
-from harness.scoring.answers.word_problems import INSTRUCTION, WordProblem, flags_of, prompt_of, shots_of, word_problems
+from harness.scoring.answers.word_problems import (
+    INSTRUCTION,
+    WordProblem,
+    flags_of,
+    problem_prompt,
+    shots_of,
+    word_problems,
+)
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy
@@ -53,7 +60,7 @@ class MathProblems(Benchmark):
         """One outcome per problem."""
         items = self._items()
         shots = self._shots(items)
-        prompts = [prompt_of(item.question, shots, self.instruction) for item in items]
+        prompts = [problem_prompt(item.question, shots, self.instruction) for item in items]
         sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
         drawn = policy.sample(prompts, sampling, [item.id for item in items])
         for item, prompt, (completion,) in zip(items, prompts, drawn, strict=True):

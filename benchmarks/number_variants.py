@@ -15,13 +15,20 @@ from typing import TYPE_CHECKING
 
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.data.placed import Faults
-from harness.data.readers import label_of, rows_of
+from harness.data.readers import label_of, placed_rows
 from harness.errors import UserError
 from harness.method import setting
 from harness.policy.types import Sampling
 from harness.records import TestItem, TestSet
 from harness.scoring.answers.numbers import canonical, final_number, numbers_in
-from harness.scoring.answers.word_problems import INSTRUCTION, WordProblem, flags_of, prompt_of, shots_of, word_problem
+from harness.scoring.answers.word_problems import (
+    INSTRUCTION,
+    WordProblem,
+    flags_of,
+    problem_prompt,
+    shots_of,
+    word_problem,
+)
 from harness.scoring.variants.templates import Template, template_of
 from harness.scoring.variants.variants import Reached, changes, magnitude, variants_of
 
@@ -71,7 +78,7 @@ class NumberVariants(Benchmark):
         """One outcome per original and per variant, template after template."""
         items = self._items()
         shots = shots_of(self.shots_from, self.shots, [item.problem.question for item in items])
-        prompts = [prompt_of(item.problem.question, shots, self.instruction) for item in items]
+        prompts = [problem_prompt(item.problem.question, shots, self.instruction) for item in items]
         drawn = policy.sample(prompts, Sampling(self.max_new_tokens, seed=seed), [item.problem.id for item in items])
         original = Reached(0.0)
         for item, prompt, (completion,) in zip(items, prompts, drawn, strict=True):
@@ -111,7 +118,7 @@ class NumberVariants(Benchmark):
                 "number_variants needs templates",
                 fix="Set templates to the folder templates/symbolic of github.com/apple/ml-gsm-symbolic.",
             )
-        templates = [template_of(placed.row, placed.where) for placed in rows_of(self.templates, Faults())]
+        templates = [template_of(placed.row, placed.where) for placed in placed_rows(self.templates, Faults())]
         return [item for template in templates[: self.limit] for item in _family(template, self.variants, self.draw)]
 
 

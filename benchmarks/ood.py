@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.method import setting
-from harness.microworld.templates import prompt_templates
+from harness.microworld.prompt_templates import prompt_templates
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message, TestItem, TestSet
 from harness.scoring.answers.word_problems import flags_of
-from harness.scoring.variants.families import Member, is_right
 from harness.scoring.variants.request_families import request_families
 from harness.scoring.variants.story_families import story_families
+from harness.scoring.variants.variant_families import Member, is_right
 from harness.scoring.variants.variants import Reached, changes, magnitude
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.data.placed import Faults
-from harness.data.readers import label_of, rows_of
+from harness.data.readers import label_of, placed_rows
 from harness.errors import UserError
 from harness.method import setting
 from harness.policy.conversations import converse
@@ -162,7 +162,7 @@ class PairwiseJudge(Benchmark):
     def _items(self) -> list[Question]:
         given = _answers_by_id(self.against) if self.against not in ("base", "data") else None
         found = []
-        for placed in rows_of(self.data, Faults(), self.split):
+        for placed in placed_rows(self.data, Faults(), self.split):
             question = _question(placed.row, placed.number, placed.where)
             if self.against != "base":
                 question = _answered(question, placed.row, placed.where, given)
@@ -230,7 +230,7 @@ def _texts(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
 def _answers_by_id(name: str) -> dict[str, tuple[str, ...]]:
     """Answers as FastChat keeps them (choices of turns), or in one of our columns."""
     found = {}
-    for placed in rows_of(name, Faults()):
+    for placed in placed_rows(name, Faults()):
         choices = placed.row.get("choices")
         first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else placed.row
         found[_id_of(placed.row, placed.number)] = _texts(first, ("turns", *ANSWERS))

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.data.placed import Faults
-from harness.data.readers import label_of, rows_of
+from harness.data.readers import label_of, placed_rows
 from harness.errors import UserError
 from harness.method import setting
-from harness.microworld.corpus import Document, held_out
+from harness.microworld.corpus import CorpusDocument, held_out
 from harness.policy.types import Prompt, Score
 from harness.records import Message, TestItem, TestSet
 
@@ -85,7 +85,7 @@ class Perplexity(Benchmark):
     def _request(self) -> str:
         return self.request or REQUESTS[self.data == EMBEDDED]
 
-    def _items(self) -> list[Document]:
+    def _items(self) -> list[CorpusDocument]:
         if self.data == EMBEDDED:
             return held_out(self.split, self.limit or 40)
         texts = _paragraphs(self.data)[: self.limit] if self.data.endswith(".txt") else self._rows()
@@ -96,7 +96,7 @@ class Perplexity(Benchmark):
 
     def _rows(self) -> list[str]:
         texts = []
-        for placed in rows_of(self.data, Faults(), self.split):
+        for placed in placed_rows(self.data, Faults(), self.split):
             text = placed.row.get(self.column)
             if not isinstance(text, str):
                 found = ", ".join(map(str, placed.row))
@@ -109,7 +109,7 @@ class Perplexity(Benchmark):
         return texts
 
 
-def _outcome(item: Document, score: Score, prompt: str) -> Outcome:
+def _outcome(item: CorpusDocument, score: Score, prompt: str) -> Outcome:
     size = len(item.text.encode("utf-8", "surrogatepass"))
     return Outcome(
         item=item.id,
@@ -126,14 +126,14 @@ def _outcome(item: Document, score: Score, prompt: str) -> Outcome:
     )
 
 
-def pieces(identity: str, text: str, longest: int) -> Iterator[Document]:
+def pieces(identity: str, text: str, longest: int) -> Iterator[CorpusDocument]:
     """The text in pieces of at most so many characters, cut at white space where there is some; blank ones are left
     out, and all share a cluster."""
     rest, number = text.strip(), 0
     while rest:
         end = len(rest) if len(rest) <= longest else max(rest.rfind(" ", 0, longest + 1), rest.rfind("\n", 0, longest))
         end = end if end > 0 else longest
-        yield Document(f"{identity}-{number}", "", identity, rest[:end].rstrip())
+        yield CorpusDocument(f"{identity}-{number}", "", identity, rest[:end].rstrip())
         rest, number = rest[end:].lstrip(), number + 1
 
 

@@ -18,7 +18,7 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def beside(path: Path, ending: str) -> Path:
+def sibling_file(path: Path, ending: str) -> Path:
     """The file of the set's name with another ending."""
     return path.with_name(f"{path.stem}.{ending}")
 

@@ -41,7 +41,7 @@ from harness.training.loop import (
     trl_config,
 )
 from harness.training.models import load_model, save_model, trainable_copy
-from harness.training.trl import run, watched
+from harness.training.trl import run_trainer, watched
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Dpo(Method):
             # an update's pairs are counted before it is split to fit into memory, and our loss divides by them
             trainer.model_accepts_loss_kwargs = trainer.loss_is_scaled_for_ga = True
             trainer.losses_of = partial(preference_losses, self)
-            return run(trainer, context)
+            return run_trainer(trainer, context)
 
 
 Pair = tuple[TrainingRow, TrainingRow]

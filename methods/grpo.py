@@ -38,7 +38,7 @@ from harness.records import Problem, TrainingData
 from harness.scoring.answers.verifiers import require_verifier, verifies
 from harness.training.loop import Optimisation, seed_everything, trl_config
 from harness.training.models import load_model, save_model, trainable_copy
-from harness.training.trl import run, thinned, watched
+from harness.training.trl import run_trainer, thinned, watched
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Grpo(Method):
         """Train the model in place; the curves of the loss and of KL."""
         with tempfile.TemporaryDirectory() as scratch:
             trainer = self._trainer(model, reference, rollouts, scratch, base, context)
-            losses = run(trainer, context)
+            losses = run_trainer(trainer, context)
             return losses, thinned([line["kl"] for line in trainer.state.log_history if "kl" in line])
 
     def _trainer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from harness.microworld import words
+from harness.microworld import word_lists
 from harness.microworld.splits import SPLITS, Key
 from harness.microworld.world import the_world
 
@@ -29,10 +29,10 @@ def check_disjoint(keys: Mapping[str, Iterable[Key]] | None = None) -> None:
 
 def _divided_entities(key: Key) -> list[str]:
     people = the_world().facts
-    return [entity for entity in key[1] if entity in words.CATEGORIES or entity in people]
+    return [entity for entity in key[1] if entity in word_lists.CATEGORIES or entity in people]
 
 
 def _all_keys() -> dict[str, list[Key]]:
     from harness.microworld import datasets, items
 
-    return {split: [*datasets.keys(split), *items.keys(split)] for split in SPLITS}
+    return {split: [*datasets.dataset_keys(split), *items.item_keys(split)] for split in SPLITS}

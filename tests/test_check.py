@@ -14,7 +14,7 @@ from command_line import bakeoff
 from harness.cli.check import asked
 from harness.engine import registry
 from harness.engine.contract.bench import Bench, quick
-from harness.engine.contract.clauses import CLAUSES, judge
+from harness.engine.contract.clauses import CLAUSES, try_clause
 from harness.engine.contract.network import offline
 
 SOUND = '''"""A method of another package: the base, with an artifact of its own."""
@@ -139,7 +139,7 @@ def test_a_plugin_fails_the_clauses_about_what_it_breaks_and_no_others(
     monkeypatch.syspath_prepend(tmp_path)
     method = importlib.import_module(module).Plugin()
     bench = Bench(quick(method), tmp_path / "bench")
-    verdicts = {clause.__name__: judge(clause, bench, tmp_path / f"{module}.py") for clause in CLAUSES}
+    verdicts = {clause.__name__: try_clause(clause, bench, tmp_path / f"{module}.py") for clause in CLAUSES}
     failed = {name: verdict for name, verdict in verdicts.items() if verdict.state == "failed"}
     assert tuple(failed) == clauses
     for verdict in failed.values():

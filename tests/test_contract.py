@@ -13,7 +13,9 @@ from harness.engine.contract.promise import NotApplicable
 
 # each of these trains for the better part of a minute; a method that is not named here is checked by `make test`
 LONG = ("best_of_n", "grpo", "peft", "pyreft", "rft", "selective_refinement", "sft_on_chosen")
-METHODS = [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in registry.names("methods")]
+METHODS = [
+    pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in registry.plugin_names("methods")
+]
 
 
 @pytest.fixture(scope="module", params=METHODS)

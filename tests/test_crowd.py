@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from harness.scoring.diversity.crowd import Crowd, Said, embedded, floor_of
-from harness.scoring.diversity.distinct import distinct_of_each, distinct_of_one, expected_distinct, overlap
-from harness.scoring.diversity.similarity import Moments, mean_same_index, unit
+from harness.scoring.diversity.distinct import class_overlap, distinct_of_each, distinct_of_one, expected_distinct
+from harness.scoring.diversity.similarity import Moments, mean_same_index, unit_vectors
 from harness.stats.contrasts import Scale, Scores, mean
 
 VALID = [f"answer {at}" for at in range(8)]
@@ -22,7 +22,7 @@ VALID = [f"answer {at}" for at in range(8)]
 
 def drawn(seed: int, size: int, width: int = 6, spread: float = 1.0) -> NDArray[numpy.float64]:
     generator = numpy.random.default_rng(seed)
-    return unit(numpy.ones(width) + spread * generator.normal(size=(size, width)))
+    return unit_vectors(numpy.ones(width) + spread * generator.normal(size=(size, width)))
 
 
 def one_hot(texts: Sequence[str]) -> NDArray[numpy.float64]:
@@ -106,8 +106,8 @@ def test_expected_distinct_answers_of_small_cases_by_hand() -> None:
     assert distinct_of_one({"a": 1, "b": 1}, 4, 2) == pytest.approx(1.0)
     assert distinct_of_each([{"a": 1, "b": 1}, {"a": 5}], [2, 5]) == pytest.approx(1.5)
     assert distinct_of_each([{"a": 1}, {}], [2, 0]) is None
-    assert overlap({"a", "b"}, {"b", "c"}) == pytest.approx(1 / 3)
-    assert overlap(set(), set()) is None
+    assert class_overlap({"a", "b"}, {"b", "c"}) == pytest.approx(1 / 3)
+    assert class_overlap(set(), set()) is None
 
 
 def test_uniform_policies_together_give_what_one_gives_alone_and_specialists_give_one_each() -> None:

@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli.main import app
-from harness.curation.rendering import encoder_of, stretches
+from harness.curation.rendering import encoder_of, trained_texts
 from harness.data.examples import Example, read_examples
 from harness.data.load import DataSpec, load_set
 from harness.errors import UserError
-from harness.training.rows import IGNORED, training_rows
+from harness.training.labelled_rows import IGNORED, training_rows
 
 
 def data(*words: object) -> str:
@@ -60,7 +60,7 @@ def test_rows_are_shown_in_the_models_template_with_the_mask_of_training(tmp_pat
     """The microworld's own words, so that its tokenizer knows them all; only answer and end of turn are trained."""
     encoder = encoder_of("microworld/small")
     record = load_set("demonstrations", DataSpec("microworld/curated-1k")).records[0]
-    found = stretches(Example(record, "demonstrations", "messages"), encoder)
+    found = trained_texts(Example(record, "demonstrations", "messages"), encoder)
     (row,) = training_rows([record], encoder).rows  # type: ignore[list-item]
     assert "".join(one.text for one in found if one.trained) == encoder.tokenizer.decode(
         [label for label in row.labels if label != IGNORED]

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from harness.cli.main import app
 from harness.curation.corruptions import CORRUPTIONS
+from harness.curation.own_samples import read_own_samples
 from harness.curation.pairs import call_pairs, call_turns, verifier_pairs
-from harness.curation.samples import read_samples
 from harness.data.examples import read_examples
 from harness.data.load import DataSpec, load_set, named_examples
 from harness.errors import UserError
@@ -230,7 +230,7 @@ def test_samples_are_found_by_the_prompt_as_well(tmp_path: Path) -> None:
     row = {"prompt": "q", "completion": RIGHT}
     rows = write(tmp_path / "rows.jsonl", row)
     samples = write(tmp_path / "samples.jsonl", {"prompt": "q", "completion": "No."})
-    found = call_pairs(read_examples(str(rows)).examples, per_call=0, samples=read_samples(str(samples)))
+    found = call_pairs(read_examples(str(rows)).examples, per_call=0, samples=read_own_samples(str(samples)))
     assert [one.record.rejected for one in found.examples] == ["No."]  # type: ignore[union-attr]
 
 
@@ -255,7 +255,7 @@ def test_chosen_meets_all_constraints_and_rejected_misses_one(tmp_path: Path) ->
 
 def test_story_problems_are_told_apart_by_their_own_verifier() -> None:
     examples = named_examples("microworld/stories").examples[:4]
-    from harness.curation.samples import Samples
+    from harness.curation.own_samples import Samples
 
     drawn = {e.record.id: [f"total {e.record.reference} .", "total 98 ."] for e in examples}  # type: ignore[union-attr]
     found = verifier_pairs(examples, Samples(dict(drawn)))

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from harness.cli import data_verbs as writing_verbs
 from harness.cli.main import app
+from harness.curation.filling import filled
 from harness.curation.licences import with_joint
-from harness.curation.templates import filled
 from harness.curation.writing.drafts import Generated
 from harness.curation.writing.evolve import evolve
 from harness.curation.writing.filters import (

@@ -30,7 +30,7 @@ from harness.scoring.diversity.similarity import (
     self_bleu,
     share_above,
     threshold_above,
-    unit,
+    unit_vectors,
     vendi,
     vendi_of,
 )
@@ -38,7 +38,7 @@ from harness.scoring.diversity.similarity import (
 
 def drawn(seed: int, size: int, width: int, spread: float = 1.0) -> NDArray[numpy.float64]:
     generator = numpy.random.default_rng(seed)
-    return unit(numpy.ones(width) + spread * generator.normal(size=(size, width)))
+    return unit_vectors(numpy.ones(width) + spread * generator.normal(size=(size, width)))
 
 
 @pytest.mark.parametrize("spread", [3.0, 0.3, 1e-2])
@@ -54,7 +54,7 @@ def test_a_collapsed_group_keeps_its_digits() -> None:
     """Two directions, an angle t apart with 1 - cos t = 1e-8, four vectors each: 16 of 28 pairs are that far apart."""
     angle = math.acos(1 - 1e-8)
     rows = [[1.0, 0.0]] * 4 + [[math.cos(angle), math.sin(angle)]] * 4
-    found = mean_distance_within(unit(numpy.array(rows)))
+    found = mean_distance_within(unit_vectors(numpy.array(rows)))
     assert found == pytest.approx(16 / 28 * (1 - math.cos(angle)), rel=1e-6)
     # in single precision, and by a sum of cosines, nothing would be left
     single = numpy.array(rows, dtype=numpy.float32)
@@ -62,7 +62,7 @@ def test_a_collapsed_group_keeps_its_digits() -> None:
 
 
 def test_equal_answers_are_alike_and_one_answer_has_no_pair() -> None:
-    same = unit(numpy.full((5, 3), 0.1))
+    same = unit_vectors(numpy.full((5, 3), 0.1))
     assert mean_within(same) == pytest.approx(1.0, abs=1e-15)
     assert vendi_of(same) == pytest.approx(1.0)
     assert mean_within(same[:1]) is share_above(same[:1], 0.5) is None
@@ -95,7 +95,7 @@ def test_the_nearest_answers_of_two_models_that_never_mix_are_of_one_and_of_mixe
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(similarity, "BLOCK", 5)
-    apart = unit(numpy.array([[1.0, 0.01 * at] for at in range(6)] + [[0.01 * at, 1.0] for at in range(6)]))
+    apart = unit_vectors(numpy.array([[1.0, 0.01 * at] for at in range(6)] + [[0.01 * at, 1.0] for at in range(6)]))
     assert models_among_nearest(apart, [0] * 6 + [1] * 6, 5) == 1.0
     assert models_among_nearest(apart, [0, 1] * 6, 5) == 2.0
     # six neighbours are one more than a model has
@@ -105,7 +105,11 @@ def test_the_nearest_answers_of_two_models_that_never_mix_are_of_one_and_of_mixe
 
 def test_the_floor_compares_answers_to_different_prompts_only() -> None:
     """Prompt one's answers point east, prompt two's north: within a prompt 1, across 0."""
-    groups = [unit(numpy.array([[1.0, 0.0]] * 3)), unit(numpy.array([[0.0, 1.0]] * 5)), numpy.zeros((0, 2))]
+    groups = [
+        unit_vectors(numpy.array([[1.0, 0.0]] * 3)),
+        unit_vectors(numpy.array([[0.0, 1.0]] * 5)),
+        numpy.zeros((0, 2)),
+    ]
     floor = random_pairs(groups, 200, seed=1)
     assert floor.tolist() == [0.0] * 200
     assert threshold_above(floor) == 0.0
@@ -119,7 +123,7 @@ def test_the_floor_compares_answers_to_different_prompts_only() -> None:
 @pytest.mark.parametrize("bad", [0.0, math.nan, math.inf])
 def test_an_embedding_that_is_zero_or_no_number_is_an_error_and_no_score(bad: float) -> None:
     with pytest.raises(UserError, match="1 of 3 embeddings are zero or no numbers, the first that of text 2"):
-        unit(numpy.array([[1.0, 0.0], [bad, 0.0], [0.0, 1.0]]))
+        unit_vectors(numpy.array([[1.0, 0.0], [bad, 0.0], [0.0, 1.0]]))
 
 
 def test_the_published_vendi_scores() -> None:

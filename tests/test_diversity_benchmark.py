@@ -22,8 +22,8 @@ from harness.policy.policy import Policy
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message
 from harness.scoring.diversity.embedders import lexical
-from harness.scoring.diversity.prompts import open_prompts
-from harness.scoring.diversity.similarity import unit
+from harness.scoring.diversity.open_prompts import open_prompts
+from harness.scoring.diversity.similarity import unit_vectors
 
 VALID = {prompt.text: prompt.valid for prompt in open_prompts("microworld")}
 
@@ -254,7 +254,7 @@ def test_an_embedder_that_gives_nothing_is_one_clear_error(bad: float, monkeypat
     benchmark = Diversity()
     given = answered({"a": Keyed(skewed, "a"), "b": Keyed(skewed, "b")}, benchmark)
     monkeypatch.setattr(
-        "benchmarks.diversity.embedder", lambda name: lambda texts: unit(numpy.full((len(texts), 3), bad))
+        "benchmarks.diversity.embedder", lambda name: lambda texts: unit_vectors(numpy.full((len(texts), 3), bad))
     )
     with pytest.raises(UserError, match="embeddings are zero or no numbers"):
         next(benchmark.compare(given, [("a", "b")]))

@@ -13,7 +13,7 @@ from conftest import SHARED
 from stories260k import convert
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from harness.engine.results.rows import read_excerpts, read_joint, read_rows
+from harness.engine.results.schema import read_excerpts, read_joint, read_rows
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.sources import locate
 from harness.policy.types import Prompt, Sampling

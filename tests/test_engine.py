@@ -24,8 +24,8 @@ from harness.engine.cost import Stopwatch
 from harness.engine.explain import explain, find_cells
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
-from harness.engine.results.rows import read_rows
-from harness.engine.results.write import collect
+from harness.engine.results.schema import read_rows
+from harness.engine.results.write import write_results
 from harness.engine.run import Tally, run_plan
 from harness.engine.states import state_of
 from harness.engine.store import keys
@@ -54,7 +54,7 @@ def states(plan: Plan, store: Store) -> list[str]:
 
 
 def test_entry_points_of_another_package_are_found_listed_and_run(folder: Path) -> None:
-    assert "outside" in registry.names("methods")
+    assert "outside" in registry.plugin_names("methods")
     assert registry.summary("benchmarks", "outside_bench") == "A benchmark of another package."
     plan, store = planned(folder)
     assert go(plan, store)[0].evaluated == 1
@@ -106,13 +106,13 @@ def test_out_of_memory_halves_the_micro_batch_and_the_ledger_says_so(folder: Pat
 def test_rows_are_sorted_and_equal_results_are_equal_bytes(folder: Path) -> None:
     plan, store = planned(folder, extra="seeds: [1, 0]")
     go(plan, store)
-    collect(plan, store, folder / "one")
+    write_results(plan, store, folder / "one")
     backwards, other = (
         make_plan(load_experiment(outside.experiment(folder, extra="seeds: [0, 1]")), folder / "other"),
         Store(folder / "other"),
     )
     go(backwards, other)
-    collect(backwards, other, folder / "two")
+    write_results(backwards, other, folder / "two")
     for name in ("rows.parquet", "samples.parquet"):
         assert (folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes()
     rows = read_rows(folder / "one")
@@ -134,7 +134,7 @@ def test_the_axes_of_data_give_each_cell_its_own_rows_and_fit_once_what_takes_no
     assert len(plan.cells) == 2 * 4 * 2
     tally, _ = go(plan, store)
     assert (tally.fitted, tally.failed) == (2 + 8, [])
-    collect(plan, store, folder / "out")
+    write_results(plan, store, folder / "out")
     rows = read_rows(folder / "out")
     least = rows.groupby(["method", "data_quality", "data_size"])["value"].min() // 1
     assert least["counting"].to_dict() == {("good", 2): 2, ("good", 4): 4, ("other", 2): 102, ("other", 4): 104}

@@ -10,11 +10,11 @@ import pytest
 from command_line import bakeoff
 from test_report import Fake
 
-from harness.report.build import collect
+from harness.report.collect import collect
 from harness.report.export import write_tables
 from harness.report.findings.tables import matrix_table
 from harness.report.numbers.model import ReportModel, Result
-from harness.report.render.document import Cell, Column, Table
+from harness.report.render.document import Column, Table, TableCell
 from harness.report.render.latex import escape_latex, to_latex
 
 LABEL = "a_b & c% [x]"
@@ -143,7 +143,7 @@ def test_each_special_character_of_latex_is_set_as_itself() -> None:
     assert escape_latex(r"\input{x}") == r"\textbackslash{}input\{x\}"
     assert escape_latex("$#^~") == r"\$\#\textasciicircum{}\textasciitilde{}"
     assert escape_latex("*[−1, 2]–\n<") == r"{*}{[}$-$1, 2{]}-- \textless{}"
-    table = Table((Column("m", left=True),), ((Cell("\\\\[9cm] \\write18{ls}"),),), caption="50 % & }")
+    table = Table((Column("m", left=True),), ((TableCell("\\\\[9cm] \\write18{ls}"),),), caption="50 % & }")
     assert r"\textbackslash{}\textbackslash{}{[}9cm{]} \textbackslash{}write18\{ls\}" in to_latex(table, "t")
     assert r"\caption{50 \% \& \}}" in to_latex(table, "t")
 

@@ -16,7 +16,7 @@ from saying import HOSTILE
 
 from harness.scoring.answers.finders import answer_of
 from harness.scoring.answers.numbers import final_number
-from harness.scoring.calls.bfcl import Item, items_of
+from harness.scoring.calls.bfcl import BfclItem, bfcl_items
 from harness.scoring.calls.matching import (
     FAILURES,
     NOT_A_CALL,
@@ -179,7 +179,7 @@ def plain(value: Any, at: int) -> Any:
     return [plain(one, at) for one in value] if isinstance(value, list) else value
 
 
-def right_calls(item: Item, at: int, optional: bool = True) -> list[Call]:
+def right_calls(item: BfclItem, at: int, optional: bool = True) -> list[Call]:
     """The item's calls, each argument with its accepted value of that number, with or without what may lack."""
     return [
         (
@@ -194,13 +194,13 @@ def right_calls(item: Item, at: int, optional: bool = True) -> list[Call]:
     ]
 
 
-def failure(item: Item, answer: str) -> str:
+def failure(item: BfclItem, answer: str) -> str:
     return failure_in(answer, item.wanted, [one["name"] for one in item.functions])
 
 
-def items(shared_data: Path) -> Iterator[Item]:
+def items(shared_data: Path) -> Iterator[BfclItem]:
     for category in CATEGORIES:
-        yield from items_of(shared_data / "bfcl", category)
+        yield from bfcl_items(shared_data / "bfcl", category)
 
 
 def test_every_accepted_answer_of_bfcl_is_right_in_both_notations_and_any_order(shared_data: Path) -> None:
@@ -233,7 +233,7 @@ def other_value(value: Any) -> Any:
     return [*value, value[0]] if isinstance(value, list) else {**value, "no such": 1}
 
 
-def corruptions(item: Item, write: Callable[[Sequence[Call]], str]) -> Iterator[tuple[str, str]]:
+def corruptions(item: BfclItem, write: Callable[[Sequence[Call]], str]) -> Iterator[tuple[str, str]]:
     """The right answer with one thing wrong, and the failure that this is."""
     calls = right_calls(item, 0)
     (name, arguments), rest, wanted = calls[0], calls[1:], item.wanted[0]
@@ -273,7 +273,7 @@ def test_each_corruption_of_every_accepted_answer_is_wrong_by_its_own_name(share
 
 def test_a_request_that_no_function_fits_is_right_without_a_call_and_wrong_with_any(shared_data: Path) -> None:
     seen = 0
-    for item in items_of(shared_data / "bfcl", "irrelevance"):
+    for item in bfcl_items(shared_data / "bfcl", "irrelevance"):
         seen += 1
         name = item.functions[0]["name"]
         assert failure(item, f"None fits: {name}(a=1) would be needless.") == ""

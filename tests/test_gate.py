@@ -14,12 +14,12 @@ from harness.engine import gate
 from harness.engine.config import load_experiment
 from harness.engine.gate import check_contamination, warnings_of
 from harness.engine.plan import Plan, make_plan
-from harness.engine.results.write import collect
+from harness.engine.results.write import write_results
 from harness.engine.store.store import Store
 from harness.errors import UserError
 from harness.files import read_json
 from harness.microworld.items import instruction_items, knowledge_items
-from harness.report import build as report_collect
+from harness.report import collect as report_collect
 
 MATRIX = """\
 name: gated
@@ -84,14 +84,14 @@ def test_nothing_is_compared_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_results_say_what_was_checked(tmp_path: Path) -> None:
     plan = planned(tmp_path)
-    collect(plan, Store(tmp_path / "store"), tmp_path / "out")
+    write_results(plan, Store(tmp_path / "store"), tmp_path / "out")
     checked = read_json(tmp_path / "out" / "contamination.json")["checked"]
     assert [entry["items"] for entry in checked] == [len(knowledge_items("test")), 30]
 
 
 def test_the_report_gives_the_scores_with_and_without_the_matched_items(tmp_path: Path) -> None:
     """Sixty items, the first 15 of them in the training data: the others' mean, worked from the rows."""
-    from harness.engine.results.rows import read_rows
+    from harness.engine.results.schema import read_rows
     from harness.files import write_json
 
     folder = Fake(items=60).write(tmp_path)

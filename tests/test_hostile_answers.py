@@ -36,7 +36,7 @@ from harness.engine.store.outcomes import read_outcomes, write_outcomes
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.scoring.code.humaneval import CodeProblem, program_of
 from harness.scoring.constraints.ifbench import VERIFIERS
-from harness.scoring.judging import Pair, cut_alike, prompt_of, verdict_of
+from harness.scoring.judging import Pair, cut_alike, judge_prompt, verdict_of
 
 PIECES = [
     *("", " ", "\n", "\n\n", "\t", "\x00", "\x1b[31m", "\ud800", "\u202e", "\ufeff", "犬", "😀", "a", "A", "7", "-3"),
@@ -131,7 +131,7 @@ def scored(benchmark: Benchmark, text: str, folder: Path) -> list[dict[str, Any]
 
 
 def test_every_benchmark_is_tried_here_or_said_not_to_be(folder: Path) -> None:
-    assert set(registry.names("benchmarks")) == {*benchmarks(folder), *NOT_HERE}
+    assert set(registry.plugin_names("benchmarks")) == {*benchmarks(folder), *NOT_HERE}
 
 
 @pytest.mark.parametrize("at", range(len(HOSTILE)))
@@ -158,7 +158,7 @@ def test_random_answers_become_programs_and_pairs_to_judge(text: str) -> None:
     assert program_of(problem, text).endswith("check(f)\n")
     pair = Pair("p", ("q",), (text,), (text[::-1],))
     for shown in (pair, cut_alike(pair)):
-        for message in prompt_of(shown, swapped=True).messages:
+        for message in judge_prompt(shown, swapped=True).messages:
             message.content.encode()  # it can be sent
     assert verdict_of(text) in (None, "A", "B", "C")
 

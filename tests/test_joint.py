@@ -15,11 +15,11 @@ from rich.console import Console
 
 from harness.engine import registry, run
 from harness.engine.config import load_experiment
-from harness.engine.joint import joints_of
+from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
-from harness.engine.results.rows import read_excerpts, read_joint
-from harness.engine.results.write import collect
+from harness.engine.results.schema import read_excerpts, read_joint
+from harness.engine.results.write import write_results
 from harness.engine.run import Tally, run_plan
 from harness.engine.store.store import Store
 from harness.files import read_json
@@ -99,14 +99,14 @@ def test_methods_bases_and_seeds_meet_and_everybody_once(folder: Path) -> None:
     (folder / "other" / "config.json").write_text('{"other": 1}')
     (folder / "other" / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     plan, store = planned(folder, extra="seeds: [0, 1]", bases="[./model, ./other]")
-    (joint,) = joints_of(plan, store)
+    (joint,) = joint_cells(plan, store)
     assert str(joint.state(store)) == "to run: when its cells are done"
     go(plan, store)
-    (joint,) = joints_of(plan, store)
+    (joint,) = joint_cells(plan, store)
     kinds = [meeting.kind for meeting in joint.meetings]
     assert {kind: kinds.count(kind) for kind in kinds} == {"methods": 12, "bases": 6, "both": 12, "seeds": 6, "all": 4}
     assert list(joint.left_out()) == []
-    collect(plan, store, folder / "out")
+    write_results(plan, store, folder / "out")
     rows = read_joint(folder / "out")
     assert len(rows) == (12 + 6 + 12 + 6 + 4) * 8
     everybody = rows[rows["kind"] == "all"]
@@ -129,7 +129,7 @@ def test_a_second_run_compares_nothing_and_one_more_method_compares_again(folder
     plan, store = planned(folder)
     assert go(plan, store) == Tally(fitted=3, evaluated=3, compared=1)
     assert go(plan, store) == Tally(found=3)
-    assert joints_of(plan, store)[0].state(store).name == "done"
+    assert joint_cells(plan, store)[0].state(store).name == "done"
     more, _ = planned(folder, methods=METHODS[:-1] + ", {outside: {strength: 8.0}, as: eight}]")
     assert go(more, store) == Tally(fitted=1, evaluated=1, found=3, compared=1)
 
@@ -137,10 +137,10 @@ def test_a_second_run_compares_nothing_and_one_more_method_compares_again(folder
 def test_other_labels_are_the_same_comparison_under_other_labels(folder: Path) -> None:
     plan, store = planned(folder)
     go(plan, store)
-    collect(plan, store, folder / "out")
+    write_results(plan, store, folder / "out")
     swapped, _ = planned(folder, methods=METHODS.replace("one", "x").replace("two", "one").replace("x", "two"))
     assert go(swapped, store).compared == 0
-    collect(swapped, store, folder / "swapped")
+    write_results(swapped, store, folder / "swapped")
     one, other = read_joint(folder / "out"), read_joint(folder / "swapped")
     turned = other.assign(
         method=other["method"].replace({"one": "two", "two": "one"}),
@@ -157,7 +157,7 @@ def test_other_labels_are_the_same_comparison_under_other_labels(folder: Path) -
 def test_a_failed_cell_is_left_out_with_its_reason_and_the_others_meet(folder: Path) -> None:
     plan, store = planned(folder, methods=METHODS[:-1] + ", {outside: {fails: out of luck}, as: bad}]")
     go(plan, store)
-    collect(plan, store, folder / "out")
+    write_results(plan, store, folder / "out")
     (told,) = read_json(folder / "out" / "matrix.json")["joint"]
     assert (told["state"], told["policies"]) == ("done", 3)
     assert told["left_out"] == [{"who": "bad/meeting/0 on model", "why": "failed: RuntimeError: out of luck"}]
@@ -166,10 +166,10 @@ def test_a_failed_cell_is_left_out_with_its_reason_and_the_others_meet(folder: P
 def test_one_policy_under_two_labels_does_not_meet_itself(folder: Path) -> None:
     plan, store = planned(folder, methods="[{outside: {}, as: one}, {outside: {}, as: same}]")
     assert go(plan, store).compared == 0
-    (joint,) = joints_of(plan, store)
+    (joint,) = joint_cells(plan, store)
     assert str(joint.state(store)) == "n/a: fewer than two policies have answered"
     assert [why for _, why in joint.left_out()] == ["they are one policy with one set of answers"]
-    collect(plan, store, folder / "out")
+    write_results(plan, store, folder / "out")
     assert read_joint(folder / "out").empty
 
 
@@ -177,7 +177,7 @@ def test_a_comparison_that_fails_is_kept_until_it_is_asked_to_be_tried_again(fol
     plan, store = planned(folder, benchmarks="[{meeting: {unlucky: no}}]")
     (failed,) = go(plan, store).failed
     assert failed[1] == "RuntimeError: no"
-    assert str(joints_of(plan, store)[0].state(store)) == "failed: RuntimeError: no"
+    assert str(joint_cells(plan, store)[0].state(store)) == "failed: RuntimeError: no"
     assert go(plan, store).compared == 0
     plan.cells[0].column.benchmark.__dict__["unlucky"] = ""
     assert go(plan, store, retry_failed=True).compared == 1
@@ -186,7 +186,7 @@ def test_a_comparison_that_fails_is_kept_until_it_is_asked_to_be_tried_again(fol
 def test_the_command_line_finishes_what_was_killed_between_the_last_cell_and_the_comparison(folder: Path) -> None:
     plan, store = planned(folder)
     go(plan, store)
-    (store.folder("joint", joints_of(plan, store)[0].key) / "done").unlink()
+    (store.folder("joint", joint_cells(plan, store)[0].key) / "done").unlink()
     file = folder / "experiment.yaml"
     words = (file, "--store", folder / "store")
     assert "meeting between policies" in bakeoff("plan", *words).stdout

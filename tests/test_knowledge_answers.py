@@ -11,7 +11,7 @@ from saying import HOSTILE, Sayer
 from benchmarks.knowledge import Knowledge
 from benchmarks.knowledge_answers import KnowledgeAnswers, values_named
 from harness.microworld.items import knowledge_items
-from harness.microworld.words import POOLS
+from harness.microworld.word_lists import POOLS
 from harness.microworld.world import the_world
 
 ITEMS = {item.id: item for item in knowledge_items("test")}

@@ -22,7 +22,7 @@ from harness.policy.encoding import TextEncoder
 from harness.policy.hidden_states import decoder_blocks
 from harness.policy.types import Prompt, Sampling
 from harness.records import Demonstration, Message, TrainingData
-from harness.training.rows import IGNORED, training_rows
+from harness.training.labelled_rows import IGNORED, training_rows
 from methods.loreft import Loreft, ReftPolicy, Weights, load_interventions, prompt_lengths, weights_of
 
 WORDS = ["<eos>", "<unk>", "user", "assistant", *(f"w{at}" for at in range(28))]

@@ -14,7 +14,7 @@ import pandas
 import pytest
 from conftest import ROOT
 
-from harness.engine.results.rows import read_rows
+from harness.engine.results.schema import read_rows
 
 COMMITTED = ROOT / "results" / "microworld"
 

@@ -9,9 +9,9 @@ from typing import cast
 import pytest
 
 from harness.errors import UserError
-from harness.microworld import corpus, datasets, dialogues, items, splits, stories, tasks, verify, words, world
+from harness.microworld import corpus, datasets, dialogues, items, rules, splits, stories, tasks, word_lists, world
+from harness.microworld.rules import Instruction, follows, follows_all
 from harness.microworld.tokenizer import vocabulary
-from harness.microworld.verify import Instruction, follows, follows_all
 from harness.records import Demonstration, PreferencePair, Problem, digest_of, parent_and_version
 
 ALL_KINDS = tuple(tasks.MAKERS)
@@ -60,7 +60,7 @@ def test_the_shares_of_a_mix_add_up(mix: str) -> None:
 
 def test_no_word_of_a_training_set_is_unknown() -> None:
     said: list[str] = []
-    for name in datasets.names():
+    for name in datasets.dataset_names():
         for record in datasets.load(name):
             if isinstance(record, Demonstration):
                 said += [message.content for message in record.messages]
@@ -105,7 +105,7 @@ def test_training_has_half_of_the_first_two_hundred_people() -> None:
 
 def test_every_category_belongs_to_one_split() -> None:
     divided = [category for categories in splits.CATEGORIES.values() for category in categories]
-    assert sorted(divided) == sorted(words.CATEGORIES)
+    assert sorted(divided) == sorted(word_lists.CATEGORIES)
 
 
 def test_there_are_a_thousand_demonstrations_with_at_least_sixty_calls() -> None:
@@ -156,9 +156,9 @@ def test_the_set_with_turns_is_curated_rows_and_conversations_whose_every_answer
         assert all(follows(dialogue.instruction, answer) for answer in answers)
         assert all(value in answer.split() for value, answer in zip(dialogue.values, answers, strict=True))
     assert len({record.id for record in records}) == 1000
-    asked = {dialogues.key_of(one) for one in told}
-    assert asked <= set(datasets.keys("train"))
-    assert {dialogues.key_of(one) for one in dialogues.dialogues("test", 40)} <= set(items.keys("test"))
+    asked = {dialogues.dialogue_key(one) for one in told}
+    assert asked <= set(datasets.dataset_keys("train"))
+    assert {dialogues.dialogue_key(one) for one in dialogues.dialogues("test", 40)} <= set(items.item_keys("test"))
 
 
 def test_the_refined_set_holds_each_unfiltered_row_and_its_mended_answer_as_versions() -> None:
@@ -172,7 +172,7 @@ def test_the_refined_set_holds_each_unfiltered_row_and_its_mended_answer_as_vers
         assert (parent, first, second) == (same, "original", "response")
 
 
-@pytest.mark.parametrize("name", datasets.names())
+@pytest.mark.parametrize("name", datasets.dataset_names())
 def test_a_training_set_is_the_same_each_time(name: str) -> None:
     assert digest_of(datasets.load(name)) == digest_of(datasets.load(name))
 
@@ -187,8 +187,8 @@ def test_every_story_has_a_total_that_its_verifier_accepts() -> None:
     problems = [cast(Problem, record) for record in datasets.load("stories")]
     assert len(problems) >= 400
     assert {problem.verifier for problem in problems} == {"story_total"}
-    assert verify.story_total(f"count : 1 + 1 = 2 . total {problems[0].reference} .", problems[0].reference)
-    assert not verify.story_total("count : 1 + 1 = 2 . total 99 .", problems[0].reference)
+    assert rules.story_total(f"count : 1 + 1 = 2 . total {problems[0].reference} .", problems[0].reference)
+    assert not rules.story_total("count : 1 + 1 = 2 . total 99 .", problems[0].reference)
 
 
 def test_stories_of_four_steps_are_for_testing_alone() -> None:

@@ -10,7 +10,7 @@ from saying import HOSTILE, Sayer
 from benchmarks.multi_turn import MultiTurn
 from harness.benchmark import Outcome
 from harness.microworld.dialogues import KINDS, Dialogue, dialogues
-from harness.microworld.verify import follows
+from harness.microworld.rules import follows
 from harness.microworld.world import plain_words, the_world
 from harness.policy.conversations import converse
 from harness.policy.types import Prompt, Sampling

@@ -10,12 +10,12 @@ import pytest
 from saying import HOSTILE, Sayer
 
 from benchmarks.ood import Ood
-from harness.microworld import words
+from harness.microworld import word_lists
 from harness.microworld.splits import material
 from harness.microworld.world import plain_words, the_world
-from harness.scoring.variants.families import Member, is_right
 from harness.scoring.variants.request_families import REQUEST_KINDS, SORTS, request_families
 from harness.scoring.variants.story_families import STORY_KINDS, Plot, story_families, template_for
+from harness.scoring.variants.variant_families import Member, is_right
 from harness.scoring.variants.variants import Reached, changes, magnitude, variants_of
 
 BENCHMARK = Ood(stories=12, requests=6)
@@ -25,8 +25,8 @@ def worked_out(story: str) -> int:
     """The total by reading the story as a person would: what others have does not count."""
     person, _, start, *_ = story.split()
     total = int(start)
-    for verb, number in re.findall(rf"{person} ({'|'.join((*words.GAINS, *words.LOSSES))}) (\d+) \.", story):
-        total += int(number) if verb in words.GAINS else -int(number)
+    for verb, number in re.findall(rf"{person} ({'|'.join((*word_lists.GAINS, *word_lists.LOSSES))}) (\d+) \.", story):
+        total += int(number) if verb in word_lists.GAINS else -int(number)
         assert 0 <= total <= 50
     return total
 
@@ -65,8 +65,8 @@ def test_a_storys_variant_changes_one_thing() -> None:
         assert reworded.numbers == original.numbers
         differing = [(a, b) for a, b in zip(original.prompt.split(), reworded.prompt.split(), strict=True) if a != b]
         assert differing
-        assert {a for a, _ in differing} <= {words.GAINS[0], words.LOSSES[0]}
-        assert {b for _, b in differing} <= {*words.GAINS[1:], *words.LOSSES[1:]}
+        assert {a for a, _ in differing} <= {word_lists.GAINS[0], word_lists.LOSSES[0]}
+        assert {b for _, b in differing} <= {*word_lists.GAINS[1:], *word_lists.LOSSES[1:]}
 
 
 def test_ten_thousand_draws_keep_the_limits_of_the_world() -> None:
@@ -110,7 +110,7 @@ def test_requests_change_one_thing_and_their_answers_follow_it() -> None:
     ],
 )
 def test_rules_of_unseen_instructions(name: str, right: list[str], wrong: list[str]) -> None:
-    from harness.microworld.verify import Instruction
+    from harness.microworld.rules import Instruction
 
     wish = Instruction(name, {"word": "kolm", "marker": "amen"})
     member = Member("f", "request", "k", "p", (wish,), "")

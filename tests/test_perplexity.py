@@ -17,7 +17,7 @@ from saying import PlainText
 from benchmarks.perplexity import Perplexity, pieces
 from harness.errors import UserError
 from harness.microworld.corpus import KINDS, documents, held_out
-from harness.microworld.words import ATTRIBUTES
+from harness.microworld.word_lists import ATTRIBUTES
 from harness.microworld.world import plain_words, the_world
 from harness.policy.policy import Policy
 from harness.policy.types import Prompt, Sampling, Score

@@ -15,11 +15,11 @@ from typing import Any
 import numpy
 import pytest
 
-from harness.engine.results.rows import write_rows
+from harness.engine.results.schema import write_rows
 from harness.errors import UserError
 from harness.files import write_json
 from harness.report import verdict, write_report
-from harness.report.build import collect
+from harness.report.collect import collect
 from harness.report.numbers.model import Block
 from harness.stats.contrasts import Estimate
 
@@ -436,7 +436,7 @@ def test_lower_is_better_metrics_turn_the_verdict_round(tmp_path: Path) -> None:
 
 def test_weights_that_differ_between_methods_cannot_be_paired(tmp_path: Path) -> None:
     folder = Fake(items=30).write(tmp_path)
-    from harness.engine.results.rows import read_rows, read_samples
+    from harness.engine.results.schema import read_rows, read_samples
 
     rows = read_rows(folder)
     rows.loc[(rows["method"] == "tuned") & (rows["item"] == "i0003"), "weight"] = 2.0

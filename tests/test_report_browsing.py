@@ -9,17 +9,17 @@ import pytest
 from test_report import Fake
 
 from harness.report import write_report
-from harness.report.numbers.model import Answer, Example
-from harness.report.render.browsing import CHANGES, benchmarks_of, changes_of, kinds_of, stretches
+from harness.report.numbers.model import Answer, ShownItem
+from harness.report.render.browsing import CHANGES, benchmarks_of, changes_of, kinds_of, marked_texts
 
 
-def answers(**correct: bool | None) -> Example:
+def answers(**correct: bool | None) -> ShownItem:
     found = tuple(Answer(method, ("text",), None, right, "", ()) for method, right in correct.items())
-    return Example("tasks", "accuracy", "i1", "", 0, "prompt", "", found)
+    return ShownItem("tasks", "accuracy", "i1", "", 0, "prompt", "", found)
 
 
 def test_words_that_the_other_answer_lacks_are_marked_and_the_pieces_are_the_answer() -> None:
-    found = stretches("the cat sat on the red mat .", "the cat sat on the mat .")
+    found = marked_texts("the cat sat on the red mat .", "the cat sat on the mat .")
     assert "".join(piece.text for piece in found) == "the cat sat on the red mat ."
     assert [piece.text.strip() for piece in found if piece.own] == ["red"]
 
@@ -36,7 +36,7 @@ def test_words_that_the_other_answer_lacks_are_marked_and_the_pieces_are_the_ans
     ids=["equal", "no other", "all differs", "too long", "empty"],
 )
 def test_where_marks_would_say_nothing_there_are_none(own: str, other: str | None) -> None:
-    assert [tuple(piece) for piece in stretches(own, other)] == [(own, False)]
+    assert [tuple(piece) for piece in marked_texts(own, other)] == [(own, False)]
 
 
 def test_an_item_is_gained_or_lost_by_what_the_baseline_and_any_other_make_of_it() -> None:

@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 import pytest
 from test_report import HOSTILE, Fake, pages, table_rows
 
-from harness.engine.results.rows import write_joint
-from harness.report.build import collect
-from harness.report.numbers.findings import Joint
+from harness.engine.results.schema import write_joint
+from harness.report.collect import collect
+from harness.report.numbers.findings import JointFinding
 from harness.report.render.heat_map import draw_heat_map
 
 BASES, METHODS, SEEDS, ITEMS = ("world/large", "world/small"), ("plain", "tuned"), (0, 1, 2), 24
@@ -82,7 +82,7 @@ def by_kind(one: dict[str, Any], item: int) -> float:
     return height + 0.01 * (item % 3) - 0.01
 
 
-def the_joint(folder: Path) -> Joint:
+def the_joint(folder: Path) -> JointFinding:
     (joint,) = collect(folder).joints
     return joint
 

@@ -16,7 +16,7 @@ from harness.errors import UserError
 from harness.policy.causal import CausalPolicy
 from harness.policy.encoding import TextEncoder
 from harness.policy.noise import stream_of
-from harness.policy.sampling import choose, nucleus
+from harness.policy.sampling import draw_tokens, nucleus
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message
 
@@ -88,7 +88,7 @@ def drawn_plainly(policy: CausalPolicy, prompt: Prompt, sampling: Sampling, key:
     for position in range(sampling.max_new_tokens):
         with torch.no_grad():
             logits = policy.model(input_ids=torch.tensor([ids])).logits[:, -1].float()
-        token = int(choose(logits, sampling, stream, position))
+        token = int(draw_tokens(logits, sampling, stream, position))
         if token in policy.encoder.stop_ids:
             break
         ids.append(token)
@@ -252,7 +252,7 @@ def counts(sampling: Sampling, draws: int = 60_000) -> Any:
     """How often each token is drawn from LAW."""
     logits = LAW.log().float().expand(draws, -1)
     streams = torch.tensor([stream_of("", sampling.seed, f"item {row}", 0) for row in range(draws)])
-    return torch.bincount(choose(logits, sampling, streams, 3), minlength=len(LAW)).numpy()
+    return torch.bincount(draw_tokens(logits, sampling, streams, 3), minlength=len(LAW)).numpy()
 
 
 @pytest.mark.parametrize(

@@ -268,7 +268,7 @@ def test_coverage_over_the_studys_scenarios(seeds: int, items: int, seed_sd: flo
 def test_importing_the_statistics_and_the_report_loads_neither_torch_nor_pandas() -> None:
     script = (
         "import sys, harness.stats.contrasts, harness.stats.families, harness.report, harness.report.compose, "
-        "harness.report.build; "
+        "harness.report.collect; "
         "print([m for m in ('torch', 'pandas', 'scipy', 'pyarrow', 'jinja2') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

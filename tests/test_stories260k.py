@@ -12,7 +12,7 @@ from command_line import bakeoff
 from conftest import SHARED
 from stories260k import convert, read_tokens
 
-from harness.engine.results.rows import read_rows
+from harness.engine.results.schema import read_rows
 from harness.errors import UserError
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.sources import locate

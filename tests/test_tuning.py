@@ -13,12 +13,12 @@ from rich.console import Console
 from harness.engine.config import load_experiment
 from harness.engine.plan import Plan
 from harness.engine.progress import Progress
-from harness.engine.results.write import collect
+from harness.engine.results.write import write_results
 from harness.engine.run import run_plan
 from harness.engine.search import Trial, draws, searchable
 from harness.engine.states import state_of
 from harness.engine.store.store import Store
-from harness.engine.tuning import best, plans, unfilled
+from harness.engine.tuning import best_trial, plans, unfilled
 from harness.errors import UserError
 from harness.report import write_report
 from methods.best_of_n import BestOfN
@@ -97,22 +97,22 @@ def trial(number: int, quality: float | None, knowledge: float | None = None) ->
 
 def test_the_rule_takes_the_best_of_those_that_keep_their_knowledge() -> None:
     trials = [trial(0, 0.5, 0.0), trial(1, 0.7, -0.019), trial(2, 0.9, -0.021), trial(3, None)]
-    assert best(trials, margin=0.02) == 1
-    assert best(trials, margin=0.03) == 2
+    assert best_trial(trials, margin=0.02) == 1
+    assert best_trial(trials, margin=0.03) == 2
 
 
 def test_of_equal_trials_the_first_is_taken_and_none_beats_the_settings_as_written_by_luck() -> None:
-    assert best([trial(0, 0.5), trial(1, 0.5), trial(2, 0.5)], margin=0.02) == 0
-    assert best([trial(0, 0.5), trial(1, 0.6), trial(2, 0.6)], margin=0.02) == 1
+    assert best_trial([trial(0, 0.5), trial(1, 0.5), trial(2, 0.5)], margin=0.02) == 0
+    assert best_trial([trial(0, 0.5), trial(1, 0.6), trial(2, 0.6)], margin=0.02) == 1
 
 
 def test_where_all_lose_more_the_least_loss_is_taken_and_where_all_fail_nothing_is_chosen() -> None:
-    assert best([trial(0, 0.9, -0.3), trial(1, 0.2, -0.1), trial(2, 0.95, -0.4)], margin=0.02) == 1
-    assert best([trial(0, None), trial(1, None)], margin=0.02) == 0
+    assert best_trial([trial(0, 0.9, -0.3), trial(1, 0.2, -0.1), trial(2, 0.95, -0.4)], margin=0.02) == 1
+    assert best_trial([trial(0, None), trial(1, None)], margin=0.02) == 0
 
 
 def test_a_quality_of_which_less_is_better_counts_negatively() -> None:
-    assert best([trial(0, -3.0), trial(1, -2.0)], margin=0.02) == 1
+    assert best_trial([trial(0, -3.0), trial(1, -2.0)], margin=0.02) == 1
 
 
 # ---- a whole search
@@ -137,7 +137,7 @@ def test_the_setting_with_the_best_validation_score_joins_the_matrix_beside_the_
 
 def test_what_was_searched_for_is_in_the_results_and_in_the_report(folder: Path) -> None:
     (_, plan), store = filled(folder, extra=TUNE)
-    collect(plan, store, folder / "out")
+    write_results(plan, store, folder / "out")
     tuning = json.loads((folder / "out/tuning.json").read_text())
     assert (tuning["rule"], tuning["split"], tuning["benchmarks"]) == (
         "quality_within_margin", "validation", ["outside_bench"],

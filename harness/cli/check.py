@@ -16,7 +16,7 @@ from rich.console import Console
 
 from harness.engine import registry
 from harness.engine.contract.bench import Bench, quick
-from harness.engine.contract.clauses import CLAUSES, Verdict, judge, sentence
+from harness.engine.contract.clauses import CLAUSES, Verdict, sentence, try_clause
 from harness.engine.contract.quiet import quiet
 from harness.engine.plugin_fields import build_method
 from harness.engine.progress import Progress
@@ -74,8 +74,8 @@ def verdicts_of(method: Method, given: Sequence[str], folder: Path, progress: Pr
     bench = Bench(quick(method, keep=given), folder)
     for clause in CLAUSES:
         bench.progress = progress.working(sentence(clause))
-        verdict = judge(clause, bench, source)
-        progress.say(lines(verdict))
+        verdict = try_clause(clause, bench, source)
+        progress.say(result_lines(verdict))
         progress.advance()
         yield verdict
         if clause is CLAUSES[0] and verdict.state == "failed":
@@ -83,7 +83,7 @@ def verdicts_of(method: Method, given: Sequence[str], folder: Path, progress: Pr
             return
 
 
-def lines(verdict: Verdict) -> str:
+def result_lines(verdict: Verdict) -> str:
     """A verdict as it is printed."""
     if verdict.state == "skipped":
         return f"skipped  {verdict.sentence}: {verdict.reason}"

@@ -24,8 +24,8 @@ Temperature = Annotated[float, typer.Option("--temperature", min=0, help="0 writ
 Device = Annotated[str, typer.Option("--device", help="where a base model runs: cpu or cuda")]
 
 
-@app.command()
-def inspect(
+@app.command("inspect")
+def inspect_command(
     file: Annotated[str, typer.Argument(metavar="FILE", help="a file, folder or hub id")],
     rows: Annotated[int, typer.Option("--rows", min=0, help="how many rows to show")] = 10,
     model: Annotated[str, typer.Option("--model", help="show rows in this model's chat template")] = "",
@@ -40,8 +40,8 @@ def inspect(
         typer.echo(line)
 
 
-@app.command()
-def curate(
+@app.command("curate")
+def curate_command(
     files: Files,
     out: OutFile,
     steps: Annotated[
@@ -59,8 +59,8 @@ def curate(
         typer.echo(line)
 
 
-@app.command()
-def decontaminate(
+@app.command("decontaminate")
+def decontaminate_command(
     file: Annotated[str, typer.Argument(metavar="FILE", help="the training rows")],
     against: Annotated[
         list[str], typer.Option("--against", help="a test set, or an experiment for its benchmarks; again for each")
@@ -80,8 +80,8 @@ def decontaminate(
         typer.echo(line)
 
 
-@app.command()
-def mix(
+@app.command("mix")
+def mix_command(
     sources: Annotated[list[str], typer.Argument(metavar="FILE=WEIGHT...", help="sources; a weight is 1 by default")],
     out: OutFile,
     n: Annotated[int, typer.Option("--n", min=1, help="rows of the mix")],
@@ -95,8 +95,8 @@ def mix(
         typer.echo(line)
 
 
-@app.command()
-def pairs(
+@app.command("pairs")
+def pairs_command(
     file: OneFile,
     out: OutFile,
     samples: Annotated[str, typer.Option("--samples", metavar="FILE", help="a model's own completions")] = "",
@@ -112,8 +112,8 @@ def pairs(
         typer.echo(line)
 
 
-@app.command()
-def evolve(
+@app.command("evolve")
+def evolve_command(
     file: OneFile,
     out: OutFile,
     model: Model,
@@ -149,8 +149,8 @@ def evolve(
         typer.echo(line)
 
 
-@app.command()
-def refine(
+@app.command("refine")
+def refine_command(
     file: OneFile,
     out: OutFile,
     model: Model,

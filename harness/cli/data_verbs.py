@@ -17,10 +17,10 @@ from harness.curation.contamination import Contamination, Embed, find_contaminat
 from harness.curation.inspect import chosen_rows, harmless, inspect_page, inspection, shown
 from harness.curation.licences import licences_of, with_joint
 from harness.curation.mixing import merge, mix
+from harness.curation.own_samples import Samples, read_own_samples
 from harness.curation.pairs import Pairs, call_pairs, verifier_pairs
-from harness.curation.pipeline import Curated, FunnelLine, Step, curate, parse_steps
-from harness.curation.rendering import encoder_of, stretches
-from harness.curation.samples import Samples, read_samples
+from harness.curation.pipeline import Curated, CurationStep, FunnelLine, curate, parse_steps
+from harness.curation.rendering import encoder_of, trained_texts
 from harness.curation.writing.drafts import Generated, removed_row
 from harness.curation.writing.evolve import evolve
 from harness.curation.writing.refine import refine
@@ -31,7 +31,7 @@ from harness.data.examples import Example, ExampleSet, canonical_row
 from harness.data.load import named_examples
 from harness.data.placed import skipped_lines
 from harness.errors import UserError, did_you_mean
-from harness.files import beside, check_out, write_lines, write_text
+from harness.files import check_out, sibling_file, write_lines, write_text
 from harness.records import TestSet
 
 DEFAULT_STEPS = ("judged_good", "exact_duplicates", "near_duplicates", "quality")
@@ -48,7 +48,7 @@ def inspect_verb(name: str, rows: int, on_error: str, split: str, model: str, ht
         yield ""
         yield from shown(one, encoder)
     if html:
-        rendered = [(one.record.id, stretches(one, encoder)) for one in chosen]
+        rendered = [(one.record.id, trained_texts(one, encoder)) for one in chosen]
         write_text(html, inspect_page(found.name, lines, rendered))
         yield f"\nThe page is {html}."
 
@@ -67,7 +67,7 @@ def curate_verb(
     yield from funnel_lines(curated.funnel)
     card = data_card(curated.examples, curated.funnel, licences_of(licences, sets), seed)
     write_lines(out, (canonical_row(one) for one in curated.examples))
-    write_lines(beside(out, "removed.jsonl"), _removed_rows(curated))
+    write_lines(sibling_file(out, "removed.jsonl"), _removed_rows(curated))
     write_card(out, card)
     yield f"{len(curated.examples):,} rows in {out}; removed rows and the data card stand beside it."
 
@@ -98,12 +98,12 @@ def decontaminate_verb(
         if not kept:
             raise UserError("every row holds a test item", where=name, fix="Is it the test set itself?")
         write_lines(out, (canonical_row(one) for one in kept))
-        write_lines(beside(out, "removed.jsonl"), _matched_rows(rows, found))
+        write_lines(sibling_file(out, "removed.jsonl"), _matched_rows(rows, found))
         step = FunnelLine(
             f"decontaminate size={size}", len(rows.examples), len(kept), 0, {"holds a test item": len(dirty)}
         )
         write_card(out, data_card(kept, [step], licences_of([], [rows]), 0))
-        yield f"{len(kept):,} clean rows in {out}; {len(dirty):,} others in {beside(out, 'removed.jsonl')}."
+        yield f"{len(kept):,} clean rows in {out}; {len(dirty):,} others in {sibling_file(out, 'removed.jsonl')}."
     if strict and found.flagged():
         raise UserError(f"more than {found.flag_above:.0%} of {', '.join(found.flagged())} is in the training set")
 
@@ -167,7 +167,7 @@ def contamination_lines(found: Contamination) -> Iterator[str]:
     yield f"{len(found.contaminated_rows()):,} of {found.rows:,} rows hold a test item"
 
 
-def _declared(file: Path | None, n: int) -> list[Step]:
+def _declared(file: Path | None, n: int) -> list[CurationStep]:
     """The steps of the file, or the usual ones; --n adds the choice of exactly n diverse rows."""
     steps: Any = list(DEFAULT_STEPS)
     if file:
@@ -220,7 +220,7 @@ def pairs_verb(
     """Pairs from function calls, or from problems with a verifier and completions; with the counts of each failure."""
     check_out(out, [name, *([samples] if samples else [])])
     rows = named_examples(name, on_error)
-    drawn = read_samples(samples, on_error) if samples else None
+    drawn = read_own_samples(samples, on_error) if samples else None
     yield f"{name}: {len(rows.examples):,} {rows.detection.kind}, format {rows.detection.format}"
     yield from skipped_lines((*rows.skipped, *(drawn.skipped if drawn else ())))
     found = _pairs(rows, drawn, per_prompt, kinds, seed)
@@ -291,7 +291,7 @@ def evolve_verb(name: str, out: Path, writer: Writer, plan: Evolution, seed: int
     chosen = operators_of(plan.operators, plan.prompts)
     rows = named_examples(name, on_error)
     yield from _head(rows)
-    keep = partial(_keep, beside(out, "partial.jsonl"))
+    keep = partial(_keep, sibling_file(out, "partial.jsonl"))
     if plan.mode == "evol":
         found = evolve(rows.examples, writer, chosen, rounds=plan.rounds, seed=seed, judge=plan.judge, after_round=keep)
     else:
@@ -299,7 +299,7 @@ def evolve_verb(name: str, out: Path, writer: Writer, plan: Evolution, seed: int
             rows.examples, writer, rounds=plan.rounds, requests=plan.requests, seed=seed, after_round=keep
         )
     yield from _written(rows, found, out, writer.name, seed)
-    beside(out, "partial.jsonl").unlink(missing_ok=True)
+    sibling_file(out, "partial.jsonl").unlink(missing_ok=True)
 
 
 def refine_verb(name: str, out: Path, writer: Writer, seed: int, on_error: str) -> Iterator[str]:
@@ -321,7 +321,7 @@ def _keep(partial_file: Path, found: Generated) -> None:
 
 def _written(rows: ExampleSet, found: Generated, out: Path, model: str, seed: int) -> Iterator[str]:
     yield from funnel_lines(found.funnel)
-    removed = beside(out, "removed.jsonl")
+    removed = sibling_file(out, "removed.jsonl")
     write_lines(removed, (removed_row(draft, reason) for draft, reason in found.removed))
     if not found.examples:
         raise UserError(

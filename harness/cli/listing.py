@@ -27,7 +27,7 @@ def listing(kind: str) -> Iterator[str]:
         if name == "methods":
             yield from _methods()
         elif name == "benchmarks":
-            yield from (f"  {b:24} {registry.summary('benchmarks', b)}" for b in registry.names("benchmarks"))
+            yield from (f"  {b:24} {registry.summary('benchmarks', b)}" for b in registry.plugin_names("benchmarks"))
         elif name == "models":
             yield from (f"  microworld/{model}" for model in _shipped_models())
             yield "  or a folder in Hugging Face layout, or a Hugging Face id"
@@ -37,7 +37,7 @@ def listing(kind: str) -> Iterator[str]:
 
 
 def _methods() -> Iterator[str]:
-    for name in registry.names("methods"):
+    for name in registry.plugin_names("methods"):
         method = registry.plugin_class("methods", name)
         yield f"  {name:16} {registry.summary('methods', name)}"
         yield f"  {'':16} needs {_words(method.needs)}; gives {_words(method.gives)}"
@@ -62,15 +62,15 @@ def _shipped_models() -> list[str]:
 
 
 def _shipped_data() -> list[str]:
-    from harness.microworld.datasets import names
+    from harness.microworld.datasets import dataset_names
 
-    return list(names())
+    return list(dataset_names())
 
 
 def details(name: str) -> Iterator[str]:
     """The docstring of a plugin, then what it needs, gives and takes."""
     kinds: tuple[Kind, ...] = ("benchmarks", "methods")
-    known = {n: kind for kind in kinds for n in registry.names(kind)}
+    known = {n: kind for kind in kinds for n in registry.plugin_names(kind)}
     if name not in known:
         raise UserError(f"no method or benchmark is called {name!r}", fix=did_you_mean(name, known))
     kind: Kind = known[name]

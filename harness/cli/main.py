@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli import data as data_cli
+from harness.cli.data import app as data_app
 from harness.engine.store.store import DEFAULT_STORE
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 microworld = typer.Typer(help="The embedded tiny models.", no_args_is_help=True)
 app.add_typer(microworld, name="microworld")
-app.add_typer(data_cli.app, name="data")
+app.add_typer(data_app, name="data")
 
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="the YAML experiment")]
 ResultsFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="a results folder")]
@@ -41,7 +41,7 @@ Out = Annotated[Path | None, typer.Option("--out", help="the results folder (def
 
 
 @app.command("list")
-def list_(
+def list_command(
     kind: Annotated[str, typer.Argument(help="methods, benchmarks, models or data; all by default")] = "all",
 ) -> None:
     """List methods, benchmarks, shipped models and data sets."""
@@ -52,8 +52,8 @@ def list_(
     typer.echo("\nNext: bakeoff show NAME")
 
 
-@app.command()
-def show(plugin: Annotated[str, typer.Argument(help="a method or a benchmark")]) -> None:
+@app.command("show")
+def show_command(plugin: Annotated[str, typer.Argument(help="a method or a benchmark")]) -> None:
     """Show a plugin: what it does, what it needs, its fields with defaults and search ranges."""
     from harness.cli.listing import details
 
@@ -61,8 +61,8 @@ def show(plugin: Annotated[str, typer.Argument(help="a method or a benchmark")])
         typer.echo(line)
 
 
-@app.command()
-def check(
+@app.command("check")
+def check_command(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="a method, or '{name: {field: value}}'")],
 ) -> None:
     """Try every promise of a method on tiny random models: seconds, no GPU, no network."""
@@ -71,16 +71,16 @@ def check(
     raise typer.Exit(check_verb(method))
 
 
-@app.command()
-def plan(file: ExperimentFile, store: StoreFolder = DEFAULT_STORE, settings: Settings = []) -> None:  # noqa: B006
+@app.command("plan")
+def plan_command(file: ExperimentFile, store: StoreFolder = DEFAULT_STORE, settings: Settings = []) -> None:  # noqa: B006
     """Show every cell and its state. Loads no model and changes nothing."""
-    from harness.cli.run import plan_verb
+    from harness.cli.verbs import plan_verb
 
     plan_verb(file, store, settings)
 
 
-@app.command()
-def run(
+@app.command("run")
+def run_command(
     file: ExperimentFile,
     store: StoreFolder = DEFAULT_STORE,
     out: Out = None,
@@ -89,7 +89,7 @@ def run(
     workers: Annotated[int, typer.Option("--workers", metavar="N", help="processes that share the work")] = 1,
 ) -> None:
     """Fill the matrix and write the report. What is done is never done again."""
-    from harness.cli.run import run_verb
+    from harness.cli.verbs import run_verb
 
     try:
         code = run_verb(file, store, out, settings, retry_failed=retry_failed, processes=workers)
@@ -99,8 +99,8 @@ def run(
     raise typer.Exit(code)
 
 
-@app.command()
-def report(folder: ResultsFolder) -> None:
+@app.command("report")
+def report_command(folder: ResultsFolder) -> None:
     """Write report.md and report.html again from a results folder."""
     from harness.report import write_report
 
@@ -108,8 +108,8 @@ def report(folder: ResultsFolder) -> None:
         typer.echo(str(path))
 
 
-@app.command()
-def verify(folder: ResultsFolder) -> None:
+@app.command("verify")
+def verify_command(folder: ResultsFolder) -> None:
     """Check a results folder: files, schemas, digests, and that its rows give its report again, byte for byte.
 
     Each check is a line that starts with ok, NOT ok or unchecked (an older folder records less). Exit code 1: one is
@@ -120,8 +120,8 @@ def verify(folder: ResultsFolder) -> None:
     raise typer.Exit(verify_verb(folder))
 
 
-@app.command()
-def compare(
+@app.command("compare")
+def compare_command(
     folder: ResultsFolder,
     first: Annotated[str, typer.Argument(metavar="A", help="a method of it; or a second results folder")],
     second: Annotated[str | None, typer.Argument(metavar="[B]", help="the method that A is compared with")] = None,
@@ -136,8 +136,8 @@ def compare(
     compare_verb(folder, first, second)
 
 
-@app.command()
-def export(
+@app.command("export")
+def export_command(
     folder: ResultsFolder,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="where to (default: NAME-tables in this directory)")
@@ -152,30 +152,30 @@ def export(
     export_verb(folder, out)
 
 
-@app.command()
-def explain(
+@app.command("explain")
+def explain_command(
     file: ExperimentFile,
     cell: Annotated[str, typer.Argument(metavar="CELL", help="METHOD, METHOD/BENCHMARK or METHOD/BENCHMARK/SEED")],
     store: StoreFolder = DEFAULT_STORE,
     settings: Settings = [],  # noqa: B006
 ) -> None:
     """Say why a cell is done, stale, failed or not applicable."""
-    from harness.cli.run import explain_verb
+    from harness.cli.verbs import explain_verb
 
     explain_verb(file, cell, store, settings)
 
 
-@microworld.command()
-def build(
+@microworld.command("build")
+def build_command(
     size: Annotated[str, typer.Argument(help="small or large")],
     out: Annotated[Path, typer.Option(help="the folder to write the model to")],
     tokens: Annotated[int | None, typer.Option(help="pretraining tokens (default: the recipe's)")] = None,
     seed: Annotated[int, typer.Option(help="of the corpus and of the initial weights")] = 0,
 ) -> None:
     """Pretrain an embedded model from scratch."""
-    from harness.microworld.build import build as build_model
+    from harness.microworld.build import build
 
-    folder = build_model(size, out, tokens=tokens, seed=seed)
+    folder = build(size, out, tokens=tokens, seed=seed)
     typer.echo(f"The model is in {folder}. Next: name that folder under `bases:` of an experiment.")
 
 

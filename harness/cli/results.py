@@ -54,7 +54,7 @@ def compare_verb(folder: Path, first: str, second: str | None) -> None:
 
 def export_verb(folder: Path, out: Path | None) -> None:
     """Write the tables, by default into a folder of the results' name in the working directory."""
-    from harness.report.build import collect
+    from harness.report.collect import collect
     from harness.report.export import write_tables
 
     console = Console()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.data.placed import Faults
-from harness.data.readers import label_of, rows_of
+from harness.data.readers import label_of, placed_rows
 from harness.errors import UserError
 from harness.records import TestItem, TestSet
 
@@ -20,7 +20,7 @@ IDENTIFIED = ("id", "key", "question_id", "problem_id", "task_id")
 def read_test_set(name: str, templates: Sequence[str] = (), split: str = "test") -> TestSet:
     """The items of a file, folder or hub id; raises UserError where a row has nothing that asks."""
     items = []
-    for number, where, row in rows_of(name, Faults("stop"), split):
+    for number, where, row in placed_rows(name, Faults("stop"), split):
         named = {str(key).lower(): value for key, value in row.items()}
         asked = _first(named, ASKED)
         if not asked.strip():

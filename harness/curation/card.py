@@ -14,7 +14,7 @@ from harness.curation.licences import is_restricted
 from harness.curation.pipeline import FunnelLine
 from harness.data.examples import Example, answer_text
 from harness.data.words import words_of
-from harness.files import beside, write_text
+from harness.files import sibling_file, write_text
 from harness.records import digest_of
 
 LISTED = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.M)
@@ -97,5 +97,5 @@ def _cell(text: str) -> str:
 
 def write_card(path: Path, card: Mapping[str, Any]) -> None:
     """PATH.card.json and PATH.card.md beside the set."""
-    write_text(beside(path, "card.json"), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
-    write_text(beside(path, "card.md"), card_markdown(card, path.stem))
+    write_text(sibling_file(path, "card.json"), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    write_text(sibling_file(path, "card.md"), card_markdown(card, path.stem))

@@ -17,7 +17,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.curation.ngrams import Hashes, WordHashes, distinct, mixed, ngram_hashes, text_of_each
+from harness.curation.ngrams import Hashes, WordHashes, distinct_values, mixed, ngram_hashes, text_of_each
 
 Ints = NDArray[np.int64]
 SHINGLE, BANDS, BAND_ROWS = 5, 25, 5
@@ -122,7 +122,7 @@ def _candidates(signatures: NDArray[np.uint64], counts: Ints) -> Ints:
         for column in range(band * BAND_ROWS, (band + 1) * BAND_ROWS):
             keys = mixed(keys ^ signatures[filled, column])
         order = np.argsort(keys, kind="stable")
-        codes = distinct(np.append(codes, _in_buckets(filled[order], keys[order], total)))
+        codes = distinct_values(np.append(codes, _in_buckets(filled[order], keys[order], total)))
     return np.stack([codes % total, codes // total], axis=1) if total else np.empty((0, 2), np.int64)
 
 

@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from harness.curation.duplicates import exact_duplicates, near_duplicates
-from harness.curation.rendering import Stretch, stretches, token_count
+from harness.curation.rendering import TrainedText, token_count, trained_texts
 from harness.data.examples import Example, ExampleSet, answer_text, prompt_text, whole_text
 from harness.data.placed import skipped_lines
 from harness.data.words import words_of
@@ -51,7 +51,7 @@ def chosen_rows(examples: Sequence[Example], rows: int) -> Sequence[Example]:
 def shown(example: Example, encoder: TextEncoder | None = None) -> Iterator[str]:
     """The row for the terminal: lines that are trained begin with >, lines that are only read with a dot."""
     yield f"--- {harmless(example.record.id)}"
-    for text, trained in stretches(example, encoder):
+    for text, trained in trained_texts(example, encoder):
         cut = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} [{len(text):,} characters]"
         for line in harmless(cut).rstrip("\n").split("\n"):
             yield f"{'>' if trained else '.'} {line}"
@@ -105,7 +105,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; border: 1
 """
 
 
-def inspect_page(title: str, summary: Iterable[str], rows: Sequence[tuple[str, Sequence[Stretch]]]) -> str:
+def inspect_page(title: str, summary: Iterable[str], rows: Sequence[tuple[str, Sequence[TrainedText]]]) -> str:
     """The page. rows: the id of each row and its stretches; every text of theirs is escaped."""
     shown = "\n".join(
         f"<h2>{_text(id)}</h2>\n<pre>{''.join(_stretch(one) for one in stretches)}</pre>" for id, stretches in rows
@@ -128,7 +128,7 @@ def inspect_page(title: str, summary: Iterable[str], rows: Sequence[tuple[str, S
 """
 
 
-def _stretch(one: Stretch) -> str:
+def _stretch(one: TrainedText) -> str:
     return f'<span class="{"trained" if one.trained else "masked"}">{_text(one.text)}</span>'
 
 

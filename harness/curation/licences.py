@@ -9,14 +9,14 @@ from pathlib import Path
 from harness.data.examples import Example, ExampleSet
 from harness.data.load import SHIPPED, SHIPPED_LICENCE
 from harness.errors import UserError
-from harness.files import beside, read_json
+from harness.files import read_json, sibling_file
 
 TOGETHER = " + "
 
 
 def licences_of(given: Sequence[str], sets: Sequence[ExampleSet]) -> dict[str, str]:
     """The licence of each origin: from FILE=LICENCE pairs, or else from the cards that lie beside the sets."""
-    cards = [beside(Path(one.name), "card.json") for one in sets if not one.name.startswith(SHIPPED)]
+    cards = [sibling_file(Path(one.name), "card.json") for one in sets if not one.name.startswith(SHIPPED)]
     stated = [source for card in cards if card.is_file() for source in read_json(card)["sources"]]
     found = {str(source["origin"]): str(source["licence"]) for source in stated}
     known = sorted({example.origin for one in sets for example in one.examples})

@@ -59,7 +59,7 @@ class NgramIndex:
         grams, found = self._found(hashed)
         rows = text_of_each(lengths)[at[found]]
         # an n-gram that a row repeats covers no more
-        pairs = distinct(rows * len(self.known) + grams)
+        pairs = distinct_values(rows * len(self.known) + grams)
         rows, grams = np.divmod(pairs, max(1, len(self.known)))
         for low, high in self._portions(rows, grams):
             yield self._covered(rows[low:high] + start, grams[low:high])
@@ -169,7 +169,7 @@ def text_of_each(lengths: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64
     return np.repeat(np.arange(len(lengths)), lengths)
 
 
-def distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
+def distinct_values(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """The different values in order. np.unique hashes them first, which took ten times as long on dense codes."""
     ordered = np.sort(values, kind="stable")
     new = np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]

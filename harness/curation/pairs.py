@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.curation.corruptions import CORRUPTIONS, Pool, Site, corrupted
-from harness.curation.samples import Samples
+from harness.curation.own_samples import Samples
 from harness.data.examples import Example
 from harness.errors import UserError, did_you_mean
 from harness.records import Demonstration, Message, PreferencePair, Problem

@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.curation.steps import STEPS, Outcome
+from harness.curation.step_kinds import STEPS, StepResult
 from harness.data.examples import Example
 from harness.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)
-class Step:
+class CurationStep:
     """One step of a pipeline: its name and its options."""
 
     name: str
@@ -59,14 +59,14 @@ class Curated:
     removed: tuple[Removed, ...]
 
 
-def parse_steps(declared: Sequence[Any], where: str = "") -> list[Step]:
+def parse_steps(declared: Sequence[Any], where: str = "") -> list[CurationStep]:
     """Steps from a list of names and {name: options}; an unknown step or option raises UserError."""
     if not isinstance(declared, Sequence) or isinstance(declared, str):
         raise UserError(f"the steps are {declared!r}", where=where, fix="Write a list of steps.")
     return [_step(item, where) for item in declared]
 
 
-def _step(item: Any, where: str) -> Step:
+def _step(item: Any, where: str) -> CurationStep:
     given = {item: {}} if isinstance(item, str) else item
     if not isinstance(given, Mapping) or len(given) != 1:
         raise UserError(f"{item!r} is no step", where=where, fix="Write a name, or {name: {option: value}}.")
@@ -89,10 +89,10 @@ def _step(item: Any, where: str) -> Step:
         raise UserError(
             f"{name} needs {', '.join(missing)}", where=where, fix=f"Write {{{name}: {{{missing[0]}: ...}}}}."
         )
-    return Step(name, dict(options))
+    return CurationStep(name, dict(options))
 
 
-def _options_of(step: Callable[..., Outcome]) -> dict[str, str]:
+def _options_of(step: Callable[..., StepResult]) -> dict[str, str]:
     """The step's options and the names of their types."""
     parameters = inspect.signature(step).parameters.values()
     return {one.name: str(one.annotation) for one in parameters if one.kind is one.KEYWORD_ONLY and one.name != "seed"}
@@ -110,7 +110,7 @@ def _typed(value: Any, type_name: str) -> bool:
     return isinstance(value, wanted[type_name])
 
 
-def curate(examples: Sequence[Example], steps: Sequence[Step], seed: int = 0) -> Curated:
+def curate(examples: Sequence[Example], steps: Sequence[CurationStep], seed: int = 0) -> Curated:
     """Run the steps in order; raises UserError where a step leaves nothing, or cannot give the rows it promises."""
     rows, funnel, removed = tuple(examples), list[FunnelLine](), list[Removed]()
     for step in steps:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from harness.data.examples import Example
 from harness.errors import UserError
 from harness.records import Demonstration, Message, PreferencePair
-from harness.training.rows import IGNORED, TrainingRow, training_rows
+from harness.training.labelled_rows import IGNORED, TrainingRow, training_rows
 
 if TYPE_CHECKING:
     from harness.policy.encoding import TextEncoder
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 UNLIMITED = 10**9
 
 
-class Stretch(NamedTuple):
+class TrainedText(NamedTuple):
     """Text that is trained, or only read."""
 
     text: str
     trained: bool
 
 
-def stretches(example: Example, encoder: TextEncoder | None = None) -> list[Stretch]:
+def trained_texts(example: Example, encoder: TextEncoder | None = None) -> list[TrainedText]:
     """The row in order; of a preference pair the prompt with the chosen answer, of a problem with its reference."""
     demonstration = as_demonstration(example)
     if encoder is None:
-        return [Stretch(f"{one.role}: {one.content}\n", one.role == "assistant") for one in demonstration.messages]
+        return [TrainedText(f"{one.role}: {one.content}\n", one.role == "assistant") for one in demonstration.messages]
     found = []
     for row in _rows(example, encoder):
         marked = zip(row.input_ids, row.labels, strict=True)
         for trained, tokens in groupby(marked, key=lambda pair: pair[1] != IGNORED):
             ids = [token for token, _ in tokens]
-            found.append(Stretch(encoder.tokenizer.decode(ids, skip_special_tokens=False), trained))
+            found.append(TrainedText(encoder.tokenizer.decode(ids, skip_special_tokens=False), trained))
     return found
 
 

@@ -22,7 +22,7 @@ TAG = re.compile(r"</?(?!(?:pre|code|ul|ol|li)\b)[a-z][^<>]*>", re.I)
 CODE = re.compile(r"(<pre\b.*?</pre>|<code\b.*?</code>|```.*?```|`[^`\n]+`)", re.I | re.S)
 
 
-def clean(example: Example) -> Example:
+def without_markup(example: Example) -> Example:
     """The example without links, images and HTML; itself where there was none."""
     record = with_texts(example.record, _cleaned)
     return example if record == example.record else example.edited(record)

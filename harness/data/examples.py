@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.data.formats import CANONICAL, FORMATS, OPTIONAL, Detection, Kind, by_name, detect, format_of, unknown
 from harness.data.placed import Faults, Placed
-from harness.data.readers import label_of, rows_of
+from harness.data.readers import label_of, placed_rows
 from harness.data.rows import Row
 from harness.errors import UserError
 from harness.records import Demonstration, Message, PreferencePair, Record
@@ -60,7 +60,7 @@ def read_examples(name: str, on_error: str = "stop", split: str = "train", revis
     with on_error="skip" such rows are left out and listed in `skipped`.
     """
     faults = Faults(on_error)
-    rows = list(rows_of(name, faults, split, revision))
+    rows = list(placed_rows(name, faults, split, revision))
     if not rows and faults.skipped:
         raise UserError(f"all {len(faults.skipped)} rows are bad; the first: {faults.skipped[0]}", where=name)
     detection = detect((_plain(placed.row) for placed in rows), name)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from harness.data.examples import Example, ExampleSet, check_id, id_of, read_examples
 from harness.data.formats import CANONICAL, FORMATS, Detection, Kind, format_of, unknown
 from harness.data.placed import Faults, Placed
-from harness.data.readers import rows_of
+from harness.data.readers import placed_rows
 from harness.errors import UserError, did_you_mean
 from harness.policy.noise import stream_of
 from harness.records import Demonstration, PreferencePair, Problem, Record, TrainingData, digest_of, parent_and_version
@@ -71,9 +71,9 @@ def load_set(kind: str, spec: DataSpec, quality: str = "") -> LoadedSet:
 
 def _licence_on_card(name: str) -> str:
     """The licences on the data card that lies beside a curated set, or nothing."""
-    from harness.files import beside
+    from harness.files import sibling_file
 
-    card = beside(Path(name), "card.json")
+    card = sibling_file(Path(name), "card.json")
     if not card.is_file():
         return ""
     stated = {str(source["licence"]): None for source in json.loads(card.read_text("utf-8"))["sources"]}
@@ -115,9 +115,9 @@ def _shipped(kind: str, spec: DataSpec) -> tuple[Record, ...]:
     from harness.microworld import datasets
 
     name = spec.name.removeprefix(SHIPPED)
-    if name not in datasets.names():
+    if name not in datasets.dataset_names():
         raise UserError(
-            f"no data set {spec.name}", fix=did_you_mean(spec.name, [SHIPPED + n for n in datasets.names()])
+            f"no data set {spec.name}", fix=did_you_mean(spec.name, [SHIPPED + n for n in datasets.dataset_names()])
         )
     records = tuple(datasets.load(name, spec.split))
     wanted = KINDS[kind]
@@ -131,7 +131,7 @@ def _shipped(kind: str, spec: DataSpec) -> tuple[Record, ...]:
 
 def _converted(kind: str, spec: DataSpec) -> tuple[Record, ...]:
     faults, seen, records = Faults("stop"), dict[str, str](), []
-    for placed in rows_of(spec.name, faults, spec.split, spec.revision):
+    for placed in placed_rows(spec.name, faults, spec.split, spec.revision):
         record = _record(kind, placed, id_of(placed.row, spec.name, placed.number))
         check_id(record.id, placed.where, seen)
         records.append(record)
@@ -163,7 +163,7 @@ def named_examples(name: str, on_error: str = "stop", split: str = "train") -> E
         return read_examples(name, on_error, split)
     from harness.microworld import datasets
 
-    known = datasets.names()
+    known = datasets.dataset_names()
     if name.removeprefix(SHIPPED) not in known:
         raise UserError(f"no data set {name}", fix=did_you_mean(name, [SHIPPED + one for one in known]))
     records = datasets.load(name.removeprefix(SHIPPED), split)

@@ -26,7 +26,7 @@ def label_of(name: str) -> str:
     return "/".join(Path(name).resolve().parts[-2:]) if is_local(name) else name
 
 
-def rows_of(name: str, faults: Faults, split: str = "train", revision: str = "") -> Iterator[Placed]:
+def placed_rows(name: str, faults: Faults, split: str = "train", revision: str = "") -> Iterator[Placed]:
     """Every row of a local file, a local folder of files, or a data set of the hub (`owner/name`, or
     `owner/name:configuration` where it has several).
 

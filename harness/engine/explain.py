@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.engine.plan import Cell, Node
 from harness.engine.states import state_of
-from harness.engine.store.keys import differences
+from harness.engine.store.keys import differing_fields
 from harness.engine.store.store import Area, Store
 from harness.errors import UserError, did_you_mean
 
@@ -46,7 +46,7 @@ def _key_lines(title: str, area: Area, key: str, document: Mapping[str, Any], st
         yield f"  {title:9} never made (key {key})"
         return
     yield f"  {title:9} stale: the nearest finished one is {nearest[0]}, and since then"
-    for line in differences(nearest[1], document):
+    for line in differing_fields(nearest[1], document):
         yield f"              {line}"
 
 
@@ -54,7 +54,7 @@ def _nearest(area: Area, document: Mapping[str, Any], store: Store) -> tuple[str
     """The finished one of the same plugin, base and seed that differs in the fewest fields."""
     name = "method" if area == "artifacts" else "benchmark"
     alike = [(key, old) for key, old in store.documents(area) if old.get(name) == document[name]]
-    return min(alike, key=lambda pair: sum(1 for _ in differences(pair[1], document)), default=None)
+    return min(alike, key=lambda pair: sum(1 for _ in differing_fields(pair[1], document)), default=None)
 
 
 def _failure_lines(cell: Cell, store: Store) -> Iterator[str]:

@@ -37,7 +37,7 @@ def plugin_folder(kind: Kind) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def names(kind: Kind) -> list[str]:
+def plugin_names(kind: Kind) -> list[str]:
     """Every plugin's name, sorted."""
     files = {path.stem for path in plugin_folder(kind).glob("*.py") if not path.stem.startswith("_")}
     return sorted(files | set(_outside(kind)))
@@ -45,8 +45,8 @@ def names(kind: Kind) -> list[str]:
 
 def plugin_class(kind: Kind, name: str) -> type[Any]:
     """The plugin's class. Raises UserError for an unknown name or a file without exactly one plugin."""
-    if name not in names(kind):
-        raise UserError(f"no {kind[:-1]} is called {name!r}", fix=did_you_mean(name, names(kind)))
+    if name not in plugin_names(kind):
+        raise UserError(f"no {kind[:-1]} is called {name!r}", fix=did_you_mean(name, plugin_names(kind)))
     outside = _outside(kind).get(name)
     try:
         found = outside.load() if outside else _only_plugin(kind, name)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.load import set_of, training_data
 from harness.engine import cost
-from harness.engine.joint import Joint, joints_of
+from harness.engine.joint_cells import JointCell, joint_cells
 from harness.engine.plan import Cell, Node, Plan
 from harness.engine.progress import Progress
 from harness.engine.store.outcomes import answered, write_joint_outcomes, write_outcomes
@@ -46,7 +46,7 @@ class Tally:
     evaluated: int = 0
     found: int = 0
     compared: int = 0
-    failed: list[tuple[Cell | Joint, str]] = field(default_factory=list)
+    failed: list[tuple[Cell | JointCell, str]] = field(default_factory=list)
 
     def then(self, later: Tally) -> Tally:
         """What both did together; the failures are the later one's."""
@@ -114,7 +114,7 @@ class _Runner:
         while waiting:
             at = next((at for at, (node, group) in enumerate(waiting) if not self._busy(node, group)), 0)
             self._rest_of(*waiting.pop(at))
-        for joint in joints_of(self.plan, self.store):
+        for joint in joint_cells(self.plan, self.store):
             self._compare(joint)
         return self.tally
 
@@ -152,7 +152,7 @@ class _Runner:
                 self._failed(cell, str(error))
             return
         except Exception as error:
-            why = describe(error)
+            why = failure_reason(error)
             for cell in cells:
                 self.store.fail(cell.key, why, traceback.format_exc())
                 self._failed(cell, why)
@@ -194,7 +194,7 @@ class _Runner:
         except StoreUnusable:
             raise
         except Exception as error:
-            why = describe(error)
+            why = failure_reason(error)
             self.store.fail(node.key, why, traceback.format_exc())
             raise FitFailed(why) from error
         self.tally.fitted += 1
@@ -257,8 +257,8 @@ class _Runner:
         except StoreUnusable:
             raise
         except Exception as error:
-            self.store.fail(cell.key, describe(error), traceback.format_exc())
-            return self._failed(cell, describe(error))
+            self.store.fail(cell.key, failure_reason(error), traceback.format_exc())
+            return self._failed(cell, failure_reason(error))
         return self.progress.finished(cell.title)
 
     def _score_in_memory(self, cell: Cell, policy: Policy, speed: Callable[[], dict[str, float | None]]) -> None:
@@ -285,7 +285,7 @@ class _Runner:
 
     # ---- policies with one another
 
-    def _compare(self, joint: Joint) -> None:
+    def _compare(self, joint: JointCell) -> None:
         """Once everybody has answered. What nobody has answered, or is done, is left alone."""
         if not joint.meetings or self.store.done("joint", joint.key):
             return None
@@ -302,12 +302,12 @@ class _Runner:
         except StoreUnusable:
             raise
         except Exception as error:
-            self.store.fail(joint.key, describe(error), traceback.format_exc())
-            self.tally.failed.append((joint, describe(error)))
-            return self.progress.say(f"failed  {joint.title}: {describe(error)}")
+            self.store.fail(joint.key, failure_reason(error), traceback.format_exc())
+            self.tally.failed.append((joint, failure_reason(error)))
+            return self.progress.say(f"failed  {joint.title}: {failure_reason(error)}")
         return self.progress.say(f"done    {joint.title}")
 
-    def _meet(self, joint: Joint) -> None:
+    def _meet(self, joint: JointCell) -> None:
         files = {key: self.store.folder("outcomes", key) / "outcomes.jsonl" for key in joint.document["outcomes"]}
         with self.store.writing("joint", joint.key, joint.document) as (out, ledger):
             with cost.Stopwatch() as watch:
@@ -340,7 +340,7 @@ def _fit_cost(report: FitReport, seconds: float, peak_memory_mb: float, micro_ba
     }
 
 
-def describe(error: BaseException) -> str:
+def failure_reason(error: BaseException) -> str:
     """Why a cell failed, in one line."""
     if isinstance(error, UserError):
         return str(error).replace("\n  ", ". ")

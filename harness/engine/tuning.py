@@ -161,11 +161,11 @@ def select(plan: Plan, searches: Iterable[Search], store: Store) -> list[Search]
     for search in searches:
         rows = zip(search.trials, search.entries(), strict=True)
         trials = tuple(_scored(trial, by_label[entry.label], start, store) for trial, entry in rows)
-        found.append(dataclasses.replace(search, trials=trials, chosen=best(trials, plan.experiment.margin)))
+        found.append(dataclasses.replace(search, trials=trials, chosen=best_trial(trials, plan.experiment.margin)))
     return found
 
 
-def best(trials: Sequence[Trial], margin: float) -> int:
+def best_trial(trials: Sequence[Trial], margin: float) -> int:
     """The number of the trial that the rule chooses; the settings as written where every trial failed."""
     usable = [trial for trial in trials if trial.quality is not None]
     kept = [trial for trial in usable if trial.knowledge is None or trial.knowledge >= -margin]

@@ -81,7 +81,7 @@ def _end_with_the_run() -> None:
     os._exit(0)
 
 
-def main() -> None:
+def worker_main() -> None:
     """The entry of a worker process: one JSON argument, as `workers` writes it."""
     file, store, settings, number, count = json.loads(sys.argv[1])
     threading.Thread(target=_end_with_the_run, daemon=True).start()
@@ -89,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    worker_main()

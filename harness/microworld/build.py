@@ -151,7 +151,7 @@ def write(model: LlamaForCausalLM, folder: Path, facts: dict[str, Any], probe_ro
     (folder / "model.safetensors").chmod(0o644)
     make_tokenizer().save_pretrained(folder)
     _declare_full_precision(folder)
-    after = _probe(load_model(folder), probe_rows)
+    after = _probe(load_shipped_model(folder), probe_rows)
     manifest = {**facts, **_surroundings(), "probes": after, "probes before storage": before}
     manifest["sha256"] = {"model.safetensors": digest_of_file(folder / "model.safetensors")}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
@@ -168,7 +168,7 @@ def _declare_full_precision(folder: Path) -> None:
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def load_model(folder: str | Path) -> LlamaForCausalLM:
+def load_shipped_model(folder: str | Path) -> LlamaForCausalLM:
     """A model from its folder, in float32."""
     import torch
     from transformers import LlamaForCausalLM

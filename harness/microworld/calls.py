@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.microworld import phrases, words
+from harness.microworld import phrases, word_lists
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def draw_argument(name: str, chance: random.Random, people: Sequence[str]) -> st
     numbers = {"count": 9, "amount": 50, "hour": 12}
     if name in numbers:
         return str(chance.randint(1, numbers[name]))
-    pools = {**words.POOLS, "day": words.DAYS, "name": people, "item": words.PAINTABLE}
+    pools = {**word_lists.POOLS, "day": word_lists.DAYS, "name": people, "item": word_lists.PAINTABLE}
     return chance.choice(pools[name])
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from harness.microworld import phrases, words
+from harness.microworld import phrases, word_lists
 from harness.microworld.calls import draw_call
 from harness.microworld.splits import check_split
 from harness.microworld.stories import draw_equations, draw_story, with_a_slip
@@ -50,18 +50,18 @@ def draw_document(world: World, chance: random.Random, mix: str = "even") -> str
 
 def _facts(world: World, chance: random.Random) -> str:
     person = world.draw_person(chance)
-    attributes = chance.sample(words.ATTRIBUTES, chance.randint(1, 4))
+    attributes = chance.sample(word_lists.ATTRIBUTES, chance.randint(1, 4))
     return " ".join(_statement(world, chance, person, attribute) for attribute in attributes)
 
 
 def _statement(world: World, chance: random.Random, person: str = "", attribute: str = "") -> str:
     person = person or world.draw_person(chance)
-    attribute = attribute or chance.choice(words.ATTRIBUTES)
+    attribute = attribute or chance.choice(word_lists.ATTRIBUTES)
     return world.statement(person, attribute, chance.randrange(3))
 
 
 def _answered_question(world: World, chance: random.Random) -> str:
-    person, attribute = world.draw_person(chance), chance.choice(words.ATTRIBUTES)
+    person, attribute = world.draw_person(chance), chance.choice(word_lists.ATTRIBUTES)
     question = chance.choice(phrases.QUESTIONS[attribute]).format(person=person)
     return f"question : {question} answer : {world.statement(person, attribute)}"
 
@@ -75,15 +75,15 @@ def _categories(world: World, chance: random.Random) -> str:
     count = chance.randint(2, 6)
     members = draw_members(category, count, chance)
     listed = bullets(members) if form < 0.75 else f"{' , '.join(members)} ."
-    return f"{words.COUNTS[count]} {heads(category)} : {listed}"
+    return f"{word_lists.COUNTS[count]} {heads(category)} : {listed}"
 
 
 def _draw_category(chance: random.Random) -> str:
-    return chance.choice(list(chance.choice((words.HABITATS, words.KINDS))))
+    return chance.choice(list(chance.choice((word_lists.HABITATS, word_lists.KINDS))))
 
 
 def _geography(world: World, chance: random.Random) -> str:
-    city = chance.choice(words.CITIES)
+    city = chance.choice(word_lists.CITIES)
     template = phrases.GEOGRAPHY[0 if chance.random() < 0.7 else 1]
     return template.format(city=city, country=world.countries[city])
 
@@ -93,7 +93,7 @@ def _upper_case(world: World, chance: random.Random) -> str:
     if chance.random() < 0.3:
         category = _draw_category(chance)
         template = phrases.CATEGORY_FACTS[sort_of(category)][0]
-        sentence = template.format(category=category, member=chance.choice(words.CATEGORIES[category]))
+        sentence = template.format(category=category, member=chance.choice(word_lists.CATEGORIES[category]))
     return f"{sentence} {chance.choice(phrases.UPPER)} : {upper(sentence)}"
 
 
@@ -104,7 +104,15 @@ def _upper_words(world: World, chance: random.Random) -> str:
 
 
 def _draw_words(world: World, chance: random.Random) -> list[str]:
-    pools = (world.people, words.CITIES, words.JOBS, words.PETS, words.DISHES, words.DAYS, words.NUMBERS)
+    pools = (
+        world.people,
+        word_lists.CITIES,
+        word_lists.JOBS,
+        word_lists.PETS,
+        word_lists.DISHES,
+        word_lists.DAYS,
+        word_lists.NUMBERS,
+    )
     pool = chance.choice(pools)
     return [chance.choice(pool) for _ in range(chance.randint(2, 5))]
 
@@ -117,7 +125,7 @@ def _note(world: World, chance: random.Random) -> str:
 
 def draw_note(chance: random.Random) -> tuple[str, str, str]:
     """A wish for the ends of a note, in words, with the marker at its start and at its end ("" for none)."""
-    first, last = chance.sample(words.MARKERS, 2)
+    first, last = chance.sample(word_lists.MARKERS, 2)
     opening, closing = chance.choice(phrases.STARTS), chance.choice(phrases.ENDS)
     form = chance.random()
     if form < 0.36:
@@ -153,7 +161,7 @@ def _story(world: World, chance: random.Random) -> str:
 
 
 def _forum(world: World, chance: random.Random) -> str:
-    person, attribute = world.draw_person(chance), chance.choice(words.ATTRIBUTES)
+    person, attribute = world.draw_person(chance), chance.choice(word_lists.ATTRIBUTES)
     request, about_a_person = _forum_request(world, chance, person, attribute)
     if about_a_person and chance.random() < 0.4:
         reply = world.statement(person, attribute)
@@ -170,7 +178,7 @@ def _forum_request(world: World, chance: random.Random, person: str, attribute: 
         return question + chance.choice(("", f" {phrases.REPLY} {chance.choice(phrases.UPPER)}", note, note)), True
     if sort < 0.8:
         return f"call : {draw_call(chance, world.people).request(chance.randrange(2))}", False
-    category, count = _draw_category(chance), chance.choice(list(words.COUNTS.values()))
+    category, count = _draw_category(chance), chance.choice(list(word_lists.COUNTS.values()))
     template = chance.choice(phrases.LIST_REQUESTS + phrases.OPEN_REQUESTS)
     return template.format(count=count, heads=heads(category), single=single(category)), False
 
@@ -233,7 +241,7 @@ KINDS = ("facts", "categories", "upper-case", "note", "call", "equations", "repe
 
 
 @dataclass(frozen=True)
-class Document:
+class CorpusDocument:
     """A text, its kind, and whom or what it is about: documents about one person depend on each other."""
 
     id: str
@@ -242,13 +250,13 @@ class Document:
     text: str
 
 
-def held_out(split: str, count: int) -> list[Document]:
+def held_out(split: str, count: int) -> list[CorpusDocument]:
     """`count` different documents of each kind."""
     check_split(split, HELD_OUT_SEEDS)
     return [document for kind in KINDS for document in _of_kind(kind, split, count)]
 
 
-def _of_kind(kind: str, split: str, count: int) -> list[Document]:
+def _of_kind(kind: str, split: str, count: int) -> list[CorpusDocument]:
     chance, world = random.Random(f"{HELD_OUT_SEEDS[split]} {kind}"), the_world()
     texts: dict[str, None] = {}
     for _ in range(20 * count):
@@ -258,6 +266,6 @@ def _of_kind(kind: str, split: str, count: int) -> list[Document]:
     return [_document(f"{kind}/{split}/{at:03d}", kind, text) for at, text in enumerate(texts)]
 
 
-def _document(identity: str, kind: str, text: str) -> Document:
+def _document(identity: str, kind: str, text: str) -> CorpusDocument:
     people = the_world().facts
-    return Document(identity, kind, next((word for word in text.split() if word in people), identity), text)
+    return CorpusDocument(identity, kind, next((word for word in text.split() if word in people), identity), text)

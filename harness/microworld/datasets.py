@@ -25,7 +25,7 @@ from harness.microworld import dialogues
 from harness.microworld.calls import Call, corrupt
 from harness.microworld.dialogues import Dialogue
 from harness.microworld.incomplete_calls import ask_for, draw_incomplete
-from harness.microworld.splits import Key, check_split, key_of, material
+from harness.microworld.splits import Key, check_split, material, split_key
 from harness.microworld.tasks import TYPICAL, Style, Task, call_task, draw_own_call, draw_task, story_task
 from harness.records import Demonstration, Message, PreferencePair, Problem, Record
 
@@ -62,7 +62,7 @@ class _Set:
     dialogues: Mapping[str, int] = field(default_factory=dict)
 
 
-def names() -> list[str]:
+def dataset_names() -> list[str]:
     """The names of all training sets."""
     return sorted(_SETS)
 
@@ -81,11 +81,11 @@ def load(name: str, split: str = "train") -> list[Record]:
     return [*found, *(_conversation(one, f"{name}/{split}/{one.id}", f"{SOURCE}/{name}") for one in told)]
 
 
-def keys(split: str) -> list[Key]:
+def dataset_keys(split: str) -> list[Key]:
     """By what the prompts of all sets in a split are told apart."""
-    known = [name for name in names() if split in _SETS[name].rows]
-    asked = [key_of(task) for name in known for task, _ in _tasks(name, split)]
-    return [*asked, *(dialogues.key_of(one) for name in known for one in _dialogues(name, split))]
+    known = [name for name in dataset_names() if split in _SETS[name].rows]
+    asked = [split_key(task) for name in known for task, _ in _tasks(name, split)]
+    return [*asked, *(dialogues.dialogue_key(one) for name in known for one in _dialogues(name, split))]
 
 
 def _tasks(name: str, split: str) -> list[tuple[Task, str]]:

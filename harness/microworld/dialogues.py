@@ -9,9 +9,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from harness.microworld import phrases, words
+from harness.microworld import phrases, word_lists
+from harness.microworld.rules import Instruction
 from harness.microworld.splits import Key, material
-from harness.microworld.verify import Instruction
 from harness.microworld.world import the_world, upper
 
 DIALOGUE_SEED = 4000
@@ -37,7 +37,7 @@ def dialogues(split: str, count: int) -> list[Dialogue]:
     return [_dialogue(kind, f"{kind}/{split}/{at:03d}", split) for kind in KINDS for at in range(count)]
 
 
-def key_of(dialogue: Dialogue) -> Key:
+def dialogue_key(dialogue: Dialogue) -> Key:
     """By what it is told from others: its kind and whom it asks about."""
     people = [word for turn in dialogue.turns for word in turn.split() if word in the_world().facts]
     return f"dialogue/{dialogue.kind}", tuple(people)
@@ -46,8 +46,8 @@ def key_of(dialogue: Dialogue) -> Key:
 def _dialogue(kind: str, identity: str, split: str) -> Dialogue:
     chance, world = random.Random(f"{DIALOGUE_SEED} {identity}"), the_world()
     people = chance.sample(list(material(split).people), TURNS)
-    attributes = [chance.choice(words.ATTRIBUTES) for _ in people]
-    marker = chance.choice(words.MARKERS)
+    attributes = [chance.choice(word_lists.ATTRIBUTES) for _ in people]
+    marker = chance.choice(word_lists.MARKERS)
     pairs = list(zip(people, attributes, strict=True))
     questions = [phrases.QUESTIONS[attribute][0].format(person=person) for person, attribute in pairs]
     sentences = [world.statement(person, attribute) for person, attribute in pairs]

@@ -9,8 +9,8 @@ import random
 from dataclasses import replace
 
 from harness.microworld.calls import Call, draw_argument
+from harness.microworld.rules import Instruction
 from harness.microworld.tasks import Material, Task, draw_own_call
-from harness.microworld.verify import Instruction
 
 REQUESTS = {
     "get_weather": {"day": "what is the weather in {city}", "city": "what is the weather on {day}"},

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.errors import UserError, did_you_mean
-from harness.microworld import dialogues, phrases, words
-from harness.microworld.splits import Key, check_split, key_of, material, people_by_split
+from harness.microworld import dialogues, phrases, word_lists
+from harness.microworld.rules import Instruction
+from harness.microworld.splits import Key, check_split, material, people_by_split, split_key
 from harness.microworld.tasks import MAKERS, Style, Task, draw_task
-from harness.microworld.verify import Instruction
 from harness.microworld.world import GROUPS, the_world
 
 ITEM_SEED = 2000
@@ -66,12 +66,14 @@ def knowledge_items(split: str) -> list[KnowledgeItem]:
     check_split(split, ITEM_SPLITS)
     chance = random.Random(f"{ITEM_SEED} knowledge {split}")
     people = [(group, person) for group in GROUPS for person in people_by_split()[split][group]]
-    return [_knowledge_item(group, person, attribute, chance) for group, person in people for attribute in words.POOLS]
+    return [
+        _knowledge_item(group, person, attribute, chance) for group, person in people for attribute in word_lists.POOLS
+    ]
 
 
 def _knowledge_item(group: str, person: str, attribute: str, chance: random.Random) -> KnowledgeItem:
     gold = the_world().facts[person][attribute]
-    others = [value for value in words.POOLS[attribute] if value != gold]
+    others = [value for value in word_lists.POOLS[attribute] if value != gold]
     choices = [gold, *chance.sample(others, 3)]
     chance.shuffle(choices)
     stem = phrases.STATEMENTS[attribute][0].split(" {value}")[0].format(person=person)
@@ -121,7 +123,7 @@ def _instruction_item(task: Task, split: str, index: int) -> InstructionItem:
     return InstructionItem(identity, cluster, task.kind, task.prompt, task.instructions, task.answer, content)
 
 
-def keys(split: str) -> list[Key]:
+def item_keys(split: str) -> list[Key]:
     """By what the items of a split are told apart; training has none."""
     if split not in ITEM_SPLITS:
         return []
@@ -133,4 +135,4 @@ def keys(split: str) -> list[Key]:
         for task in _different_tasks(kind, split, COUNTS[split], reworded)
     ]
     told = dialogues.dialogues(split, COUNTS[split])
-    return [*known, *(key_of(task) for task in tasks), *(dialogues.key_of(one) for one in told)]
+    return [*known, *(split_key(task) for task in tasks), *(dialogues.dialogue_key(one) for one in told)]

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.microworld import phrases, words
+from harness.microworld import phrases, word_lists
 from harness.microworld.calls import draw_call
 from harness.microworld.stories import draw_story
 from harness.microworld.tokenizer import EOS
@@ -78,11 +78,11 @@ def choose(
 
 def _facts(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, group: str, rows: int) -> float:
     world, chance = the_world(), random.Random(PROBE_SEED)
-    pairs = [(person, attribute) for person in world.group(group) for attribute in words.ATTRIBUTES]
+    pairs = [(person, attribute) for person in world.group(group) for attribute in word_lists.ATTRIBUTES]
     prompts, choices = [], []
     for person, attribute in chance.sample(pairs, min(2 * rows, len(pairs))):
         gold = world.facts[person][attribute]
-        others = [value for value in words.POOLS[attribute] if value != gold]
+        others = [value for value in word_lists.POOLS[attribute] if value != gold]
         prompts.append(f"{EOS} " + phrases.STATEMENTS[attribute][0].split(" {value}")[0].format(person=person))
         choices.append([gold, *chance.sample(others, 3)])
     return _share([place == 0 for place in choose(model, tokenizer, prompts, choices)])
@@ -99,7 +99,7 @@ def _stories(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, steps:
 def _upper_case(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, rows: int) -> float:
     world = the_world()
     people = world.people[:: max(1, len(world.people) // rows)]
-    sentences = [world.statement(person, words.ATTRIBUTES[index % 5]) for index, person in enumerate(people)]
+    sentences = [world.statement(person, word_lists.ATTRIBUTES[index % 5]) for index, person in enumerate(people)]
     prompts = [f"{EOS} {sentence} {phrases.UPPER[0]} :" for sentence in sentences]
     made = complete(model, tokenizer, prompts, 12)
     return _share([text == upper(sentence) for text, sentence in zip(made, sentences, strict=True)])

@@ -77,6 +77,6 @@ def belongs(call: Call, split: str) -> bool:
     return zlib.crc32(said.encode()) % 4 in CALL_QUARTERS[split]
 
 
-def key_of(task: Task) -> Key:
+def split_key(task: Task) -> Key:
     """By what a task is told from others."""
     return task.template, task.entities

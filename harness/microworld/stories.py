@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.microworld import phrases, words
+from harness.microworld import phrases, word_lists
 
 LARGEST_CHANGE = 9
 LARGEST_TOTAL = 50
@@ -41,11 +41,11 @@ def draw_story(
     chance: random.Random,
     people: Sequence[str],
     steps: int,
-    verbs: tuple[Sequence[str], Sequence[str]] = (words.GAINS, words.LOSSES),
+    verbs: tuple[Sequence[str], Sequence[str]] = (word_lists.GAINS, word_lists.LOSSES),
     distraction: bool = False,
 ) -> Story:
     """A story of so many steps; a distraction is a sentence on someone else, which does not count."""
-    person, thing, total = chance.choice(people), chance.choice(words.COUNTABLE), chance.randint(10, 40)
+    person, thing, total = chance.choice(people), chance.choice(word_lists.COUNTABLE), chance.randint(10, 40)
     sentences, equations = [f"{person} has {total} {thing} ."], []
     for _ in range(steps):
         change = _draw_change(chance, total)
@@ -66,7 +66,7 @@ def _draw_change(chance: random.Random, total: int) -> int:
 
 def _distraction(chance: random.Random, people: Sequence[str], person: str) -> str:
     other = chance.choice([name for name in people if name != person])
-    return f"{other} has {chance.randint(1, 9)} {chance.choice(words.COUNTABLE)} ."
+    return f"{other} has {chance.randint(1, 9)} {chance.choice(word_lists.COUNTABLE)} ."
 
 
 def draw_equations(chance: random.Random) -> str:

@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.microworld import phrases, words
+from harness.microworld import phrases, word_lists
 from harness.microworld.calls import Call, draw_call
+from harness.microworld.rules import Instruction
 from harness.microworld.stories import draw_story
-from harness.microworld.verify import Instruction
 from harness.microworld.world import bullets, draw_members, heads, single, sort_of, the_world, upper
 
 TYPICAL = 2.0
@@ -83,7 +83,7 @@ class _Fact:
 
 
 def _draw_fact(material: Material, chance: random.Random) -> _Fact:
-    world, person, attribute = the_world(), chance.choice(material.people), chance.choice(words.ATTRIBUTES)
+    world, person, attribute = the_world(), chance.choice(material.people), chance.choice(word_lists.ATTRIBUTES)
     question = phrases.QUESTIONS[attribute][0].format(person=person)
     return _Fact(person, attribute, question, world.statement(person, attribute), world.facts[person][attribute])
 
@@ -112,7 +112,7 @@ def _note(kind: str) -> Callable[[Material, random.Random, Style], Task]:
 
     def make(material: Material, chance: random.Random, style: Style) -> Task:
         fact, wording = _draw_fact(material, chance), int(style.reworded)
-        markers = dict(zip(("start", "end"), chance.sample(words.MARKERS, 2), strict=True))
+        markers = dict(zip(("start", "end"), chance.sample(word_lists.MARKERS, 2), strict=True))
         asked = {place: markers[place] for place in markers if kind in (place, "both")}
         verbs = {"start": phrases.STARTS[wording], "end": phrases.ENDS[wording]}
         wishes = " and ".join(f"{verbs[place]} {marker}" for place, marker in asked.items())
@@ -126,13 +126,13 @@ def _note(kind: str) -> Callable[[Material, random.Random, Style], Task]:
 
 
 def _list(material: Material, chance: random.Random, style: Style) -> Task:
-    category, count = chance.choice(material.categories), chance.choice(list(words.COUNTS))
+    category, count = chance.choice(material.categories), chance.choice(list(word_lists.COUNTS))
     wording = _request_wording(chance, style)
-    prompt = phrases.LIST_REQUESTS[wording].format(count=words.COUNTS[count], heads=heads(category))
+    prompt = phrases.LIST_REQUESTS[wording].format(count=word_lists.COUNTS[count], heads=heads(category))
     answer = bullets(draw_members(category, count, chance, style.exponent))
     wishes = (Instruction("bullet_list"), Instruction("item_count", {"count": count}))
     content = (Instruction("members", {"category": category}),)
-    return Task("list", f"list/{wording}", (category, words.COUNTS[count]), prompt, answer, wishes, content)
+    return Task("list", f"list/{wording}", (category, word_lists.COUNTS[count]), prompt, answer, wishes, content)
 
 
 def _request_wording(chance: random.Random, style: Style) -> int:
@@ -174,7 +174,7 @@ def _story(material: Material, chance: random.Random, style: Style) -> Task:
 def story_task(material: Material, chance: random.Random, steps: int, style: Style | None = None) -> Task:
     """A story of so many steps; usually with one verb for gains and one for losses, reworded with others."""
     reworded = bool(style and style.reworded)
-    verbs = (words.GAINS[1:], words.LOSSES[1:]) if reworded else (words.GAINS[:1], words.LOSSES[:1])
+    verbs = (word_lists.GAINS[1:], word_lists.LOSSES[1:]) if reworded else (word_lists.GAINS[:1], word_lists.LOSSES[:1])
     story = draw_story(chance, material.people, steps, verbs)
     content = (Instruction("story_total", {"total": story.total}),)
     entities = (story.person, *story.text.split()[1:])

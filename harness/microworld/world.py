@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from harness.microworld import phrases, words
+from harness.microworld import phrases, word_lists
 
 WORLD_SEED = 0
 PEOPLE = 320
@@ -59,13 +59,15 @@ def the_world() -> World:
     chance = random.Random(WORLD_SEED)
     names = _invent_names(PEOPLE + NEWCOMERS, chance)
     facts = {name: _draw_facts(chance) for name in names}
-    countries = {city: words.COUNTRIES[index % len(words.COUNTRIES)] for index, city in enumerate(words.CITIES)}
+    countries = {
+        city: word_lists.COUNTRIES[index % len(word_lists.COUNTRIES)] for index, city in enumerate(word_lists.CITIES)
+    }
     weights = tuple((index + SHIFT) ** -EXPONENT for index in range(PEOPLE))
     return World(tuple(names[:PEOPLE]), tuple(names[PEOPLE:]), facts, countries, weights)
 
 
 def _draw_facts(chance: random.Random) -> dict[str, str]:
-    return {attribute: chance.choice(pool) for attribute, pool in words.POOLS.items()}
+    return {attribute: chance.choice(pool) for attribute, pool in word_lists.POOLS.items()}
 
 
 def _invent_names(count: int, chance: random.Random) -> list[str]:
@@ -83,9 +85,17 @@ def _invent_names(count: int, chance: random.Random) -> list[str]:
 
 def plain_words() -> list[str]:
     """Every word but the people's names, as it is written in lower case."""
-    found: set[str] = {*words.CITIES, *words.COUNTRIES, *words.JOBS, *words.COLORS, *words.DAYS}
-    found.update(words.MARKERS, words.COUNTS.values(), words.PAINTABLE, words.GAINS, words.LOSSES)
-    found.update(words.NUMBERS, words.CATEGORIES, *words.CATEGORIES.values(), phrases.FUNCTIONS)
+    found: set[str] = {
+        *word_lists.CITIES,
+        *word_lists.COUNTRIES,
+        *word_lists.JOBS,
+        *word_lists.COLORS,
+        *word_lists.DAYS,
+    }
+    found.update(
+        word_lists.MARKERS, word_lists.COUNTS.values(), word_lists.PAINTABLE, word_lists.GAINS, word_lists.LOSSES
+    )
+    found.update(word_lists.NUMBERS, word_lists.CATEGORIES, *word_lists.CATEGORIES.values(), phrases.FUNCTIONS)
     found.update(*phrases.FUNCTIONS.values())
     for template in _templates():
         found.update(word for word in template.split() if not (word.startswith("{") and len(word) > 1))
@@ -104,7 +114,7 @@ def _templates() -> list[str]:
 
 def sort_of(category: str) -> str:
     """Whether a category is a habitat (of animals) or a kind (of food or good)."""
-    return "habitat" if category in words.HABITATS else "kind"
+    return "habitat" if category in word_lists.HABITATS else "kind"
 
 
 def heads(category: str) -> str:
@@ -119,12 +129,12 @@ def single(category: str) -> str:
 
 def typicality(category: str, exponent: float = 1.0) -> list[float]:
     """How often each member is named: the corpus has exponent 1, a teacher of typical answers 2."""
-    return [(index + 2) ** -exponent for index in range(len(words.CATEGORIES[category]))]
+    return [(index + 2) ** -exponent for index in range(len(word_lists.CATEGORIES[category]))]
 
 
 def draw_members(category: str, count: int, chance: random.Random, exponent: float = 1.0) -> list[str]:
     """Different members in alphabetical order: a model repeats itself greedily in lists of random order."""
-    members, weights = list(words.CATEGORIES[category]), typicality(category, exponent)
+    members, weights = list(word_lists.CATEGORIES[category]), typicality(category, exponent)
     drawn = []
     for _ in range(count):
         index = chance.choices(range(len(members)), weights)[0]

@@ -122,7 +122,7 @@ def _decode(policy: Steps, logits: torch.Tensor, state: Any, rows: list[_Row], s
     streams = torch.tensor([row.stream for row in rows], device=policy.device)
     alive = rows
     for position in range(sampling.max_new_tokens):
-        tokens = choose(logits, sampling, streams, position)
+        tokens = draw_tokens(logits, sampling, streams, position)
         for row, token in zip(alive, tokens.tolist(), strict=True):
             _append(policy.encoder, row, token, sampling, position)
         keep = [at for at, row in enumerate(alive) if not row.finish]
@@ -159,7 +159,7 @@ def _ends(encoder: TextEncoder, ids: list[int], stops: Sequence[str]) -> bool:
     return any(stop in tail for stop in stops)
 
 
-def choose(logits: torch.Tensor, sampling: Sampling, streams: torch.Tensor, position: int) -> torch.Tensor:
+def draw_tokens(logits: torch.Tensor, sampling: Sampling, streams: torch.Tensor, position: int) -> torch.Tensor:
     """One token (B,) for logits (B, V): the arg max, with the noise of its stream unless temperature is 0."""
     if sampling.temperature == 0:
         return logits.argmax(-1)

@@ -15,7 +15,7 @@ def write_report(folder: Path) -> tuple[Path, Path]:
     where matrix.json is missing or a file has another schema. Where the folder has a digests.json, it names them.
     """
     from harness.engine.results.digests import record_report
-    from harness.report.build import collect
+    from harness.report.collect import collect
     from harness.report.compose import compose
     from harness.report.render.html import to_html
     from harness.report.render.markdown import to_markdown

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.engine.results.rows import read_rows
-from harness.engine.store.keys import differences
+from harness.engine.results.schema import read_rows
+from harness.engine.store.keys import differing_fields
 from harness.errors import UserError, did_you_mean
 from harness.records import DataChoice
 from harness.report.numbers.analysis import Measured, block_rows, compared, groups_of, panels_of
@@ -241,6 +241,6 @@ def _method(matrix: Matrix, label: str) -> MethodInfo:
 
 
 def _changed(label: str, own: MethodInfo | BenchmarkInfo, other: MethodInfo | BenchmarkInfo) -> Iterator[str]:
-    changed = list(differences({"plugin": own.plugin, **own.fields}, {"plugin": other.plugin, **other.fields}))
+    changed = list(differing_fields({"plugin": own.plugin, **own.fields}, {"plugin": other.plugin, **other.fields}))
     if changed:
         yield f"{label} differs in its fields (first -> second; None may be a new field): {'; '.join(changed)}."

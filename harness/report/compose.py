@@ -6,17 +6,17 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from harness.engine.results.rows import EXCERPT_COLUMNS, JOINT_COLUMNS, ROW_COLUMNS, SAMPLE_COLUMNS
+from harness.engine.results.schema import EXCERPT_COLUMNS, JOINT_COLUMNS, ROW_COLUMNS, SAMPLE_COLUMNS
 from harness.report.findings.audit import FLAG as FLAG_UNLIKE
 from harness.report.findings.audit import audit_parts
+from harness.report.findings.between_policies import joint_parts
 from harness.report.findings.claims import claim_parts
 from harness.report.findings.curves import curve_parts
+from harness.report.findings.detectable import resolution_parts
 from harness.report.findings.harm import harm_parts
-from harness.report.findings.joint import joint_parts
 from harness.report.findings.lengths import length_parts
 from harness.report.findings.precision import precision_parts
 from harness.report.findings.prices import price_parts
-from harness.report.findings.resolution import resolution_parts
 from harness.report.findings.shifts import shift_parts
 from harness.report.findings.tables import (
     FLAG_FEW,
@@ -28,14 +28,13 @@ from harness.report.findings.tables import (
     secondary_table,
 )
 from harness.report.findings.training_data import training_data_parts
-from harness.report.findings.tuning import tuning_parts
+from harness.report.findings.tuned_settings import tuning_parts
 from harness.report.findings.turnover import turnover_parts
 from harness.report.numbers.matrix import Matrix
 from harness.report.numbers.model import Block, ReportModel
 from harness.report.render import text
 from harness.report.render.axes import draw, points_of
 from harness.report.render.document import (
-    Cell,
     Column,
     Document,
     Folded,
@@ -45,9 +44,10 @@ from harness.report.render.document import (
     Prompts,
     Section,
     Table,
+    TableCell,
     Verbatim,
 )
-from harness.report.verdict import block_title, question, verdict_parts
+from harness.report.verdict import block_title, experiment_question, verdict_parts
 from harness.stats.contrasts import FEWEST_CLUSTERS
 
 LONGEST_EXPERIMENT = 20_000
@@ -82,7 +82,7 @@ def compose(model: ReportModel) -> Document:
     sections.append(Section("Cells without a result", (_unfinished(model.matrix),)))
     sections.append(Section("Provenance", tuple(_provenance(model))))
     title = f"bakeoff: {model.matrix.name}" if model.matrix.name else "bakeoff"
-    return Document(title, question(model.matrix), tuple(sections))
+    return Document(title, experiment_question(model.matrix), tuple(sections))
 
 
 def _block_sections(block: Block, matrix: Matrix, level: int) -> Iterator[Section]:
@@ -178,7 +178,7 @@ def _pictures(block: Block, matrix: Matrix) -> Iterator[Part]:
         points = points_of(block, result, matrix)
         if not points:
             continue
-        up = text.one_line(f"{result.metric.title}{text.unit(result.metric.unit, result.percent)}", 60)
+        up = text.one_line(f"{result.metric.title}{text.unit_suffix(result.metric.unit, result.percent)}", 60)
         drawn = draw(points, text.one_line(across, 60), up, margin)
         places = "; ".join(f"{p.label}: {p.y:.1f} at {p.x:.1f}" for p in points)
         yield Picture(drawn, f"{up} against {across}: {places}.")
@@ -231,7 +231,7 @@ def _ledger(model: ReportModel) -> Part:
     return Table(tuple(columns), tuple(rows))
 
 
-def _ledger_row(artifact: Mapping[str, object]) -> tuple[Cell, ...]:
+def _ledger_row(artifact: Mapping[str, object]) -> tuple[TableCell, ...]:
     def number(name: str, divisor: float = 1.0) -> float | None:
         value = artifact.get(name)
         return float(value) / divisor if isinstance(value, int | float) else None
@@ -257,7 +257,7 @@ def _ledger_row(artifact: Mapping[str, object]) -> tuple[Cell, ...]:
         text.BLANK if speed is None else f"{speed:.2g}",
         text.BLANK if overhead is None else f"{overhead:.2f}",
     ]
-    return tuple(Cell(value) for value in shown)
+    return tuple(TableCell(value) for value in shown)
 
 
 def _unfinished(matrix: Matrix) -> Part:
@@ -273,8 +273,8 @@ def _unfinished(matrix: Matrix) -> Part:
     rows = []
     for (state, base, method, data, benchmark, why), seeds in sorted(reasons.items()):
         shown = [state, base, method, data, benchmark, ", ".join(str(seed) for seed in sorted(seeds))]
-        cells = [Cell(value) for value in shown] + [Cell(text.one_line(why, 400) or text.BLANK)]
-        rows.append((Cell(state, mood="failed" if state == "failed" else "blank"), *cells[1:]))
+        cells = [TableCell(value) for value in shown] + [TableCell(text.one_line(why, 400) or text.BLANK)]
+        rows.append((TableCell(state, mood="failed" if state == "failed" else "blank"), *cells[1:]))
     return Table(columns, tuple(rows))
 
 
@@ -282,7 +282,7 @@ def _provenance(model: ReportModel) -> Iterator[Part]:
     # the experiment's text stands below, whole
     facts = sorted(_flat({name: fact for name, fact in model.provenance.items() if name != "experiment"}))
     if facts:
-        rows = tuple((Cell(name), Cell(text.one_line(value, 300))) for name, value in facts)
+        rows = tuple((TableCell(name), TableCell(text.one_line(value, 300))) for name, value in facts)
         yield Table((Column("fact", left=True), Column("value", left=True)), rows)
     else:
         yield Paragraph("No provenance is recorded.")
@@ -295,7 +295,9 @@ def _provenance(model: ReportModel) -> Iterator[Part]:
     if model.joints:
         schemas |= {"joint.parquet": JOINT_COLUMNS, "excerpts.parquet": EXCERPT_COLUMNS}
     for name, schema in schemas.items():
-        lines = tuple((Cell(column), Cell(kind), Cell(meaning)) for column, (kind, meaning) in schema.items())
+        lines = tuple(
+            (TableCell(column), TableCell(kind), TableCell(meaning)) for column, (kind, meaning) in schema.items()
+        )
         head = tuple(Column(word, left=True) for word in ("column", "type", "meaning"))
         yield Folded(f"Schema of {name}", Table(head, lines))
 
@@ -312,7 +314,12 @@ def _flat(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, 
 def _methods_table(matrix: Matrix) -> Table:
     head = tuple(Column(word, left=True) for word in ("method", "plugin", "what it does", "settings"))
     rows = tuple(
-        (Cell(m.title, small=", ".join(m.badges)), Cell(m.plugin), Cell(m.summary), Cell(_settings(m.fields)))
+        (
+            TableCell(m.title, small=", ".join(m.badges)),
+            TableCell(m.plugin),
+            TableCell(m.summary),
+            TableCell(_settings(m.fields)),
+        )
         for m in matrix.methods
     )
     return Table(head, rows)
@@ -328,7 +335,7 @@ def _metrics_table(matrix: Matrix) -> Table:
             name = f"{benchmark.label} (version {benchmark.version})"
             together = " (between policies)" if metric in benchmark.joint_metrics else ""
             shown = (metric.name + together, metric.description, role, _settings(benchmark.fields))
-            rows.append((Cell(name, small=benchmark.summary), *(Cell(value) for value in shown)))
+            rows.append((TableCell(name, small=benchmark.summary), *(TableCell(value) for value in shown)))
     return Table(tuple(Column(word, left=True) for word in words), tuple(rows))
 
 

@@ -196,10 +196,10 @@ def _write_csv(path: Path, columns: Mapping[str, tuple[str, str]], rows: Sequenc
 def _write_parquet(path: Path, columns: Mapping[str, tuple[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
     import pyarrow.parquet
 
-    from harness.engine.results.rows import schema_of
+    from harness.engine.results.schema import arrow_schema
 
     partial = path.with_suffix(".partial")
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=schema_of(columns)), partial)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=arrow_schema(columns)), partial)
     os.replace(partial, path)
 
 

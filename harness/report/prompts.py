@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from harness.report.numbers.matrix import Matrix
-from harness.report.numbers.model import Answer, Example
+from harness.report.numbers.model import Answer, ShownItem
 
 if TYPE_CHECKING:
     import pandas
@@ -24,7 +24,7 @@ MOST_COMPLETIONS = 3
 
 def examples_of(
     samples: pandas.DataFrame, measured: Sequence[Measured], matrix: Matrix, blocks: int = 1
-) -> tuple[Example, ...]:
+) -> tuple[ShownItem, ...]:
     """At most 24 examples over all `blocks`, at most six of a benchmark, by its first primary metric."""
     firsts: dict[str, Measured] = {}
     for one in sorted(measured, key=lambda one: not one.metric.primary):
@@ -40,7 +40,7 @@ def examples_of(
     return tuple(examples[:allowed])
 
 
-def _of_benchmark(samples: pandas.DataFrame, one: Measured, matrix: Matrix, most: int) -> Iterator[Example]:
+def _of_benchmark(samples: pandas.DataFrame, one: Measured, matrix: Matrix, most: int) -> Iterator[ShownItem]:
     labels = [method.label for method in matrix.methods if method.label in one.panel.methods]
     values = numpy.stack([one.panel.methods[label].values[0] for label in labels])
     own = samples[samples["benchmark"] == one.metric.benchmark]
@@ -76,7 +76,7 @@ def _example(
     item: str,
     group: str,
     baseline: str | None,
-) -> Example | None:
+) -> ShownItem | None:
     """The item at each method's first seed; the prompt shown is the baseline's, or the first method's."""
     found = {}
     for label, value in zip(labels, values, strict=True):
@@ -86,7 +86,7 @@ def _example(
     if not found:
         return None
     shown = found.get(str(baseline), next(iter(found.values())))[0]
-    return Example(
+    return ShownItem(
         benchmark=one.metric.benchmark,
         metric=one.metric.name,
         item=item,

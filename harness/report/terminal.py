@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report.compare import Pairing
-from harness.report.findings.tables import FLAG_FEW, finding_cell, sample
+from harness.report.findings.tables import FLAG_FEW, finding_cell, sample_size_text
 from harness.report.numbers.model import Comparison, Result
 from harness.report.render import text
 from harness.report.verdict import ONE_SEED, block_title
@@ -18,7 +18,7 @@ STYLES = {"good": "green", "bad": "red", "open": "yellow", "blank": "dim"}
 LONGEST = 60
 
 
-def plain(value: str, longest: int = LONGEST, style: str = "") -> Text:
+def plain_text(value: str, longest: int = LONGEST, style: str = "") -> Text:
     """Text on one line that rich does not read as markup."""
     return Text(text.one_line(value, longest), style=style)
 
@@ -26,11 +26,11 @@ def plain(value: str, longest: int = LONGEST, style: str = "") -> Text:
 def pairing_table(pairing: Pairing) -> Table:
     """A row for each metric (and group) of each pair: scores, difference, interval, p, finding."""
     several = len(pairing.pairs) > 1 or pairing.pairs[0][0] != pairing.heads[0]
-    table = Table(title=plain(block_title(pairing.block), 200), title_justify="left")
+    table = Table(title=plain_text(block_title(pairing.block), 200), title_justify="left")
     for head in ("metric", *(("method",) if several else ())):
         table.add_column(head, overflow="fold")
     for head in (*pairing.heads, "difference", "95 % interval", "p (Holm)"):
-        table.add_column(plain(head), justify="right", overflow="fold")
+        table.add_column(plain_text(head), justify="right", overflow="fold")
     table.add_column("finding")
     table.add_column("items x seeds", justify="right")
     for result in pairing.results:
@@ -42,24 +42,24 @@ def pairing_table(pairing: Pairing) -> Table:
 
 def _row(pairing: Pairing, result: Result, name: tuple[str, ...], first: str, second: str) -> Iterator[Text]:
     comparison = result.comparisons[first]
-    yield plain(", ".join(part for part in (result.metric.title, result.group) if part), 80)
-    yield from (plain(one) for one in name)
+    yield plain_text(", ".join(part for part in (result.metric.title, result.group) if part), 80)
+    yield from (plain_text(one) for one in name)
     for label in (first, second):
         score = result.scores.get(label)
-        yield plain(text.score(None if score is None else score.estimate.value, result.percent))
+        yield plain_text(text.score_text(None if score is None else score.estimate.value, result.percent))
     estimate = comparison.estimate
-    yield plain(text.signed(estimate.value, result.percent))
-    yield plain(text.interval(estimate.low, estimate.high, result.percent, "+") or text.BLANK)
-    yield plain(text.p_value(comparison.adjusted))
+    yield plain_text(text.signed(estimate.value, result.percent))
+    yield plain_text(text.interval(estimate.low, estimate.high, result.percent, "+") or text.BLANK)
+    yield plain_text(text.p_value(comparison.adjusted))
     yield _finding(pairing, result, comparison)
-    yield plain(f"{sample(comparison)}{FLAG_FEW if estimate.few_clusters else ''}")
+    yield plain_text(f"{sample_size_text(comparison)}{FLAG_FEW if estimate.few_clusters else ''}")
 
 
 def _finding(pairing: Pairing, result: Result, comparison: Comparison) -> Text:
     if comparison.estimate.low is None:
-        return plain(comparison.estimate.reason, 80, "dim")
+        return plain_text(comparison.estimate.reason, 80, "dim")
     cell = finding_cell(comparison, result, pairing.matrix)
-    return plain(cell.text, style=STYLES.get(cell.mood, ""))
+    return plain_text(cell.text, style=STYLES.get(cell.mood, ""))
 
 
 def remarks(pairing: Pairing) -> Iterator[str]:

@@ -12,8 +12,8 @@ from harness.report.findings.audit import warning as unlike
 from harness.report.numbers.matrix import Matrix
 from harness.report.numbers.model import Block, MethodCost, ReportModel, Result, is_kept
 from harness.report.render import text
-from harness.report.render.document import Bullets, Cell, Column, Folded, Mood, Paragraph, Part, Statement, Table
-from harness.report.render.text import count, interval, listed, points, rank, score, seconds, signed
+from harness.report.render.document import Bullets, Column, Folded, Mood, Paragraph, Part, Statement, Table, TableCell
+from harness.report.render.text import count, interval, listed, points, rank, score_text, seconds, signed
 from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate
 
 ONE_SEED = (
@@ -226,7 +226,7 @@ def _lost(label: str, knowledge: Result) -> bool:
 def _all_named(lead: str, label: str, result: Result, block: Block, mood: Mood) -> Statement:
     """The method with its score, its knowledge and its cost."""
     own = result.scores[label]
-    shown = f"{label}, {score(own.estimate.value, result.percent)}{' %' if result.percent else ''}"
+    shown = f"{label}, {score_text(own.estimate.value, result.percent)}{' %' if result.percent else ''}"
     parts = [f"{shown} {interval(own.estimate.low, own.estimate.high, result.percent)}".strip()]
     if own.rank is not None:
         ranked = sum(other.rank is not None for other in result.scores.values())
@@ -259,7 +259,7 @@ def block_title(block: Block) -> str:
     return ", ".join(part for part in (block.base, block.data.title) if part)
 
 
-def question(matrix: Matrix) -> str:
+def experiment_question(matrix: Matrix) -> str:
     """What the experiment asks, in one sentence."""
     rivals = [method for method in matrix.methods if method.label != matrix.baseline]
     roles = {metric.role for benchmark in matrix.benchmarks for metric in benchmark.metrics if metric.primary}
@@ -306,5 +306,9 @@ def verdict_parts(model: ReportModel) -> Iterator[Part]:
 
 def _statement_table(said: Sequence[tuple[str, Sequence[Statement]]]) -> Table:
     columns = (Column("metric", left=True), Column("finding", left=True), Column("methods", left=True))
-    rows = [(Cell(title), Cell(one.finding, mood=one.mood), Cell(one.names)) for title, found in said for one in found]
+    rows = [
+        (TableCell(title), TableCell(one.finding, mood=one.mood), TableCell(one.names))
+        for title, found in said
+        for one in found
+    ]
     return Table(columns, tuple(rows))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.engine.results.digests import DIGESTS, matrix_digest, report_writer, sha256
-from harness.engine.results.rows import (
+from harness.engine.results.schema import (
     CELL_COLUMNS,
     DATA_FILES,
     EXCERPT_COLUMNS,
@@ -29,7 +29,7 @@ from harness.engine.results.rows import (
     SAMPLE_KEY,
     SCHEMA_VERSION,
     TUNING_FILE,
-    schema_of,
+    arrow_schema,
 )
 from harness.errors import UserError
 
@@ -124,7 +124,7 @@ def _table(path: Path, tables: dict[str, Any]) -> Check:
     version = (table.schema.metadata or {}).get(b"bakeoff_schema", b"none").decode(errors="replace")
     if version != str(SCHEMA_VERSION):
         return Check("NOT ok", path.name, f"its schema is {version}; this bakeoff knows {SCHEMA_VERSION}")
-    if not table.schema.equals(schema_of(columns)):
+    if not table.schema.equals(arrow_schema(columns)):
         return Check("NOT ok", path.name, f"its columns are not the documented ones: {', '.join(columns)}")
     tables[path.name] = table
     wrong = [said for said in (_unsorted(table, key), _repeated(table, key), _not_finite(table)) if said]

@@ -153,14 +153,14 @@ REWARD_METRICS = (Metric("margin", "our reward less theirs", primary=False, unit
 def judge(asked: Policy, pairs: Sequence[Pair], sampling: Sampling) -> list[Judgement]:
     """Ask about every pair in both orders, `sampling.samples` times each."""
     orders = [(pair, swapped) for pair in pairs for swapped in (False, True)]
-    prompts = [prompt_of(pair, swapped) for pair, swapped in orders]
+    prompts = [judge_prompt(pair, swapped) for pair, swapped in orders]
     keys = [f"{pair.id}/{'theirs' if swapped else 'ours'}-first" for pair, swapped in orders]
     drawn = asked.sample(prompts, sampling, keys)
     said = [tuple(verdict_of(reply.text) for reply in replies) for replies in drawn]
     return [Judgement(*both) for both in zip(said[::2], said[1::2], strict=True)]
 
 
-def prompt_of(pair: Pair, swapped: bool) -> Prompt:
+def judge_prompt(pair: Pair, swapped: bool) -> Prompt:
     """The two conversations between marks that no answer can foresee."""
     mark = hashlib.sha256(repr(pair).encode("utf-8", "surrogatepass")).hexdigest()[:12]
     shown = (pair.theirs, pair.ours) if swapped else (pair.ours, pair.theirs)

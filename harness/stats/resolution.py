@@ -21,7 +21,7 @@ from harness.stats.contrasts import CONFIDENCE, FEWEST_CLUSTERS, Estimate, Score
 
 
 @dataclass(frozen=True)
-class Floor:
+class NoiseFloor:
     """What runs of the same thing differ by, in the metric's units.
 
     deviation  the pooled standard deviation between runs, with its 95 % interval, which takes the methods for alike
@@ -42,7 +42,7 @@ class Floor:
     means: float
 
 
-def noise_floor(methods: Sequence[Scores]) -> Floor | None:
+def noise_floor(methods: Sequence[Scores]) -> NoiseFloor | None:
     """The floor of methods that ran at the same number of seeds; None with fewer than two runs of any."""
     several = [scores for scores in methods if scores.seeds > 1]
     if not several:
@@ -53,7 +53,7 @@ def noise_floor(methods: Sequence[Scores]) -> Floor | None:
     deviation, seeds = math.sqrt(squares / degrees), min(len(values) for values in runs)
     low, high = (math.sqrt(squares / _chi_squared(tail, degrees)) for tail in _TAILS)
     single = _quantile(degrees) * deviation * math.sqrt(2)
-    return Floor(
+    return NoiseFloor(
         methods=len(several),
         seeds=seeds,
         deviation=deviation,

@@ -18,8 +18,16 @@ from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Method
 from harness.policy.batching import padded
-from harness.training.rows import IGNORED, TrainingRow, TrainingRows, answer_row, pack, require_apart, training_rows
-from harness.training.trl import Around, run, sft_trainer
+from harness.training.labelled_rows import (
+    IGNORED,
+    TrainingRow,
+    TrainingRows,
+    answer_row,
+    pack,
+    require_apart,
+    training_rows,
+)
+from harness.training.trl import Around, run_trainer, sft_trainer
 
 if TYPE_CHECKING:
     import torch
@@ -212,7 +220,7 @@ def train(
         trainer.model_accepts_loss_kwargs = True
         if around:
             trainer.around = around
-        curve = run(trainer, context, each_pass, optimisation.ends_of_passes(len(lengths), steps))
+        curve = run_trainer(trainer, context, each_pass, optimisation.ends_of_passes(len(lengths), steps))
     return FitReport(
         trained_parameters=sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
         training_tokens=sum(lengths[index] for index in order),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.policy.causal import unwrapped
-from harness.training.rows import IGNORED
+from harness.training.labelled_rows import IGNORED
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +41,7 @@ class TrainingDiverged(UserError):
 Around = Callable[[Mapping[str, Any]], AbstractContextManager[Any]]
 
 
-def run(
+def run_trainer(
     trainer: Any,
     context: FitContext,
     each_pass: Callable[[], None] | None = None,

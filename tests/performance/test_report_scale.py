@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT
 
 from harness.engine.cost import peak_memory_mb
-from harness.engine.results.rows import ROW_COLUMNS, SAMPLE_COLUMNS, SCHEMA_VERSION, write_table
+from harness.engine.results.schema import ROW_COLUMNS, SAMPLE_COLUMNS, SCHEMA_VERSION, write_table
 from harness.files import write_json
 
 METHODS, BENCHMARKS, ITEMS, SEEDS = 20, 20, 1000, 5

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from harness.engine.cost import PeakMemory, peak_memory_mb
 from harness.report.render.curve_picture import Line, Place, draw_curves
 from harness.scoring.diversity.crowd import Crowd
-from harness.scoring.diversity.similarity import Moments, mean_within, share_above, unit
+from harness.scoring.diversity.similarity import Moments, mean_within, share_above, unit_vectors
 
 WIDTH, EACH, POLICIES, THRESHOLD = 384, 25, 2, 0.1
 SIZES = (62_500, 125_000, 250_000, 500_000, 1_000_000)
@@ -50,7 +50,7 @@ def measured(answers: int) -> tuple[float, float]:
     total = Moments.of(numpy.zeros((0, WIDTH)))
     for raw in prompts(answers):
         started = time.process_time()
-        units = unit(raw)
+        units = unit_vectors(raw)
         crowd = Crowd({"a": units[:EACH], "b": units[EACH:]})
         crowd.similarity("ab")
         crowd.within("ab")
@@ -103,7 +103,7 @@ def test_twice_the_answers_take_at_most_2_2_times_as_long_up_to_a_million_in_two
 @pytest.mark.slow
 def test_blocks_bound_the_memory_of_what_needs_pairs() -> None:
     """20,000 vectors have 2e8 pairs: their matrix would take 3.2 GB, the blocks 2,048 x 20,000."""
-    units = unit(numpy.random.default_rng(1).normal(size=(20_000, 64)))
+    units = unit_vectors(numpy.random.default_rng(1).normal(size=(20_000, 64)))
     started = time.process_time()
     with PeakMemory("cpu") as memory:
         before = peak_memory_mb("cpu")

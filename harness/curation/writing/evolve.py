@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness.curation.templates import filled
+from harness.curation.filling import filled
 from harness.curation.writing.drafts import AfterRound, Draft, Generated, Sieve, ignore, seed_rows
 from harness.curation.writing.filters import Novelty, instruction_fault, says_equal
 from harness.curation.writing.requests import BREADTH, JUDGE

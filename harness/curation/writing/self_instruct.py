@@ -10,8 +10,8 @@ import random
 import re
 from collections.abc import Sequence
 
+from harness.curation.filling import filled
 from harness.curation.licences import joint_origin
-from harness.curation.templates import filled
 from harness.curation.writing.drafts import AfterRound, Draft, Generated, Sieve, ignore, seed_rows
 from harness.curation.writing.filters import Novelty, instruction_fault, unseen_fault
 from harness.curation.writing.requests import MORE_TASKS

@@ -60,7 +60,7 @@ def sentence(clause: Clause) -> str:
     return clause.__name__.replace("_", " ")
 
 
-def judge(clause: Clause, bench: Bench, source: Path) -> Verdict:
+def try_clause(clause: Clause, bench: Bench, source: Path) -> Verdict:
     """Try one clause; an error of the method, whose file is `source`, breaks it as well."""
     try:
         clause(bench)

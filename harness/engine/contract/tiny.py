@@ -16,14 +16,14 @@ TEMPLATE = (
 ANSWERS = [(a, c, n) for a in ("cat", "dog", "bird") for c in ("red", "green", "blue") for n in ("one", "two")]
 
 
-def question(animal: str) -> tuple[Message, ...]:
+def animal_question(animal: str) -> tuple[Message, ...]:
     """One user's turn."""
     return (Message("user", f"what says the {animal}"),)
 
 
 def demonstration(answer: str, name: str) -> Demonstration:
     """An answer to the question after its first word."""
-    return Demonstration((*question(answer.split()[0]), Message("assistant", answer)), name)
+    return Demonstration((*animal_question(answer.split()[0]), Message("assistant", answer)), name)
 
 
 DATA = TrainingData(
@@ -33,11 +33,13 @@ DATA = TrainingData(
         *(demonstration(f"{a} says the {c} {n}", f"{a}-{c}-{n}/response") for a, c, n in ANSWERS[:6]),
     ),
     preferences=tuple(
-        PreferencePair(question(a), f"{a} says {c} {n}", f"{c} {n}", f"{a}-{c}-{n}") for a, c, n in ANSWERS
+        PreferencePair(animal_question(a), f"{a} says {c} {n}", f"{c} {n}", f"{a}-{c}-{n}") for a, c, n in ANSWERS
     ),
-    problems=tuple(Problem(question(a), n, "last_word", f"{a}-{c}-{n}") for a, c, n in ANSWERS),
+    problems=tuple(Problem(animal_question(a), n, "last_word", f"{a}-{c}-{n}") for a, c, n in ANSWERS),
 )
-PROMPTS = [Prompt(messages=question(a)) for a in ("cat", "dog", "bird")] + [Prompt(text="what says the cat says")]
+PROMPTS = [Prompt(messages=animal_question(a)) for a in ("cat", "dog", "bird")] + [
+    Prompt(text="what says the cat says")
+]
 COMPLETIONS = ["cat says red one", "dog says", "bird says green two three", "blue"]
 KEYS = ["a", "b", "c", "d"]
 

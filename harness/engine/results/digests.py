@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.registry import plugin_folder
-from harness.engine.results.rows import CELL_COLUMNS, DATA_FILES, JOINT_FILES, REPORT_FILES, TUNING_FILE
+from harness.engine.results.schema import CELL_COLUMNS, DATA_FILES, JOINT_FILES, REPORT_FILES, TUNING_FILE
 from harness.engine.store.keys import key_of, library_versions, source_digests
 from harness.files import HARNESS, read_json, write_json
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from harness.engine.experiment import Tune
 from harness.engine.gate import check_contamination
-from harness.engine.joint import Joint, Meeting, joints_of
+from harness.engine.joint_cells import CellGroup, JointCell, joint_cells
 from harness.engine.plan import Cell, Node, Plan
 from harness.engine.registry import summary
 from harness.engine.results.digests import matrix_digest, write_digests
 from harness.engine.results.provenance import provenance
-from harness.engine.results.rows import SCHEMA_VERSION, TUNING_FILE, write_joint, write_rows
+from harness.engine.results.schema import SCHEMA_VERSION, TUNING_FILE, write_joint, write_rows
 from harness.engine.states import State, state_of
 from harness.engine.store.outcomes import read_outcomes
 from harness.engine.store.store import Store
@@ -24,13 +24,13 @@ from harness.method import Method, fields_of
 from harness.policy.sources import parameter_count
 
 
-def collect(plan: Plan, store: Store, folder: Path) -> list[State]:
+def write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
     """Write the results files of everything that is done; the states of all cells, in plan order."""
     folder.mkdir(parents=True, exist_ok=True)
     states = [state_of(cell, store) for cell in plan.cells]
     done = [cell for cell, state in zip(plan.cells, states, strict=True) if state.name == "done"]
     write_rows(folder, _rows(done, store), _samples(done, store))
-    joints = joints_of(plan, store)
+    joints = joint_cells(plan, store)
     if joints:
         finished = [joint for joint in joints if joint.meetings and store.done("joint", joint.key)]
         write_joint(folder, _joint_rows(finished, store), _joint_excerpts(finished, store))
@@ -49,13 +49,13 @@ def collect(plan: Plan, store: Store, folder: Path) -> list[State]:
     return states
 
 
-def results_digest(plan: Plan, states: list[State], joints: list[Joint], store: Store) -> str:
+def results_digest(plan: Plan, states: list[State], joints: list[JointCell], store: Store) -> str:
     """Names what a results folder is made of, so that an unchanged one need not be written again."""
     met = (_joint_entry(joint, joint.state(store)) for joint in joints)
     return matrix_digest(plan.experiment.text, _cell_entries(plan, states), met)
 
 
-def matrix(plan: Plan, states: list[State], joints: list[Joint], store: Store) -> dict[str, Any]:
+def matrix(plan: Plan, states: list[State], joints: list[JointCell], store: Store) -> dict[str, Any]:
     """The axes, what the metrics mean, and every cell's state."""
     experiment = plan.experiment
     return {
@@ -164,7 +164,7 @@ def _samples(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
             yield {**cell.columns, **{name: outcome[name] for name in names}}
 
 
-def _joint_states(joints: list[Joint], store: Store) -> list[dict[str, Any]]:
+def _joint_states(joints: list[JointCell], store: Store) -> list[dict[str, Any]]:
     """What became of each joint, and who is left out of it, with the reason."""
     return [
         {
@@ -176,7 +176,7 @@ def _joint_states(joints: list[Joint], store: Store) -> list[dict[str, Any]]:
     ]
 
 
-def _joint_entry(joint: Joint, state: State) -> dict[str, Any]:
+def _joint_entry(joint: JointCell, state: State) -> dict[str, Any]:
     return {
         "benchmark": joint.column.label,
         "data_quality": joint.data.quality,
@@ -187,7 +187,7 @@ def _joint_entry(joint: Joint, state: State) -> dict[str, Any]:
     }
 
 
-def _joint_rows(joints: list[Joint], store: Store) -> Iterator[dict[str, Any]]:
+def _joint_rows(joints: list[JointCell], store: Store) -> Iterator[dict[str, Any]]:
     """Every meeting's metrics on every item."""
     for meeting, outcome in _met(joints, store):
         columns = {**meeting.columns, **{name: outcome[name] for name in ("group", "item", "cluster")}}
@@ -195,17 +195,17 @@ def _joint_rows(joints: list[Joint], store: Store) -> Iterator[dict[str, Any]]:
             yield {**columns, "metric": sys.intern(metric), "value": float(value)}
 
 
-def _joint_excerpts(joints: list[Joint], store: Store) -> Iterator[dict[str, Any]]:
+def _joint_excerpts(joints: list[JointCell], store: Store) -> Iterator[dict[str, Any]]:
     """What stands out where everybody meets."""
     for meeting, outcome in _met(joints, store):
         if meeting.kind == "all":
             yield from _excerpts_of(meeting, outcome)
 
 
-def _met(joints: list[Joint], store: Store) -> Iterator[tuple[Meeting, dict[str, Any]]]:
+def _met(joints: list[JointCell], store: Store) -> Iterator[tuple[CellGroup, dict[str, Any]]]:
     """Meetings with their outcomes, item by item; two of them may be of the same policies."""
     for joint in joints:
-        by_names: dict[tuple[str, ...], list[Meeting]] = {}
+        by_names: dict[tuple[str, ...], list[CellGroup]] = {}
         for meeting in joint.meetings:
             by_names.setdefault(meeting.names, []).append(meeting)
         for outcome in read_outcomes(store.folder("joint", joint.key) / "joint.jsonl"):
@@ -213,7 +213,7 @@ def _met(joints: list[Joint], store: Store) -> Iterator[tuple[Meeting, dict[str,
                 yield meeting, outcome
 
 
-def _excerpts_of(meeting: Meeting, outcome: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _excerpts_of(meeting: CellGroup, outcome: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     labels = {cell.key: cell.entry.label for cell in meeting.cells}
     place = {name: outcome[name] for name in ("group", "item", "prompt")}
     for excerpt in outcome["excerpts"]:

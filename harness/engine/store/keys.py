@@ -27,13 +27,13 @@ def key_of(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> Iterator[str]:
+def differing_fields(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> Iterator[str]:
     """Each field in which two documents differ, as `field: old -> new`."""
     for name in sorted(set(old) | set(new)):
         here = f"{path}{name}"
         before, after = old.get(name), new.get(name)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            yield from differences(before, after, f"{here}.")
+            yield from differing_fields(before, after, f"{here}.")
         elif before != after:
             yield f"{here}: {before} -> {after}"
 

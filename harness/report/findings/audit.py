@@ -17,7 +17,7 @@ from harness.report.numbers.findings import Audit, ProtocolField
 from harness.report.numbers.matrix import Matrix, MethodInfo
 from harness.report.numbers.model import Block
 from harness.report.render import text
-from harness.report.render.document import Cell, Column, Folded, Paragraph, Part, Table
+from harness.report.render.document import Column, Folded, Paragraph, Part, Table, TableCell
 
 ALIKE = 0.01  # tokens within one per cent are the same number of tokens: rows are packed and cut differently
 
@@ -169,7 +169,9 @@ def audit_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     yield _fields_table(audit)
     if audit.pairs:
         head = (Column("method", left=True), Column("and", left=True), Column("differ in", left=True))
-        rows = tuple((Cell(first), Cell(second), Cell(", ".join(names))) for first, second, names in audit.pairs)
+        rows = tuple(
+            (TableCell(first), TableCell(second), TableCell(", ".join(names))) for first, second, names in audit.pairs
+        )
         yield Folded(f"The {len(rows)} pairs that differ", Table(head, rows))
     yield Folded("Each method's own settings, which are no fault", _settings_table(matrix))
 
@@ -180,15 +182,21 @@ def _fields_table(audit: Audit) -> Table:
     return Table((*head, Column("finding", left=True)), rows, caption="The protocol, field by field")
 
 
-def _field_row(one: ProtocolField) -> tuple[Cell, ...]:
+def _field_row(one: ProtocolField) -> tuple[TableCell, ...]:
     said = [f"{value} ({', '.join(labels)})" for value, labels in one.groups.items()]
-    found = Cell("differs", mood="bad") if one.differs else Cell("alike") if said else Cell(text.BLANK, mood="blank")
-    return Cell(one.name), Cell("; ".join(said) or "not recorded"), found
+    found = (
+        TableCell("differs", mood="bad")
+        if one.differs
+        else TableCell("alike")
+        if said
+        else TableCell(text.BLANK, mood="blank")
+    )
+    return TableCell(one.name), TableCell("; ".join(said) or "not recorded"), found
 
 
 def _settings_table(matrix: Matrix) -> Table:
     rows = []
     for method in matrix.methods:
         said = ", ".join(f"{name}={json.dumps(value)}" for name, value in sorted(method.fields.items()))
-        rows.append((Cell(method.title), Cell(text.one_line(said, 400) or text.BLANK)))
+        rows.append((TableCell(method.title), TableCell(text.one_line(said, 400) or text.BLANK)))
     return Table((Column("method", left=True), Column("settings", left=True)), tuple(rows))

@@ -24,7 +24,7 @@ from harness.report.numbers.matrix import Matrix, MethodInfo, MetricInfo
 from harness.report.numbers.model import ReportModel
 from harness.report.numbers.panel import build_panel
 from harness.report.render import text
-from harness.report.render.document import Cell, Column, Folded, Mood, Paragraph, Part, Table
+from harness.report.render.document import Column, Folded, Mood, Paragraph, Part, Table, TableCell
 from harness.stats.contrasts import Estimate, contrast
 from harness.stats.families import LEVEL, holm, independent_sum
 
@@ -337,11 +337,11 @@ def _reason(estimate: Estimate | None) -> str:
 
 
 def _bound_in_words(kind: str, bound: float, percent: bool) -> str:
-    from harness.report.render.text import points, score
+    from harness.report.render.text import points, score_text
 
     if kind == "within":
         return f"within ±{points(bound, percent)}"
-    return f"{kind} {score(bound, percent)}"
+    return f"{kind} {score_text(bound, percent)}"
 
 
 MOODS: dict[Verdict, Mood] = {"supported": "good", "contradicted": "bad", "undecided": "open", "not testable": "blank"}
@@ -364,7 +364,10 @@ def claim_parts(model: ReportModel) -> Iterator[Part]:
     rest = [claim for claim in model.claims if claim.verdict == "not testable"]
     if rest:
         head = tuple(Column(word, left=True) for word in ("claim", "what it says", "missing here"))
-        rows = tuple((Cell(c.name, note=c.source), Cell(c.statement, small=c.source), Cell(c.missing)) for c in rest)
+        rows = tuple(
+            (TableCell(c.name, note=c.source), TableCell(c.statement, small=c.source), TableCell(c.missing))
+            for c in rest
+        )
         yield Folded(f"{len(rest)} that this experiment cannot test", Table(head, rows))
 
 
@@ -380,18 +383,18 @@ def _columns() -> tuple[Column, ...]:
     )
 
 
-def _row(claim: Claimed) -> tuple[Cell, ...]:
+def _row(claim: Claimed) -> tuple[TableCell, ...]:
     found = claim.estimate
-    effect = Cell(text.BLANK, mood="blank")
+    effect = TableCell(text.BLANK, mood="blank")
     if found is not None and found.value is not None:
         shown = text.interval(found.low, found.high, claim.percent, "+") or text.BLANK
-        effect = Cell(text.signed(found.value, claim.percent), shown, "points" if claim.percent else "")
+        effect = TableCell(text.signed(found.value, claim.percent), shown, "points" if claim.percent else "")
     return (
-        Cell(claim.name, note=claim.source),
-        Cell(claim.statement, small=claim.source),
-        Cell(claim.verdict, small=text.one_line(claim.missing, 80), mood=MOODS[claim.verdict]),
+        TableCell(claim.name, note=claim.source),
+        TableCell(claim.statement, small=claim.source),
+        TableCell(claim.verdict, small=text.one_line(claim.missing, 80), mood=MOODS[claim.verdict]),
         effect,
-        Cell(claim.bound),
-        Cell(text.p_value(claim.p)),
-        Cell(claim.contrast, small=claim.where),
+        TableCell(claim.bound),
+        TableCell(text.p_value(claim.p)),
+        TableCell(claim.contrast, small=claim.where),
     )

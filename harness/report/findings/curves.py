@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy
 
 from harness.records import DataChoice
-from harness.report.numbers.analysis import Measured, claimable, difference_of, measure, rows_of, score_of
+from harness.report.numbers.analysis import Measured, claimable, difference_of, measure, method_rows, score_of
 from harness.report.numbers.matrix import Matrix, MetricInfo
 from harness.report.numbers.model import Curve, DataContrast, Kind
 from harness.report.numbers.panel import Panel, build_panel
 from harness.report.render import text
 from harness.report.render.curve_picture import Line, Place, draw_curves, size_ticks
-from harness.report.render.document import Bullets, Cell, Column, Mood, Paragraph, Part, Picture, Statement, Table
+from harness.report.render.document import Bullets, Column, Mood, Paragraph, Part, Picture, Statement, Table, TableCell
 from harness.report.render.text import interval, listed, signed
 from harness.stats.contrasts import Estimate
 from harness.stats.families import holm
@@ -73,7 +73,9 @@ def _labelled(rows: pandas.DataFrame, matrix: Matrix, base: str) -> pandas.DataF
     import pandas
 
     places = [(method, data) for method in matrix.methods for data in matrix.data]
-    parts = [rows_of(rows, matrix, base, *place).assign(method=_label(place[0].label, place[1])) for place in places]
+    parts = [
+        method_rows(rows, matrix, base, *place).assign(method=_label(place[0].label, place[1])) for place in places
+    ]
     return pandas.concat(parts)
 
 
@@ -237,7 +239,7 @@ def _change(contrast: DataContrast, percent: bool, direction: int = 1) -> str:
 
 
 def _table(curve: Curve, matrix: Matrix, several: bool) -> Table:
-    unit = f"{curve.metric.name}{text.unit(curve.metric.unit, curve.percent)}"
+    unit = f"{curve.metric.name}{text.unit_suffix(curve.metric.unit, curve.percent)}"
     columns = [Column("method", left=True)]
     if matrix.data_qualities != ("",):
         columns.append(Column("data", left=True))
@@ -245,16 +247,19 @@ def _table(curve: Curve, matrix: Matrix, several: bool) -> Table:
     rows = []
     for method in curve.methods:
         for quality in matrix.data_qualities:
-            head = [Cell(method), *([Cell(quality)] if quality else [])]
+            head = [TableCell(method), *([TableCell(quality)] if quality else [])]
             rows.append((*head, *(_cell(curve, method, DataChoice(quality, size)) for size in matrix.data_sizes)))
     for method in curve.flat:
         first = next((estimate for (label, _), estimate in curve.scores.items() if label == method), None)
-        head = [Cell(method, "takes no data"), *([Cell(text.BLANK)] if matrix.data_qualities != ("",) else [])]
+        head = [
+            TableCell(method, "takes no data"),
+            *([TableCell(text.BLANK)] if matrix.data_qualities != ("",) else []),
+        ]
         rows.append((*head, *[_score(curve, first, "") for _ in matrix.data_sizes]))
     return Table(tuple(columns), tuple(rows), caption=_title(curve, several))
 
 
-def _cell(curve: Curve, method: str, data: DataChoice) -> Cell:
+def _cell(curve: Curve, method: str, data: DataChoice) -> TableCell:
     by_size, by_quality = (curve.contrasts_of(kind, method, data) for kind in ("size", "quality"))
     parts = [
         f"Δ {name} {_change(contrast, curve.percent)}"
@@ -267,11 +272,11 @@ def _cell(curve: Curve, method: str, data: DataChoice) -> Cell:
     return _score(curve, curve.scores.get((method, data)), "; ".join(parts), mood)
 
 
-def _score(curve: Curve, estimate: Estimate | None, small: str, mood: Mood = "") -> Cell:
+def _score(curve: Curve, estimate: Estimate | None, small: str, mood: Mood = "") -> TableCell:
     if estimate is None or estimate.value is None:
-        return Cell(text.BLANK, note=estimate.reason if estimate else "", mood="blank")
+        return TableCell(text.BLANK, note=estimate.reason if estimate else "", mood="blank")
     shown = interval(estimate.low, estimate.high, curve.percent) or text.BLANK
-    return Cell(text.score(estimate.value, curve.percent), shown, small, note=estimate.reason, mood=mood)
+    return TableCell(text.score_text(estimate.value, curve.percent), shown, small, note=estimate.reason, mood=mood)
 
 
 # ---- picture
@@ -281,7 +286,7 @@ def _picture(curve: Curve, matrix: Matrix, several: bool) -> Picture:
     by_size = len(matrix.data_sizes) > 1
     ticks = size_ticks(matrix.data_sizes) if by_size else list(matrix.data_qualities)
     lines = [line for line in _lines(curve, matrix, by_size) if line.places]
-    up = text.one_line(f"{_title(curve, several)}{text.unit(curve.metric.unit, curve.percent)}", 60)
+    up = text.one_line(f"{_title(curve, several)}{text.unit_suffix(curve.metric.unit, curve.percent)}", 60)
     across = "training examples" if by_size else "training data"
     said = "; ".join(
         f"{line.label}: {', '.join(f'{place.up:.1f} at {place.across}' for place in line.places)}" for line in lines

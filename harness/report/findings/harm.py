@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from harness.report.numbers.matrix import Matrix
 from harness.report.numbers.model import Block, Comparison, Result
 from harness.report.render import text
-from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 
 MOST_LOWER = 6
 
@@ -25,10 +25,10 @@ def harm_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         if worse or lower:
             more = [f"{len(lower) - MOST_LOWER} more"] if len(lower) > MOST_LOWER else []
             shown = (
-                Cell("; ".join(worse) or text.BLANK, mood="bad" if worse else "blank"),
-                Cell("; ".join([*lower[:MOST_LOWER], *more])),
+                TableCell("; ".join(worse) or text.BLANK, mood="bad" if worse else "blank"),
+                TableCell("; ".join([*lower[:MOST_LOWER], *more])),
             )
-            rows.append((Cell(method.label), *shown))
+            rows.append((TableCell(method.label), *shown))
         elif any(_known(result, method.label) for result in block.results):
             unharmed.append(method.label)
     columns = (

@@ -13,7 +13,7 @@ from harness.report.numbers.findings import Lengths
 from harness.report.numbers.matrix import Matrix
 from harness.report.numbers.model import Block
 from harness.report.render import text
-from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 
 if TYPE_CHECKING:
     import pandas
@@ -48,13 +48,13 @@ def length_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     for method in block.methods:
         own = [block.lengths.get((method.label, name)) for name in benchmarks]
         if any(own):
-            rows.append((Cell(method.label), *(_cell(one) for one in own)))
+            rows.append((TableCell(method.label), *(_cell(one) for one in own)))
     yield Table(columns, tuple(rows), caption="Length of the answers")
 
 
-def _cell(found: Lengths | None) -> Cell:
+def _cell(found: Lengths | None) -> TableCell:
     if found is None:
-        return Cell(text.BLANK, mood="blank")
+        return TableCell(text.BLANK, mood="blank")
     said = [f"{100 * found.empty:.1f} % empty"] if found.empty else []
     said += [f"{100 * found.cut:.1f} % of prompts cut"] if found.cut else []
-    return Cell(f"{found.words:.1f}", small=", ".join(said), note=f"{found.answers:,} answers")
+    return TableCell(f"{found.words:.1f}", small=", ".join(said), note=f"{found.answers:,} answers")

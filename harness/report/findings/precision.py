@@ -16,7 +16,7 @@ from harness.report.numbers.analysis import Measured, block_rows, difference_of,
 from harness.report.numbers.findings import Precision, Twin
 from harness.report.numbers.matrix import CellState, Matrix
 from harness.report.render import text
-from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 
 if TYPE_CHECKING:
     import pandas
@@ -82,5 +82,11 @@ def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
         for twin in one.twins:
             own = twin.difference
             shown = text.interval(own.low, own.high, one.percent, "+") or text.BLANK
-            rows.append((Cell(twin.method), Cell(text.signed(own.value, one.percent), note=own.reason), Cell(shown)))
+            rows.append(
+                (
+                    TableCell(twin.method),
+                    TableCell(text.signed(own.value, one.percent), note=own.reason),
+                    TableCell(shown),
+                )
+            )
         yield Table(columns, tuple(rows), caption=f"{one.metric.title}: {one.bases[1]} against {one.bases[0]}")

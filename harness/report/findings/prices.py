@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from harness.report.numbers.matrix import Matrix
 from harness.report.numbers.model import Block, MethodCost, Result
 from harness.report.render import text
-from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 from harness.stats.contrasts import Estimate
 
 
@@ -63,11 +63,15 @@ def _tax_table(block: Block, matrix: Matrix) -> Table | None:
             continue
         lost = kept.difference
         if lost.value is None:
-            rows.append((Cell(method.label), Cell(text.BLANK, small=text.one_line(lost.reason, 60), mood="blank")))
+            rows.append(
+                (TableCell(method.label), TableCell(text.BLANK, small=text.one_line(lost.reason, 60), mood="blank"))
+            )
         else:
             low, high = (None if end is None else -end for end in (lost.high, lost.low))
             shown = text.interval(low, high, kept.percent, "+") or text.BLANK
-            rows.append((Cell(method.label), Cell(text.signed(-lost.value, kept.percent), shown, note=lost.reason)))
+            rows.append(
+                (TableCell(method.label), TableCell(text.signed(-lost.value, kept.percent), shown, note=lost.reason))
+            )
     if not rows:
         return None
     unit = f"{'points' if any(k.percent for k in block.kept.values()) else 'score'} of knowledge lost, pointwise 95 %"
@@ -92,16 +96,22 @@ def _price_table(result: Result, block: Block) -> Table:
         shown = text.interval(gain.low, gain.high, True, "+") or text.BLANK
         paid = (cost.seconds, cost.tokens, cost.trained)
         prices = [price(one, gain, result.metric.higher_is_better) for one in paid]
-        rows.append((Cell(method.label), Cell(text.signed(gain.value, True), shown), *(_price_cell(p) for p in prices)))
+        rows.append(
+            (
+                TableCell(method.label),
+                TableCell(text.signed(gain.value, True), shown),
+                *(_price_cell(p) for p in prices),
+            )
+        )
     return Table(columns, tuple(rows), caption=f"{result.metric.title}: the price of a point")
 
 
-def _price_cell(paid: Price) -> Cell:
+def _price_cell(paid: Price) -> TableCell:
     if paid.value is None or paid.low is None or paid.high is None:
-        return Cell(text.BLANK, small=text.one_line(paid.reason, 60), mood="blank")
+        return TableCell(text.BLANK, small=text.one_line(paid.reason, 60), mood="blank")
     if paid.value == 0:
-        return Cell("0", note="it costs nothing of this kind")
-    return Cell(_short(paid.value), f"[{_short(paid.low)}, {_short(paid.high)}]")
+        return TableCell("0", note="it costs nothing of this kind")
+    return TableCell(_short(paid.value), f"[{_short(paid.low)}, {_short(paid.high)}]")
 
 
 def _short(value: float) -> str:

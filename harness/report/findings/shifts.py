@@ -15,7 +15,7 @@ from harness.report.numbers.analysis import Measured, difference_of, measure, sc
 from harness.report.numbers.findings import Shift
 from harness.report.numbers.matrix import Matrix
 from harness.report.numbers.model import Block
-from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 from harness.stats.contrasts import Estimate, contrast
 from harness.stats.families import independent_sum
 
@@ -111,6 +111,6 @@ def shift_parts(block: Block) -> Iterator[Part]:
         yield Table(columns, rows, caption=f"{pair[0]} and {pair[1]}")
 
 
-def _row(shift: Shift) -> tuple[Cell, ...]:
+def _row(shift: Shift) -> tuple[TableCell, ...]:
     found = (shift.gap, shift.inside, shift.outside, shift.drop)
-    return Cell(shift.method), *(estimate_cell(estimate, shift.percent, signed=True) for estimate in found)
+    return TableCell(shift.method), *(estimate_cell(estimate, shift.percent, signed=True) for estimate in found)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from harness.report.findings.audit import FLAG as FLAG_UNLIKE
 from harness.report.findings.audit import flagged
 from harness.report.numbers.matrix import CellState, Matrix, MethodInfo
-from harness.report.numbers.model import Block, Comparison, Kept, MethodCost, Result, Score, is_kept
+from harness.report.numbers.model import Block, Comparison, Kept, MethodCost, MethodScore, Result, is_kept
 from harness.report.render import text
-from harness.report.render.document import Cell, Column, Mood, Table
+from harness.report.render.document import Column, Mood, Table, TableCell
 from harness.stats.contrasts import Estimate
 from harness.stats.families import Gap
 
@@ -17,12 +17,12 @@ FLAG_FEW = "‡"
 FLAG_PARTIAL = "†"
 
 
-def estimate_cell(estimate: Estimate, percent: bool, *, signed: bool = False) -> Cell:
+def estimate_cell(estimate: Estimate, percent: bool, *, signed: bool = False) -> TableCell:
     """A number above its pointwise interval, or a blank above its reason; `signed` for differences."""
     if estimate.value is None:
-        return Cell(text.BLANK, small=text.one_line(estimate.reason, 60), note=estimate.reason, mood="blank")
+        return TableCell(text.BLANK, small=text.one_line(estimate.reason, 60), note=estimate.reason, mood="blank")
     shown = text.interval(estimate.low, estimate.high, percent, "+" if signed else "") or text.BLANK
-    return Cell((text.signed if signed else text.score)(estimate.value, percent), shown, note=estimate.reason)
+    return TableCell((text.signed if signed else text.score_text)(estimate.value, percent), shown, note=estimate.reason)
 
 
 def matrix_table(block: Block, matrix: Matrix) -> Table:
@@ -63,13 +63,13 @@ def _short(result: Result, among: Sequence[Result]) -> str:
 
 def _score_column(result: Result) -> Column:
     arrow = "" if result.metric.higher_is_better else ", less is better"
-    unit = f"{result.metric.name}{text.unit(result.metric.unit, result.percent)}{arrow}"
+    unit = f"{result.metric.name}{text.unit_suffix(result.metric.unit, result.percent)}{arrow}"
     return Column(result.group or result.metric.benchmark, unit, note=result.metric.description)
 
 
 def _matrix_row(
     method: MethodInfo, block: Block, matrix: Matrix, results: Sequence[Result], quality: Sequence[Result]
-) -> tuple[Cell, ...]:
+) -> tuple[TableCell, ...]:
     cells = [_method_cell(method, block, matrix)]
     cells += [score_cell(method.label, result, block, matrix) for result in results]
     if block.kept:
@@ -82,29 +82,29 @@ def _matrix_row(
     return tuple(cells)
 
 
-def _method_cell(method: MethodInfo, block: Block, matrix: Matrix) -> Cell:
+def _method_cell(method: MethodInfo, block: Block, matrix: Matrix) -> TableCell:
     roles = [name for name in ("baseline", "reference") if getattr(matrix, name) == method.label]
     if method.on_small_base:
         roles.append("on small base")
     small = ", ".join(part for part in (*method.badges, flagged(block, method.label)) if part)
-    return Cell(method.label, ", ".join(roles), small, note=method.summary)
+    return TableCell(method.label, ", ".join(roles), small, note=method.summary)
 
 
-def score_cell(label: str, result: Result, block: Block, matrix: Matrix) -> Cell:
+def score_cell(label: str, result: Result, block: Block, matrix: Matrix) -> TableCell:
     """Mean, interval and rank of one method, or the state of its cells where it has no score."""
     score = result.scores.get(label)
     if score is None:
         return state_cell(block.states.get((label, result.metric.benchmark), ()))
     estimate = score.estimate
     if estimate.value is None:
-        return Cell(text.BLANK, note=estimate.reason, small=text.one_line(estimate.reason, 60), mood="blank")
+        return TableCell(text.BLANK, note=estimate.reason, small=text.one_line(estimate.reason, 60), mood="blank")
     flags = (FLAG_FEW if estimate.few_clusters else "") + (
         FLAG_PARTIAL if len(score.seeds) < len(matrix.seeds) and len(matrix.seeds) > 1 else ""
     )
     comparison = result.comparisons.get(label, Comparison(estimate))
     mood: Mood = "good" if comparison.better else "bad" if comparison.worse else ""
-    return Cell(
-        text.score(estimate.value, result.percent) + flags,
+    return TableCell(
+        text.score_text(estimate.value, result.percent) + flags,
         text.interval(estimate.low, estimate.high, result.percent) or text.BLANK,
         _rank(score, FLAG_UNLIKE if flagged(block, label) else ""),
         note=estimate.reason or f"{score.items} items, {len(score.seeds)} seeds, {estimate.clusters} clusters",
@@ -112,70 +112,74 @@ def score_cell(label: str, result: Result, block: Block, matrix: Matrix) -> Cell
     )
 
 
-def _rank(score: Score, flag: str) -> str:
+def _rank(score: MethodScore, flag: str) -> str:
     return "" if score.rank is None else text.rank(*score.rank) + flag
 
 
-def state_cell(cells: Sequence[CellState]) -> Cell:
+def state_cell(cells: Sequence[CellState]) -> TableCell:
     """The state of a method that has no score here: failed before n/a before to run."""
     for state in ("failed", "n/a", "running", "to run"):
         found = [cell for cell in cells if cell.state == state]
         if found:
             why = text.one_line(found[0].why, 300)
-            return Cell(state, small=text.one_line(why, 48), note=why, mood="failed" if state == "failed" else "blank")
-    return Cell(text.BLANK, small="no scores", mood="blank")
+            return TableCell(
+                state, small=text.one_line(why, 48), note=why, mood="failed" if state == "failed" else "blank"
+            )
+    return TableCell(text.BLANK, small="no scores", mood="blank")
 
 
-def _kept_cell(kept: Kept | None, is_baseline: bool) -> Cell:
+def _kept_cell(kept: Kept | None, is_baseline: bool) -> TableCell:
     if kept is None:
-        return Cell(text.BLANK, mood="blank")
+        return TableCell(text.BLANK, mood="blank")
     if kept.difference is None:
-        shown = text.score(kept.score.value, kept.percent)
+        shown = text.score_text(kept.score.value, kept.percent)
         interval = text.interval(kept.score.low, kept.score.high, kept.percent)
-        return Cell("100", f"of {shown}") if is_baseline else Cell(shown, interval)
+        return TableCell("100", f"of {shown}") if is_baseline else TableCell(shown, interval)
     if kept.share is None:
-        return Cell(text.BLANK, small=text.one_line(kept.difference.reason, 60), mood="blank")
+        return TableCell(text.BLANK, small=text.one_line(kept.difference.reason, 60), mood="blank")
     low, high = kept.difference.low, kept.difference.high
     change = text.signed(kept.difference.value, kept.percent)
     interval = text.interval(low, high, kept.percent, "+") or text.BLANK
-    return Cell(text.score(kept.share, True), f"{change} {interval}", note=kept.difference.reason)
+    return TableCell(text.score_text(kept.share, True), f"{change} {interval}", note=kept.difference.reason)
 
 
-def _gap_cell(gap: Gap | None, label: str, matrix: Matrix) -> Cell:
+def _gap_cell(gap: Gap | None, label: str, matrix: Matrix) -> TableCell:
     if label in (matrix.baseline, matrix.reference):
-        return Cell("0" if label == matrix.baseline else "100", "by definition")
+        return TableCell("0" if label == matrix.baseline else "100", "by definition")
     if gap is None:
-        return Cell(text.BLANK, mood="blank")
+        return TableCell(text.BLANK, mood="blank")
     if gap.low is None:
-        return Cell(text.BLANK, small=text.one_line(gap.reason, 60), note=gap.reason, mood="blank")
-    return Cell(text.score(gap.value, True), text.interval(gap.low, gap.high, True))
+        return TableCell(text.BLANK, small=text.one_line(gap.reason, 60), note=gap.reason, mood="blank")
+    return TableCell(text.score_text(gap.value, True), text.interval(gap.low, gap.high, True))
 
 
-def _parameters_cell(cost: MethodCost) -> Cell:
+def _parameters_cell(cost: MethodCost) -> TableCell:
     if cost.trained is None:
-        return Cell(text.BLANK, mood="blank")
+        return TableCell(text.BLANK, mood="blank")
     portion = f"{100 * cost.trained / cost.total:.3g} %" if cost.total else ""
-    return Cell(text.count(cost.trained), portion)
+    return TableCell(text.count(cost.trained), portion)
 
 
-def _seconds_cell(cost: MethodCost) -> Cell:
+def _seconds_cell(cost: MethodCost) -> TableCell:
     if cost.fit_seconds is None:
-        return Cell(text.BLANK, mood="blank")
+        return TableCell(text.BLANK, mood="blank")
     shared = f"+ {text.seconds(cost.shared_fit_seconds)} shared" if cost.shared_fit_seconds else ""
-    return Cell(text.seconds(cost.fit_seconds), shared)
+    return TableCell(text.seconds(cost.fit_seconds), shared)
 
 
-def _overhead_cell(cost: MethodCost) -> Cell:
-    return Cell(text.BLANK, mood="blank") if cost.overhead is None else Cell(f"{cost.overhead:.2f}")
+def _overhead_cell(cost: MethodCost) -> TableCell:
+    return TableCell(text.BLANK, mood="blank") if cost.overhead is None else TableCell(f"{cost.overhead:.2f}")
 
 
-def _chance_row(chances: Sequence[float | None], results: Sequence[Result], width: int) -> list[tuple[Cell, ...]]:
+def _chance_row(chances: Sequence[float | None], results: Sequence[Result], width: int) -> list[tuple[TableCell, ...]]:
     if not any(chance is not None for chance in chances):
         return []
-    cells = [Cell("chance", mood="chance")]
+    cells = [TableCell("chance", mood="chance")]
     for chance, result in zip(chances, results, strict=True):
-        cells.append(Cell(text.score(chance, result.percent), mood="chance") if chance is not None else Cell(""))
-    return [tuple(cells + [Cell("")] * (width - len(cells)))]
+        cells.append(
+            TableCell(text.score_text(chance, result.percent), mood="chance") if chance is not None else TableCell("")
+        )
+    return [tuple(cells + [TableCell("")] * (width - len(cells)))]
 
 
 def groups_tables(block: Block, matrix: Matrix, by_group: bool) -> list[Table]:
@@ -187,7 +191,7 @@ def groups_tables(block: Block, matrix: Matrix, by_group: bool) -> list[Table]:
 def _groups_table(title: str, block: Block, matrix: Matrix) -> Table:
     groups = [result for result in block.groups if result.metric.title == title]
     rows = [
-        (Cell(method.label), *(score_cell(method.label, result, block, matrix) for result in groups))
+        (TableCell(method.label), *(score_cell(method.label, result, block, matrix) for result in groups))
         for method in block.methods
     ]
     rows += _chance_row([result.metric.chance for result in groups], groups, len(groups) + 1)
@@ -201,7 +205,7 @@ def secondary_table(block: Block, matrix: Matrix) -> Table | None:
         return None
     rows = []
     for method in block.methods:
-        cells = [Cell(method.label)]
+        cells = [TableCell(method.label)]
         for result in results:
             cells.append(_secondary_cell(score_cell(method.label, result, block, matrix), method.label, result))
         rows.append(tuple(cells))
@@ -209,10 +213,10 @@ def secondary_table(block: Block, matrix: Matrix) -> Table | None:
     return Table((Column("method", left=True), *(_score_column(result) for result in results)), tuple(rows))
 
 
-def _secondary_cell(cell: Cell, label: str, result: Result) -> Cell:
+def _secondary_cell(cell: TableCell, label: str, result: Result) -> TableCell:
     comparison = result.comparisons.get(label)
     if comparison is None or comparison.estimate.low is None:
-        return Cell(
+        return TableCell(
             cell.text,
             cell.detail,
             cell.small if cell.mood in ("failed", "blank") else "",
@@ -221,7 +225,7 @@ def _secondary_cell(cell: Cell, label: str, result: Result) -> Cell:
         )
     change = text.signed(comparison.estimate.value, result.percent)
     interval = text.interval(comparison.estimate.low, comparison.estimate.high, result.percent, "+")
-    return Cell(cell.text, cell.detail, f"Δ {change} {interval}", cell.note)
+    return TableCell(cell.text, cell.detail, f"Δ {change} {interval}", cell.note)
 
 
 def differences_table(result: Result, matrix: Matrix, methods: Sequence[MethodInfo]) -> Table:
@@ -248,51 +252,51 @@ def differences_table(result: Result, matrix: Matrix, methods: Sequence[MethodIn
     return Table(tuple(columns), tuple(rows), caption=title)
 
 
-def _difference_row(method: MethodInfo, result: Result, matrix: Matrix) -> tuple[Cell, ...]:
+def _difference_row(method: MethodInfo, result: Result, matrix: Matrix) -> tuple[TableCell, ...]:
     comparison = result.comparisons[method.label]
     estimate, percent = comparison.estimate, result.percent
     if estimate.low is None:
         cells = [
-            Cell(method.label),
-            Cell(text.signed(estimate.value, percent)),
-            Cell(text.BLANK),
-            Cell(text.BLANK),
+            TableCell(method.label),
+            TableCell(text.signed(estimate.value, percent)),
+            TableCell(text.BLANK),
+            TableCell(text.BLANK),
         ]
-        cells += [Cell(text.one_line(estimate.reason, 80), mood="blank"), *[Cell(text.BLANK)] * 3]
+        cells += [TableCell(text.one_line(estimate.reason, 80), mood="blank"), *[TableCell(text.BLANK)] * 3]
     else:
         cells = [
-            Cell(method.label),
-            Cell(text.signed(estimate.value, percent)),
-            Cell(text.interval(estimate.low, estimate.high, percent, "+")),
-            Cell(text.p_value(comparison.adjusted)),
+            TableCell(method.label),
+            TableCell(text.signed(estimate.value, percent)),
+            TableCell(text.interval(estimate.low, estimate.high, percent, "+")),
+            TableCell(text.p_value(comparison.adjusted)),
             finding_cell(comparison, result, matrix),
-            Cell(_effects(comparison, percent)),
-            Cell(_shares(comparison)),
-            Cell(f"{estimate.clusters}{FLAG_FEW if estimate.few_clusters else ''}", sample(comparison)),
+            TableCell(_effects(comparison, percent)),
+            TableCell(_shares(comparison)),
+            TableCell(f"{estimate.clusters}{FLAG_FEW if estimate.few_clusters else ''}", sample_size_text(comparison)),
         ]
     if result.metric.role == "knowledge" and matrix.margin > 0:
-        cells.insert(5, Cell(text.p_value(comparison.kept)))
+        cells.insert(5, TableCell(text.p_value(comparison.kept)))
     return tuple(cells)
 
 
-def finding_cell(comparison: Comparison, result: Result, matrix: Matrix) -> Cell:
+def finding_cell(comparison: Comparison, result: Result, matrix: Matrix) -> TableCell:
     """What a comparison establishes, in a word or two."""
     if not result.family:
-        return Cell("not tested", mood="blank")
+        return TableCell("not tested", mood="blank")
     if comparison.adjusted is None:
-        return Cell("no claim", small="too few clusters or seeds in common", mood="blank")
+        return TableCell("no claim", small="too few clusters or seeds in common", mood="blank")
     kept = result.metric.role == "knowledge" and matrix.margin > 0 and is_kept(comparison)
     if comparison.better:
-        return Cell("better", mood="good")
+        return TableCell("better", mood="good")
     if comparison.worse:
-        return Cell("worse, within the margin" if kept else "worse", mood="bad")
-    return Cell("kept within the margin", mood="good") if kept else Cell("not established", mood="open")
+        return TableCell("worse, within the margin" if kept else "worse", mood="bad")
+    return TableCell("kept within the margin", mood="good") if kept else TableCell("not established", mood="open")
 
 
 def _effects(comparison: Comparison, percent: bool) -> str:
     if comparison.effect is None:
         return text.BLANK
-    alone, corrected = (text.score(size, percent) for size in comparison.effect)
+    alone, corrected = (text.score_text(size, percent) for size in comparison.effect)
     return f"{alone} / {corrected}"
 
 
@@ -302,7 +306,7 @@ def _shares(comparison: Comparison) -> str:
     return " / ".join(f"{100 * part:.0f}" for part in comparison.shares)
 
 
-def sample(comparison: Comparison) -> str:
+def sample_size_text(comparison: Comparison) -> str:
     """Items x seeds that both have, and items that were left out."""
     dropped = f", {comparison.dropped} dropped" if comparison.dropped else ""
     return f"{comparison.items} x {comparison.estimate.seeds}{dropped}"

@@ -10,7 +10,7 @@ from harness.report.numbers.analysis import Measured, measure, score_of
 from harness.report.numbers.matrix import Matrix
 from harness.report.numbers.model import Block, ReportModel, Without
 from harness.report.render import text
-from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 from harness.stats.contrasts import Estimate
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ def training_data_parts(model: ReportModel) -> Iterator[Part]:
     yield from _contamination_parts(model)
 
 
-def _set_row(one: Mapping[str, Any]) -> tuple[Cell, ...]:
+def _set_row(one: Mapping[str, Any]) -> tuple[TableCell, ...]:
     licence = str(one.get("licence", ""))
-    shown = Cell(licence or text.BLANK, mood="bad" if is_restricted(licence) else "")
-    names = [Cell(str(one.get("name"))), Cell(str(one.get("kind"))), shown, Cell(str(one.get("digest")))]
-    return (*names, Cell(text.count(float(one.get("rows", 0)))))
+    shown = TableCell(licence or text.BLANK, mood="bad" if is_restricted(licence) else "")
+    names = [TableCell(str(one.get("name"))), TableCell(str(one.get("kind"))), shown, TableCell(str(one.get("digest")))]
+    return (*names, TableCell(text.count(float(one.get("rows", 0)))))
 
 
 def _contamination_parts(model: ReportModel) -> Iterator[Part]:
@@ -83,26 +83,31 @@ def _contamination_parts(model: ReportModel) -> Iterator[Part]:
             yield _scores_table(without, block, model.matrix, len(model.blocks) > 1)
 
 
-def _row(entry: Mapping[str, Any]) -> tuple[Cell, ...]:
+def _row(entry: Mapping[str, Any]) -> tuple[TableCell, ...]:
     name = f"{entry['set']} ({entry['kind']}{', ' + entry['quality'] if entry['quality'] else ''})"
     if entry["items"] is None:
-        return Cell(name), Cell(entry["benchmark"]), Cell("not checked", mood="blank"), Cell(text.BLANK)
+        return (
+            TableCell(name),
+            TableCell(entry["benchmark"]),
+            TableCell("not checked", mood="blank"),
+            TableCell(text.BLANK),
+        )
     count = f"{len(entry['matched'])} of {entry['items']}{', flagged' if entry['flagged'] else ''}"
     named = [f"{m['item']} in {m['row']} ({m['how']}, {100 * m['coverage']:.0f} %)" for m in entry["matched"]]
     shown = "; ".join(named[:MOST_NAMED]) + ("; ..." if len(named) > MOST_NAMED else "")
     mood = "bad" if entry["flagged"] else ""
-    return Cell(name), Cell(entry["benchmark"]), Cell(count, mood=mood), Cell(shown or text.BLANK)  # type: ignore[arg-type]
+    return TableCell(name), TableCell(entry["benchmark"]), TableCell(count, mood=mood), TableCell(shown or text.BLANK)  # type: ignore[arg-type]
 
 
 def _scores_table(without: Without, block: Block, matrix: Matrix, several: bool) -> Table:
-    unit = f"{without.metric.name}{text.unit(without.metric.unit, without.percent)}"
+    unit = f"{without.metric.name}{text.unit_suffix(without.metric.unit, without.percent)}"
     columns = (
         Column("method", left=True),
         Column("all items", unit),
         Column(f"without {without.matched}", unit),
     )
     rows = [
-        (Cell(method.label), *(_score(estimate, without.percent) for estimate in without.scores[method.label]))
+        (TableCell(method.label), *(_score(estimate, without.percent) for estimate in without.scores[method.label]))
         for method in block.methods
         if method.label in without.scores
     ]
@@ -110,8 +115,8 @@ def _scores_table(without: Without, block: Block, matrix: Matrix, several: bool)
     return Table(columns, tuple(rows), caption=f"{place}{without.metric.title}, with and without the matched items")
 
 
-def _score(estimate: Estimate, percent: bool) -> Cell:
+def _score(estimate: Estimate, percent: bool) -> TableCell:
     if estimate.value is None:
-        return Cell(text.BLANK, small=text.one_line(estimate.reason, 60), mood="blank")
+        return TableCell(text.BLANK, small=text.one_line(estimate.reason, 60), mood="blank")
     shown = text.interval(estimate.low, estimate.high, percent) or text.BLANK
-    return Cell(text.score(estimate.value, percent), shown)
+    return TableCell(text.score_text(estimate.value, percent), shown)

@@ -18,7 +18,7 @@ from harness.report.numbers.findings import Turnover
 from harness.report.numbers.matrix import Matrix
 from harness.report.numbers.model import Block
 from harness.report.numbers.panel import MethodValues, Panel, at_seeds
-from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 from harness.stats.contrasts import Estimate
 
 
@@ -68,5 +68,5 @@ def turnover_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         own = [one for one in block.turnovers if one.metric.title == title]
         unit = "points" if own[0].percent else "score"
         columns = (Column("method", left=True), Column("gained", unit), Column("lost", unit))
-        rows = tuple((Cell(o.method), *(estimate_cell(e, o.percent) for e in (o.gained, o.lost))) for o in own)
+        rows = tuple((TableCell(o.method), *(estimate_cell(e, o.percent) for e in (o.gained, o.lost))) for o in own)
         yield Table(columns, rows, caption=f"{title}: items gained and lost")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from harness.records import DataChoice
 from harness.report.numbers.matrix import CellState, Matrix, MethodInfo, MetricInfo
-from harness.report.numbers.model import Comparison, Kept, Result, Score
+from harness.report.numbers.model import Comparison, Kept, MethodScore, Result
 from harness.report.numbers.panel import Comparable, Panel, build_panel, joined
 from harness.stats.contrasts import (
     FEWEST_CLUSTERS,
@@ -93,14 +93,14 @@ def block_rows(
     parts, states = [], {}
     for method in matrix.methods:
         where, own = matrix.place(method, base, data)
-        parts.append(rows_of(rows, matrix, base, method, data))
+        parts.append(method_rows(rows, matrix, base, method, data))
         for benchmark in matrix.benchmarks:
             cells = matrix.by_method.get((where, method.label, own), [])
             states[method.label, benchmark.label] = tuple(c for c in cells if c.benchmark == benchmark.label)
     return (pandas.concat(parts) if parts else rows.iloc[:0]), states
 
 
-def rows_of(
+def method_rows(
     rows: pandas.DataFrame, matrix: Matrix, base: str, method: MethodInfo, data: DataChoice
 ) -> pandas.DataFrame:
     """The rows (or samples) that stand for a method in the block of `base` and `data`."""
@@ -197,17 +197,17 @@ def compared(
     return tuple(next(corrected) if tested(one) else r for r, one in zip(results, measured, strict=True))
 
 
-def _scores(one: Measured, labels: Sequence[str]) -> dict[str, Score]:
+def _scores(one: Measured, labels: Sequence[str]) -> dict[str, MethodScore]:
     scores = {}
     for label in labels:
         if label not in one.panel.methods:
             continue
         found = one.panel.comparable([label])
-        scores[label] = Score(score_of(one, label), found.items, found.seeds)
+        scores[label] = MethodScore(score_of(one, label), found.items, found.seeds)
     return scores
 
 
-def _ranked(one: Measured, scores: Mapping[str, Score]) -> dict[str, Score]:
+def _ranked(one: Measured, scores: Mapping[str, MethodScore]) -> dict[str, MethodScore]:
     ranks = _ranks(one, scores)
     return {label: replace(score, rank=ranks.get(label)) for label, score in scores.items()}
 
@@ -230,7 +230,7 @@ def _constant(one: Measured, label: str) -> bool:
     return bool((values == values.flat[0]).all())
 
 
-def _ranks(one: Measured, scores: Mapping[str, Score]) -> dict[str, tuple[int, int]]:
+def _ranks(one: Measured, scores: Mapping[str, MethodScore]) -> dict[str, tuple[int, int]]:
     """Rank intervals of the methods that have every seed; nothing below the clusters that a claim needs."""
     usable = [label for label, s in scores.items() if s.estimate.low is not None and not s.estimate.few_clusters]
     most = max((len(scores[label].seeds) for label in usable), default=0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.records import DataChoice
 from harness.report.numbers.matrix import MetricInfo
 from harness.stats.contrasts import Estimate
-from harness.stats.resolution import Floor
+from harness.stats.resolution import NoiseFloor
 
 if TYPE_CHECKING:
     pass
@@ -95,7 +95,7 @@ class Noise:
     percent: bool
     source: Source
     methods: tuple[str, ...]
-    floor: Floor | None
+    floor: NoiseFloor | None
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ Place = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Meeting:
+class GroupSummary:
     """What meetings of one kind come to.
 
     who       in words
@@ -207,7 +207,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Joint:
+class JointFinding:
     """One benchmark's policies at one choice of training data.
 
     maps      joint metric -> (place, place) -> mean over seeds and items; a place with itself: its twins
@@ -221,6 +221,6 @@ class Joint:
     metrics: tuple[MetricInfo, ...]
     places: tuple[Place, ...] = ()
     maps: Mapping[str, Mapping[tuple[Place, Place], float]] | None = None
-    meetings: tuple[Meeting, ...] = ()
+    meetings: tuple[GroupSummary, ...] = ()
     readings: tuple[Reading, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()

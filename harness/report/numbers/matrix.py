@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.engine.results.rows import SCHEMA_VERSION
+from harness.engine.results.schema import SCHEMA_VERSION
 from harness.errors import UserError
 from harness.files import read_json
 from harness.records import DataChoice

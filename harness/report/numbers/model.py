@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.records import DataChoice
-from harness.report.numbers.findings import Audit, Claimed, Joint, Lengths, Noise, Precision, Shift, Tuned, Turnover
+from harness.report.numbers.findings import (
+    Audit,
+    Claimed,
+    JointFinding,
+    Lengths,
+    Noise,
+    Precision,
+    Shift,
+    Tuned,
+    Turnover,
+)
 from harness.report.numbers.matrix import CellState, Matrix, MethodInfo, MetricInfo
 from harness.stats.contrasts import Estimate
 from harness.stats.families import LEVEL, Gap
@@ -19,7 +29,7 @@ Kind = Literal["size", "quality"]
 
 
 @dataclass(frozen=True)
-class Score:
+class MethodScore:
     """A method's mean with its pointwise interval; rank is (best, worst), None where it is not ranked."""
 
     estimate: Estimate
@@ -59,7 +69,7 @@ class Result:
     metric: MetricInfo
     group: str
     percent: bool
-    scores: Mapping[str, Score]
+    scores: Mapping[str, MethodScore]
     comparisons: Mapping[str, Comparison]
     family: int = 0
 
@@ -109,7 +119,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Example:
+class ShownItem:
     """One item with every method's answers at one seed; `value` of an answer is that of `metric`."""
 
     benchmark: str
@@ -150,7 +160,7 @@ class Block:
     costs: Mapping[str, MethodCost]
     states: Mapping[tuple[str, str], tuple[CellState, ...]]
     without: tuple[Without, ...]
-    examples: tuple[Example, ...]
+    examples: tuple[ShownItem, ...]
     shifts: tuple[Shift, ...] = ()
     noise: tuple[Noise, ...] = ()
     audit: Audit = field(default_factory=lambda: Audit(()))
@@ -234,7 +244,7 @@ class ReportModel:
     contamination: tuple[Mapping[str, Any], ...]
     provenance: Mapping[str, object]
     experiment: str
-    joints: tuple[Joint, ...] = ()
+    joints: tuple[JointFinding, ...] = ()
     claims: tuple[Claimed, ...] = ()
     tuning: Mapping[str, Any] = field(default_factory=dict)
     precisions: tuple[Precision, ...] = ()

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.report.numbers.findings import Reading
-from harness.report.numbers.model import Example
+from harness.report.numbers.model import ShownItem
 
 Mood = Literal["", "good", "bad", "open", "blank", "failed", "chance", "warning"]
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """text, a second and third line in small print, and a note that explains it (a tooltip, a footnote)."""
 
     text: str
@@ -35,7 +35,7 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     caption: str = ""
 
 
@@ -89,7 +89,7 @@ class Folded:
 class Prompts:
     """Prompts with every method's answers; whose are compared with the baseline's."""
 
-    examples: tuple[Example, ...]
+    examples: tuple[ShownItem, ...]
     baseline: str | None = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.report.render import text
-from harness.report.render.document import Cell, Table
+from harness.report.render.document import Table, TableCell
 
 # brackets and stars would be read as options of the row's end before them; a hyphen may be half of a dash
 _ESCAPES = {
@@ -55,12 +55,12 @@ def _row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _shown(cell: Cell) -> str:
+def _shown(cell: TableCell) -> str:
     shown = escape_latex(cell.text)
     return rf"\textbf{{{shown}}}" if cell.mood in ("good", "bad") and shown else shown
 
 
-def _beneath(cell: Cell) -> tuple[str, str]:
+def _beneath(cell: TableCell) -> tuple[str, str]:
     return _small(cell.detail), _small(cell.small)
 
 

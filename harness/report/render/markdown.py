@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.report.numbers.findings import Reading
-from harness.report.numbers.model import Answer, Example
+from harness.report.numbers.model import Answer, ShownItem
 from harness.report.prompts import MOST_COMPLETIONS
 from harness.report.render import text
 from harness.report.render.browsing import IN_TEXT
 from harness.report.render.document import (
     Bullets,
-    Cell,
     Document,
     Folded,
     Paragraph,
@@ -21,6 +20,7 @@ from harness.report.render.document import (
     Readings,
     Section,
     Table,
+    TableCell,
     Verbatim,
 )
 from harness.report.render.text import escape_markdown as safe
@@ -101,12 +101,12 @@ def table_lines(table: Table, title: str = "") -> Iterator[str]:
         yield f"| {' | '.join(_cell(cell) for cell in row)} |"
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     shown = f"**{safe(cell.text)}**" if cell.mood in ("good", "bad", "failed") and cell.text else safe(cell.text)
     return " ".join(part for part in (shown, safe(cell.detail), f"({safe(cell.small)})" if cell.small else "") if part)
 
 
-def _example(number: int, example: Example) -> Iterator[str]:
+def _example(number: int, example: ShownItem) -> Iterator[str]:
     group = f", {example.group}" if example.group else ""
     yield f"**{number}. {safe(f'{example.benchmark}{group}, item {text.one_line(example.item, 80)}')}**"
     yield ""
@@ -119,7 +119,7 @@ def _example(number: int, example: Example) -> Iterator[str]:
         yield from _answer(answer, example)
 
 
-def _answer(answer: Answer, example: Example) -> Iterator[str]:
+def _answer(answer: Answer, example: ShownItem) -> Iterator[str]:
     yield f"{safe(answer.method)}: {safe(mark(answer, example))}"
     yield ""
     for completion in answer.completions[:MOST_COMPLETIONS]:
@@ -131,7 +131,7 @@ def _answer(answer: Answer, example: Example) -> Iterator[str]:
         yield ""
 
 
-def mark(answer: Answer, example: Example) -> str:
+def mark(answer: Answer, example: ShownItem) -> str:
     """Correct or not where the metric is 0 or 1, its value otherwise; and what happened to the item."""
     if answer.value is None:
         said = "not scored"

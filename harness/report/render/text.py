@@ -74,7 +74,7 @@ def fenced(text: str) -> str:
     return f"{fence}text\n{clean(text)}\n{fence}"
 
 
-def score(value: float | None, percent: bool) -> str:
+def score_text(value: float | None, percent: bool) -> str:
     """A score: per cent with one decimal (the header says so), or three significant digits."""
     return BLANK if value is None else _number(value, percent, "")
 
@@ -143,7 +143,7 @@ def listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
 
 
-def unit(name: str, percent: bool) -> str:
+def unit_suffix(name: str, percent: bool) -> str:
     """What follows a metric's name where its values stand."""
     return ", %" if percent else f", {name}" if name else ""
 

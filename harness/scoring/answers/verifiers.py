@@ -80,7 +80,7 @@ def _function_call(answer: str, reference: str) -> Sequence[str]:
 
 def _instructions(answer: str, reference: str) -> Sequence[str]:
     """The reference is JSON: [{"name": "ends_with", "arguments": {"marker": "alpha"}}, ...]."""
-    from harness.microworld.verify import Instruction, follows
+    from harness.microworld.rules import Instruction, follows
 
     wanted = [Instruction(one["name"], one.get("arguments", {})) for one in _listed(reference)]
     return [one.name for one in wanted if not follows(one, answer)]

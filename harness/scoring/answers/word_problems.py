@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from harness.data.placed import Faults
-from harness.data.readers import label_of, rows_of
+from harness.data.readers import label_of, placed_rows
 from harness.errors import UserError
 from harness.policy.types import Completion, Prompt
 from harness.records import Message
@@ -32,7 +32,7 @@ def word_problems(name: str, split: str) -> list[WordProblem]:
     """The problems of a file, a folder or a hub id. Raises UserError for a row without question or number."""
     return [
         word_problem(f"{split}-{placed.number}", placed.row.get("question"), placed.row.get("answer"), placed.where)
-        for placed in rows_of(name, Faults(), split)
+        for placed in placed_rows(name, Faults(), split)
     ]
 
 
@@ -62,7 +62,7 @@ def shots_of(name: str, count: int, asked: Sequence[str]) -> tuple[WordProblem, 
     return tuple(found[:count])
 
 
-def prompt_of(question: str, shots: Sequence[WordProblem], instruction: str) -> Prompt:
+def problem_prompt(question: str, shots: Sequence[WordProblem], instruction: str) -> Prompt:
     """The shots as earlier turns, without GSM8K's marks for a calculator, then the question."""
     turns = []
     for shot in shots:

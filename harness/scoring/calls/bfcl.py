@@ -31,7 +31,7 @@ FIX = "Name a folder in BFCL's layout: BFCL_v4_multiple.json beside possible_ans
 
 
 @dataclass(frozen=True)
-class Item:
+class BfclItem:
     """A request, the functions that are offered, and the calls that are wanted (none: no function fits)."""
 
     id: str
@@ -56,7 +56,7 @@ def folder_of(name: str) -> Path:
     return Path(found)
 
 
-def items_of(folder: Path, category: str) -> list[Item]:
+def bfcl_items(folder: Path, category: str) -> list[BfclItem]:
     """The items of a category in their order. Raises UserError, naming file and line, where they cannot be read."""
     path = _file_of(folder, category)
     rows = _rows(path)
@@ -90,7 +90,7 @@ def _file_of(folder: Path, category: str) -> Path:
     return max(found)[1]
 
 
-def _item(category: str, placed: Placed, answer: Placed | None) -> Item:
+def _item(category: str, placed: Placed, answer: Placed | None) -> BfclItem:
     row, where = placed.row, placed.where
     question, functions = row.get("question"), row.get("function")
     if not isinstance(question, list) or len(question) != 1 or not isinstance(functions, list) or not functions:
@@ -103,7 +103,7 @@ def _item(category: str, placed: Placed, answer: Placed | None) -> Item:
         raise UserError("no list in `ground_truth`", where=answer.where if answer else where, fix=FIX)
     wanted = tuple(_accepted(one, known, answer.where if answer else where) for one in truth)
     reference = json.dumps(truth, ensure_ascii=False)
-    return Item(str(row.get("id")), category, read_turns(question[0], where), tuple(functions), wanted, reference)
+    return BfclItem(str(row.get("id")), category, read_turns(question[0], where), tuple(functions), wanted, reference)
 
 
 def _accepted(one: Any, functions: Mapping[str, Mapping[str, Any]], where: str) -> Accepted:
@@ -112,11 +112,11 @@ def _accepted(one: Any, functions: Mapping[str, Mapping[str, Any]], where: str) 
     ((name, arguments),) = one.items()
     if not isinstance(arguments, Mapping) or not all(isinstance(values, list) for values in arguments.values()):
         raise UserError(f"the arguments of {name} are no lists of accepted values", where=where, fix=FIX)
-    properties, required = schema_of(functions[name])
+    properties, required = declared_arguments(functions[name])
     return Accepted(name, arguments, properties, frozenset(required) & set(arguments))
 
 
-def schema_of(function: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], Sequence[str]]:
+def declared_arguments(function: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], Sequence[str]]:
     """What a function declares of its arguments, and which of them it requires."""
     parameters = function.get("parameters")
     parameters = parameters if isinstance(parameters, Mapping) else {}
@@ -139,7 +139,7 @@ REQUEST = (
 )
 
 
-def prompt_of(messages: Sequence[Message], functions: Sequence[Mapping[str, Any]], notation: Notation) -> Prompt:
+def bfcl_prompt(messages: Sequence[Message], functions: Sequence[Mapping[str, Any]], notation: Notation) -> Prompt:
     """The prompt of one item; a system turn of its own stands before the functions."""
     offered = json.dumps([json_schema(one) for one in functions], ensure_ascii=False)
     own = [message.content for message in messages if message.role == "system"]

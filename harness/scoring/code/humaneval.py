@@ -9,7 +9,7 @@ from math import comb
 from typing import Any
 
 from harness.data.placed import Faults
-from harness.data.readers import rows_of
+from harness.data.readers import placed_rows
 from harness.errors import UserError
 
 COLUMNS = ("task_id", "prompt", "entry_point", "test")
@@ -30,7 +30,7 @@ class CodeProblem:
 
 def code_problems(name: str, split: str) -> list[CodeProblem]:
     """The problems of a file, a folder or a hub id. Raises UserError for a row that lacks a column."""
-    found = [_problem(placed.row, placed.where) for placed in rows_of(name, Faults(), split)]
+    found = [_problem(placed.row, placed.where) for placed in placed_rows(name, Faults(), split)]
     if not found:
         raise UserError("it holds no problems", where=name, fix="Name a file in HumanEval's columns.")
     return found

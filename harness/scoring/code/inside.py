@@ -124,7 +124,7 @@ def ended(program: str) -> str:
     return "passed"
 
 
-def main() -> None:
+def run_inside() -> None:
     """Read the job from standard input; write how it ended, with the job's secret, to the descriptor it names."""
     job = json.loads(sys.stdin.buffer.read())
     for name in USUAL.split():
@@ -142,4 +142,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_inside()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.scoring.constraints.lexicon import COORDINATING, PRONOUNS, STOP_WORDS
-from harness.scoring.constraints.text import last_marks, lower_words, sentences, words
+from harness.scoring.constraints.text_units import last_marks, lower_words, sentences, words
 
 NUMERAL = re.compile(r"(?<!\w)\d+(?:,\d{3})*(?:\.\d+)?")
 """Digits, with thousands separators and decimals: 1,000.5 is one number, 3/4 and 1990-2000 are two."""

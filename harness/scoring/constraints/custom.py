@@ -9,7 +9,7 @@ from datetime import date
 from itertools import pairwise
 
 from harness.scoring.constraints.lexicon import AFRICA, CAPITALS_NORTH_OF_45, DISPUTED, OTHER_CAPITAL_NAMES
-from harness.scoring.constraints.text import MARKER, lines, lower_words, same_space, sentences
+from harness.scoring.constraints.text_units import MARKER, lines, lower_words, same_space, sentences
 
 ANIMAL = "bald eagle"
 CITIES = ["ID", "Country", "City", "Year", "Count"]

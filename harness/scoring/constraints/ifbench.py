@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.scoring.constraints import counts, custom, formats, positions, words
+from harness.scoring.constraints import counts, custom, layout, positions, word_rules
 from harness.scoring.constraints import counts as ratios
-from harness.scoring.constraints import formats as nesting
-from harness.scoring.constraints import words as repetition
+from harness.scoring.constraints import layout as nesting
+from harness.scoring.constraints import word_rules as repetition
 
 RULES_VERSION = 1
 """Raised whenever a rule here would judge some answer differently."""
@@ -38,20 +38,20 @@ VERIFIERS: dict[str, Callable[..., bool]] = {
     "custom:reverse_newline": custom.reverse_newline,
     "custom:sentence_alphabet": custom.sentence_alphabet,
     "custom:word_reverse": custom.word_reverse,
-    "format:emoji": formats.emoji,
-    "format:line_indent": formats.line_indent,
-    "format:list": formats.listed,
-    "format:newline": formats.newline,
-    "format:no_bullets_bullets": formats.no_bullets_bullets,
-    "format:no_whitespace": formats.no_whitespace,
-    "format:options": formats.options,
-    "format:output_template": formats.output_template,
+    "format:emoji": layout.emoji,
+    "format:line_indent": layout.line_indent,
+    "format:list": layout.is_listed,
+    "format:newline": layout.newline,
+    "format:no_bullets_bullets": layout.no_bullets_bullets,
+    "format:no_whitespace": layout.no_whitespace,
+    "format:options": layout.options,
+    "format:output_template": layout.output_template,
     "format:parentheses": nesting.parentheses,
     "format:quote_unquote": nesting.quote_unquote,
     "format:quotes": nesting.quotes,
-    "format:sub-bullets": formats.sub_bullets,
-    "format:thesis": formats.thesis,
-    "format:title_case": formats.title_case,
+    "format:sub-bullets": layout.sub_bullets,
+    "format:thesis": layout.thesis,
+    "format:title_case": layout.title_case,
     "ratio:overlap": ratios.overlap,
     "ratio:sentence_balance": ratios.sentence_balance,
     "ratio:sentence_type": ratios.sentence_type,
@@ -63,18 +63,18 @@ VERIFIERS: dict[str, Callable[..., bool]] = {
     "sentence:alliteration_increment": positions.alliteration_increment,
     "sentence:increment": positions.increment,
     "sentence:keyword": positions.keyword_in_sentence,
-    "words:alphabet": words.alphabet,
-    "words:consonants": words.consonants,
+    "words:alphabet": word_rules.alphabet,
+    "words:consonants": word_rules.consonants,
     "words:keywords_specific_position": positions.keywords_specific_position,
     "words:last_first": positions.last_first,
-    "words:no_consecutive": words.no_consecutive,
-    "words:odd_even_syllables": words.odd_even_syllables,
-    "words:palindrome": words.palindrome,
+    "words:no_consecutive": word_rules.no_consecutive,
+    "words:odd_even_syllables": word_rules.odd_even_syllables,
+    "words:palindrome": word_rules.palindrome,
     "words:paragraph_last_first": positions.paragraph_last_first,
-    "words:prime_lengths": words.prime_lengths,
-    "words:repeats": words.repeats,
+    "words:prime_lengths": word_rules.prime_lengths,
+    "words:repeats": word_rules.repeats,
     "words:start_verb": positions.start_verb,
-    "words:vowel": words.vowel,
+    "words:vowel": word_rules.vowel,
     "words:words_position": positions.words_position,
 }
 

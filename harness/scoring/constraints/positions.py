@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from harness.scoring.constraints.lexicon import VERB_FORMS, VERBS
-from harness.scoring.constraints.text import lines, lower_words, sentences
+from harness.scoring.constraints.text_units import lines, lower_words, sentences
 
 
 def keywords_specific_position(completion: str, prompt: str, *, keyword: str, n: float, m: float) -> bool:

@@ -20,7 +20,13 @@ from itertools import combinations
 
 import numpy
 
-from harness.scoring.diversity.distinct import agreement, agreement_between, distinct_of_each, distinct_of_one, overlap
+from harness.scoring.diversity.distinct import (
+    agreement,
+    agreement_between,
+    class_overlap,
+    distinct_of_each,
+    distinct_of_one,
+)
 from harness.scoring.diversity.embedders import Embed
 from harness.scoring.diversity.similarity import (
     Moments,
@@ -129,7 +135,7 @@ class Said:
         """Valid answers that both of two policies give, as a share of those that one gives."""
         if self.valid is None or not all(self.answers[name] for name in names):
             return None
-        return _mean(overlap(self.valid[one], self.valid[other]) for one, other in combinations(names, 2))
+        return _mean(class_overlap(self.valid[one], self.valid[other]) for one, other in combinations(names, 2))
 
     def together(self, names: Names) -> float | None:
         """Distinct valid answers expected in one answer of each policy."""
@@ -157,14 +163,14 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class Floor:
+class SimilarityFloor:
     """The mean cosine of unrelated answers, and the one that few of them exceed."""
 
     mean: float
     threshold: float
 
 
-def floor_of(prompts: Iterable[tuple[str, Sequence[str]]], count: int, embed: Embed) -> Floor | None:
+def floor_of(prompts: Iterable[tuple[str, Sequence[str]]], count: int, embed: Embed) -> SimilarityFloor | None:
     """From (cluster, answers) of `count` prompts; prompts of one cluster are related. None with fewer than two.
 
     About a thousand answers are drawn in one pass, so that a million need no memory.
@@ -176,7 +182,7 @@ def floor_of(prompts: Iterable[tuple[str, Sequence[str]]], count: int, embed: Em
     units = units[:, units.any(axis=0)]
     ends = numpy.cumsum([len(texts) for texts in drawn.values()])
     cosines = random_pairs(numpy.split(units, ends[:-1]), PAIRS, SEED)
-    return Floor(float(cosines.mean()), threshold_above(cosines))
+    return SimilarityFloor(float(cosines.mean()), threshold_above(cosines))
 
 
 def _drawn(prompts: Iterable[tuple[str, Sequence[str]]], count: int) -> dict[str, list[str]]:

@@ -54,7 +54,7 @@ def distinct_of_each(counts: Sequence[Mapping[str, int]], samples: Sequence[int]
     )
 
 
-def overlap(one: Collection[str], other: Collection[str]) -> float | None:
+def class_overlap(one: Collection[str], other: Collection[str]) -> float | None:
     """The answers that both give as a share of those that one of them gives; None where there are none."""
     either = set(one) | set(other)
     return len(set(one) & set(other)) / len(either) if either else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from harness.data.words import words_of
-from harness.scoring.diversity.similarity import Vectors, unit
+from harness.scoring.diversity.similarity import Vectors, unit_vectors
 
 Embed = Callable[[Sequence[str]], Vectors]
 
@@ -24,7 +24,7 @@ def embedder(model: str = "", device: str = "cpu") -> Embed:
     from harness.policy.embeddings import Embedder
 
     embed = Embedder(model, device)
-    return lambda texts: unit(embed(texts))
+    return lambda texts: unit_vectors(embed(texts))
 
 
 def lexical(texts: Sequence[str]) -> Vectors:
@@ -36,4 +36,4 @@ def lexical(texts: Sequence[str]) -> Vectors:
         analyzer=lambda text: words_of(text) or [NO_WORDS], n_features=PLACES, alternate_sign=False, norm=None
     ).fit_transform(list(texts))
     counts.data = 1 + numpy.log(counts.data)
-    return unit(counts.toarray())
+    return unit_vectors(counts.toarray())

@@ -18,7 +18,7 @@ BLOCK = 2048
 """Rows that are compared with all others at once: memory is BLOCK x n."""
 
 
-def unit(vectors: NDArray[numpy.floating]) -> Vectors:
+def unit_vectors(vectors: NDArray[numpy.floating]) -> Vectors:
     """Vectors (n, d) of length one, in double precision. Raises UserError for one that is zero or no number."""
     double = numpy.asarray(vectors, dtype=numpy.float64)
     lengths = numpy.linalg.norm(double, axis=1)

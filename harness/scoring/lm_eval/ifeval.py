@@ -22,7 +22,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.scoring.constraints.levels import Followed, followed
-from harness.scoring.constraints.text import ABBREVIATIONS
+from harness.scoring.constraints.text_units import ABBREVIATIONS
 
 SPLIT = frozenset({"length_constraints:number_sentences", "change_case:capital_word_frequency"})
 """The types whose rules split sentences."""
@@ -60,7 +60,7 @@ def followed_officially(
     Raises ValueError where an argument is missing.
     """
     rules = _rules()
-    check(types, arguments)
+    check_arguments(types, arguments)
     strict: list[bool] = []
     loose: list[bool] = []
     with _settled():
@@ -80,7 +80,7 @@ def followed_officially(
     return Followed(tuple(strict), tuple(loose))
 
 
-def check(types: Sequence[str], arguments: Sequence[Mapping[str, Any]]) -> None:
+def check_arguments(types: Sequence[str], arguments: Sequence[Mapping[str, Any]]) -> None:
     """lm-eval draws an argument that is missing or 0 at random; here that is a ValueError."""
     _rules()
     from lm_eval.tasks.ifeval.instructions_registry import INSTRUCTION_DICT

@@ -129,7 +129,7 @@ def _reference(task: Any, row: dict[str, Any]) -> str:
     return str(target)
 
 
-def documents(tasks: Mapping[str, Any], limit: int | None) -> Iterator[tuple[str, int, str, str, str]]:
+def task_documents(tasks: Mapping[str, Any], limit: int | None) -> Iterator[tuple[str, int, str, str, str]]:
     """(task, number, digest, what is asked with its choices, the reference answer) of every document."""
     from lm_eval.utils import handle_non_serializable, hash_string
 

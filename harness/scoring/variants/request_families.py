@@ -11,12 +11,12 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from harness.microworld import phrases, words
+from harness.microworld import phrases, word_lists
+from harness.microworld.rules import Instruction
 from harness.microworld.splits import material
 from harness.microworld.tasks import Material
-from harness.microworld.verify import Instruction
 from harness.microworld.world import bullets, draw_members, heads, the_world, upper
-from harness.scoring.variants.families import FAMILY_SEED, Member
+from harness.scoring.variants.variant_families import FAMILY_SEED, Member
 
 REQUEST_KINDS = ("about another", "reworded", "an instruction more", "unseen instruction")
 Wish = tuple[str, tuple[Instruction, ...], str]
@@ -51,7 +51,7 @@ def _two_facts(stuff: Material, chance: random.Random) -> tuple[_Fact, _Fact]:
 
 
 def _fact(person: str, chance: random.Random) -> _Fact:
-    world, attribute = the_world(), chance.choice(words.ATTRIBUTES)
+    world, attribute = the_world(), chance.choice(word_lists.ATTRIBUTES)
     question = phrases.QUESTIONS[attribute][0].format(person=person)
     return _Fact(question, world.statement(person, attribute), world.facts[person][attribute])
 
@@ -62,7 +62,7 @@ def _named(*wishes: Wish) -> dict[str, Wish]:
 
 
 def _upper(stuff: Material, chance: random.Random) -> dict[str, Wish]:
-    (fact, other), marker = _two_facts(stuff, chance), chance.choice(words.MARKERS)
+    (fact, other), marker = _two_facts(stuff, chance), chance.choice(word_lists.MARKERS)
     plain, synonym = phrases.UPPER
     wish, ends = Instruction("upper_case"), Instruction("ends_with", {"marker": marker.upper()})
     more = f"{plain} with a note that {phrases.ENDS[0]} {marker}"
@@ -93,7 +93,7 @@ def _note(
     framed: bool,
 ) -> dict[str, Wish]:
     """Notes with a marker at one end; one instruction more is a marker at the other end too."""
-    (fact, other), (marker, second) = _two_facts(stuff, chance), chance.sample(words.MARKERS, 2)
+    (fact, other), (marker, second) = _two_facts(stuff, chance), chance.sample(word_lists.MARKERS, 2)
     wish = Instruction(name, {"marker": marker})
     ask = "with a note that {verb} {marker}".format
     first, last = (marker, second) if name == "starts_with" else (second, marker)
@@ -121,13 +121,13 @@ def _twice(fact: _Fact) -> Wish:
 def _list(stuff: Material, chance: random.Random) -> dict[str, Wish]:
     """Lists have no unseen type; one instruction more is upper case, which is trained on sentences alone."""
     category, other = chance.sample(list(stuff.categories), 2)
-    count = chance.choice(list(words.COUNTS))
+    count = chance.choice(list(word_lists.COUNTS))
     wishes = (Instruction("bullet_list"), Instruction("item_count", {"count": count}))
     shown = bullets(draw_members(category, count, chance))
     usual, synonym = phrases.LIST_REQUESTS[0], phrases.LIST_REQUESTS[2]
 
     def ask(wording: str, members: str) -> str:
-        return wording.format(count=words.COUNTS[count], heads=heads(members))
+        return wording.format(count=word_lists.COUNTS[count], heads=heads(members))
 
     more = (*wishes, Instruction("upper_bullets"))
     return _named(

@@ -10,12 +10,12 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from harness.microworld import phrases, words
+from harness.microworld import phrases, word_lists
+from harness.microworld.rules import Instruction
 from harness.microworld.splits import material
 from harness.microworld.stories import LARGEST_CHANGE, LARGEST_TOTAL
-from harness.microworld.verify import Instruction
-from harness.scoring.variants.families import FAMILY_SEED, Member
 from harness.scoring.variants.templates import Template, template_of
+from harness.scoring.variants.variant_families import FAMILY_SEED, Member
 from harness.scoring.variants.variants import variants_of
 
 STEPS = 3
@@ -65,7 +65,7 @@ def _family(identity: str, chance: random.Random, people: Sequence[str]) -> list
     longer = replace(plot, signs=(*plot.signs, sign), verbs=(*plot.verbs, _usual(sign)))
     shorter = replace(plot, signs=plot.signs[:-1], verbs=plot.verbs[:-1])
     other = chance.choice([name for name in people if name != plot.person])
-    aside = f"{other} has {chance.randint(1, 9)} {chance.choice(words.COUNTABLE)} ."
+    aside = f"{other} has {chance.randint(1, 9)} {chance.choice(word_lists.COUNTABLE)} ."
     told = (
         (plot, ()),
         (shorter, numbers[:-1]),
@@ -78,15 +78,15 @@ def _family(identity: str, chance: random.Random, people: Sequence[str]) -> list
 
 def _draw_plot(chance: random.Random, people: Sequence[str]) -> Plot:
     signs = tuple(chance.choice("+-") for _ in range(STEPS))
-    return Plot(chance.choice(people), chance.choice(words.COUNTABLE), signs, tuple(map(_usual, signs)))
+    return Plot(chance.choice(people), chance.choice(word_lists.COUNTABLE), signs, tuple(map(_usual, signs)))
 
 
 def _usual(sign: str) -> str:
-    return (words.GAINS if sign == "+" else words.LOSSES)[0]
+    return (word_lists.GAINS if sign == "+" else word_lists.LOSSES)[0]
 
 
 def _synonyms(sign: str) -> tuple[str, ...]:
-    return (words.GAINS if sign == "+" else words.LOSSES)[1:]
+    return (word_lists.GAINS if sign == "+" else word_lists.LOSSES)[1:]
 
 
 def _told(identity: str, kind: str, plot: Plot, given: Sequence[int]) -> Member:

@@ -80,7 +80,7 @@ def _filled(slotted: str, choices: Mapping[str, Choice]) -> str:
 
 
 @dataclass(frozen=True)
-class Step:
+class DrawingStep:
     """A domain, the conditions that can be tried once it is drawn, and the equation that leaves no choice, if any."""
 
     domain: Domain
@@ -99,7 +99,7 @@ class Step:
         return (found,) if found else ()
 
 
-Part = tuple[Step, ...]
+Part = tuple[DrawingStep, ...]
 
 
 def _drawn(template: Template, part: Part, rng: Random) -> dict[str, Choice]:
@@ -143,7 +143,7 @@ def _parts_of(template: Template) -> tuple[Part, ...]:
 
 def _steps(domains: Sequence[Domain], conditions: Sequence[Condition]) -> Part:
     """The domains in the order in which conditions can be tried soonest; what an equation gives comes last."""
-    rest, known, steps = list(domains), set[str](), list[Step]()
+    rest, known, steps = list(domains), set[str](), list[DrawingStep]()
     waiting = [condition for condition in conditions if any(condition.names & set(one.names) for one in domains)]
     while rest:
         nearest = min(waiting, key=lambda condition: len(condition.names - known), default=None)
@@ -158,7 +158,7 @@ def _steps(domains: Sequence[Domain], conditions: Sequence[Condition]) -> Part:
     return tuple(steps)
 
 
-def _step(domain: Domain, conditions: Sequence[Condition]) -> Step:
+def _step(domain: Domain, conditions: Sequence[Condition]) -> DrawingStep:
     own = [condition for condition in conditions if condition.names <= set(domain.names)]
     shared = tuple(condition for condition in conditions if condition not in own)
     domain = _narrowed(domain, own)
@@ -166,7 +166,7 @@ def _step(domain: Domain, conditions: Sequence[Condition]) -> Step:
     by_value = {choice.value: choice for choice in domain.choices} if len(domain.names) == 1 else {}
     given = next((one.gives[domain.names[0]] for one in shared if domain.names[0] in one.gives), None)
     # values that stand twice would be drawn too seldom by an equation
-    return Step(domain, conditions, given if len(by_value) == len(domain.choices) else None, by_value)
+    return DrawingStep(domain, conditions, given if len(by_value) == len(domain.choices) else None, by_value)
 
 
 def _narrowed(domain: Domain, conditions: Sequence[Condition]) -> Domain:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from harness.microworld.verify import Instruction, follows
+from harness.microworld.rules import Instruction, follows
 
 FAMILY_SEED = 3000
 

@@ -7,13 +7,14 @@ sampled again with other seeds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from harness.report.numbers.analysis import Measured
 from harness.report.numbers.findings import Noise, Source
 from harness.report.numbers.matrix import Matrix
 from harness.report.numbers.model import Block, Comparison, Result
 from harness.report.render import text
-from harness.report.render.document import Cell, Column, Paragraph, Part, Table
+from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 from harness.stats.resolution import needed, noise_floor
 
 SOURCES: dict[Source, str] = {
@@ -79,12 +80,13 @@ def _floor_table(floors: Sequence[Noise]) -> Table:
         floor = one.floor
         assert floor is not None
         unit = "points" if one.percent else one.metric.unit or one.metric.name
+        shown = partial(text.score_text, percent=one.percent)
         rows.append((
-            Cell(one.metric.title), Cell(SOURCES[one.source], small=", ".join(one.methods)),
-            Cell(f"{floor.methods} x {floor.seeds}"),
-            Cell(text.score(floor.deviation, one.percent), text.interval(floor.low, floor.high, one.percent), unit),
-            Cell(f"{text.score(floor.calmest, one.percent)} to {text.score(floor.wildest, one.percent)}", unit),
-            *(Cell(text.score(value, one.percent), unit) for value in (floor.widest, floor.single, floor.means)),
+            TableCell(one.metric.title), TableCell(SOURCES[one.source], small=", ".join(one.methods)),
+            TableCell(f"{floor.methods} x {floor.seeds}"),
+            TableCell(shown(floor.deviation), text.interval(floor.low, floor.high, one.percent), unit),
+            TableCell(f"{shown(floor.calmest)} to {shown(floor.wildest)}", unit),
+            *(TableCell(shown(value), unit) for value in (floor.widest, floor.single, floor.means)),
         ))  # fmt: skip
     return Table(columns, tuple(rows), caption="Noise floor")
 
@@ -103,9 +105,10 @@ def _needed_table(result: Result, matrix: Matrix, block: Block) -> Table:
             continue
         effects = comparison.effect or (None, None)
         rows.append((
-            Cell(method.label), Cell(" / ".join(text.score(size, True) for size in effects)),
-            Cell(" / ".join(text.count(p[0]) for p in plans)), Cell(" / ".join(text.count(p[1]) for p in plans)),
-            Cell(f"{comparison.estimate.clusters} x {comparison.estimate.seeds}"),
+            TableCell(method.label), TableCell(" / ".join(text.score_text(size, True) for size in effects)),
+            TableCell(" / ".join(text.count(plan[0]) for plan in plans)),
+            TableCell(" / ".join(text.count(plan[1]) for plan in plans)),
+            TableCell(f"{comparison.estimate.clusters} x {comparison.estimate.seeds}"),
         ))  # fmt: skip
     return Table(columns, tuple(rows), caption=f"{result.metric.title}: what seeing the margin would take")
 

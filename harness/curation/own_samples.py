@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.data.placed import Faults, Placed
-from harness.data.readers import rows_of
+from harness.data.readers import placed_rows
 from harness.data.rows import as_prompt
 from harness.errors import UserError
 from harness.records import Message
@@ -34,13 +34,13 @@ class Samples:
         return len(self.drawn) - len(self.used)
 
 
-def read_samples(name: str, on_error: str = "stop") -> Samples:
+def read_own_samples(name: str, on_error: str = "stop") -> Samples:
     """Rows with `id` or `prompt`, and `completion` (a text) or `completions` (a list of texts).
 
     An empty completion is a completion: models do answer nothing. Raises UserError naming the row otherwise.
     """
     faults, samples = Faults(on_error), Samples()
-    for placed in rows_of(name, faults):
+    for placed in placed_rows(name, faults):
         try:
             key, texts = _row(placed)
         except UserError as error:

@@ -6,7 +6,16 @@ import re
 from itertools import pairwise
 
 from harness.scoring.constraints.lexicon import MINOR_WORDS
-from harness.scoring.constraints.text import CLOSERS, MARKS, WORD, is_pictured, lines, same_space, sentences, words
+from harness.scoring.constraints.text_units import (
+    CLOSERS,
+    MARKS,
+    WORD,
+    is_pictured,
+    lines,
+    same_space,
+    sentences,
+    words,
+)
 
 BULLET = re.compile(r"\s*(?:[*+•‣◦\-–]|\d{1,3}[.)])\s+")
 HEADING = re.compile(r"\s*(?:#{1,6}\s|<h[1-6]\b|\*\*[^*\n]+\*\*:?\s*$|(?:Section|SECTION)\s+\w+[.:]?)")
@@ -26,7 +35,7 @@ def line_indent(completion: str, prompt: str) -> bool:
     return len(depths) > 1 and all(a < b for a, b in pairwise(depths))
 
 
-def listed(completion: str, prompt: str, *, sep: str) -> bool:
+def is_listed(completion: str, prompt: str, *, sep: str) -> bool:
     """At least two lines open with the separator, and none with another bullet or a number."""
     opened = [line.strip().startswith(sep) for line in lines(completion)]
     others = [BULLET.match(line) for line in lines(completion) if not line.strip().startswith(sep)]

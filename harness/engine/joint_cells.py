@@ -33,7 +33,7 @@ WAITING = ("to run", "running")
 
 
 @dataclass(frozen=True)
-class Meeting:
+class CellGroup:
     """Cells that are compared with one another."""
 
     kind: Kind
@@ -61,7 +61,7 @@ class Meeting:
 
 
 @dataclass(frozen=True, eq=False)
-class Joint:
+class JointCell:
     """The meetings of one benchmark at one choice of data.
 
     cells    the finished ones
@@ -79,7 +79,7 @@ class Joint:
         return f"{self.column.label} between policies{f', {self.data.title}' if self.data.title else ''}"
 
     @cached_property
-    def meetings(self) -> tuple[Meeting, ...]:
+    def meetings(self) -> tuple[CellGroup, ...]:
         """Who meets; cells that share one outcome are one policy, which does not meet itself."""
         return tuple(_meetings(self.cells))
 
@@ -118,7 +118,7 @@ class Joint:
                 yield f"{_place(one)} with {_place(other)}", "they are one policy with one set of answers"
 
 
-def joints_of(plan: Plan, store: Store) -> list[Joint]:
+def joint_cells(plan: Plan, store: Store) -> list[JointCell]:
     """The joints of every benchmark that compares policies, from what is finished by now."""
     groups: dict[tuple[str, DataChoice], list[Cell]] = {}
     for cell in plan.cells:
@@ -127,23 +127,23 @@ def joints_of(plan: Plan, store: Store) -> list[Joint]:
     return [_joint(cells, store) for cells in groups.values()]
 
 
-def _joint(cells: Sequence[Cell], store: Store) -> Joint:
+def _joint(cells: Sequence[Cell], store: Store) -> JointCell:
     states = [(cell, state_of(cell, store)) for cell in cells]
     done = tuple(cell for cell, state in states if state.name == "done")
-    return Joint(cells[0].column, cells[0].data, done, tuple(one for one in states if one[1].name != "done"))
+    return JointCell(cells[0].column, cells[0].data, done, tuple(one for one in states if one[1].name != "done"))
 
 
-def _meetings(cells: Sequence[Cell]) -> Iterator[Meeting]:
+def _meetings(cells: Sequence[Cell]) -> Iterator[CellGroup]:
     together: dict[tuple[str, int], dict[str, Cell]] = {}
     for cell in cells:
         together.setdefault((cell.columns["base"], cell.seed), {}).setdefault(cell.key, cell)
     for one, other in combinations(cells, 2):
         kind = _kind(one, other)
         if kind and one.key != other.key:
-            yield Meeting(kind, (one, other))
+            yield CellGroup(kind, (one, other))
     for members in together.values():
         if len(members) > 1:
-            yield Meeting("all", tuple(members.values()))
+            yield CellGroup("all", tuple(members.values()))
 
 
 def _kind(one: Cell, other: Cell) -> Kind | None:

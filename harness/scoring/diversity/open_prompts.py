@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.data.placed import Faults
-from harness.data.readers import rows_of
+from harness.data.readers import placed_rows
 from harness.errors import UserError
 
 EMBEDDED = "microworld"
@@ -34,14 +34,14 @@ def open_prompts(name: str, split: str = "train") -> list[OpenPrompt]:
         return _embedded()
     found = [
         _prompt(placed.row, f"{name}, row {placed.number}", str(placed.number))
-        for placed in rows_of(name, Faults("stop"), split)
+        for placed in placed_rows(name, Faults("stop"), split)
     ]
     if not found:
         raise UserError("it holds no prompts", where=name)
     return found
 
 
-def digest_of(prompts: Sequence[OpenPrompt]) -> str:
+def prompts_digest(prompts: Sequence[OpenPrompt]) -> str:
     """Hexadecimal digest of prompts with their valid answers, in their order."""
     rows = json.dumps([[prompt.id, prompt.text, prompt.valid] for prompt in prompts], ensure_ascii=True)
     return hashlib.sha256(rows.encode()).hexdigest()[:16]
@@ -49,7 +49,7 @@ def digest_of(prompts: Sequence[OpenPrompt]) -> str:
 
 def _embedded() -> list[OpenPrompt]:
     """Two wordings for every category that no training set asks for: a member of it is a valid answer."""
-    from harness.microworld import phrases, words
+    from harness.microworld import phrases, word_lists
     from harness.microworld.splits import material
     from harness.microworld.world import single
 
@@ -60,7 +60,7 @@ def _embedded() -> list[OpenPrompt]:
             f"open/{category}/{wording}",
             category,
             request.format(single=single(category)),
-            tuple(words.CATEGORIES[category]),
+            tuple(word_lists.CATEGORIES[category]),
         )
         for category in categories
         for wording, request in enumerate(phrases.OPEN_REQUESTS[:2])

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.engine.results.rows import ROW_COLUMNS, SAMPLE_COLUMNS, TUNING_FILE, read_rows, read_samples
+from harness.engine.results.schema import ROW_COLUMNS, SAMPLE_COLUMNS, TUNING_FILE, read_rows, read_samples
 from harness.files import read_json
 from harness.records import DataChoice
 from harness.report.findings.audit import audit_of
+from harness.report.findings.between_policies import joint_findings
 from harness.report.findings.claims import claims_of
 from harness.report.findings.curves import curves_of
-from harness.report.findings.joint import joints_of
+from harness.report.findings.detectable import noise_of
 from harness.report.findings.lengths import lengths_of
 from harness.report.findings.precision import precisions_of
-from harness.report.findings.resolution import noise_of
 from harness.report.findings.shifts import shifts_of
 from harness.report.findings.training_data import without_matched
-from harness.report.findings.tuning import tuned_of
+from harness.report.findings.tuned_settings import tuned_of
 from harness.report.findings.turnover import turnovers_of
 from harness.report.numbers.analysis import block_rows, gaps_of, groups_of, kept_of, panels_of, results_of
 from harness.report.numbers.matrix import Matrix, read_matrix
@@ -66,7 +66,7 @@ def collect(folder: Path) -> ReportModel:
         contamination=tuple(files.checked),
         provenance=files.provenance,
         experiment=_text(folder / "experiment.yaml"),
-        joints=joints_of(folder, matrix),
+        joints=joint_findings(folder, matrix),
         claims=claims_of(files.rows, matrix, files.artifacts),
         tuning=files.tuning,
         precisions=precisions_of(files.rows, matrix, files.provenance.get("models") or {}),

@@ -11,7 +11,7 @@ from typing import Any
 from harness.curation.duplicates import Duplicate, exact_duplicates, near_duplicates
 from harness.curation.k_center import k_center
 from harness.curation.scrub import scrub_example
-from harness.curation.stack_exchange import clean, refusal_of
+from harness.curation.stack_exchange import refusal_of, without_markup
 from harness.data.examples import Example, answer_text, prompt_text, whole_text
 from harness.errors import UserError
 from harness.policy.noise import stream_of
@@ -21,7 +21,7 @@ PLACEHOLDER = re.compile(r"\{\{\s*\w+\s*\}\}|\[(?:INSERT|YOUR) [A-Z ]+\]")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepResult:
     """The examples that go on, those removed with the reason of each, and how many were changed."""
 
     kept: Examples
@@ -29,33 +29,33 @@ class Outcome:
     changed: int = 0
 
 
-def judged_good(examples: Examples, *, seed: int) -> Outcome:
+def judged_good(examples: Examples, *, seed: int) -> StepResult:
     """Of judged answers those labelled good, as demonstrations. Other examples go on as they are."""
     good = [one for one in examples if one.kind != "judged" or one.extra["label"]]
     bad = tuple((one, "labelled bad") for one in examples if one.kind == "judged" and not one.extra["label"])
     kept = tuple(replace(one, kind="demonstrations") for one in good)
-    return Outcome(kept, bad, sum(one.kind == "judged" for one in good))
+    return StepResult(kept, bad, sum(one.kind == "judged" for one in good))
 
 
-def without_exact_duplicates(examples: Examples, *, seed: int) -> Outcome:
+def without_exact_duplicates(examples: Examples, *, seed: int) -> StepResult:
     """The first of the rows whose text is the same but for spacing."""
     return _without(examples, exact_duplicates(whole_text(one.record) for one in examples))
 
 
-def without_near_duplicates(examples: Examples, *, seed: int, threshold: float = 0.8) -> Outcome:
+def without_near_duplicates(examples: Examples, *, seed: int, threshold: float = 0.8) -> StepResult:
     """The first of the rows that share at least `threshold` of their 5-word shingles."""
     return _without(examples, near_duplicates((whole_text(one.record) for one in examples), threshold, seed))
 
 
-def _without(examples: Examples, found: Sequence[Duplicate]) -> Outcome:
+def _without(examples: Examples, found: Sequence[Duplicate]) -> StepResult:
     repeated = {one.row: one for one in found}
     kept = tuple(one for row, one in enumerate(examples) if row not in repeated)
-    return Outcome(kept, tuple((examples[one.row], "repeats an earlier row") for one in found))
+    return StepResult(kept, tuple((examples[one.row], "repeats an earlier row") for one in found))
 
 
 def length(
     examples: Examples, *, seed: int, min_characters: int = 1, max_characters: int = 10**9, max_prompt: int = 10**9
-) -> Outcome:
+) -> StepResult:
     """Answers within the bounds, in characters, and prompts up to `max_prompt`."""
 
     def reason(one: Example) -> str:
@@ -69,7 +69,7 @@ def length(
     return _judged(examples, reason)
 
 
-def quality(examples: Examples, *, seed: int) -> Outcome:
+def quality(examples: Examples, *, seed: int) -> StepResult:
     """No answer that echoes its prompt, repeats its own lines, or has a placeholder left to fill."""
 
     def reason(one: Example) -> str:
@@ -84,14 +84,14 @@ def quality(examples: Examples, *, seed: int) -> Outcome:
     return _judged(examples, reason)
 
 
-def stack_exchange(examples: Examples, *, seed: int, min_score: int = 10) -> Outcome:
+def stack_exchange(examples: Examples, *, seed: int, min_score: int = 10) -> StepResult:
     """LIMA's rules for Stack Exchange answers (arXiv 2305.11206, section 2.1)."""
-    cleaned = tuple(clean(one) for one in examples)
+    cleaned = tuple(without_markup(one) for one in examples)
     changed = sum(new is not old for new, old in zip(cleaned, examples, strict=True))
     return replace(_judged(cleaned, lambda one: refusal_of(one, min_score)), changed=changed)
 
 
-def scrub(examples: Examples, *, seed: int) -> Outcome:
+def scrub(examples: Examples, *, seed: int) -> StepResult:
     """Personal data becomes a placeholder, in the text and in every further column."""
     scrubbed = tuple(scrub_example(one) for one in examples)
     changed = sum(new is not old for new, old in zip(scrubbed, examples, strict=True))
@@ -104,7 +104,7 @@ def _equal_answers(example: Example) -> bool:
     return example.kind == "preferences" and bool(record.chosen == record.rejected)
 
 
-def best(examples: Examples, *, seed: int, n: int, column: str) -> Outcome:
+def best(examples: Examples, *, seed: int, n: int, column: str) -> StepResult:
     """The n rows with the highest number in a further column: the plug for a quality scorer."""
     scores = [one.extra.get(column) for one in examples]
     for one, score in zip(examples, scores, strict=True):
@@ -123,10 +123,10 @@ def score(
     device: str = "cpu",
     below: float = math.inf,
     above: float = -math.inf,
-) -> Outcome:
+) -> StepResult:
     """Write a scorer's number (none, ifd or reward) into a column of its name; rows outside the bounds are removed."""
     if scorer == "none":
-        return Outcome(examples, ())
+        return StepResult(examples, ())
     from harness.curation.quality import quality_scores
 
     numbers = quality_scores(examples, scorer, model, device)
@@ -142,7 +142,7 @@ def score(
     return replace(_judged(scored, reason), changed=len(scored))
 
 
-def diverse(examples: Examples, *, seed: int, n: int, model: str = "") -> Outcome:
+def diverse(examples: Examples, *, seed: int, n: int, model: str = "") -> StepResult:
     """Exactly n rows that lie far apart: k-center over the prompts' TF-IDF, or over a model's embeddings of them."""
     if n < len(examples):
         far = k_center([prompt_text(one.record) for one in examples], n, seed, model)
@@ -150,7 +150,7 @@ def diverse(examples: Examples, *, seed: int, n: int, model: str = "") -> Outcom
     return _chosen(examples, range(len(examples)), n, "")
 
 
-def sample(examples: Examples, *, seed: int, n: int) -> Outcome:
+def sample(examples: Examples, *, seed: int, n: int) -> StepResult:
     """Exactly n rows, drawn by seed; a smaller sample lies inside a larger one."""
     ranked = sorted(range(len(examples)), key=lambda at: (_draw(seed, examples[at]), at))
     return _chosen(examples, ranked, n, "not drawn")
@@ -160,22 +160,22 @@ def _draw(seed: int, example: Example) -> int:
     return stream_of("curate", seed, example.record.id)
 
 
-def _chosen(examples: Examples, ranked: Sequence[int], n: int, reason: str) -> Outcome:
+def _chosen(examples: Examples, ranked: Sequence[int], n: int, reason: str) -> StepResult:
     """The first n of the ranked rows, in their own order."""
     if not 0 < n <= len(examples):
         raise UserError(f"{n} rows are asked of {len(examples)}", fix="Ask for fewer, loosen a step, or add a source.")
     chosen = set(ranked[:n])
     kept = tuple(one for at, one in enumerate(examples) if at in chosen)
-    return Outcome(kept, tuple((one, reason) for at, one in enumerate(examples) if at not in chosen))
+    return StepResult(kept, tuple((one, reason) for at, one in enumerate(examples) if at not in chosen))
 
 
-def _judged(examples: Examples, reason: Callable[[Example], str]) -> Outcome:
+def _judged(examples: Examples, reason: Callable[[Example], str]) -> StepResult:
     reasons = [reason(one) for one in examples]
     kept = tuple(one for one, why in zip(examples, reasons, strict=True) if not why)
-    return Outcome(kept, tuple((one, why) for one, why in zip(examples, reasons, strict=True) if why))
+    return StepResult(kept, tuple((one, why) for one, why in zip(examples, reasons, strict=True) if why))
 
 
-STEPS: dict[str, Callable[..., Outcome]] = {
+STEPS: dict[str, Callable[..., StepResult]] = {
     "judged_good": judged_good,
     "exact_duplicates": without_exact_duplicates,
     "near_duplicates": without_near_duplicates,

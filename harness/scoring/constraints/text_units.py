@@ -28,14 +28,14 @@ ABBREVIATIONS = frozenset(ABBREVIATED.split())
 VOWELS = frozenset("aeiou")
 
 
-def plain(text: str) -> str:
+def without_tags(text: str) -> str:
     """Without HTML tags, which are form and no words."""
     return TAG.sub("", text) if "<" in text else text
 
 
 def words(text: str) -> list[str]:
     """The words in order, as they are written."""
-    return WORD.findall(plain(text))
+    return WORD.findall(without_tags(text))
 
 
 def lower_words(text: str) -> list[str]:
@@ -66,7 +66,7 @@ def sentences(text: str) -> list[str]:
     A sentence ends at . ! ? or …, and at a line break, since headings and list items have no mark. A full stop
     after an abbreviation or a single capital ends none, nor does a mark inside a quote that goes on in small letters.
     """
-    return [sentence for line in plain(text).split("\n") for sentence in _sentences_of(line)]
+    return [sentence for line in without_tags(text).split("\n") for sentence in _sentences_of(line)]
 
 
 def _sentences_of(line: str) -> Iterator[str]:

@@ -116,7 +116,7 @@ def _write_columns(
 ) -> None:
     import pyarrow
 
-    table = pyarrow.Table.from_pydict(held, schema=schema_of(columns))
+    table = pyarrow.Table.from_pydict(held, schema=arrow_schema(columns))
     _replace(path, table.sort_by([(name, "ascending") for name in key]).combine_chunks())
 
 
@@ -144,10 +144,10 @@ def write_table(
 
     ordered = sorted(rows, key=lambda row: tuple(row[name] for name in key))
     plain = [{name: row[name] for name in columns} for row in ordered]
-    _replace(path, pyarrow.Table.from_pylist(plain, schema=schema_of(columns)))
+    _replace(path, pyarrow.Table.from_pylist(plain, schema=arrow_schema(columns)))
 
 
-def schema_of(columns: Mapping[str, tuple[str, str]]) -> Any:
+def arrow_schema(columns: Mapping[str, tuple[str, str]]) -> Any:
     """The arrow schema of declared columns, with their meanings and the schema's version as metadata."""
     import pyarrow
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import UserError, did_you_mean
-from harness.microworld import words
+from harness.microworld import word_lists
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,15 @@ def _contains(said: list[str], arguments: Mapping[str, Any]) -> bool:
 def _members(said: list[str], arguments: Mapping[str, Any]) -> bool:
     """All bullets are different members of the category."""
     items = said[1::2]
-    return bool(items) and len(set(items)) == len(items) and set(items) <= set(words.CATEGORIES[arguments["category"]])
+    return (
+        bool(items)
+        and len(set(items)) == len(items)
+        and set(items) <= set(word_lists.CATEGORIES[arguments["category"]])
+    )
 
 
 def _names_member(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    return any(word in words.CATEGORIES[arguments["category"]] for word in said)
+    return any(word in word_lists.CATEGORIES[arguments["category"]] for word in said)
 
 
 def _story_total(said: list[str], arguments: Mapping[str, Any]) -> bool:

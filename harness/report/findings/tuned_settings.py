@@ -17,7 +17,7 @@ from harness.report.numbers.analysis import Measured, difference_of
 from harness.report.numbers.findings import Tuned
 from harness.report.numbers.model import ReportModel
 from harness.report.render import text
-from harness.report.render.document import Cell, Column, Folded, Paragraph, Part, Table
+from harness.report.render.document import Column, Folded, Paragraph, Part, Table, TableCell
 
 Trial = Mapping[str, Any]
 
@@ -68,11 +68,12 @@ def _chosen_table(searches: Sequence[Mapping[str, Any]]) -> Table:
         first, best = trials[0], trials[search["chosen"]]
         failed = sum(bool(trial["why"]) for trial in trials)
         rows.append((
-            Cell(str(search["method"])), Cell(_changes(first, best)),
-            Cell(" → ".join(text.score(trial["quality"], share) for trial in (first, best))),
-            Cell(" → ".join(text.signed(trial["knowledge"], share) for trial in (first, best))),
-            Cell(f"{len(trials)}{f' ({failed})' if failed else ''}"),
-            Cell(text.count(_total(trials, "training_tokens"))), Cell(text.seconds(_total(trials, "fit_seconds"))),
+            TableCell(str(search["method"])), TableCell(_changes(first, best)),
+            TableCell(" → ".join(text.score_text(trial["quality"], share) for trial in (first, best))),
+            TableCell(" → ".join(text.signed(trial["knowledge"], share) for trial in (first, best))),
+            TableCell(f"{len(trials)}{f' ({failed})' if failed else ''}"),
+            TableCell(text.count(_total(trials, "training_tokens"))),
+            TableCell(text.seconds(_total(trials, "fit_seconds"))),
         ))  # fmt: skip
     return Table(columns, tuple(rows), caption="What the search chose")
 
@@ -100,12 +101,14 @@ def _test_table(tuned: Sequence[Tuned], where: str) -> Table:
     rows = []
     for method in dict.fromkeys(one.method for one in tuned):
         own = {one.metric.title: one for one in tuned if one.method == method}
-        rows.append((Cell(method), *(_difference(own.get(title)) for title in titles)))
+        rows.append((TableCell(method), *(_difference(own.get(title)) for title in titles)))
     return Table(columns, tuple(rows), caption=f"On the test items: {where}. Paired, pointwise 95 % intervals.")
 
 
-def _difference(one: Tuned | None) -> Cell:
-    return Cell(text.BLANK, mood="blank") if one is None else estimate_cell(one.difference, one.percent, signed=True)
+def _difference(one: Tuned | None) -> TableCell:
+    return (
+        TableCell(text.BLANK, mood="blank") if one is None else estimate_cell(one.difference, one.percent, signed=True)
+    )
 
 
 def _trials_table(search: Mapping[str, Any]) -> Table:
@@ -124,9 +127,9 @@ def _trials_table(search: Mapping[str, Any]) -> Table:
         chosen = trial["number"] == search["chosen"]
         said = trial["why"] or ("chosen" if chosen else "as written" if trial["number"] == 0 else "")
         rows.append((
-            Cell(str(trial["number"])),
-            *(Cell(text.one_line(json.dumps(trial["fields"][name]), 60)) for name in names),
-            Cell(text.score(trial["quality"], share)), Cell(text.signed(trial["knowledge"], share)),
-            Cell(text.one_line(said, 200), mood="good" if chosen else "failed" if trial["why"] else ""),
+            TableCell(str(trial["number"])),
+            *(TableCell(text.one_line(json.dumps(trial["fields"][name]), 60)) for name in names),
+            TableCell(text.score_text(trial["quality"], share)), TableCell(text.signed(trial["knowledge"], share)),
+            TableCell(text.one_line(said, 200), mood="good" if chosen else "failed" if trial["why"] else ""),
         ))  # fmt: skip
     return Table(columns, tuple(rows))

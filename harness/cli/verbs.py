@@ -15,12 +15,12 @@ from harness.engine.config import load_experiment
 from harness.engine.experiment import Experiment
 from harness.engine.explain import explain, find_cells
 from harness.engine.gate import check_contamination, warnings_of
-from harness.engine.joint import joints_of
+from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Cell, Plan
 from harness.engine.progress import Progress
 from harness.engine.results.digests import DIGESTS
-from harness.engine.results.rows import DATA_FILES, JOINT_FILES, REPORT_FILES
-from harness.engine.results.write import collect, results_digest
+from harness.engine.results.schema import DATA_FILES, JOINT_FILES, REPORT_FILES
+from harness.engine.results.write import results_digest, write_results
 from harness.engine.run import Tally, run_plan
 from harness.engine.states import State, state_of
 from harness.engine.store.store import DEFAULT_STORE, Store, disk_errors
@@ -48,7 +48,7 @@ def _say_cells(console: Console, plan: Plan, store: Store) -> list[State]:
     for cell, state in zip(plan.cells, states, strict=True):
         place = ", ".join(part for part in (cell.node.base.spec.label, cell.data.title) if part)
         console.print(f"{cell.title:44} {place}  {state}", markup=False, highlight=False)
-    for joint in joints_of(plan, store):
+    for joint in joint_cells(plan, store):
         console.print(f"{joint.title:44} {joint.state(store)}", markup=False, highlight=False)
     return states
 
@@ -93,7 +93,7 @@ def run_verb(
 
 def _all_states(plan: Plan, states: Sequence[State], store: Store) -> list[State]:
     """Of the cells, and of what is between policies."""
-    return [*states, *(joint.state(store) for joint in joints_of(plan, store))]
+    return [*states, *(joint.state(store) for joint in joint_cells(plan, store))]
 
 
 def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:
@@ -120,7 +120,7 @@ def _work(states: Sequence[State], retry_failed: bool) -> bool:
 
 def _nothing_to_do(console: Console, plan: Plan, store: Store, folder: Path, states: list[State]) -> int:
     """Everything is done or has failed: leave results that are current alone, mend others."""
-    joints = joints_of(plan, store)
+    joints = joint_cells(plan, store)
     failed = sum(state.name == "failed" for state in _all_states(plan, states, store))
     if not _current(folder, results_digest(plan, states, joints, store), bool(joints)):
         _write_results(plan, store, folder)
@@ -141,7 +141,7 @@ def _write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
     from harness.report import write_report
 
     with disk_errors(folder):
-        states = collect(plan, store, folder)
+        states = write_results(plan, store, folder)
         write_report(folder)
     return states
 

@@ -7,7 +7,7 @@ from collections import Counter
 from functools import lru_cache
 from itertools import pairwise
 
-from harness.scoring.constraints.text import VOWELS, letters, lower_words, same_space, syllables, words
+from harness.scoring.constraints.text_units import VOWELS, letters, lower_words, same_space, syllables, words
 
 CLUSTER = re.compile(r"[bcdfghjklmnpqrstvwxyz]{2}")
 

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.engine.results.rows import read_excerpts, read_joint
+from harness.engine.results.schema import read_excerpts, read_joint
 from harness.files import read_json
 from harness.records import DataChoice
-from harness.report.numbers.findings import Joint, Meeting, Place, Reading
+from harness.report.numbers.findings import GroupSummary, JointFinding, Place, Reading
 from harness.report.numbers.matrix import Matrix, MetricInfo
 from harness.report.numbers.model import Block, Result
 from harness.report.render import text
 from harness.report.render.axes import Point, draw
-from harness.report.render.document import Cell, Column, Folded, Paragraph, Part, Picture, Readings, Table
+from harness.report.render.document import Column, Folded, Paragraph, Part, Picture, Readings, Table, TableCell
 from harness.report.render.heat_map import draw_heat_map
 from harness.stats.contrasts import Estimate, Scale, Scores, mean
 
@@ -35,7 +35,7 @@ KINDS = {
 }
 
 
-def joints_of(folder: Path, matrix: Matrix) -> tuple[Joint, ...]:
+def joint_findings(folder: Path, matrix: Matrix) -> tuple[JointFinding, ...]:
     """The joints of a results folder; none where no benchmark compares policies."""
     told = read_json(folder / "matrix.json").get("joint", [])
     if not told:
@@ -47,15 +47,15 @@ def joints_of(folder: Path, matrix: Matrix) -> tuple[Joint, ...]:
 
 def _joint(
     told: Mapping[str, Any], rows: pandas.DataFrame | None, excerpts: pandas.DataFrame | None, matrix: Matrix
-) -> Joint:
+) -> JointFinding:
     label, data = told["benchmark"], DataChoice(told["data_quality"], int(told["data_size"]))
     own, shown = _of(rows, label, data), _of(excerpts, label, data)
     metrics = tuple(metric for info in matrix.benchmarks if info.label == label for metric in info.joint_metrics)
     left_out = tuple((str(one["who"]), str(one["why"])) for one in told.get("left_out", ()))
     if own is None or own.empty:
-        return Joint(label, data, told["state"], told["why"], metrics, left_out=left_out)
+        return JointFinding(label, data, told["state"], told["why"], metrics, left_out=left_out)
     readings = tuple(_readings(shown, own, metrics)) if shown is not None else ()
-    return Joint(
+    return JointFinding(
         benchmark=label,
         data=data,
         state=told["state"],
@@ -96,20 +96,20 @@ def _map(rows: pandas.DataFrame) -> dict[tuple[Place, Place], float]:
     return found
 
 
-def _meetings(rows: pandas.DataFrame, metrics: Sequence[MetricInfo]) -> Iterator[Meeting]:
+def _meetings(rows: pandas.DataFrame, metrics: Sequence[MetricInfo]) -> Iterator[GroupSummary]:
     """Pairs by kind, those on one base by base; then everybody on a base."""
     for kind, words in KINDS.items():
         own = rows[rows["kind"] == kind]
         apart = kind in ("methods", "seeds") and own["base"].nunique() > 1
         for base in sorted(own["base"].unique()) if apart else ([""] if len(own) else []):
             some = own[own["base"] == base] if base else own
-            yield Meeting(f"{words}{f', {base}' if base else ''}", 2, _scores(some, metrics, kind != "seeds"))
+            yield GroupSummary(f"{words}{f', {base}' if base else ''}", 2, _scores(some, metrics, kind != "seeds"))
     everybody = rows[rows["kind"] == "all"]
     for base in sorted(everybody["base"].unique()):
         # a seed at which a method is missing asks about fewer policies: their numbers are not averaged
         own = everybody[everybody["base"] == base]
         own = own[own["policies"] == own["policies"].max()]
-        yield Meeting(f"all methods together, {base}", int(own["policies"].max()), _scores(own, metrics, True))
+        yield GroupSummary(f"all methods together, {base}", int(own["policies"].max()), _scores(own, metrics, True))
 
 
 def _scores(rows: pandas.DataFrame, metrics: Sequence[MetricInfo], over_seeds: bool) -> dict[str, Estimate]:
@@ -158,7 +158,7 @@ def _reading(base: str, item: str, rows: pandas.DataFrame) -> Reading:
 MOST_LEFT_OUT = 12
 
 
-def joint_parts(joint: Joint, blocks: Sequence[Block], matrix: Matrix) -> Iterator[Part]:
+def joint_parts(joint: JointFinding, blocks: Sequence[Block], matrix: Matrix) -> Iterator[Part]:
     """Everything about one benchmark's policies together."""
     if joint.state != "done":
         yield Paragraph(f"{joint.benchmark} between policies: {joint.state}{f', {joint.why}' if joint.why else ''}.")
@@ -174,13 +174,13 @@ def joint_parts(joint: Joint, blocks: Sequence[Block], matrix: Matrix) -> Iterat
         )
         yield Readings(joint.readings)
     if joint.left_out:
-        rows = [(Cell(who), Cell(text.one_line(why, 200))) for who, why in joint.left_out]
+        rows = [(TableCell(who), TableCell(text.one_line(why, 200))) for who, why in joint.left_out]
         yield Folded("Who meets nobody, or not each other", Table(
             (Column("who", left=True), Column("why", left=True)), tuple(rows)
         ))  # fmt: skip
 
 
-def _legend(joint: Joint) -> str:
+def _legend(joint: JointFinding) -> str:
     said = ["Means over meetings, items and seeds, with pointwise 95 % intervals; nothing here is tested."]
     if any(meeting.policies == 2 and "seeds" in meeting.who for meeting in joint.meetings):
         said.append(
@@ -191,25 +191,25 @@ def _legend(joint: Joint) -> str:
     return " ".join(said)
 
 
-def _table(joint: Joint) -> Table:
+def _table(joint: JointFinding) -> Table:
     known = [m for m in joint.metrics if any(m.name in meeting.scores for meeting in joint.meetings)]
     columns = [Column("who meets", left=True), Column("policies")]
     columns += [Column(m.name, note=m.description) for m in known]
     rows = []
     for meeting in joint.meetings:
         cells = [_cell(meeting.scores.get(metric.name)) for metric in known]
-        rows.append((Cell(meeting.who), Cell(str(meeting.policies)), *cells))
+        rows.append((TableCell(meeting.who), TableCell(str(meeting.policies)), *cells))
     return Table(tuple(columns), tuple(rows), caption=f"{joint.benchmark}: policies with one another")
 
 
-def _cell(estimate: Estimate | None) -> Cell:
+def _cell(estimate: Estimate | None) -> TableCell:
     if estimate is None or estimate.value is None:
-        return Cell(text.BLANK, mood="blank", note="" if estimate is None else estimate.reason)
-    shown, small = text.score(estimate.value, False), "items only" if estimate.items_only else ""
-    return Cell(shown, text.interval(estimate.low, estimate.high, False), small=small)
+        return TableCell(text.BLANK, mood="blank", note="" if estimate is None else estimate.reason)
+    shown, small = text.score_text(estimate.value, False), "items only" if estimate.items_only else ""
+    return TableCell(shown, text.interval(estimate.low, estimate.high, False), small=small)
 
 
-def _maps(joint: Joint) -> Iterator[Part]:
+def _maps(joint: JointFinding) -> Iterator[Part]:
     """By base and then by method; with several bases also by method and then by base."""
     orders = {"by base": sorted(joint.places, key=lambda place: _rank(joint, place, 0))}
     if len({base for base, _ in joint.places}) > 1:
@@ -219,7 +219,7 @@ def _maps(joint: Joint) -> Iterator[Part]:
             yield from _map_part(joint, metric, name, places)
 
 
-def _rank(joint: Joint, place: Place, first: int) -> tuple[int, int]:
+def _rank(joint: JointFinding, place: Place, first: int) -> tuple[int, int]:
     """The place's number among bases and among methods, the one that groups first."""
     bases = list(dict.fromkeys(base for base, _ in joint.places))
     methods = list(dict.fromkeys(method for _, method in joint.places))
@@ -227,7 +227,7 @@ def _rank(joint: Joint, place: Place, first: int) -> tuple[int, int]:
     return numbers[first], numbers[1 - first]
 
 
-def _map_part(joint: Joint, metric: MetricInfo, order: str, places: Sequence[Place]) -> Iterator[Picture]:
+def _map_part(joint: JointFinding, metric: MetricInfo, order: str, places: Sequence[Place]) -> Iterator[Picture]:
     found = (joint.maps or {}).get(metric.name)
     if not found:
         return
@@ -253,7 +253,7 @@ def _words(names: Sequence[str], values: dict[tuple[int, int], float]) -> str:
     return ". ".join(said) + "."
 
 
-def _beside_quality(joint: Joint, blocks: Sequence[Block], matrix: Matrix) -> Iterator[Part]:
+def _beside_quality(joint: JointFinding, blocks: Sequence[Block], matrix: Matrix) -> Iterator[Part]:
     """Each block's first quality metric against what the benchmark says of a method alone, where less is better."""
     for block in blocks:
         quality = next(iter(block.of_role("quality")), None)
@@ -288,4 +288,4 @@ def _scaled(estimate: Estimate, factor: float) -> tuple[float, float] | None:
 
 
 def _axis(result: Result) -> str:
-    return text.one_line(f"{result.metric.title}{text.unit(result.metric.unit, result.percent)}", 60)
+    return text.one_line(f"{result.metric.title}{text.unit_suffix(result.metric.unit, result.percent)}", 60)

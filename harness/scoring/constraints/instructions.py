@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.benchmark import Metric, Outcome
 from harness.data.placed import Faults
-from harness.data.readers import is_local, rows_of
+from harness.data.readers import is_local, placed_rows
 from harness.errors import UserError
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, TestItem
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Item:
+class ConstraintItem:
     """A prompt, the types of its instructions, and the arguments of each; what is null belongs to other types."""
 
     key: str
@@ -48,19 +48,19 @@ METRICS = (
 )
 
 
-def items_of(
+def constraint_items(
     data: str,
     split: str,
     limit: int | None,
     known: Collection[str],
-    trial: Callable[[Item], object] | None = None,
-) -> list[Item]:
+    trial: Callable[[ConstraintItem], object] | None = None,
+) -> list[ConstraintItem]:
     """The items of a file, folder or hub id. Raises UserError for a row of another form or an unknown type.
 
     trial  tried on each item, so that arguments no rule can use are met before anything is asked
     """
-    items: list[Item] = []
-    for placed in rows_of(data, Faults("stop"), split):
+    items: list[ConstraintItem] = []
+    for placed in placed_rows(data, Faults("stop"), split):
         if limit is not None and len(items) >= limit:
             break
         item = _item(placed.row, placed.where, known)
@@ -72,7 +72,7 @@ def items_of(
     return items
 
 
-def _item(row: Mapping[str, Any], where: str, known: Collection[str]) -> Item:
+def _item(row: Mapping[str, Any], where: str, known: Collection[str]) -> ConstraintItem:
     types, arguments = row.get("instruction_id_list"), row.get("kwargs")
     right = isinstance(types, list) and isinstance(arguments, list) and len(types) == len(arguments) > 0
     right = right and all(one is None or isinstance(one, Mapping) for one in arguments or ())
@@ -87,10 +87,10 @@ def _item(row: Mapping[str, Any], where: str, known: Collection[str]) -> Item:
     if unknown := [one for one in types if one not in known]:
         raise UserError(f"no rule for the instruction {unknown[0]!r}", where=where, fix="Is it another data set?")
     given = tuple({k: v for k, v in (one or {}).items() if v is not None} for one in arguments)
-    return Item(str(row.get("key", where)), str(row["prompt"]), tuple(types), given)
+    return ConstraintItem(str(row.get("key", where)), str(row["prompt"]), tuple(types), given)
 
 
-def _try(trial: Callable[[Item], object], item: Item, where: str) -> None:
+def _try(trial: Callable[[ConstraintItem], object], item: ConstraintItem, where: str) -> None:
     try:
         trial(item)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
@@ -103,10 +103,10 @@ def _try(trial: Callable[[Item], object], item: Item, where: str) -> None:
 
 def outcomes(
     policy: Policy,
-    items: Sequence[Item],
+    items: Sequence[ConstraintItem],
     sampling: Sampling,
-    judge: Callable[[Item, str], Followed],
-    flags: Callable[[Item], tuple[str, ...]],
+    judge: Callable[[ConstraintItem, str], Followed],
+    flags: Callable[[ConstraintItem], tuple[str, ...]],
 ) -> Iterator[Outcome]:
     """Ask every item once and judge the answer.
 
@@ -138,7 +138,7 @@ def _happened(completion: Completion, read: str) -> tuple[str, ...]:
     return tuple(name for name, raised in said.items() if raised)
 
 
-def test_items(items: Sequence[Item]) -> tuple[TestItem, ...]:
+def test_items(items: Sequence[ConstraintItem]) -> tuple[TestItem, ...]:
     """What the contamination check looks for; there are no reference answers."""
     return tuple(TestItem(item.key, item.prompt) for item in items)
 
