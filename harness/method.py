@@ -32,13 +32,20 @@ def setting(
     search: tuple[float, float] | tuple[Any, ...] | None = None,
     log: bool = False,
     folder: bool = False,
+    least: float | None = None,
+    null: Any = None,
+    quick: Any = None,
 ) -> Any:
-    """A field of a method or benchmark: its default, what it means, and where tuning may look for it.
+    """A field of a method or benchmark: its default, its meaning, and its search range.
 
     search  (low, high) of a number, or the choices; None: it is not tuned. log: search on a log scale
-    folder  its value is a local folder that is read: what lies in it decides the artifact
+    folder  its value is a local folder that is read: the folder's content decides the artifact
+    least   the smallest value allowed; a smaller one is refused before anything is loaded
+    null    the value at which the method changes nothing: `bakeoff check` compares it with the base
+    quick   the value that `bakeoff check` uses, so that a fit takes seconds
     """
-    return field(default=default, metadata={"help": help, "search": search, "log": log, "folder": folder})
+    declared = {"search": search, "log": log, "folder": folder, "least": least, "null": null, "quick": quick}
+    return field(default=default, metadata={"help": help, **declared})
 
 
 @dataclass(frozen=True)
