@@ -31,7 +31,7 @@ def test_a_model_in_the_hub_cache_is_loaded_by_its_id_offline_and_runs(tmp_path:
     hub_cache(tmp_path, "somebody/tiny-model")
     code = (
         "from harness.policy.base_model import BaseModel, BaseSpec\nfrom harness.policy.sources import locate\n"
-        "from harness.policy.policy import Prompt, Sampling\n"
+        "from harness.policy.types import Prompt, Sampling\n"
         "spec = BaseSpec('somebody/tiny-model')\nbase = BaseModel(spec, locate(spec))\n"
         "print(base.folder.name, base.policy().sample([Prompt(text='question :')], Sampling(3), ['a'])[0][0].finish)\n"
     )

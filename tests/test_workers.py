@@ -19,7 +19,8 @@ from harness.errors import UserError
 
 # outside policies cannot be stepped, so their speed cannot be taken
 PATCH = """
-from harness import base_model, cost
+from harness.engine import cost
+from harness.policy import base_model
 base_model.BaseModel.policy = lambda self: None
 cost.decoding_cost = lambda *policies: dict.fromkeys(("seconds_per_token", "overhead_per_token"))
 """
