@@ -105,7 +105,8 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Pa
     words = places(tmp_path, str(file))
     # whoever starts the tests in the background may have SIGINT ignored, and children inherit that
     start = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    start += f"sys.path.insert(0, {str(tmp_path)!r}); from harness.engine import cost; from harness.policy import base_model; "
+    start += f"sys.path.insert(0, {str(tmp_path)!r}); "
+    start += "from harness.engine import cost; from harness.policy import base_model; "
     start += "base_model.BaseModel.policy = lambda self: None; "
     start += "cost.decoding_cost = lambda *policies: dict.fromkeys(('seconds_per_token', 'overhead_per_token')); "
     command = [sys.executable, "-c", f"{start}from harness.cli.main import main; main()", *words]

@@ -174,7 +174,8 @@ def test_a_policy_without_an_encoder_and_words_that_nobody_knows_are_found_out(i
     text = text.replace("        return base.policy()\n", "        return Mute()\n", 1)
     file.write_text(
         text
-        + "\n\nfrom harness.policy.policy import Policy\nfrom harness.policy.types import Completion\n\n\nclass Mute(Policy):\n"
+        + "\n\nfrom harness.policy.policy import Policy\n"
+        + "from harness.policy.types import Completion\n\n\nclass Mute(Policy):\n"
         + "    def sample(self, prompts, sampling, keys):\n"
         + "        return [(Completion('', (), 'stop'),) * sampling.samples for _ in prompts]\n"
     )
