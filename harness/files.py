@@ -1,10 +1,11 @@
-"""Writing what the data verbs make: rows as JSON lines and cards, each file whole or not at all."""
+"""Reading and writing files: whatever is written appears whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +14,62 @@ from harness.errors import UserError
 HARNESS = Path(__file__).parent  # the package that holds every room
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a partial file to write; it replaces `path` once the block has ended and its bytes are on the disk.
+
+    Readers see the old file or the new one. After an error the old file is unchanged and the partial one is removed.
+    Raises UserError where the file cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(
+            f"it cannot be written: {error.strerror or error}",
+            where=str(path),
+            fix="Free some space, or name a place that you may write to.",
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 with `\\n` line ends; half a character (a lone surrogate) is written as its escape."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """One JSON object per line, in the order given: equal rows, equal bytes."""
+    """Write one JSON object per line, in the order given: equal rows give equal bytes."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys: equal values give equal bytes."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file of a results folder. Raises UserError where the file does not exist."""
+    if not path.exists():
+        raise UserError("no such results file", where=str(path), fix="Run `bakeoff run EXPERIMENT` first.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def sibling_file(path: Path, ending: str) -> Path:
-    """The file of the set's name with another ending."""
+    """The file in the same folder with the same stem and another ending."""
     return path.with_name(f"{path.stem}.{ending}")
 
 
 def check_out(out: Path, inputs: Sequence[str]) -> None:
-    """Refuse an output that would overwrite an input, or that could not be read back."""
+    """Raise UserError where an output would overwrite an input or could not be read back."""
     if out.suffix != ".jsonl":
         raise UserError(f"--out is {out}", fix="Name a .jsonl file.")
     if any(Path(name).resolve() == out.resolve() for name in inputs):
         raise UserError(f"--out {out} is an input as well", fix="Name another file.")
-
-
-def write_text(path: Path, text: str) -> None:
-    """The file appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, "utf-8", newline="\n")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(
-            f"it cannot be written: {error.strerror}", where=str(path), fix="Choose another --out."
-        ) from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys, atomically: equal values, equal bytes."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a results folder; a missing one is the user's mistake."""
-    if not path.exists():
-        raise UserError("no such results file", where=str(path), fix="Run `bakeoff run EXPERIMENT` first.")
-    return json.loads(path.read_text(encoding="utf-8"))

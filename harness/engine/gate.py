@@ -6,7 +6,6 @@ What is found is kept in the store under the digests of both sides, so that noth
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +17,7 @@ from harness.engine.plan import Plan
 from harness.engine.registry import source_file
 from harness.engine.store.keys import key_of, source_digests
 from harness.errors import UserError
-from harness.files import HARNESS
+from harness.files import HARNESS, write_json
 from harness.method import fields_of
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def _entry(loaded: LoadedSet, column: BenchmarkEntry, folder: Path) -> dict[str,
         measured = json.loads(path.read_text("utf-8"))
     else:
         measured = _measured(loaded, column)
-        _keep(path, measured)
+        write_json(path, measured)
     place = {"set": loaded.manifest["name"], "kind": loaded.kind, "quality": loaded.quality}
     return {**place, "benchmark": column.label, **measured}
 
@@ -101,10 +100,3 @@ def _matched(found: Contamination, loaded: LoadedSet) -> Iterator[dict[str, Any]
         seen.setdefault(match.item, match)
     for item, match in sorted(seen.items()):
         yield {**asdict(match), "item": item, "row": loaded.records[match.row].id}
-
-
-def _keep(path: Path, measured: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(measured, sort_keys=True), "utf-8")
-    partial.replace(path)

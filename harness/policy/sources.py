@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError, did_you_mean, first_line
-from harness.files import HARNESS
+from harness.files import HARNESS, write_json
 from harness.lazy import LazyModule
 from harness.policy.base_model import BaseSpec
 
@@ -147,12 +146,8 @@ class _Remembered:
         return self.known[key]
 
     def save(self) -> None:
-        if not self.changed:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(self.known, indent=0, sort_keys=True), "utf-8")
-        os.replace(partial, self.path)
+        if self.changed:
+            write_json(self.path, self.known)
 
 
 def parameter_count(folder: Path) -> int:

@@ -4,7 +4,6 @@ the document to text (`to_markdown`, `to_html`). Imports no torch, and pandas on
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 
@@ -15,6 +14,7 @@ def write_report(folder: Path) -> tuple[Path, Path]:
     where matrix.json is missing or a file has another schema. Where the folder has a digests.json, it names them.
     """
     from harness.engine.results.digests import record_report
+    from harness.files import write_text
     from harness.report.collect import collect
     from harness.report.compose import compose
     from harness.report.render.html import to_html
@@ -23,8 +23,6 @@ def write_report(folder: Path) -> tuple[Path, Path]:
     document = compose(collect(folder))
     written = {folder / "report.md": to_markdown(document), folder / "report.html": to_html(document)}
     for path, content in written.items():
-        partial = path.with_suffix(path.suffix + ".partial")
-        partial.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
-        os.replace(partial, path)
+        write_text(path, content)
     record_report(folder)
     return folder / "report.md", folder / "report.html"

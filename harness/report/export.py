@@ -7,11 +7,11 @@ What could not be computed is blank, with its reason; never 0.
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.files import replacing, write_text
 from harness.report.findings.audit import FLAG as FLAG_UNLIKE
 from harness.report.findings.tables import FLAG_FEW, FLAG_PARTIAL, finding_cell, matrix_table
 from harness.report.numbers.matrix import Matrix
@@ -82,7 +82,7 @@ def write_tables(model: ReportModel, folder: Path) -> list[Path]:
     markdown = "\n".join(line for table in tables for line in (*table_lines(table), ""))
     for name, content in (("matrix.tex", latex), ("matrix.md", markdown)):
         written.append(folder / name)
-        _replace(written[-1], content)
+        write_text(written[-1], content)
     return written
 
 
@@ -185,12 +185,10 @@ def _caption(block: Block, matrix: Matrix) -> str:
 
 
 def _write_csv(path: Path, columns: Mapping[str, tuple[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, path)
 
 
 def _write_parquet(path: Path, columns: Mapping[str, tuple[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -198,12 +196,5 @@ def _write_parquet(path: Path, columns: Mapping[str, tuple[str, str]], rows: Seq
 
     from harness.engine.results.schema import arrow_schema
 
-    partial = path.with_suffix(".partial")
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=arrow_schema(columns)), partial)
-    os.replace(partial, path)
-
-
-def _replace(path: Path, content: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=arrow_schema(columns)), partial)

@@ -20,12 +20,12 @@ A change of columns or of their meaning raises SCHEMA_VERSION.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
+from harness.files import replacing
 
 if TYPE_CHECKING:
     import pandas
@@ -166,9 +166,8 @@ def arrow_schema(columns: Mapping[str, tuple[str, str]]) -> Any:
 def _replace(path: Path, table: Any) -> None:
     import pyarrow.parquet
 
-    partial = path.with_suffix(".partial")
-    pyarrow.parquet.write_table(table, partial, compression="zstd")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        pyarrow.parquet.write_table(table, partial, compression="zstd")
 
 
 def read_rows(folder: Path) -> pandas.DataFrame:

@@ -19,7 +19,7 @@ from harness.engine.states import State, state_of
 from harness.engine.store.outcomes import read_outcomes
 from harness.engine.store.store import Store
 from harness.engine.tuning import RULE, record
-from harness.files import write_json
+from harness.files import write_json, write_text
 from harness.method import Method, fields_of
 from harness.policy.sources import parameter_count
 
@@ -44,7 +44,7 @@ def write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
         write_json(folder / TUNING_FILE, tuning(plan, plan.experiment.tune))
     own = folder / "experiment.yaml"
     if not own.exists() or own.resolve() != plan.experiment.file.resolve():
-        own.write_text(plan.experiment.text, "utf-8")
+        write_text(own, plan.experiment.text)
     write_digests(folder)
     return states
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import UserError
+from harness.files import write_json
 
 Area = Literal["artifacts", "outcomes", "joint"]
 DEFAULT_STORE = Path(".bakeoff")
@@ -103,12 +104,7 @@ class Store:
 
     def fail(self, key: str, why: str, detail: str) -> None:
         """Record a failure; `detail` is for developers (the traceback)."""
-        path = self.root / "failures" / f"{key}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # whole or not at all: other processes read it at any moment
-        part = path.with_suffix(f".{os.getpid()}")
-        _write(part, {"why": why, "detail": detail})
-        os.replace(part, path)
+        write_json(self.root / "failures" / f"{key}.json", {"why": why, "detail": detail})
 
     def forgive(self, key: str) -> None:
         """Forget a failure, so that it is tried again."""
