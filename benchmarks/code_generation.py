@@ -62,7 +62,6 @@ class CodeGeneration(Benchmark):
     max_new_tokens: int = setting(512, "longest answer in tokens")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stochastic", self.temperature > 0)
         if not self.k or min(self.k) < 1 or max(self.k) > self.samples:
             raise UserError(f"k is {list(self.k)}, and samples {self.samples}", fix="Give k from 1 to the samples.")
         if min(self.seconds, self.megabytes, self.workers) < 1:

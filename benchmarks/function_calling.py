@@ -44,9 +44,6 @@ class FunctionCalling(Benchmark):
     temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
     max_new_tokens: int = setting(256, "longest answer in tokens")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stochastic", self.temperature > 0)
-
     def metrics(self) -> tuple[Metric, ...]:
         """Right answers first, then the kinds of failure: one for each wrong answer."""
         right = "share of requests with exactly the calls that are wanted, or with none where none fits"

@@ -45,9 +45,6 @@ class IFBench(Benchmark):
     temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
     max_new_tokens: int = setting(1280, "longest answer in tokens")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stochastic", self.temperature > 0)
-
     def metrics(self) -> tuple[Metric, ...]:
         """Whole prompts and single instructions, strict and loose."""
         return METRICS

@@ -42,9 +42,6 @@ class IFEval(Benchmark):
     temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
     max_new_tokens: int = setting(1280, "longest answer in tokens; lm-eval's task allows 1280")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stochastic", self.temperature > 0)
-
     def metrics(self) -> tuple[Metric, ...]:
         """Whole prompts and single instructions, strict and loose."""
         return METRICS

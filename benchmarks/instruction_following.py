@@ -37,9 +37,6 @@ class InstructionFollowing(Benchmark):
     temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
     max_new_tokens: int = setting(48, "longest answer in tokens")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stochastic", self.temperature > 0)
-
     def metrics(self) -> tuple[Metric, ...]:
         """Whole prompts first, then single instructions, then whether the answer is also true."""
         return (

@@ -56,7 +56,11 @@ class LmEval(Benchmark):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "needs", frozenset({self.asks, *(() if self.chat_template else ("text",))}))
-        object.__setattr__(self, "stochastic", self.draws)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the tasks sample: only the user knows."""
+        return self.draws
 
     def metrics(self) -> tuple[Metric, ...]:
         """One for all tasks: their own are known only once they are loaded."""

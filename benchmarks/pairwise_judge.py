@@ -85,7 +85,6 @@ class PairwiseJudge(Benchmark):
     max_new_tokens: int = setting(1024, "longest answer in tokens")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stochastic", self.temperature > 0)
         if self.repeats < 1:
             raise UserError(f"repeats is {self.repeats}", fix="Each order is judged at least once.")
         if self.reward_model and (self.judge_url or self.judge_model):

@@ -34,9 +34,6 @@ class Stories(Benchmark):
     temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
     max_new_tokens: int = setting(64, "longest answer in tokens")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stochastic", self.temperature > 0)
-
     def metrics(self) -> tuple[Metric, ...]:
         """The total, by the number of steps."""
         return (Metric("solved", "share of stories that close with the right total", role="quality", by_group=True),)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from harness.policy.types import Capability
 
@@ -104,14 +104,24 @@ class JointOutcome:
 class Benchmark(ABC):
     """A set of items and a rule that scores a policy on each of them.
 
-    version     raised whenever the same completions would get another score
-    needs       what it asks of a policy; a policy that cannot is shown as n/a
-    stochastic  whether the seed changes its outcomes; if not, they are computed once for all seeds
+    version  raised whenever the same completions would get another score
+    needs    what it asks of a policy; a policy that cannot is shown as n/a
     """
 
     version: ClassVar[int]
     needs: ClassVar[frozenset[Capability]]
-    stochastic: ClassVar[bool] = False
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the seed changes its outcomes; if not, they are computed once for all seeds.
+
+        By default, whether its setting `temperature` is above 0.
+        """
+        return float(getattr(self, "temperature", 0)) > 0
+
+    def unavailable(self) -> str:
+        """The reason why it cannot run with these settings and how to change that; "" where it can run."""
+        return ""
 
     @abstractmethod
     def metrics(self) -> tuple[Metric, ...]:
@@ -144,16 +154,3 @@ class Benchmark(ABC):
     def scorer_facts(self) -> dict[str, str]:
         """Whatever else decides the score (a tokenizer of sentences, a library's version)."""
         return {}
-
-
-@runtime_checkable
-class Conditional(Protocol):
-    """A benchmark that may be off."""
-
-    def unavailable(self) -> str:
-        """Why it cannot run with these settings, or nothing."""
-
-
-def why_unavailable(benchmark: Any) -> str:
-    """Why no method can be scored on it; "" where it runs."""
-    return benchmark.unavailable() if isinstance(benchmark, Conditional) else ""

@@ -12,7 +12,6 @@ import pytest
 from saying import Sayer
 
 from benchmarks.code_generation import FAILURES, CodeGeneration
-from harness.benchmark import why_unavailable
 from harness.errors import UserError
 from harness.policy.types import Completion, Prompt
 from harness.scoring.code.humaneval import CodeProblem, code_problems, pass_at, program_of
@@ -50,12 +49,11 @@ class Several(Sayer):
 
 def test_nothing_is_run_or_read_until_execute_is_true(tmp_path: Path) -> None:
     off = CodeGeneration(data=str(tmp_path / "not-there.jsonl"))
-    assert "set execute to true" in why_unavailable(off)
+    assert "set execute to true" in off.unavailable()
     assert (off.data_digest(), off.test_set()) == ("", None)
     with pytest.raises(UserError, match="set execute to true"):
         next(off.evaluate(Several("x"), seed=0))
-    assert why_unavailable(CodeGeneration(execute=True)) == ""
-    assert why_unavailable(object()) == ""
+    assert CodeGeneration(execute=True).unavailable() == ""
 
 
 def test_the_plan_shows_it_as_not_applicable_and_says_how_to_switch_it_on(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from last_word import last_word_judge
 from saying import HOSTILE, Sayer
 
 from benchmarks.pairwise_judge import PairwiseJudge
-from harness.benchmark import why_unavailable
 from harness.errors import UserError
 from harness.scoring.judging import Judgement, Pair, cut_alike, judge_prompt, verdict_of
 
@@ -168,7 +167,7 @@ def test_hostile_answers_are_shown_between_marks_and_judged(text: str) -> None:
 
 def test_without_a_judge_nothing_is_read_and_cells_are_not_applicable(tmp_path: Path) -> None:
     off = PairwiseJudge(data=str(tmp_path / "none.jsonl"))
-    assert "set judge_url" in why_unavailable(off)
+    assert "set judge_url" in off.unavailable()
     assert (off.data_digest(), off.test_set()) == ("", None)
     with pytest.raises(UserError, match="no judge is named"):
         next(off.evaluate(Sayer(lambda prompt, key: "x"), seed=0))

@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.benchmark import why_unavailable
 from harness.data.load import LoadedSet, load_set, set_of, subset
 from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry
 from harness.engine.registry import source_file
@@ -185,7 +184,7 @@ class _Planner:
                 f"{entry.label}: {error.what}", where=error.where or str(self.experiment.file), fix=error.fix
             ) from None
         for column in self.experiment.benchmarks:
-            why = why_unavailable(column.benchmark) or _lacking(entry, column)
+            why = column.benchmark.unavailable() or _lacking(entry, column)
             yield Cell(entry, column, node, data, seed, self._outcome_document(node, column, seed), why)
 
     def _node(self, method: Method, base: BaseModel, data: DataChoice, seed: int) -> Node:
