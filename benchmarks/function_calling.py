@@ -19,13 +19,26 @@ from harness.method import setting
 from harness.policy.types import Sampling
 from harness.records import TestItem, TestSet
 from harness.scoring.answers.word_problems import flags_of
+from harness.scoring.calls import failures
 from harness.scoring.calls.bfcl import BfclItem, Notation, bfcl_items, bfcl_prompt, folder_of
-from harness.scoring.calls.matching import FAILURES, failure_in
+from harness.scoring.calls.failures import failure_in
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy
 
 CATEGORIES = ("simple", "multiple", "parallel", "parallel_multiple", "irrelevance")
+FAILURES = {
+    failures.NO_CALL: "not_a_call",
+    failures.WRONG_FORMAT: "unparsable",
+    failures.WRONG_COUNT: "wrong_number_of_calls",
+    failures.WRONG_FUNCTION: "wrong_function",
+    failures.MISSING_ARGUMENT: "missing_argument",
+    failures.INVENTED_ARGUMENT: "extra_argument",
+    failures.WRONG_TYPE: "wrong_type",
+    failures.WRONG_VALUE: "wrong_value",
+    failures.NEEDLESS_CALL: "needless_call",
+}
+"""Kind of failure -> name of its metric."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +60,11 @@ class FunctionCalling(Benchmark):
     def metrics(self) -> tuple[Metric, ...]:
         """Right answers first, then the kinds of failure: one for each wrong answer."""
         right = "share of requests with exactly the calls that are wanted, or with none where none fits"
-        failures = [
+        wrong = [
             Metric(name, f"share that fails by: {name.replace('_', ' ')}", primary=False, higher_is_better=False)
-            for name in FAILURES
+            for name in FAILURES.values()
         ]
-        return (Metric("correct", right, role="quality", by_group=True), *failures)
+        return (Metric("correct", right, role="quality", by_group=True), *wrong)
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per request, category after category."""
@@ -65,7 +78,10 @@ class FunctionCalling(Benchmark):
                 item=item.id,
                 cluster=item.id,
                 group=item.category,
-                metrics={"correct": float(not failure), **{name: float(name == failure) for name in FAILURES}},
+                metrics={
+                    "correct": float(not failure),
+                    **{name: float(kind == failure) for kind, name in FAILURES.items()},
+                },
                 prompt=policy.encoder.prompt_text(prompt),
                 completions=(completion.text,),
                 reference=item.reference,

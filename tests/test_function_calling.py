@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from saying import HOSTILE, Sayer
 
-from benchmarks.function_calling import FunctionCalling
+from benchmarks.function_calling import FAILURES, FunctionCalling
 from harness.errors import UserError
-from harness.scoring.calls.matching import FAILURES
 
 AREA = {
     "name": "area",
@@ -42,8 +41,8 @@ def benchmark(folder: Path, **fields: Any) -> FunctionCalling:
 def test_a_wrong_answer_has_one_failure_and_a_right_one_none(tmp_path: Path) -> None:
     outcomes = list(benchmark(tmp_path).evaluate(Sayer(lambda prompt, key: "[area(radius=2)]"), seed=0))
     assert [(o.item, o.group) for o in outcomes] == [("simple_0", "simple"), ("irrelevance_0", "irrelevance")]
-    assert outcomes[0].metrics == {"correct": 1.0, **dict.fromkeys(FAILURES, 0.0)}
-    assert outcomes[1].metrics == {"correct": 0.0, **dict.fromkeys(FAILURES, 0.0), "needless_call": 1.0}
+    assert outcomes[0].metrics == {"correct": 1.0, **dict.fromkeys(FAILURES.values(), 0.0)}
+    assert outcomes[1].metrics == {"correct": 0.0, **dict.fromkeys(FAILURES.values(), 0.0), "needless_call": 1.0}
     assert set(outcomes[0].metrics) == {metric.name for metric in FunctionCalling().metrics()}
     refusals = benchmark(tmp_path).evaluate(Sayer(lambda prompt, key: "None of them fits."), seed=0)
     assert [o.metrics["correct"] for o in refusals] == [0.0, 1.0]
@@ -69,7 +68,7 @@ def test_the_functions_stand_in_the_system_turn_as_json_schema(tmp_path: Path) -
 def test_hostile_answers_are_scored(tmp_path: Path, text: str) -> None:
     called, refused = benchmark(tmp_path).evaluate(Sayer(lambda prompt, key: text), seed=0)
     assert called.metrics["correct"] == 0.0
-    assert sum(called.metrics[name] for name in FAILURES) == 1.0
+    assert sum(called.metrics[name] for name in FAILURES.values()) == 1.0
     assert sum(refused.metrics.values()) == 1.0
 
 

@@ -17,17 +17,15 @@ from saying import HOSTILE
 from harness.scoring.answers.finders import answer_of
 from harness.scoring.answers.numbers import final_number
 from harness.scoring.calls.bfcl import BfclItem, bfcl_items
-from harness.scoring.calls.matching import (
-    FAILURES,
-    NOT_A_CALL,
+from harness.scoring.calls.failures import (
+    NEEDLESS_CALL,
+    NO_CALL,
     OF_ONE_CALL,
-    UNPARSABLE,
-    WRONG_NUMBER,
-    Accepted,
+    WRONG_COUNT,
+    WRONG_FORMAT,
+    AcceptedCall,
     call_failure,
     failure_in,
-    has_type,
-    is_accepted,
 )
 from harness.scoring.calls.notations import FunctionCall, calls_in
 
@@ -105,7 +103,7 @@ REPEATED = ["f(a=" * 4_000, '[{"a":' * 3_000, "```" * 6_000, "<tool_call>" * 1_5
 @pytest.mark.parametrize("answer", [*HOSTILE, *(f"[f(a={text})]" for text in NESTED + LARGE), *REPEATED])
 def test_hostile_answers_are_scored_in_time_and_execute_nothing(answer: str) -> None:
     """The worst of them raise within Python's own parser (MemoryError, RecursionError), which is the same as unread."""
-    wanted = [Accepted("f", {"a": [1]}, {"a": {"type": "integer"}}, frozenset({"a"}))]
+    wanted = [AcceptedCall("f", {"a": [1]}, {"a": {"type": "integer"}}, frozenset({"a"}))]
     started = time.process_time()
     assert failure_in(answer, wanted, ["f"]) != ""
     assert time.process_time() - started < 2
@@ -139,29 +137,30 @@ def test_hostile_answers_are_scored_in_time_and_execute_nothing(answer: str) -> 
     ],
 )
 def test_values_by_bfcls_rules(value: Any, declared: Any, accepted: list[Any], typed: bool, right: bool) -> None:
-    assert has_type(value, declared, accepted) is typed
-    assert is_accepted(value, accepted) is right
+    wanted = AcceptedCall("f", {"a": accepted}, {"a": declared}, frozenset())
+    assert wanted.has_type("a", value) is typed
+    assert wanted.accepts("a", value) is right
 
 
 def test_parallel_calls_find_partners_in_any_order() -> None:
     """The first call fits both wanted ones, the second only the first: a greedy match would fail."""
     wanted = [
-        Accepted("f", {"a": [1, 2]}, {"a": {"type": "integer"}}, frozenset({"a"})),
-        Accepted("f", {"a": [1]}, {"a": {"type": "integer"}}, frozenset({"a"})),
+        AcceptedCall("f", {"a": [1, 2]}, {"a": {"type": "integer"}}, frozenset({"a"})),
+        AcceptedCall("f", {"a": [1]}, {"a": {"type": "integer"}}, frozenset({"a"})),
     ]
     assert failure_in("[f(a=1), f(a=2)]", wanted, ["f"]) == ""
     assert failure_in("[f(a=2), f(a=1)]", wanted, ["f"]) == ""
-    assert failure_in("[f(a=2), f(a=2)]", wanted, ["f"]) == "wrong_value"
-    assert failure_in("[f(a=2), g(a=1)]", wanted, ["f"]) == "wrong_function"
-    assert failure_in("[f(a=2), f(a='1')]", wanted, ["f"]) == "wrong_type"
+    assert failure_in("[f(a=2), f(a=2)]", wanted, ["f"]) == "wrong-value"
+    assert failure_in("[f(a=2), g(a=1)]", wanted, ["f"]) == "wrong-function"
+    assert failure_in("[f(a=2), f(a='1')]", wanted, ["f"]) == "wrong-type"
 
 
 def test_an_argument_may_lack_only_where_it_is_optional() -> None:
-    wanted = Accepted("f", {"a": [1], "b": ["", 2], "c": ["", 3]}, {}, frozenset({"a", "c"}))
+    wanted = AcceptedCall("f", {"a": [1], "b": ["", 2], "c": ["", 3]}, {}, frozenset({"a", "c"}))
     assert call_failure(FunctionCall("f", {"a": 1, "c": 3}), wanted) == ""
     assert call_failure(FunctionCall("f", {"a": 1, "b": 2, "c": 3}), wanted) == ""
-    assert call_failure(FunctionCall("f", {"a": 1}), wanted) == "missing_argument"
-    assert call_failure(FunctionCall("f", {"a": 1, "c": 3, "d": 4}), wanted) == "extra_argument"
+    assert call_failure(FunctionCall("f", {"a": 1}), wanted) == "missing-argument"
+    assert call_failure(FunctionCall("f", {"a": 1, "c": 3, "d": 4}), wanted) == "invented-argument"
 
 
 # --- BFCL's own answers
@@ -237,26 +236,26 @@ def corruptions(item: BfclItem, write: Callable[[Sequence[Call]], str]) -> Itera
     """The right answer with one thing wrong, and the failure that this is."""
     calls = right_calls(item, 0)
     (name, arguments), rest, wanted = calls[0], calls[1:], item.wanted[0]
-    yield "not_a_call", f"I would have to call {name} for this."
-    yield "unparsable", write(calls)[:-2]
+    yield "no-call", f"I would have to call {name} for this."
+    yield "wrong-format", write(calls)[:-2]
     types = {key: str(schema.get("type")) for key, schema in wanted.schemas.items()}
     needed = [key for key, values in wanted.arguments.items() if "" not in values]
     wrong: dict[str, list[Call]] = {
-        "wrong_number_of_calls": [*calls, calls[0]],
-        "wrong_function": [(f"{name}_no_such", arguments), *rest],
-        "extra_argument": [(name, {**arguments, "no_such": 1}), *rest],
+        "wrong-number-of-calls": [*calls, calls[0]],
+        "wrong-function": [(f"{name}_no_such", arguments), *rest],
+        "invented-argument": [(name, {**arguments, "no_such": 1}), *rest],
     }
     if needed:
-        wrong["missing_argument"] = [(name, {k: v for k, v in arguments.items() if k != needed[0]}), *rest]
+        wrong["missing-argument"] = [(name, {k: v for k, v in arguments.items() if k != needed[0]}), *rest]
     typed = [key for key in arguments if types.get(key) not in (None, "any")]
     if typed:
         bad = other_type(arguments[typed[0]], types[typed[0]])
-        wrong["wrong_type"] = [(name, {**arguments, typed[0]: bad}), *rest]
+        wrong["wrong-type"] = [(name, {**arguments, typed[0]: bad}), *rest]
     # of two truth values, both may be accepted
     both = [key for key, values in wanted.arguments.items() if True in values and False in values]
     known = [key for key, value in arguments.items() if value not in (None, []) and key not in both]
     if known:
-        wrong["wrong_value"] = [(name, {**arguments, known[0]: other_value(arguments[known[0]])}), *rest]
+        wrong["wrong-value"] = [(name, {**arguments, known[0]: other_value(arguments[known[0]])}), *rest]
     for kind, changed in wrong.items():
         yield kind, write(changed)
 
@@ -268,7 +267,7 @@ def test_each_corruption_of_every_accepted_answer_is_wrong_by_its_own_name(share
         for kind, answer in corruptions(item, as_json if at % 2 else python):
             assert failure(item, answer) == kind, (item.id, answer)
             counts[kind] += 1
-    assert counts == dict.fromkeys((NOT_A_CALL, UNPARSABLE, WRONG_NUMBER, *OF_ONE_CALL), 1000)
+    assert counts == dict.fromkeys((NO_CALL, WRONG_FORMAT, WRONG_COUNT, *OF_ONE_CALL), 1000)
 
 
 def test_a_request_that_no_function_fits_is_right_without_a_call_and_wrong_with_any(shared_data: Path) -> None:
@@ -278,14 +277,14 @@ def test_a_request_that_no_function_fits_is_right_without_a_call_and_wrong_with_
         name = item.functions[0]["name"]
         assert failure(item, f"None fits: {name}(a=1) would be needless.") == ""
         assert failure(item, "[]") == ""
-        assert failure(item, python([(name, {"a": 1})])) == "needless_call"
-        assert failure(item, as_json([(name, {})])) == "needless_call"
+        assert failure(item, python([(name, {"a": 1})])) == "needless-call"
+        assert failure(item, as_json([(name, {})])) == "needless-call"
     assert seen == 240
 
 
 @given(st.text(alphabet=st.characters(), max_size=60) | st.text(alphabet="f(a=1)[]{},:\"'`<>#$-.\n", max_size=60))
 @settings(max_examples=200, deadline=None)
 def test_no_text_stops_the_reading_of_calls_or_numbers(text: str) -> None:
-    wanted = [Accepted("f", {"a": [1]}, {"a": {"type": "integer"}}, frozenset({"a"}))]
-    assert failure_in(text, wanted, ["f"]) in {"", *FAILURES}
+    wanted = [AcceptedCall("f", {"a": [1]}, {"a": {"type": "integer"}}, frozenset({"a"}))]
+    assert failure_in(text, wanted, ["f"]) in {"", NO_CALL, WRONG_FORMAT, WRONG_COUNT, NEEDLESS_CALL, *OF_ONE_CALL}
     assert final_number(text) is None or answer_of("final_number", text)

@@ -23,8 +23,8 @@ from harness.data.turns import read_turns
 from harness.errors import UserError
 from harness.policy.types import Prompt
 from harness.records import Message
-from harness.scoring.calls.matching import Accepted
-from harness.scoring.calls.signatures import JSON_TYPES
+from harness.scoring.calls.failures import AcceptedCall
+from harness.scoring.calls.signatures import JSON_TYPES, declared_arguments
 
 ANSWERS = "possible_answer"
 FIX = "Name a folder in BFCL's layout: BFCL_v4_multiple.json beside possible_answer/BFCL_v4_multiple.json."
@@ -38,7 +38,7 @@ class BfclItem:
     category: str
     messages: tuple[Message, ...]
     functions: tuple[Mapping[str, Any], ...]
-    wanted: tuple[Accepted, ...]
+    wanted: tuple[AcceptedCall, ...]
     reference: str
 
 
@@ -106,26 +106,14 @@ def _item(category: str, placed: Placed, answer: Placed | None) -> BfclItem:
     return BfclItem(str(row.get("id")), category, read_turns(question[0], where), tuple(functions), wanted, reference)
 
 
-def _accepted(one: Any, functions: Mapping[str, Mapping[str, Any]], where: str) -> Accepted:
+def _accepted(one: Any, functions: Mapping[str, Mapping[str, Any]], where: str) -> AcceptedCall:
     if not isinstance(one, Mapping) or len(one) != 1 or not set(one) <= set(functions):
         raise UserError(f"{str(one)[:80]} is no call of an offered function", where=where, fix=FIX)
     ((name, arguments),) = one.items()
     if not isinstance(arguments, Mapping) or not all(isinstance(values, list) for values in arguments.values()):
         raise UserError(f"the arguments of {name} are no lists of accepted values", where=where, fix=FIX)
     properties, required = declared_arguments(functions[name])
-    return Accepted(name, arguments, properties, frozenset(required) & set(arguments))
-
-
-def declared_arguments(function: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], Sequence[str]]:
-    """What a function declares of its arguments, and which of them it requires."""
-    parameters = function.get("parameters")
-    parameters = parameters if isinstance(parameters, Mapping) else {}
-    properties, required = parameters.get("properties"), parameters.get("required")
-    schemas = {
-        name: schema if isinstance(schema, Mapping) else {}
-        for name, schema in (properties if isinstance(properties, Mapping) else {}).items()
-    }
-    return schemas, [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
+    return AcceptedCall(name, arguments, properties, required & set(arguments))
 
 
 Notation = Literal["python", "json"]

@@ -56,24 +56,34 @@ def read_calls(text: str) -> Calling | None:
     return _read_worded(text) or _read_elements(text) or _read_json(text)
 
 
-def same_calls(one: Calling, other: Calling, *, lenient: bool = False) -> bool:
-    """Whether two answers ask for the same: neither the order of calls nor that of JSON's names counts.
+def same_calls(one: Calling, other: Calling) -> bool:
+    """Whether two answers ask for the same; the order of calls and, outside words, that of arguments do not count."""
+    return one.worded == other.worded and unmatched(one, other) == ([], [])
 
-    lenient  spelling that a careful checker forgives is the same too (BFCL's rule: case, spaces and ,./-_*^)
+
+def unmatched(one: Calling, other: Calling, *, lenient: bool = False) -> tuple[list[FunctionCall], list[FunctionCall]]:
+    """The calls of each that the other lacks.
+
+    lenient  ignore differences of spelling that a careful checker forgives (BFCL's rule: case, spaces and ,./-_*^)
     """
-    if len(one.calls) != len(other.calls) or one.worded != other.worded:
-        return False
-    rest = list(other.calls)
+    missing, rest = [], list(other.calls)
     for call in one.calls:
-        fitting = next((at for at, found in enumerate(rest) if same_call(call, found, one.worded, lenient)), None)
-        if fitting is None:
-            return False
-        del rest[fitting]
-    return True
+        same = next((at for at, found in enumerate(rest) if _same_call(call, found, one.worded, lenient)), None)
+        if same is None:
+            missing.append(call)
+        else:
+            del rest[same]
+    return missing, rest
+
+
+def _same_call(one: FunctionCall, other: FunctionCall, worded: bool, lenient: bool) -> bool:
+    if worded:
+        return one.name == other.name and list(one.arguments.items()) == list(other.arguments.items())
+    return one.name == other.name and same_value(one.arguments, other.arguments, lenient=lenient)
 
 
 def same_value(one: Any, other: Any, *, lenient: bool = False) -> bool:
-    """Whether two JSON values mean the same: 1 is 1.0, but neither "1" nor true."""
+    """Whether two JSON values mean the same: 1 equals 1.0, but neither "1" nor true."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, (int, float)) and isinstance(other, (int, float)):
@@ -87,13 +97,6 @@ def same_value(one: Any, other: Any, *, lenient: bool = False) -> bool:
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return set(one) == set(other) and all(same_value(one[key], other[key], lenient=lenient) for key in one)
     return one is None and other is None
-
-
-def same_call(one: FunctionCall, other: FunctionCall, worded: bool, lenient: bool) -> bool:
-    """Whether two calls ask for the same; in words, the order of arguments counts."""
-    if worded:
-        return one.name == other.name and list(one.arguments.items()) == list(other.arguments.items())
-    return one.name == other.name and same_value(one.arguments, other.arguments, lenient=lenient)
 
 
 def _spelling(text: str, lenient: bool) -> str:

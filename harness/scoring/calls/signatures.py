@@ -39,7 +39,7 @@ def offered(prompt: Sequence[Message]) -> dict[str, Signature]:
     text = next((message.content for message in prompt if message.role == "system" and TOOLS in message.content), "")
     listed = parsed_json(text.rpartition(TOOLS)[2]) if text else None
     found = [_inner(one) for one in (listed if isinstance(listed, list) else [])]
-    return {one["name"]: _signature(one.get("parameters")) for one in found if isinstance(one.get("name"), str)}
+    return {one["name"]: _signature(one) for one in found if isinstance(one.get("name"), str)}
 
 
 def _inner(one: Any) -> Mapping[str, Any]:
@@ -47,22 +47,28 @@ def _inner(one: Any) -> Mapping[str, Any]:
     return inner if isinstance(inner, Mapping) else {}
 
 
-def _signature(parameters: Any) -> Signature:
+def _signature(function: Mapping[str, Any]) -> Signature:
+    schemas, required = declared_arguments(function)
+    return Signature(
+        {name: _types(schema.get("type")) for name, schema in schemas.items()},
+        {name: tuple(schema["enum"]) for name, schema in schemas.items() if isinstance(schema.get("enum"), list)},
+        required,
+    )
+
+
+def declared_arguments(function: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], frozenset[str]]:
+    """The schema that a function declares for each argument, and the arguments that it requires."""
+    parameters = function.get("parameters")
     given = parameters if isinstance(parameters, Mapping) else {}
     properties = given.get("properties")
     properties = properties if isinstance(properties, Mapping) else {}
     schemas = {name: schema if isinstance(schema, Mapping) else {} for name, schema in properties.items()}
-    required = given.get("required")
-    return Signature(
-        {name: _types(schema.get("type")) for name, schema in schemas.items()},
-        {name: tuple(schema["enum"]) for name, schema in schemas.items() if isinstance(schema.get("enum"), list)},
-        frozenset(_texts(required)),
-    )
+    return schemas, frozenset(_texts(given.get("required")))
 
 
 def _types(declared: Any) -> frozenset[str]:
-    named = [JSON_TYPES.get(name, name) for name in _texts([declared] if isinstance(declared, str) else declared)]
-    return frozenset(named)
+    names = _texts([declared] if isinstance(declared, str) else declared)
+    return frozenset(JSON_TYPES.get(name, name) for name in names)
 
 
 def _texts(values: Any) -> Iterable[str]:
