@@ -33,7 +33,7 @@ class CallOrAsk(Benchmark):
     needs = frozenset({"sample"})
 
     split: Literal["test", "validation"] = setting("test", "whose requests are asked")
-    limit: int | None = setting(None, "ask only the first so many requests")
+    limit: int | None = setting(None, "ask only the first so many requests", least=1)
     max_new_tokens: int = setting(24, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:

@@ -50,7 +50,7 @@ class CodeGeneration(Benchmark):
     execute: bool = setting(False, "run what the model wrote, in a sandbox; false: n/a")
     data: str = setting("openai/openai_humaneval", "a file, a folder or a hub id in HumanEval's columns")
     split: str = setting("test", "which split of a folder or hub id")
-    limit: int | None = setting(None, "only the first so many problems")
+    limit: int | None = setting(None, "only the first so many problems", least=1)
     samples: int = setting(20, "answers per problem")
     k: tuple[int, ...] = setting((1, 10), "pass@k for these, none more than the samples; the first is the score")
     temperature: float = setting(0.8, "of the drawing; 0 with one sample takes the likeliest token")

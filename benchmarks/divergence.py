@@ -56,7 +56,7 @@ class Divergence(Benchmark):
 
     prompts: str = setting(EMBEDDED, "the microworld's requests, a file or a hub id with prompts")
     split: str = setting("test", "which split: of the microworld test or validation")
-    limit: int | None = setting(None, "only so many prompts; of the microworld, of each kind (none: 20)")
+    limit: int | None = setting(None, "only so many prompts; of the microworld, of each kind (none: 20)", least=1)
     max_new_tokens: int = setting(48, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:

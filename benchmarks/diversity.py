@@ -73,7 +73,7 @@ class Diversity(Benchmark):
     max_new_tokens: int = setting(32, "longest answer in tokens")
     embedder: str = setting("", "a sentence-embedding model by name or folder; none: words alone")
     threshold: float = setting(0.7, "cosine above which two answers of more than five words are one class")
-    limit: int | None = setting(None, "ask only the first so many prompts")
+    limit: int | None = setting(None, "ask only the first so many prompts", least=1)
 
     def __post_init__(self) -> None:
         if self.samples < 2 or self.temperature <= 0:

@@ -52,7 +52,7 @@ class FunctionCalling(Benchmark):
         "gorilla-llm/Berkeley-Function-Calling-Leaderboard", "a folder in BFCL's layout, or a hub id of one"
     )
     categories: tuple[str, ...] = setting(CATEGORIES, "which categories are asked")
-    limit: int | None = setting(None, "ask only the first so many requests of each category")
+    limit: int | None = setting(None, "ask only the first so many requests of each category", least=1)
     notation: Notation = setting("python", "how the prompt asks for calls: python or json; both are always read")
     temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
     max_new_tokens: int = setting(256, "longest answer in tokens")

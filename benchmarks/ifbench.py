@@ -41,7 +41,7 @@ class IFBench(Benchmark):
 
     data: str = setting("allenai/IFBench_test", "a hub id, or a local file or folder of the same form")
     split: str = setting("train", "split of a hub id or folder")
-    limit: int | None = setting(None, "ask only the first so many prompts")
+    limit: int | None = setting(None, "ask only the first so many prompts", least=1)
     temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
     max_new_tokens: int = setting(1280, "longest answer in tokens")
 

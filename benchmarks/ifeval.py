@@ -38,7 +38,7 @@ class IFEval(Benchmark):
 
     data: str = setting("google/IFEval", "a hub id, or a local file or folder of the same form")
     split: str = setting("train", "split of a hub id or folder")
-    limit: int | None = setting(None, "ask only the first so many prompts")
+    limit: int | None = setting(None, "ask only the first so many prompts", least=1)
     temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
     max_new_tokens: int = setting(1280, "longest answer in tokens; lm-eval's task allows 1280")
 

@@ -33,7 +33,7 @@ class InstructionFollowing(Benchmark):
     needs = frozenset({"sample"})
 
     split: Literal["test", "validation"] = setting("test", "whose prompts are asked")
-    limit: int | None = setting(None, "ask only so many prompts of each kind")
+    limit: int | None = setting(None, "ask only so many prompts of each kind", least=1)
     temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
     max_new_tokens: int = setting(48, "longest answer in tokens")
 

@@ -46,7 +46,7 @@ class Knowledge(Benchmark):
     needs = frozenset({"score"})
 
     split: Literal["test", "validation"] = setting("test", "which people are asked about")
-    limit: int | None = setting(None, "ask only the first so many items")
+    limit: int | None = setting(None, "ask only the first so many items", least=1)
 
     def metrics(self) -> tuple[Metric, ...]:
         """The share of right choices."""

@@ -41,7 +41,7 @@ class KnowledgeAnswers(Benchmark):
     needs = frozenset({"sample"})
 
     split: Literal["test", "validation"] = setting("test", "which people are asked about")
-    limit: int | None = setting(None, "ask only the first so many items")
+    limit: int | None = setting(None, "ask only the first so many items", least=1)
     max_new_tokens: int = setting(16, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:

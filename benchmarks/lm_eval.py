@@ -44,7 +44,7 @@ class LmEval(Benchmark):
     needs = frozenset({"score"})
 
     tasks: tuple[str, ...] = setting((), "names or groups that lm-eval knows, or paths of YAML files")
-    limit: int | None = setting(None, "only the first so many documents of each task")
+    limit: int | None = setting(None, "only the first so many documents of each task", least=1)
     num_fewshot: int | None = setting(None, "examples in the context; none: as each task declares")
     chat_template: bool = setting(False, "ask in the model's chat template instead of bare text")
     max_new_tokens: int | None = setting(None, "cap on generated tokens; none: as each task declares")

@@ -39,7 +39,7 @@ class MathProblems(Benchmark):
 
     data: str = setting("openai/gsm8k:main", "a file, a folder or a hub id with the columns question and answer")
     split: str = setting("test", "which split of a folder or hub id")
-    limit: int | None = setting(None, "ask only the first so many problems")
+    limit: int | None = setting(None, "ask only the first so many problems", least=1)
     shots: int = setting(0, "worked problems before each question")
     shots_from: str = setting("", "where the shots come from: a training file, a folder or a hub id")
     instruction: str = setting(INSTRUCTION, "said after each question; empty: nothing")

@@ -37,7 +37,7 @@ class MultiTurn(Benchmark):
     needs = frozenset({"sample"})
 
     split: Literal["test", "validation"] = setting("test", "whose people are asked about")
-    limit: int = setting(40, "conversations of each of three kinds")
+    limit: int = setting(40, "conversations of each of three kinds", least=1)
     max_new_tokens: int = setting(32, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:

@@ -56,7 +56,7 @@ class NumberVariants(Benchmark):
     templates: str = setting("", "folder of template files: templates/symbolic of apple/ml-gsm-symbolic")
     variants: int = setting(4, "variants of each template")
     draw: int = setting(0, "which draw of variants; the same for every method and seed")
-    limit: int | None = setting(None, "only the first so many templates")
+    limit: int | None = setting(None, "only the first so many templates", least=1)
     shots: int = setting(0, "worked problems before each question")
     shots_from: str = setting("", "where the shots come from: a training file, a folder or a hub id")
     instruction: str = setting(INSTRUCTION, "said after each question; empty: nothing")

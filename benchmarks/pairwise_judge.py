@@ -80,7 +80,7 @@ class PairwiseJudge(Benchmark):
     data: str = setting("HuggingFaceH4/mt_bench_prompts", "a file, a folder or a hub id of questions")
     split: str = setting("train", "which split of a folder or hub id")
     against: str = setting("base", "whose answers to beat: base (its own), data (given there), or a file of them")
-    limit: int | None = setting(None, "only the first so many questions")
+    limit: int | None = setting(None, "only the first so many questions", least=1)
     temperature: float = setting(0.0, "of the answers; 0 takes the likeliest token")
     max_new_tokens: int = setting(1024, "longest answer in tokens")
 

@@ -48,7 +48,7 @@ class Perplexity(Benchmark):
     split: str = setting("test", "which split: of the microworld test or validation")
     column: str = setting("text", "the column that holds the text")
     request: str = setting("", "what the text answers; empty: a neutral request to write")
-    limit: int | None = setting(None, "only so many documents; of the microworld, of each kind (none: 40)")
+    limit: int | None = setting(None, "only so many documents; of the microworld, of each kind (none: 40)", least=1)
     longest: int = setting(1500, "characters; a longer document is cut at white space and its pieces are scored apart")
 
     def __post_init__(self) -> None:

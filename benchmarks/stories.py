@@ -30,7 +30,7 @@ class Stories(Benchmark):
     needs = frozenset({"sample"})
 
     split: Literal["test", "validation"] = setting("test", "whose stories are told")
-    limit: int | None = setting(None, "tell only the first so many stories")
+    limit: int | None = setting(None, "tell only the first so many stories", least=1)
     temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
     max_new_tokens: int = setting(64, "longest answer in tokens")
 

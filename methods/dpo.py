@@ -67,9 +67,9 @@ class Dpo(Method):
     label_smoothing: float = setting(0.0, "share of pairs taken to be labelled wrongly", search=(0.0, 0.3))
     nll: float = setting(0.0, "weight of the chosen answer's mean -log p", search=(0.0, 1.0))
     mask_termination: bool = setting(False, "leave the end of turn out of the loss", search=(False, True))
-    learning_rate: float = setting(1e-6, "peak learning rate of AdamW", search=(1e-7, 1e-3), log=True)
-    epochs: int = setting(1, "passes over the pairs", search=(1, 5))
-    batch_size: int = setting(64, "pairs per update", search=(8, 16, 32, 64, 128))
+    learning_rate: float = setting(1e-6, "peak learning rate of AdamW", search=(1e-7, 1e-3), log=True, least=0)
+    epochs: int = setting(1, "passes over the pairs", search=(1, 5), least=1)
+    batch_size: int = setting(64, "pairs per update", search=(8, 16, 32, 64, 128), least=1)
     weight_decay: float = setting(0.0, "decay of all weights but norms and biases", search=(0.0, 0.1))
     warmup_ratio: float = setting(0.1, "share of updates with a rising rate", search=(0.0, 0.1))
     schedule: str = setting(

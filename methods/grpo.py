@@ -71,15 +71,17 @@ class Grpo(Method):
     scale_rewards: Literal["group", "batch", "none"] = setting(
         "group", "whose standard deviation divides a reward", search=("group", "batch", "none")
     )
-    learning_rate: float = setting(1e-6, "peak learning rate of AdamW", search=(1e-7, 1e-3), log=True)
-    epochs: int = setting(1, "passes over the problems", search=(1, 15))
-    batch_size: int = setting(16, "problems per update, each with its whole group", search=(8, 16, 32, 64))
+    learning_rate: float = setting(1e-6, "peak learning rate of AdamW", search=(1e-7, 1e-3), log=True, least=0)
+    epochs: int = setting(1, "passes over the problems", search=(1, 15), least=1)
+    batch_size: int = setting(16, "problems per update, each with its whole group", search=(8, 16, 32, 64), least=1)
     weight_decay: float = setting(0.0, "decay of all weights but norms and biases", search=(0.0, 0.1))
     warmup_ratio: float = setting(0.0, "share of updates with a rising rate", search=(0.0, 0.1))
     schedule: str = setting(
         "constant_with_warmup", "the learning rate's course", search=("constant_with_warmup", "linear", "cosine")
     )
-    updates: int | None = setting(None, "batches of problems in all, in place of epochs: they repeat until then")
+    updates: int | None = setting(
+        None, "batches of problems in all, in place of epochs: they repeat until then", least=1
+    )
 
     def requires(self) -> dict[str, ArtifactSpec]:
         """The start."""

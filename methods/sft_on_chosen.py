@@ -36,13 +36,13 @@ class SftOnChosen(Method):
     libraries = ("torch", "transformers", "trl", "accelerate")
 
     start: Method = setting(Sft(), "the method whose model is trained further")
-    learning_rate: float = setting(1e-5, "peak learning rate of AdamW", search=(1e-6, 3e-3), log=True)
-    epochs: int = setting(1, "passes over the pairs", search=(1, 5))
-    batch_size: int = setting(16, "chosen answers per update", search=(8, 16, 32, 64))
+    learning_rate: float = setting(1e-5, "peak learning rate of AdamW", search=(1e-6, 3e-3), log=True, least=0)
+    epochs: int = setting(1, "passes over the pairs", search=(1, 5), least=1)
+    batch_size: int = setting(16, "chosen answers per update", search=(8, 16, 32, 64), least=1)
     weight_decay: float = setting(0.0, "decay of all weights but norms and biases", search=(0.0, 0.1))
     warmup_ratio: float = setting(0.03, "share of updates with a rising rate", search=(0.0, 0.1))
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
-    updates: int | None = setting(None, "updates in all, in place of epochs: the pairs repeat until then")
+    updates: int | None = setting(None, "updates in all, in place of epochs: the pairs repeat until then", least=1)
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
 
     def requires(self) -> dict[str, ArtifactSpec]:

@@ -222,8 +222,8 @@ def test_a_fit_that_raises_is_one_clause_with_the_line_at_fault(install: Callabl
     [
         ("bse", ["no method is called 'bse'", "Did you mean 'base'?"]),
         ("{prompting: {demonstration: 2}}", ["no field 'demonstration'", "Did you mean 'demonstrations'?"]),
-        ("{prompting: [", ["is no YAML"]),
-        ("3", ["3 is no method"]),
+        ("{prompting: [", ["broken YAML"]),
+        ("3", ["expected a plugin, got 3"]),
     ],
 )
 def test_a_users_mistake_exits_with_2_and_names_what_is_near(text: str, said: list[str]) -> None:

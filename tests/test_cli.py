@@ -46,7 +46,7 @@ def test_plan_shows_states_and_changes_nothing(tmp_path: Path) -> None:
         (["report", "nowhere"], ["no such results file"]),
         (["verify", "tests"], ["tests", "it is not a results folder"]),
         (["run", "demo.yaml", "--set", "bases=[microworld/larg]"], ["microworld/larg", "microworld/large"]),
-        (["run", "demo.yaml", "--set", "bases=[./nowhere]"], ["'./nowhere' is not there"]),
+        (["run", "demo.yaml", "--set", "bases=[./nowhere]"], ["'./nowhere' does not exist"]),
         (["run", "demo.yaml", "--set", "bases=[nobody/nothing-at-all]"], ["nobody/nothing-at-all", "HF_HUB_OFFLINE"]),
         (["run", "demo.yaml", "--set", "small_base=null"], ["needs a small base", "small_base: NAME"]),
         (["run", "demo.yaml", "--set", "data={}"], ["needs demonstrations", "data:"]),

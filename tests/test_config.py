@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from command_line import bakeoff
 
 from harness.engine.config import load_experiment
 from harness.errors import UserError
@@ -61,13 +64,13 @@ def test_set_changes_a_field_of_the_labelled_method_and_top_level_keys(tmp_path:
         ("  - base\n", "  - bsae\n", 5, ["no method is called 'bsae'", "'base'"]),
         ("[knowledge]", "[knowlege]", 9, ["no benchmark is called 'knowlege'", "'knowledge'"]),
         ("learning_rate: 5e-4", "lerning_rate: 5e-4", 6, ["no field 'lerning_rate'", "'learning_rate'"]),
-        ("learning_rate: 5e-4", "learning_rate: fast", 6, ["'fast' will not do"]),
+        ("learning_rate: 5e-4", "learning_rate: fast", 6, ["sft.learning_rate must be a number, got 'fast'"]),
         ("baseline: base", "baseline: bass", 11, ["`baseline` is 'bass'", "'base'"]),
         ("as: small_sft", "as: tuned", 8, ["two entries are labelled 'tuned'"]),
-        ("small_base: microworld/small\n", "", 3, ["small_sft runs on the small base"]),
+        ("small_base: microworld/small\n", "", 7, ["small_sft runs on the small base"]),
         ("seeds: [0, 1]", "seeds: [0, 0]", 10, ["`seeds` is [0, 0]"]),
         ("seeds: [0, 1]", "seeds: [0, 1", 11, ["broken YAML"]),
-        ("seeds: [0, 1]", "name: twice", 10, ["'name' is given twice", "line 1"]),
+        ("seeds: [0, 1]", "name: twice", 10, ["'name' is given twice", "yaml:1."]),
         ("benchmarks: [knowledge]\n", "", 1, ["`benchmarks` is missing"]),
     ],
 )
@@ -83,6 +86,131 @@ def test_a_mistake_is_named_with_its_line_and_what_would_be_right(
     assert str(file) in message
     if "missing" not in message:
         assert f"{file}:{line}" in message, message
+
+
+SPREAD = """\
+bases: [microworld/large]
+methods:
+  - base
+  - sft:
+      epochs: 2
+      learning_rate:
+        5e-4
+      batch_size: many
+    as: spread
+  - proxy_tuning:
+      expert:
+        lora:
+          rank: 2
+          alpha: [1]
+small_base: microworld/small
+benchmarks:
+  - knowledge
+tune:
+  trials: 4
+  fields:
+    spread: [epochs]
+    proxy_tuning: [rank]
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "words"),
+    [
+        ({}, 8, "sft.batch_size must be a whole number, got 'many'"),
+        ({"many": "8"}, 14, "alpha must be a number, got [1]"),
+        ({"many": "8", "[1]": "1", "5e-4": "-1"}, 6, "sft.learning_rate must be 0 or more, got -1"),
+        ({"many": "8", "[1]": "1", "as: spread": "as: a/b"}, 9, "a label must begin"),
+        ({"many": "8", "[1]": "1"}, 22, "proxy_tuning has no field 'rank' with a search range"),
+        ({"many": "8", "[1]": "1", "trials: 4": "trials: 1"}, 19, "tune.trials must be 2 or more, got 1"),
+        ({"many": "8", "[1]": "1", "lora:": "laro:"}, 12, "no method is called 'laro'"),
+    ],
+)
+def test_a_mistake_inside_an_entry_of_several_lines_is_reported_at_its_own_line(
+    tmp_path: Path, change: dict[str, str], line: int, words: str
+) -> None:
+    text = SPREAD
+    for old, new in change.items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    file = write(tmp_path, text)
+    with pytest.raises(UserError) as caught:
+        load_experiment(file)
+    assert words in str(caught.value)
+    assert str(caught.value).startswith(f"{file}:{line}: "), str(caught.value)
+
+
+def test_yaml_1_2_words_timestamps_anchors_and_merges_are_read(tmp_path: Path) -> None:
+    text = """\
+name: 2020-01-01
+bases: [microworld/large]
+methods:
+  - sft: &common {epochs: 2, max_length: 0o17}
+    as: on
+  - {sft: {<<: *common, epochs: 3}, as: no}
+benchmarks: [knowledge]
+"""
+    experiment = load_experiment(write(tmp_path, text))
+    assert experiment.name == "2020-01-01"
+    assert [entry.label for entry in experiment.methods] == ["on", "no"]
+    fields = [(entry.method.epochs, entry.method.max_length) for entry in experiment.methods]  # type: ignore[attr-defined]
+    assert fields == [(2, 15), (3, 15)]
+
+
+ALIASES = "\n".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in pairwise("abcdefghi"))
+HOSTILE = {
+    "alias bomb": f"a: &a [x, x]\n{ALIASES}\n",
+    "self anchor": "margin: &a [*a]\n",
+    "self anchor of the root": "&a\ndata: *a\n",
+    "deep list": f"margin: {'[' * 5000}{']' * 5000}\n",
+    "deep mapping": f"margin: {'{a: ' * 2000}1{'}' * 2000}\n",
+    "huge integer": f"seeds: [{'9' * 5000}]\n",
+    "seed of 65 bits": "seeds: [18446744073709551616]\n",
+    "threads": "threads: 1000000000000\n",
+    "python tag": "margin: !!python/object/apply:os.system ['true']\n",
+    "unknown tag": "margin: !foo 1\n",
+    "set": "margin: !!set {a, b}\n",
+    "binary": "margin: !!binary '@@@'\n",
+    "impossible date": "margin: 2020-13-45\n",
+    "infinity": "margin: .inf\n",
+    "list as a key": "? [a, b]\n: 1\n",
+    "NUL": 'name: "a\\0b"\n',
+    "surrogate": 'name: "\\ud800"\n',
+    "two lines": 'name: "a\\n# --set x=1"\n',
+    "raw NUL": "\0",
+    "a list": "- a\n",
+    "nothing": "",
+    "many bytes": "#" * 100_000,
+    "dots": "methods: ['../base']\n",
+    "escape in a label": 'methods: [{base: {}, as: "\\e[31mx"}]\n',
+    "right to left label": 'methods: [{base: {}, as: "\\u202Eesab"}]\n',
+    "formula in a label": "methods: [{base: {}, as: '=cmd|x'}]\n",
+    "device": "bases: [{name: microworld/small, device: 'cpu; true'}]\n",
+    "folder as a template": "bases: [{name: microworld/small, chat_template: /}]\n",
+    "unknown home": "data: {demonstrations: '~unknown/a.jsonl'}\nseeds: [-1]\n",
+    "name of 5,000 letters": f"bases: [{'x' * 5000}]\n",
+    "path of 5,000 letters": f"bases: [/{'x' * 5000}]\n",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_file_is_one_short_message_within_two_seconds(tmp_path: Path, text: str) -> None:
+    known = "".join(f"{line}\n" for line in ("bases: [microworld/small]", "methods: [base]", "benchmarks: [knowledge]"))
+    rest = "".join(line for line in known.splitlines(True) if line.split(":")[0] not in text)
+    started = time.monotonic()
+    with pytest.raises(UserError) as caught:
+        load_experiment(write(tmp_path, text + (rest if ": " in text else "")))
+    assert time.monotonic() - started < 2
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_hostile_file_is_exit_code_2_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "wide.yaml").write_text("bases: [microworld/small]\n", "utf-16")
+    done = bakeoff("plan", str(tmp_path / "wide.yaml"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ")
+    assert "byte 0 is not UTF-8" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 QUALITIES = """\
@@ -110,8 +238,8 @@ def test_a_kind_of_data_may_have_a_set_for_each_quality_and_another_kind_one_for
         ("[good, raw]", "[good, row]", ["unknown key 'raw'", "'row'"]),
         ("[good, raw]", "[good, raw, third]", ["no set for the quality 'third'"]),
         ("[good, raw]", "[good, raw, raw]", ["`data_quality` is ["]),
-        ("data_quality: [good, raw]\n", "", ["names no data set", "data_quality"]),
-        ("{good: microworld/curated-1k, raw: ", "{name: microworld/curated-1k, split: ", ["will not do"]),
+        ("data_quality: [good, raw]\n", "", ["expected a data set", "data_quality"]),
+        ("{good: microworld/curated-1k, raw: ", "{name: microworld/curated-1k, split: ", ["split must be text"]),
     ],
 )
 def test_a_mistake_in_the_qualities_is_named(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
@@ -152,12 +280,12 @@ def test_another_gpu_is_chosen_by_the_environment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("bases=microworld/small", "`bases` is no list"),
-        ("seeds=3", r"Write a list: \[3\]"),
-        ("tuned.epochs=-1", "epochs is -1"),
-        ("tuned.learning_rate=-1e-3", "learning_rate is -0.001"),
-        ("tuned.batch_size=0", "batch_size is 0"),
-        ("knowledge.limit=0", "limit is 0"),
+        ("bases=microworld/small", "`bases` must be a list"),
+        ("seeds=3", r"Example: seeds: \[3\]"),
+        ("tuned.epochs=-1", "epochs must be 1 or more, got -1"),
+        ("tuned.learning_rate=-1e-3", "learning_rate must be 0 or more, got -0.001"),
+        ("tuned.batch_size=0", "batch_size must be 1 or more, got 0"),
+        ("knowledge.limit=0", "limit must be 1 or more, got 0"),
     ],
 )
 def test_impossible_values_are_found_before_anything_is_loaded(tmp_path: Path, setting: str, words: str) -> None:

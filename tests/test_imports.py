@@ -46,7 +46,7 @@ def test_the_engine_names_no_plugin() -> None:
     [
         ("import harness.cli.main", HEAVY),
         ("from harness.engine import registry\n[registry.plugin_class(k, n) for k in ('methods', 'benchmarks')"
-         " for n in registry.names(k)]", ("torch", "transformers", "trl", "lm_eval")),
+         " for n in registry.plugin_names(k)]", ("torch", "transformers", "trl", "lm_eval")),
         ("import harness.cli.verbs, harness.engine.plan, harness.engine.results.write",
          ("torch", "transformers", "lm_eval", "pandas")),
         ("import harness.stats.contrasts, harness.report, harness.report.render.html", ("torch", "transformers")),

@@ -178,14 +178,14 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("tune", "message"),
     [
-        ("{trials: 1}", "`trials` is 1"),
+        ("{trials: 1}", "tune.trials must be 2 or more, got 1"),
         ("{seed: 0}", "`tune` has the seed 0"),
         ("{trails: 4}", "unknown key 'trails'"),
         ("{benchmarks: [outside_bank]}", "the benchmark 'outside_bank'"),
         ("{fields: {outsid: [strength]}}", "the method 'outsid'"),
         ("{fields: {outside: [seconds]}}", "no field 'seconds' with a search range"),
         ("{on: shared}", "is also item 'i0' of outside_bench"),
-        ("{on: exam}", "'exam' will not do"),
+        ("{on: exam}", "split must be one of 'test' or 'validation', got 'exam'"),
     ],
 )
 def test_a_search_that_cannot_be_fair_is_refused_before_anything_runs(folder: Path, tune: str, message: str) -> None:

@@ -9,9 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import yaml
 from rich.console import Console
 
 from harness.engine import registry
@@ -23,8 +21,6 @@ from harness.engine.progress import Progress
 from harness.engine.yaml_lines import parse_yaml
 from harness.errors import UserError
 from harness.method import Method, plugin_name
-
-FIELDS = "{name: {field: value}}"
 
 
 def check_verb(text: str) -> int:
@@ -52,17 +48,14 @@ def asked(text: str) -> tuple[Method, Sequence[str]]:
 
     Raises UserError for an unknown name or field, and where a library is missing.
     """
-    try:
-        value: Any = parse_yaml(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{text!r} is no YAML", fix=f"Write a method's name, or '{FIELDS}'.") from error
-    method = build_method(value, "bakeoff check", {})
+    given = parse_yaml(text, "bakeoff check")
+    method = build_method(given, {})
     missing = [name for name in method.libraries if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
             f"{plugin_name(method)} needs what is not installed: {', '.join(missing)}", fix="Install it first."
         )
-    fields = next(iter(value.values())) if isinstance(value, dict) else None
+    fields = next(iter(given.value.values())) if isinstance(given.value, dict) else None
     return method, list(fields or ())
 
 

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.curation.benchmark_items import read_test_set
 from harness.curation.card import data_card, write_card
 from harness.curation.contamination import Contamination, Embed, find_contamination
@@ -30,6 +28,7 @@ from harness.curation.writing.writer import Writer
 from harness.data.examples import Example, ExampleSet, canonical_row
 from harness.data.load import named_examples
 from harness.data.placed import skipped_lines
+from harness.engine.yaml_lines import parse_yaml, read_small_text
 from harness.errors import UserError, did_you_mean
 from harness.files import check_out, sibling_file, write_lines, write_text
 from harness.records import TestSet
@@ -171,12 +170,7 @@ def _declared(file: Path | None, n: int) -> list[CurationStep]:
     """The steps of the file, or the usual ones; --n adds the choice of exactly n diverse rows."""
     steps: Any = list(DEFAULT_STEPS)
     if file:
-        try:
-            steps = yaml.safe_load(file.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(
-                f"it cannot be read: {error}", where=str(file), fix="Write a YAML list of steps."
-            ) from error
+        steps = parse_yaml(read_small_text(file), file).value
         steps = steps.get("steps") if isinstance(steps, dict) else steps
     return parse_steps([*(steps or []), *([{"diverse": {"n": n}}] if n else [])], str(file or ""))
 

@@ -1,33 +1,34 @@
-"""From the YAML that a user writes to a checked experiment. An unknown key is an error that names its line."""
+"""From the YAML file that a user writes to a checked experiment; every mistake is reported with its line."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import Any
 
 from harness.data.load import KINDS, SHIPPED, DataSpec
 from harness.data.readers import is_local
 from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry, On, Tune
-from harness.engine.plugin_fields import build_plugin, typed
+from harness.engine.plugin_fields import build_plugin, entry_parts, field_types, typed
 from harness.engine.search import TUNED, searchable
-from harness.engine.yaml_lines import Located, load_yaml, parse_yaml
+from harness.engine.yaml_lines import Located, parse_yaml, read_small_text
 from harness.errors import UserError, did_you_mean
 from harness.policy.base_model import BaseSpec
 
-if TYPE_CHECKING:
-    from harness.engine.experiment import Experiment
+LABEL = re.compile(r"\w[^/:]*")
 
 
 def load_experiment(file: Path, settings: Sequence[str] = ()) -> Experiment:
     """Read and check an experiment; `settings` are the --set arguments KEY=VALUE or LABEL.FIELD=VALUE."""
     if not file.is_file():
         raise UserError("no such experiment file", where=str(file), fix="Give the path of a YAML experiment.")
-    root = load_yaml(file)
+    text = read_small_text(file)
+    root = parse_yaml(text, file)
     if not isinstance(root.value, dict):
-        raise UserError("an experiment is a mapping of keys", where=str(file))
-    text = file.read_text("utf-8")
+        raise UserError("an experiment is a mapping of keys", where=str(file), fix="Example: bases: [microworld/small]")
     for setting in settings:
         _apply(root, setting)
         text += f"# --set {setting}\n"
@@ -36,323 +37,262 @@ def load_experiment(file: Path, settings: Sequence[str] = ()) -> Experiment:
 
 def _apply(root: Located, setting: str) -> None:
     """Change one top-level key, or one field of the method or benchmark with that label."""
-    path, separator, value = setting.partition("=")
+    target, separator, text = setting.partition("=")
+    place = f"--set {setting}"
     if not separator:
         raise UserError(f"--set {setting!r} has no value", fix="Write --set LABEL.FIELD=VALUE or --set KEY=VALUE.")
-    parsed = parse_yaml(value)
-    label, dot, name = path.partition(".")
+    value = parse_yaml(text, place).value
+    label, dot, name = target.partition(".")
     if not dot:
-        root.value[path] = parsed
-        return
-    entries = [(kind, at) for kind in ("methods", "benchmarks") for at in range(len(root.value.get(kind) or []))]
-    labels = {_label_of(root.value[kind][at]): (kind, at) for kind, at in entries}
-    if label not in labels:
-        raise UserError(f"--set {setting!r}: nothing is labelled {label!r}", fix=did_you_mean(label, labels))
-    kind, at = labels[label]
-    plugin, given, options = _entry_parts(root.value[kind][at])
-    root.value[kind][at] = {plugin: {**given, name: parsed}, **options}
-
-
-def _entry_parts(entry: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """(plugin, fields, options such as `as`) of `- sft` or `- {sft: {...}, as: hot}`."""
-    if isinstance(entry, str):
-        return entry, {}, {}
-    if not isinstance(entry, Mapping):
-        raise UserError(f"{entry!r} is no plugin", fix="Write a name, or {name: {field: value}, as: label}.")
-    plugins = [key for key in entry if key not in {"as", "on"}]
-    if len(plugins) != 1:
-        raise UserError(
-            f"it names {len(plugins)} plugins: {', '.join(map(str, plugins))}",
-            fix="Write one entry per plugin: - {name: {field: value}, as: label}.",
-        )
-    given = entry[plugins[0]] or {}
-    if not isinstance(given, Mapping):
-        raise UserError(f"the fields of {plugins[0]} are {given!r}", fix="Write {field: value}.")
-    return str(plugins[0]), dict(given), {key: entry[key] for key in ("as", "on") if key in entry}
-
-
-def _label_of(entry: Any) -> str:
-    plugin, _, options = _entry_parts(entry)
-    return str(options.get("as", plugin))
+        return root.put(value, place, target)
+    entries = {}
+    for kind in ("methods", "benchmarks"):
+        if isinstance(root.value.get(kind), list):
+            for at, item in root[kind].parts():
+                plugin, fields, options = entry_parts(item)
+                entries[options["as"].value if "as" in options else plugin] = (kind, at, plugin, fields, options)
+    if label not in entries:
+        raise UserError(f"--set {setting!r}: no entry has the label {label!r}", fix=did_you_mean(label, entries))
+    kind, at, plugin, fields, options = entries[label]
+    given = {plugin: dict(fields.value), **{key: option.value for key, option in options.items()}}
+    root.value[kind][at] = given
+    return root.put(value, place, kind, at, plugin, name)
 
 
 class _Reader:
-    """Turns the parsed file into an Experiment, naming the line of whatever is wrong."""
+    """Turns the parsed file into an Experiment."""
 
     def __init__(self, root: Located, file: Path) -> None:
         self.root, self.file = root, file
-        self.entries: dict[str, Any] = {}
 
     def experiment(self, text: str) -> Experiment:
-        known = {item.name for item in fields(Experiment)} - {"file", "text"}
-        self._check_keys(self.root.value, known, ())
+        types = field_types(Experiment)
+        del types["file"], types["text"]
+        self.root.check_keys(types)
         for key in ("bases", "methods", "benchmarks"):
             if not self.root.value.get(key):
-                raise UserError(
-                    f"`{key}` is missing or empty", where=str(self.file), fix=f"List at least one of `{key}`."
-                )
+                what = f"`{key}` is missing or empty"
+                raise UserError(what, where=str(self.file), fix=f"List at least one of `{key}`.")
             if not isinstance(self.root.value[key], list):
-                raise UserError(f"`{key}` is no list", where=self._where(key), fix=f"Write {key}: [NAME, ...].")
-        methods = self._methods()
-        simple = {
-            key: typed(hint, self.root.value[key], self._where(key))
-            for key, hint in {
-                "data_quality": tuple[str, ...],
-                "data_sizes": tuple[int, ...],
-                "seeds": tuple[int, ...],
-                "strict": bool,
-                "margin": float,
-                "out_of_distribution": dict[str, str],
-                "threads": int,
-                "micro_batch": int,
-                "baseline": str | None,
-                "reference": str | None,
-            }.items()
-            if key in self.root.value
+                raise self.root.error(f"`{key}` must be a list", key, fix=f"Example: {key}: [NAME, ...]")
+        build: dict[str, Callable[[Located], Any]] = {
+            "name": self._name,
+            "bases": self._bases,
+            "small_base": lambda given: self._base(given) if given.value else None,
+            "methods": self._methods,
+            "benchmarks": self._benchmarks,
+            "data": self._data,
+            "tune": self._tune,
         }
-        small = self.root.value.get("small_base")
-        experiment = Experiment(
-            file=self.file,
-            text=text,
-            name=str(self.root.value.get("name") or self.file.stem),
-            bases=self._bases(),
-            small_base=self._base(small, ("small_base",)) if small else None,
-            methods=methods,
-            benchmarks=self._benchmarks(),
-            data=self._data(),
-            tune=self._tune(),
-            **simple,
-        )
+        values = {
+            key: build[key](given) if key in build else typed(types[key], given) for key, given in self.root.parts()
+        }
+        experiment = Experiment(file=self.file, text=text, **{"name": self.file.stem, **values})
         self._check(experiment)
         return experiment
 
-    def _check(self, experiment: Experiment) -> None:
-        labels = [entry.label for entry in experiment.methods]
-        for role in ("baseline", "reference"):
-            name = getattr(experiment, role)
-            if name is not None and name not in labels:
-                raise UserError(f"`{role}` is {name!r}", where=self._where(role), fix=did_you_mean(name, labels))
-        for key, low in (("seeds", 0), ("data_sizes", 0), ("threads", 1), ("micro_batch", 1)):
-            value = getattr(experiment, key)
-            values = value if isinstance(value, tuple) else (value,)
-            if not values or min(values) < low or len(set(values)) != len(values):
-                raise UserError(
-                    f"`{key}` is {list(values)}",
-                    where=self._where(key),
-                    fix=f"Give distinct numbers from {low}.",
-                )
-        columns = [entry.label for entry in experiment.benchmarks]
-        for name in (one for pair in experiment.out_of_distribution.items() for one in pair):
-            if name.partition("/")[0] not in columns:
-                raise UserError(
-                    f"`out_of_distribution` names {name!r}",
-                    where=self._where("out_of_distribution"),
-                    fix=f"Write OUTSIDE: INSIDE, each a benchmark or BENCHMARK/GROUP. {did_you_mean(name, columns)}",
-                )
-        if experiment.tune:
-            check_tune(experiment, experiment.tune, self._where("tune"))
-        names = experiment.data_quality
-        if not names or len(set(names)) != len(names):
-            raise UserError(
-                f"`data_quality` is {list(names)}", where=self._where("data_quality"), fix="Give distinct names."
-            )
-        for entry in experiment.methods:
-            if entry.on == "small_base" and experiment.small_base is None:
-                raise UserError(
-                    f"{entry.label} runs on the small base, and none is named",
-                    where=self._where("methods"),
-                    fix="Add `small_base: NAME`.",
-                )
+    def _name(self, given: Located) -> str:
+        name = str(given.value) if isinstance(given.value, (int, float)) else given.value or self.file.stem
+        if not isinstance(name, str) or not name.isprintable():
+            raise given.error(f"name must be a line of text, got {name!r}", fix="Example: name: my-comparison")
+        return name
 
-    def _methods(self) -> tuple[MethodEntry, ...]:
+    def _methods(self, given: Located) -> tuple[MethodEntry, ...]:
         found: list[MethodEntry] = []
-        for at, item in enumerate(self.root.value["methods"]):
-            where = self._where("methods", at)
-            plugin, given, options = _located(item, where)
+        for _, item in given.parts():
+            plugin, fields, options = entry_parts(item)
             earlier = {entry.label: entry.method for entry in found}
-            method = build_plugin("methods", plugin, given, where, earlier)
-            on = typed(On, options.get("on", "base"), where)
-            found.append(MethodEntry(_unique(options.get("as", plugin), found, where), plugin, method, on))
+            method = build_plugin("methods", plugin, fields, earlier)
+            on: On = typed(On, options["on"]) if "on" in options else "base"
+            if on == "small_base" and not self.root.value.get("small_base"):
+                what = f"{_label(item, found)} runs on the small base, and none is named"
+                raise item.error(what, fix="Add `small_base: NAME`.")
+            found.append(MethodEntry(_label(item, found), plugin, method, on))
         return tuple(found)
 
-    def _benchmarks(self) -> tuple[BenchmarkEntry, ...]:
+    def _benchmarks(self, given: Located) -> tuple[BenchmarkEntry, ...]:
         found: list[BenchmarkEntry] = []
-        for at, item in enumerate(self.root.value["benchmarks"]):
-            where = self._where("benchmarks", at)
-            plugin, given, options = _located(item, where)
-            benchmark = build_plugin("benchmarks", plugin, given, where, {})
-            found.append(BenchmarkEntry(_unique(options.get("as", plugin), found, where), plugin, benchmark))
+        for _, item in given.parts():
+            plugin, fields, options = entry_parts(item)
+            if "on" in options:
+                raise options["on"].error("`on` is for methods", fix="Leave it out.")
+            benchmark = build_plugin("benchmarks", plugin, fields, {})
+            found.append(BenchmarkEntry(_label(item, found), plugin, benchmark))
         return tuple(found)
 
-    def _bases(self) -> tuple[BaseSpec, ...]:
+    def _bases(self, given: Located) -> tuple[BaseSpec, ...]:
         found: list[BaseSpec] = []
-        for at, item in enumerate(self.root.value["bases"]):
-            spec = self._base(item, ("bases", at))
+        for _, item in given.parts():
+            spec = self._base(item)
             if spec.label in [other.label for other in found]:
-                raise UserError(
+                raise item.error(
                     f"two bases are called {spec.label!r}",
-                    where=self._where("bases", at),
                     fix="Tell them apart: {name: NAME, dtype: bfloat16, as: LABEL}.",
                 )
             found.append(spec)
         return tuple(found)
 
-    def _base(self, item: Any, path: tuple[str | int, ...]) -> BaseSpec:
-        where = self._where(*path)
-        given = {"name": item} if isinstance(item, str) else item
-        if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
-            raise UserError(f"{item!r} names no model", where=where, fix="Write a name, or {name: ..., dtype: ...}.")
-        hints = {
-            "name": str,
-            "revision": str,
-            "dtype": Literal["float32", "bfloat16", "float16"],
-            "device": str,
-            "chat_template": str,
-            "trust_remote_code": bool,
-            "as": str,
-        }
-        self._check_keys(given, set(hints), path)
-        values = {key: typed(hints[key], value, f"{where}, {key}") for key, value in given.items()}
+    def _base(self, given: Located) -> BaseSpec:
+        if isinstance(given.value, str):
+            given = replace(given, value={"name": given.value})
+        if not isinstance(given.value, Mapping) or not isinstance(given.value.get("name"), str):
+            fix = "Write a name, or {name: NAME, dtype: bfloat16}."
+            raise given.error(f"expected a base model, got {given.value!r}", fix=fix)
+        types = field_types(BaseSpec)
+        types["as"] = types.pop("called")
+        given.check_keys(types)
+        values = {key: typed(types[key], value) for key, value in given.parts()}
         values["called"] = values.pop("as", "")
-        device = _device(values.get("device", "auto"), where)
-        values.setdefault("dtype", "bfloat16" if device.startswith("cuda") else "float32")
-        if values.get("chat_template"):
-            values["chat_template"] = self._path(values["chat_template"], where)
-        name = values["name"]
-        values["name"] = self._path(name, where) if name.startswith(".") else name
-        return BaseSpec(**{**values, "device": device})
+        values["device"] = _device(given, values.get("device", "auto"))
+        values.setdefault("dtype", "bfloat16" if values["device"].startswith("cuda") else "float32")
+        if (name := values["name"]).startswith("."):
+            values["name"] = str(self._existing(name, given))
+        elif not _usable(Path(name)):
+            raise given.error(f"{name[:80]!r} cannot be the name of a model", "name")
+        if template := values.get("chat_template"):
+            path = self._existing(template, given, "chat_template")
+            read_small_text(path)  # fails now for what is not a text, not when the model is loaded
+            values["chat_template"] = str(path)
+        return BaseSpec(**values)
 
-    def _tune(self) -> Tune | None:
-        if "tune" not in self.root.value:
-            return None
-        given = self.root.value["tune"] or {}
-        hints = get_type_hints(Tune)
-        self._check_keys(given, set(hints), ("tune",))
-        return Tune(**{key: typed(hints[key], value, self._where("tune", key)) for key, value in given.items()})
+    def _tune(self, given: Located) -> Tune:
+        if given.value is None:
+            return Tune()
+        types = field_types(Tune)
+        given.check_keys(types)
+        return Tune(**{key: typed(types[key], value) for key, value in given.parts()})
 
-    def _data(self) -> dict[str, dict[str, DataSpec]]:
-        given = self.root.value.get("data") or {}
-        self._check_keys(given, set(KINDS), ("data",))
+    def _data(self, given: Located) -> dict[str, dict[str, DataSpec]]:
+        if given.value is None:
+            return {}
+        given.check_keys(KINDS)
         qualities = self.root.value.get("data_quality") or []
         found = {}
-        for kind, item in given.items():
-            if qualities and isinstance(item, Mapping) and "name" not in item:
-                self._check_keys(item, set(qualities), ("data", kind))
-                self._check_named(item, qualities, kind)
-                found[kind] = {name: self._set(value, ("data", kind, name)) for name, value in item.items()}
+        for kind, item in given.parts():
+            if qualities and isinstance(item.value, Mapping) and "name" not in item.value:
+                item.check_keys(qualities)
+                if missing := [name for name in qualities if name not in item.value]:
+                    fix = f"Add `{missing[0]}: NAME`, or take {missing[0]} out of `data_quality`."
+                    raise item.error(f"the {kind} have no set for the quality {missing[0]!r}", fix=fix)
+                found[kind] = {name: self._set(value) for name, value in item.parts()}
             else:
-                found[kind] = {"": self._set(item, ("data", kind))}
+                found[kind] = {"": self._set(item)}
         if qualities and all("" in sets for sets in found.values()):
-            raise UserError(
-                "no kind of data has a set for each quality",
-                where=self._where("data_quality"),
-                fix=f"Write data: {{demonstrations: {{{', '.join(f'{name}: NAME' for name in qualities)}}}}}.",
-            )
+            sets = ", ".join(f"{name}: NAME" for name in qualities)
+            fix = f"Write data: {{demonstrations: {{{sets}}}}}."
+            raise self.root.error("no kind of data has a set for each quality", "data_quality", fix=fix)
         return found
 
-    def _check_named(self, sets: Mapping[str, Any], qualities: Sequence[str], kind: str) -> None:
-        for name in qualities:
-            if name not in sets:
-                raise UserError(
-                    f"the {kind} have no set for the quality {name!r}",
-                    where=self._where("data", kind),
-                    fix=f"Add `{name}: NAME`, or take {name} out of `data_quality`.",
-                )
+    def _set(self, given: Located) -> DataSpec:
+        if isinstance(given.value, str):
+            given = replace(given, value={"name": given.value})
+        if not isinstance(given.value, Mapping) or "name" not in given.value:
+            fix = "Write a name, or {name: NAME, split: SPLIT}. A set per quality also needs `data_quality: [...]`."
+            raise given.error(f"expected a data set, got {given.value!r}", fix=fix)
+        types = field_types(DataSpec)
+        given.check_keys(types)
+        spec = DataSpec(**{key: typed(types[key], value) for key, value in given.parts()})
+        path = self._beside(spec.name)
+        if not _usable(path):
+            raise given.error(f"{spec.name[:80]!r} cannot be the name of a data set", "name")
+        # a folder's path starts at the experiment file, too
+        local = not spec.name.startswith(SHIPPED) and is_local(str(path))
+        return replace(spec, name=str(path)) if local else spec
 
-    def _set(self, item: Any, path: tuple[str, ...]) -> DataSpec:
-        where = self._where(*path)
-        values = {"name": item} if isinstance(item, str) else item
-        if not isinstance(values, Mapping) or "name" not in values:
-            raise UserError(
-                f"{item!r} names no data set",
-                where=where,
-                fix="Write a name, or {name: ..., split: ...}; one set per quality needs `data_quality: [...]`, too.",
-            )
-        self._check_keys(values, {item.name for item in fields(DataSpec)}, path)
-        spec = DataSpec(**{key: typed(str, value, where) for key, value in values.items()})
-        # a folder stands beside the experiment file, too
-        local = not spec.name.startswith(SHIPPED) and is_local(str(self._beside(spec.name)))
-        return replace(spec, name=str(self._beside(spec.name))) if local else spec
-
-    def _path(self, name: str, where: str) -> str:
+    def _existing(self, name: str, given: Located, key: str = "name") -> Path:
         path = self._beside(name)
-        if not path.exists():
-            raise UserError(f"{name!r} is not there", where=where, fix=f"Paths start at {self.file.parent.resolve()}.")
-        return str(path)
+        if not (_usable(path) and path.exists()):
+            fix = f"Paths start at {self.file.parent.resolve()}."
+            raise given.error(f"{name[:80]!r} does not exist", key, fix=fix)
+        return path
 
     def _beside(self, name: str) -> Path:
-        return (self.file.parent / Path(name).expanduser()).resolve()
+        home = Path(os.path.expanduser(name))  # unlike Path.expanduser, it leaves an unknown user's home alone
+        return (self.file.parent / home).resolve()
 
-    def _where(self, *path: str | int) -> str:
-        return f"{self.file}:{self.root.line(path)}"
+    def _check(self, experiment: Experiment) -> None:
+        """Check what several keys say together."""
+        error = self.root.error
+        labels = [entry.label for entry in experiment.methods]
+        for role in ("baseline", "reference"):
+            name = getattr(experiment, role)
+            if name is not None and name not in labels:
+                raise error(f"`{role}` is {name!r}, which no method is labelled", role, fix=did_you_mean(name, labels))
+        for key in ("seeds", "data_sizes", "data_quality"):
+            values = list(getattr(experiment, key))
+            if len(set(values)) != len(values):
+                raise error(f"`{key}` is {values}, with a value twice", key, fix="Give distinct values.")
+        columns = [entry.label for entry in experiment.benchmarks]
+        for name in (one for pair in experiment.out_of_distribution.items() for one in pair):
+            if name.partition("/")[0] not in columns:
+                fix = f"Write OUTSIDE: INSIDE, each a benchmark or BENCHMARK/GROUP. {did_you_mean(name, columns)}"
+                raise error(f"`out_of_distribution` names {name!r}", "out_of_distribution", name, fix=fix)
+        if experiment.tune:
+            _check_tune(experiment, experiment.tune, self.root)
 
-    def _check_keys(self, given: Any, known: set[str], path: tuple[str | int, ...]) -> None:
-        if not isinstance(given, Mapping):
-            raise UserError(f"{given!r} is no mapping", where=self._where(*path), fix="Write key: value.")
-        for key in given:
-            if key not in known:
-                raise UserError(
-                    f"unknown key {key!r}", where=self._where(*path, key), fix=did_you_mean(str(key), known)
-                )
 
-
-def _located(item: Any, where: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def _usable(path: Path) -> bool:
+    """Whether the system can look for such a path at all."""
     try:
-        return _entry_parts(item)
-    except UserError as error:
-        raise UserError(error.what, where=where, fix=error.fix) from None
+        path.exists()
+    except OSError:  # too long
+        return False
+    return True
 
 
-def _unique(label: Any, found: Sequence[MethodEntry | BenchmarkEntry], where: str) -> str:
-    if any(entry.label == label for entry in found):
-        raise UserError(
-            f"two entries are labelled {label!r}",
-            where=where,
-            fix="Tell them apart: {name: {...}, as: label}.",
-        )
-    if not isinstance(label, str) or not label or set(label) & set("/:\n"):
-        raise UserError(f"the label {label!r} will not do", where=where, fix="A label is a word without / and : in it.")
+def _label(entry: Located, found: Sequence[MethodEntry | BenchmarkEntry]) -> str:
+    """The label of an entry: a word that no earlier entry has."""
+    plugin, _, options = entry_parts(entry)
+    label = options["as"].value if "as" in options else plugin
+    below = ("as",) if "as" in options else ()
+    if not isinstance(label, str) or not LABEL.fullmatch(label) or not label.isprintable():
+        what = f"a label must begin with a letter or digit and have no / and : in it, got {label!r}"
+        raise entry.error(what, *below, fix="Example: as: hot")
+    if label in [other.label for other in found]:
+        fix = "Tell them apart: {name: {...}, as: label}."
+        raise entry.error(f"two entries are labelled {label!r}", *below, fix=fix)
     return label
 
 
-def _device(name: str, where: str) -> str:
-    """`auto` is the GPU where the machine has one. Asked of the system, since torch takes seconds to ask."""
+def _device(given: Located, name: str) -> str:
+    """`auto` is the GPU where the machine has one. The system is asked, since torch takes seconds to answer."""
     if name.startswith("cuda:") and name != "cuda:0":
-        raise UserError(
+        raise given.error(
             f"the device is {name!r}, and training libraries take the first GPU that they see",
-            where=where,
+            "device",
             fix="Write cuda, and choose with the environment: CUDA_VISIBLE_DEVICES=1 bakeoff run ...",
         )
+    if not re.fullmatch(r"[a-z]+(:0)?", name):
+        raise given.error(f"the device is {name!r}", "device", fix="Write cpu, cuda or auto.")
     if name != "auto":
         return name
     return "cuda" if Path("/dev/nvidiactl").exists() else "cpu"
 
 
-def check_tune(experiment: Experiment, tune: Tune, where: str) -> None:
-    """Raises UserError for labels and fields that are not there, and for numbers that will not do."""
-    if tune.trials < 2:
-        raise UserError(f"`trials` is {tune.trials}", where=where, fix="Give 2 or more: the first is as written.")
-    if tune.seed in experiment.seeds or tune.seed < 0:
-        raise UserError(
+def _check_tune(experiment: Experiment, tune: Tune, root: Located) -> None:
+    """Raises UserError for labels and fields that do not exist, and for a seed that results use."""
+    if tune.seed in experiment.seeds:
+        raise root.error(
             f"`tune` has the seed {tune.seed}",
-            where=where,
-            fix="Give one from 0 that is not among `seeds`: trials are reported nowhere else.",
+            "tune",
+            "seed",
+            fix="Give one that is not among `seeds`, since trials are not part of the results.",
         )
     columns = [entry.label for entry in experiment.benchmarks]
     for label in tune.benchmarks:
         if label not in columns:
-            raise UserError(f"`tune` names the benchmark {label!r}", where=where, fix=did_you_mean(label, columns))
+            fix = did_you_mean(label, columns)
+            raise root.error(f"`tune` names the benchmark {label!r}", "tune", "benchmarks", fix=fix)
     methods = {entry.label: entry.method for entry in experiment.methods}
     for label, names in tune.fields.items():
+        below = ("tune", "fields", label)
         if label not in methods:
-            raise UserError(f"`tune` names the method {label!r}", where=where, fix=did_you_mean(label, methods))
+            raise root.error(f"`tune` names the method {label!r}", *below, fix=did_you_mean(label, methods))
         known = searchable(methods[label])
         for name in names:
             if name not in known:
-                raise UserError(
-                    f"`tune`: {label} has no field {name!r} with a search range",
-                    where=where,
-                    fix=did_you_mean(name, known) if known else "Leave the method out.",
-                )
+                fix = did_you_mean(name, known) if known else "Leave the method out."
+                raise root.error(f"`tune`: {label} has no field {name!r} with a search range", *below, fix=fix)
     for label in (entry.label for entry in experiment.methods if entry.label + TUNED in methods):
-        raise UserError(f"{label + TUNED} is a row that `tune` adds", where=where, fix="Give that entry another label.")
+        fix = "Give that entry another label."
+        raise root.error(f"`tune` adds a row {label + TUNED}, and an entry has that label", "tune", fix=fix)

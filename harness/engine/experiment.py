@@ -1,11 +1,13 @@
-"""An experiment, checked: everything that a run needs."""
+"""The shape of an experiment: what the YAML file may say, with the type, bounds and default of every key."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le, MinLen
 
 from harness.benchmark import Benchmark
 from harness.data.load import DataSpec
@@ -13,6 +15,7 @@ from harness.method import Method
 from harness.policy.base_model import BaseSpec
 
 On = Literal["base", "small_base"]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]  # numpy takes no larger one
 
 
 @dataclass(frozen=True)
@@ -35,55 +38,54 @@ class BenchmarkEntry:
 
 
 @dataclass(frozen=True)
+class Tune:
+    """The block `tune`: an equal search for the settings of every method.
+
+    trials      settings tried for each method; the first are those that the experiment gives
+    on          the split of the benchmarks on which the trials are scored
+    seed        of the draws and of the trials' training; reported nowhere else
+    benchmarks  labels of those that decide; empty: all that have such a split
+    fields      label -> the fields to search; for a label that is missing, all fields with a search range
+    """
+
+    trials: Annotated[int, Ge(2)] = 8
+    on: str = "validation"
+    seed: Seed = 100
+    benchmarks: tuple[str, ...] = ()
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Everything that a run needs, checked.
 
-    file, text   where it was read from, and its text after --set
+    file, text   where it was read from, and its text followed by the --set arguments
     data         kind -> quality -> set; the quality "" is the set for all of them
     data_quality ("",) where the experiment has no such axis
     data_sizes   (0,) where the experiment has no such axis: all rows
-    strict       refuse to run on training data that holds test items
-    margin       the loss of knowledge that still counts as kept, in the metric's unit
-    out_of_distribution  benchmark, or benchmark/group, outside of the training data -> its counterpart inside
+    strict       refuse to run on training data that contains test items
+    margin       the largest loss of knowledge that counts as none, in the metric's unit
+    out_of_distribution  benchmark, or benchmark/group, outside the training data -> its counterpart inside
     threads      of torch on CPU; fixed, since one and two threads give different bytes
     micro_batch  rows per forward pass in training, at most
-    tune         settings are searched for, as many for every method
     """
 
     file: Path
     text: str
     name: str
-    bases: tuple[BaseSpec, ...]
-    methods: tuple[MethodEntry, ...]
-    benchmarks: tuple[BenchmarkEntry, ...]
+    bases: Annotated[tuple[BaseSpec, ...], MinLen(1)]
+    methods: Annotated[tuple[MethodEntry, ...], MinLen(1)]
+    benchmarks: Annotated[tuple[BenchmarkEntry, ...], MinLen(1)]
     small_base: BaseSpec | None = None
     data: Mapping[str, Mapping[str, DataSpec]] = field(default_factory=dict)
-    data_quality: tuple[str, ...] = ("",)
-    data_sizes: tuple[int, ...] = (0,)
-    seeds: tuple[int, ...] = (0,)
+    data_quality: Annotated[tuple[str, ...], MinLen(1)] = ("",)
+    data_sizes: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0,)
     baseline: str | None = None
     reference: str | None = None
     strict: bool = False
-    margin: float = 0.02
+    margin: Annotated[float, Ge(0)] = 0.02
     out_of_distribution: Mapping[str, str] = field(default_factory=dict)
-    threads: int = 2
-    micro_batch: int = 16
+    threads: Annotated[int, Ge(1), Le(1024)] = 2
+    micro_batch: Annotated[int, Ge(1), Le(2**20)] = 16
     tune: Tune | None = None
-
-
-@dataclass(frozen=True)
-class Tune:
-    """What the user asks of the search.
-
-    trials      settings tried for each method; the first are those that the experiment writes
-    on          the split of the benchmarks that the trials are scored on
-    seed        of the draws and of the trials' training: one that is reported nowhere else
-    benchmarks  labels of those that decide; empty: all that have such a split
-    fields      label -> the fields that are searched; all with a range where a label is missing
-    """
-
-    trials: int = 8
-    on: str = "validation"
-    seed: int = 100
-    benchmarks: tuple[str, ...] = ()
-    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

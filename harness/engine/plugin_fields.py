@@ -1,88 +1,149 @@
-"""From a user's {field: value} to a plugin, each value checked against the field's own type."""
+"""From values of the YAML file to typed fields: pydantic checks each, and its error becomes one with a line."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
+
+from annotated_types import Ge
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.engine.registry import Kind, plugin_class
+from harness.engine.yaml_lines import Located
 from harness.errors import UserError, did_you_mean
 from harness.method import Method, required_fields
 
-AT_LEAST_ONE = frozenset({"epochs", "batch_size", "updates", "limit"})
+CONFIG = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
+# the first word of pydantic's error type -> what is right, and an example
+EXPECTED = {
+    "int": ("a whole number", "3"),
+    "float": ("a number", "0.5"),
+    "finite": ("a finite number", "0.5"),
+    "bool": ("true or false", "true"),
+    "string": ("text", "'some text'"),
+    "tuple": ("a list", "[{}]"),
+    "list": ("a list", "[{}]"),
+    "mapping": ("a mapping", "{{key: {}}}"),
+    "dict": ("a mapping", "{{key: {}}}"),
+    "too": ("a list with at least one entry", "[...]"),
+}
 
 
-def build_plugin(kind: Kind, name: str, given: Mapping[str, Any], where: str, labels: Mapping[str, Method]) -> Any:
+def field_types(shape: type[Any]) -> dict[str, Any]:
+    """The type of every field of a dataclass, with the lower bound that its `setting` declares."""
+    hints = get_type_hints(shape, include_extras=True)
+    found = {}
+    for item in dataclasses.fields(shape):
+        least = item.metadata.get("least")
+        found[item.name] = hints[item.name] if least is None else Annotated[hints[item.name], Ge(least)]
+    return found
+
+
+def typed(hint: Any, given: Located) -> Any:
+    """The value as that type. Raises UserError at the line of what does not fit."""
+    try:
+        return TypeAdapter(hint, config=CONFIG).validate_python(given.value)
+    except ValidationError as error:
+        raise _located(error, given) from None
+
+
+def _located(error: ValidationError, given: Located) -> UserError:
+    """The first fault that pydantic found: where it is written, what would be right, and an example."""
+    fault = error.errors(include_url=False)[0]
+    name, value, limits = _name_of(given), fault["input"], fault.get("ctx", {})
+    kind = fault["type"].split("_")[0]
+    if kind == "literal":
+        wanted, example = f"one of {limits['expected']}", limits["expected"].split("'")[1]
+    elif kind in ("greater", "less"):
+        bound = limits["ge" if kind == "greater" else "le"]
+        bound = int(bound) if bound == int(bound) else bound
+        wanted, example = f"{bound} or {'more' if kind == 'greater' else 'less'}", str(bound)
+    else:
+        wanted, example = EXPECTED.get(kind, (f"something else ({fault['msg']})", ""))
+    fix = f"Example: {name.split('.')[-1]}: {example.format(value)}" if example and name else ""
+    return given.error(f"{name or 'it'} must be {wanted}, got {_short(value)}", *fault["loc"], fix=fix)
+
+
+def _name_of(given: Located) -> str:
+    """sft.epochs for ("methods", 1, "sft", "epochs"): the keys after the last number."""
+    path = list(given.path)
+    while path and isinstance(path[-1], int):
+        path.pop()
+    start = max((at + 1 for at, key in enumerate(path) if isinstance(key, int)), default=0)
+    return ".".join(map(str, path[start:]))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Method]) -> Any:
     """The plugin with these fields. A field that holds a method takes a label, a name or {name: fields}, and one
     that holds several a list of them.
 
-    labels  the methods that stand earlier in the experiment, by label
+    labels  the methods that come earlier in the experiment, by label
     """
     try:
         found = plugin_class(kind, name)
     except UserError as error:
-        raise UserError(error.what, where=error.where or where, fix=error.fix) from None
-    known = [item.name for item in dataclasses.fields(found)]
-    hints = get_type_hints(found)
+        raise UserError(error.what, where=error.where or given.place(), fix=error.fix) from None
+    types = field_types(found)
     values = {}
-    for key, value in given.items():
-        if key not in known:
-            raise UserError(f"{name} has no field {key!r}", where=where, fix=did_you_mean(str(key), known))
-        here = f"{where}, {name}.{key}"
-        values[key] = _field(hints[key], value, here, labels)
-        _check_size(key, values[key], here)
+    for key, value in given.parts():
+        if key not in types:
+            raise given.error(f"{name} has no field {key!r}", key, fix=did_you_mean(str(key), types))
+        values[key] = _field(types[key], value, labels)
     if lacking := [field for field in required_fields(found) if field not in values]:
-        raise UserError(f"{name} needs {', '.join(lacking)}", where=where, fix=f"Give {lacking[0]}.")
+        raise given.error(f"{name} needs {', '.join(lacking)}", fix=f"Give {lacking[0]}.")
     plugin = found(**values)
     if isinstance(plugin, Method):
         try:
             plugin.check()
         except UserError as error:
-            raise UserError(error.what, where=where, fix=error.fix) from None
+            named = [key for key in values if re.search(rf"\b{key}\b", error.what)]
+            raise given.error(error.what, *named[:1], fix=error.fix) from None
     return plugin
 
 
-def _check_size(key: str, value: Any, where: str) -> None:
-    """Numbers whose names mean the same in every plugin: found out now, not when the model is loaded."""
-    if isinstance(value, (int, float)) and (value < 1 if key in AT_LEAST_ONE else value < 0 and key == "learning_rate"):
-        least = "0" if key == "learning_rate" else "1"
-        raise UserError(f"{key} is {value}", where=where, fix=f"Give {least} or more, or leave it out.")
-
-
-def typed(hint: Any, value: Any, where: str) -> Any:
-    """The value as that type (5e-4 is text in YAML, and becomes a number), or a UserError."""
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        listed = "tuple" in first["type"] or "list" in first["type"]
-        fix = f"Write a list: [{value}]." if listed and not isinstance(value, (list, dict)) else ""
-        what = f"{value!r} will not do: {first['msg'][0].lower()}{first['msg'][1:]}"
-        raise UserError(what, where=where, fix=fix) from None
-
-
-def _field(hint: Any, value: Any, where: str, labels: Mapping[str, Method]) -> Any:
+def _field(hint: Any, given: Located, labels: Mapping[str, Method]) -> Any:
     if hint is Method:
-        return build_method(value, where, labels)
+        return build_method(given, labels)
     if hint == tuple[Method, ...]:
-        if not isinstance(value, list):
-            raise UserError(f"{value!r} is no list of methods", where=where, fix="Write a list, such as [sft, lora].")
-        return tuple(build_method(item, where, labels) for item in value)
-    return typed(hint, value, where)
+        if not isinstance(given.value, list):
+            raise given.error(f"expected a list of methods, got {given.value!r}", fix="Example: [sft, lora]")
+        return tuple(build_method(item, labels) for _, item in given.parts())
+    return typed(hint, given)
 
 
-def build_method(value: Any, where: str, labels: Mapping[str, Method]) -> Method:
+def build_method(given: Located, labels: Mapping[str, Method]) -> Method:
     """The method of a label, a name or {name: {field: value}}. Raises UserError for anything else."""
-    if isinstance(value, str) and value in labels:
-        return labels[value]
-    if isinstance(value, str):
-        value = {value: {}}
-    if not isinstance(value, Mapping) or len(value) != 1:
-        raise UserError(f"{value!r} is no method", where=where, fix="Write a label, a name, or {name: {field: value}}.")
-    name, given = next(iter(value.items()))
-    plugin = build_plugin("methods", name, given or {}, where, labels)
-    assert isinstance(plugin, Method)
-    return plugin
+    if isinstance(given.value, str) and given.value in labels:
+        return labels[given.value]
+    plugin, fields, options = entry_parts(given, options=())
+    assert not options
+    found = build_plugin("methods", plugin, fields, labels)
+    assert isinstance(found, Method)
+    return found
+
+
+def entry_parts(entry: Located, options: tuple[str, ...] = ("as", "on")) -> tuple[str, Located, dict[str, Located]]:
+    """(plugin, fields, options such as `as`) of `sft` or `{sft: {...}, as: hot}`."""
+    if isinstance(entry.value, str):
+        return entry.value, Located({}, entry.places, (*entry.path, entry.value)), {}
+    fix = "Write a name, or {name: {field: value}" + (", as: label}." if options else "}.")
+    if not isinstance(entry.value, Mapping):
+        raise entry.error(f"expected a plugin, got {_short(entry.value)}", fix=fix)
+    plugins = [key for key in entry.value if key not in options]
+    if len(plugins) != 1:
+        names = ", ".join(map(str, plugins))
+        raise entry.error(f"an entry must name one plugin, got {len(plugins)}: {names}", fix=fix)
+    plugin = str(plugins[0])
+    fields = entry[plugins[0]]
+    if fields.value is None:
+        fields = dataclasses.replace(fields, value={})
+    if not isinstance(fields.value, Mapping):
+        raise fields.error(f"the fields of {plugin} must be a mapping, got {_short(fields.value)}", fix=fix)
+    return plugin, fields, {key: entry[key] for key in options if key in entry.value}

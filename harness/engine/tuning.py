@@ -19,6 +19,7 @@ from harness.engine.search import Role, Search, Trial, draws, searchable
 from harness.engine.states import state_of
 from harness.engine.store.outcomes import read_outcomes
 from harness.engine.store.store import Store
+from harness.engine.yaml_lines import Located
 from harness.errors import UserError
 from harness.method import fields_of
 from harness.records import TestItem
@@ -110,7 +111,8 @@ def _columns(experiment: Experiment, tune: Tune) -> tuple[BenchmarkEntry, ...]:
 
 def _on(entry: BenchmarkEntry, split: str, where: str) -> Benchmark:
     given = {**fields_of(entry.benchmark), "split": split}
-    built: Benchmark = build_plugin("benchmarks", entry.plugin, given, f"{where}, tune: on", {})
+    located = Located(given, {(): f"{where}, tune: on"})
+    built: Benchmark = build_plugin("benchmarks", entry.plugin, located, {})
     return built
 
 

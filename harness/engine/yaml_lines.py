@@ -1,85 +1,182 @@
-"""YAML with the line of every key, so that an error can point at it."""
+"""YAML 1.2 with the place of every value, so that an error can name the line of the field that caused it.
+
+In YAML 1.2 `on` is a word and 5e-4 is a number. Timestamps stay text. The limits below keep a hostile file (deep
+nesting, aliases of aliases, an alias that contains itself) from using up time or memory.
+"""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from harness.errors import UserError
+from harness.errors import UserError, did_you_mean, first_line
 
-Path_ = tuple[str | int, ...]
+MOST_BYTES = 50_000
+MOST_VALUES = 10_000
+MOST_LEVELS = 30
+TAG = "tag:yaml.org,2002:"
+NUMBERS_AND_SUCH = {f"{TAG}{name}" for name in ("int", "float", "bool", "null")}
+TEXT = {f"{TAG}{name}" for name in ("str", "timestamp", "value")}
 
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's plain words: `on` is a word and not true, 5e-4 is a number and not a word."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [pair for pair in pairs if not pair[0].endswith(":bool")]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-BOOL = re.compile("^(?:true|True|TRUE|false|False|FALSE)$")
-FLOAT = re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", BOOL, list("tTfF"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789"))
+YamlPath = tuple[str | int, ...]
 
 
-def parse_yaml(text: str) -> Any:
-    """The value of a YAML text."""
-    return yaml.load(text, _Loader)
-
-
-@dataclass
+@dataclass(frozen=True)
 class Located:
-    """A parsed file: its value, and the line of each path in it."""
+    """A value of a YAML text that knows where it is written.
+
+    places  path from the root -> FILE:LINE, shared by all values of one text
+    path    of this value
+    """
 
     value: Any
-    lines: dict[Path_, int]
+    places: dict[YamlPath, str]
+    path: YamlPath = ()
 
-    def line(self, path: Path_) -> int:
-        """The line of the nearest part of the path that stands in the file."""
-        while path and path not in self.lines:
+    def __getitem__(self, key: Any) -> Located:
+        return Located(self.value[key], self.places, (*self.path, key))
+
+    def parts(self) -> Iterator[tuple[Any, Located]]:
+        """The keys and values of a mapping, or the numbers and items of a list."""
+        keys: Iterable[Any] = range(len(self.value)) if isinstance(self.value, list) else self.value
+        return ((key, self[key]) for key in keys)
+
+    def place(self, *below: Any) -> str:
+        """FILE:LINE of a value below this one, or of the nearest value around it that the text contains."""
+        path = (*self.path, *below)
+        while path and path not in self.places:
             path = path[:-1]
-        return self.lines.get(path, 1)
+        return self.places[path]
+
+    def error(self, what: str, *below: Any, fix: str = "") -> UserError:
+        """A UserError at this value, or at one below it."""
+        return UserError(what, where=self.place(*below), fix=fix)
+
+    def check_keys(self, known: Iterable[str]) -> None:
+        """Raise UserError unless this is a mapping with keys among `known`."""
+        if not isinstance(self.value, Mapping):
+            raise self.error(f"expected a mapping, got {self.value!r}", fix="Write key: value.")
+        known = list(known)
+        for key in self.value:
+            if key not in known:
+                raise self.error(f"unknown key {key!r}", key, fix=did_you_mean(str(key), known))
+
+    def put(self, value: Any, place: str, *below: Any) -> None:
+        """Change a value below this one, from now on written at `place`."""
+        inner = self.value
+        for key in below[:-1]:
+            inner = inner[key]
+        inner[below[-1]] = value
+        changed = (*self.path, *below)
+        for path in [path for path in self.places if path[: len(changed)] == changed]:
+            del self.places[path]
+        self.places[changed] = place
 
 
-def load_yaml(file: Path) -> Located:
-    """Parse a YAML file. Raises UserError with the line of a syntax error or of a key given twice."""
+def read_small_text(file: Path) -> str:
+    """The text of a small UTF-8 file. Raises UserError where it is anything else."""
     try:
-        text = file.read_text("utf-8")
-        node, value = yaml.compose(text, Loader=_Loader), parse_yaml(text)
+        with file.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise UserError(
+                f"the file has more than {MOST_BYTES:,} bytes", where=str(file), fix="Is it the right file?"
+            )
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"byte {error.start} is not UTF-8", where=str(file), fix="Save the file as UTF-8.") from error
-    except yaml.YAMLError as error:
+        raise UserError(f"byte {error.start} is not UTF-8", where=str(file), fix="Save the file as UTF-8.") from None
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", where=str(file)) from None
+
+
+def parse_yaml(text: str, where: Path | str) -> Located:
+    """The value of a YAML text with its places: FILE:LINE where `where` is a file, else `where` itself.
+
+    Raises UserError for broken syntax, a key given twice, a tag, and whatever exceeds the limits.
+    """
+
+    def place(line: int) -> str:
+        return f"{where}:{line}" if isinstance(where, Path) else where
+
+    loader = YAML(typ="safe", pure=True)
+    loader.max_depth = MOST_LEVELS
+    try:
+        node = loader.compose(text)
+    except MaxDepthExceededError as error:
+        raise _too_large(place(error.problem_mark.line + 1)) from None
+    except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"{file}:{mark.line + 1}" if mark else str(file)
-        raise UserError(
-            f"broken YAML: {getattr(error, 'problem', error)}", where=where, fix="Mend the syntax."
-        ) from error
-    lines: dict[Path_, int] = {}
-    if node is not None:
-        _walk(node, (), lines, file)
-    return Located(value, lines)
+        line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
+        what = getattr(error, "problem", None) or getattr(error, "reason", None) or first_line(error)
+        raise UserError(f"broken YAML: {what}", where=place(line), fix="Correct the syntax.") from None
+    values = _Values(place, loader.constructor)
+    return Located(values.of(node, ()) if node else None, {(): place(1), **values.places})
 
 
-def _walk(node: Any, path: Path_, lines: dict[Path_, int], file: Path) -> None:
-    lines.setdefault(path, node.start_mark.line + 1)
-    if isinstance(node, yaml.SequenceNode):
-        for at, item in enumerate(node.value):
-            _walk(item, (*path, at), lines, file)
-    elif isinstance(node, yaml.MappingNode):
-        for key, item in node.value:
-            here = (*path, key.value)
-            if here in lines:
-                raise UserError(
-                    f"the key {key.value!r} is given twice",
-                    where=f"{file}:{key.start_mark.line + 1}",
-                    fix=f"It stands in line {lines[here]} already.",
-                )
-            lines[here] = key.start_mark.line + 1
-            _walk(item, here, lines, file)
+class _Values:
+    """Turns nodes into plain values; notes the place of each."""
+
+    def __init__(self, place: Callable[[int], str], constructor: Any) -> None:
+        self.place, self.constructor = place, constructor
+        self.places: dict[YamlPath, str] = {}
+        self.count = 0
+
+    def of(self, node: Node, path: YamlPath) -> Any:
+        self.count += 1
+        if self.count > MOST_VALUES or len(path) > MOST_LEVELS:
+            raise _too_large(self._place(node))
+        self.places.setdefault(path, self._place(node))
+        if isinstance(node, MappingNode) and node.tag == f"{TAG}map":
+            return self._mapping(node, path)
+        if isinstance(node, SequenceNode) and node.tag == f"{TAG}seq":
+            return [self.of(item, (*path, at)) for at, item in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _mapping(self, node: MappingNode, path: YamlPath) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+        lines: dict[Any, str] = {}
+        merged: list[Node] = []
+        for key_node, item in node.value:
+            if key_node.tag == f"{TAG}merge":
+                merged += item.value if isinstance(item, SequenceNode) else [item]
+                continue
+            key, here = self._scalar(key_node), self._place(key_node)
+            if key in found:
+                raise UserError(f"the key {key!r} is given twice", where=here, fix=f"It is already at {lines[key]}.")
+            self.places[(*path, key)] = lines[key] = here
+            found[key] = self.of(item, (*path, key))
+        for item in merged:
+            values = self.of(item, path)
+            if not isinstance(values, dict):
+                raise UserError("`<<` merges mappings only", where=self._place(item), fix="Write <<: *NAME.")
+            found = {**values, **found}
+        return found
+
+    def _scalar(self, node: Node) -> Any:
+        if not isinstance(node, ScalarNode) or node.tag not in NUMBERS_AND_SUCH | TEXT:
+            what = f"unexpected {node.tag}" if isinstance(node, ScalarNode) else "a list or mapping is not allowed here"
+            raise UserError(what, where=self._place(node), fix="Write a word or a number, without a tag.")
+        if node.tag in TEXT:
+            if "\0" in node.value or any("\ud800" <= letter <= "\udfff" for letter in node.value):
+                raise UserError("text with a character that no file can hold", where=self._place(node))
+            return node.value
+        try:
+            return self.constructor.construct_object(node)
+        except (ValueError, KeyError, YAMLError):
+            what = f"{node.value[:40]!r} is not a value of the type {node.tag.removeprefix(TAG)}"
+            raise UserError(what, where=self._place(node)) from None
+
+    def _place(self, node: Node) -> str:
+        return self.place(node.start_mark.line + 1)
+
+
+def _too_large(place: str) -> UserError:
+    fix = f"Write at most {MOST_LEVELS} levels and {MOST_VALUES:,} values; an alias counts as what it stands for."
+    return UserError("nested too deeply, or too many values", where=place, fix=fix)

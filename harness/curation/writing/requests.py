@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from harness.errors import UserError, did_you_mean
 
@@ -69,8 +70,8 @@ def operators_of(names: Sequence[str], file: Path | None) -> Mapping[str, str]:
 
 def _from_file(file: Path) -> dict[str, str]:
     try:
-        found = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        found = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise UserError(f"it cannot be read: {error}", where=str(file), fix="Write a YAML file.") from error
     if not isinstance(found, dict) or not found:
         raise UserError("it holds no operators", where=str(file), fix="Write lines of `name: request`.")

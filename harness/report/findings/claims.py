@@ -54,9 +54,9 @@ def claims_of(
     rows: pandas.DataFrame, matrix: Matrix, artifacts: Sequence[Mapping[str, Any]], file: Path = SHIPPED
 ) -> tuple[Claimed, ...]:
     """Every claim of `file` on every metric that it speaks of, in the file's order."""
-    import yaml
+    from ruamel.yaml import YAML
 
-    document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    document = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
     bench = _Bench(rows, matrix, artifacts, document.get("tuned", []))
     tried = [one for claim in document["claims"] for one in bench.tried(claim)]
     return tuple(_decided(tried))
