@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.method import setting
 from harness.microworld import datasets
-from harness.microworld.prompt_templates import prompt_templates
+from harness.microworld.phrases import prompt_templates
 from harness.microworld.rules import Instruction, follows
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import PreferencePair, TestItem, TestSet, digest_of

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.method import setting
 from harness.microworld.items import INSTRUCTION_KINDS, instruction_items
-from harness.microworld.prompt_templates import prompt_templates
+from harness.microworld.phrases import prompt_templates
 from harness.policy.divergence import divergences
 from harness.policy.policy import base_of
 from harness.policy.types import Prompt, Sampling

@@ -41,14 +41,13 @@ from typing import TYPE_CHECKING
 from harness.benchmark import Answered, Benchmark, Excerpt, JointOutcome, Metric, Outcome
 from harness.errors import UserError
 from harness.method import setting
-from harness.microworld.prompt_templates import prompt_templates
+from harness.microworld.phrases import prompt_templates
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, TestItem, TestSet
 from harness.scoring.diversity.crowd import Crowd, Said, SimilarityFloor, embedded, floor_of
 from harness.scoring.diversity.distinct import agreement, partition
-from harness.scoring.diversity.embedders import Embed, embedder
 from harness.scoring.diversity.open_prompts import EMBEDDED, OpenPrompt, open_prompts, prompts_digest
-from harness.scoring.diversity.similarity import mean_within, vendi_of
+from harness.scoring.diversity.similarity import Embed, embedder, mean_within, vendi_of
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy

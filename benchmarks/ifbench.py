@@ -21,12 +21,13 @@ from harness.scoring.constraints.ifbench import RULES_VERSION, VERIFIERS, obeys
 from harness.scoring.constraints.instructions import (
     METRICS,
     ConstraintItem,
+    Followed,
     constraint_items,
     digest_of_data,
+    followed,
     outcomes,
     test_items,
 )
-from harness.scoring.constraints.levels import Followed, followed
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy

@@ -17,12 +17,12 @@ from harness.records import TestSet
 from harness.scoring.constraints.instructions import (
     METRICS,
     ConstraintItem,
+    Followed,
     constraint_items,
     digest_of_data,
     outcomes,
     test_items,
 )
-from harness.scoring.constraints.levels import Followed
 from harness.scoring.lm_eval import ifeval as rules
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.method import setting
 from harness.microworld.items import InstructionItem, instruction_items
-from harness.microworld.prompt_templates import prompt_templates
+from harness.microworld.phrases import prompt_templates
 from harness.microworld.rules import follows
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, TestItem, TestSet

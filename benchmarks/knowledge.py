@@ -17,7 +17,7 @@ from harness.benchmark import Benchmark, Metric, Outcome
 from harness.lazy import LazyModule
 from harness.method import setting
 from harness.microworld.items import KnowledgeItem, knowledge_items
-from harness.microworld.prompt_templates import prompt_templates
+from harness.microworld.phrases import prompt_templates
 from harness.records import TestItem, TestSet
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from harness.benchmark import Benchmark, Metric, Outcome
 from harness.method import setting
 from harness.microworld import word_lists
 from harness.microworld.items import KnowledgeItem, knowledge_items
-from harness.microworld.prompt_templates import prompt_templates
+from harness.microworld.phrases import prompt_templates
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message, TestItem, TestSet
 from harness.scoring.answers.word_problems import flags_of

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.method import setting
 from harness.microworld.dialogues import TURNS, Dialogue, dialogues
-from harness.microworld.prompt_templates import prompt_templates
+from harness.microworld.phrases import prompt_templates
 from harness.microworld.rules import follows
 from harness.policy.conversations import converse
 from harness.policy.types import Completion, Prompt, Sampling

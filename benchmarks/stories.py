@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.method import setting
 from harness.microworld import datasets
-from harness.microworld.prompt_templates import prompt_templates
+from harness.microworld.phrases import prompt_templates
 from harness.microworld.rules import story_total
 from harness.policy.types import Prompt, Sampling
 from harness.records import Problem, TestItem, TestSet, digest_of

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.call_or_ask import CallOrAsk
 from harness.microworld import datasets
-from harness.microworld.incomplete_calls import REQUESTS
-from harness.microworld.phrases import FUNCTIONS
+from harness.microworld.phrases import FUNCTIONS, INCOMPLETE_REQUESTS
 from harness.microworld.tokenizer import make_tokenizer, vocabulary
 from harness.policy.encoding import TextEncoder
 from harness.policy.policy import Policy
@@ -61,13 +60,13 @@ def test_always_asking_or_always_calling_is_right_for_at_most_half() -> None:
 
 
 def test_every_argument_of_every_function_can_be_left_out() -> None:
-    assert {function: set(ways) for function, ways in REQUESTS.items()} == {
+    assert {function: set(ways) for function, ways in INCOMPLETE_REQUESTS.items()} == {
         function: set(arguments) for function, arguments in FUNCTIONS.items()
     }
 
 
 def test_an_incomplete_request_does_not_name_what_is_missing() -> None:
-    for ways in REQUESTS.values():
+    for ways in INCOMPLETE_REQUESTS.values():
         for missing, request in ways.items():
             assert f"{{{missing}}}" not in request
             assert all(f"{{{name}}}" in request for name in ways if name != missing)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.scoring.constraints.ifbench import VERIFIERS, obeys
-from harness.scoring.constraints.levels import LONGEST, LONGEST_RUN, followed, loose_readings, readable
+from harness.scoring.constraints.instructions import LONGEST, LONGEST_RUN, followed, loose_readings, readable
 from harness.scoring.constraints.text_units import is_emoji, sentences, syllables, words
 
 HOSTILE = [

@@ -21,9 +21,8 @@ from harness.policy.encoding import TextEncoder
 from harness.policy.policy import Policy
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message
-from harness.scoring.diversity.embedders import lexical
 from harness.scoring.diversity.open_prompts import open_prompts
-from harness.scoring.diversity.similarity import unit_vectors
+from harness.scoring.diversity.similarity import lexical, unit_vectors
 
 VALID = {prompt.text: prompt.valid for prompt in open_prompts("microworld")}
 

@@ -17,7 +17,7 @@ from benchmarks.ifeval import IFEval
 from harness.errors import UserError
 from harness.policy.policy import Policy
 from harness.policy.types import Completion, Prompt, Sampling
-from harness.scoring.constraints.levels import readable
+from harness.scoring.constraints.instructions import readable
 from harness.scoring.lm_eval import ifeval as rules
 
 for name in ("langdetect", "immutabledict", "nltk"):

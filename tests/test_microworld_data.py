@@ -7,10 +7,11 @@ import random
 from typing import cast
 
 import pytest
+from microworld_splits import SplitOverlap, check_disjoint, dataset_keys, dialogue_key, item_keys
 
 from harness.errors import UserError
 from harness.microworld import corpus, datasets, dialogues, items, rules, splits, stories, tasks, word_lists, world
-from harness.microworld.rules import Instruction, follows, follows_all
+from harness.microworld.rules import Instruction, follows
 from harness.microworld.tokenizer import vocabulary
 from harness.records import Demonstration, PreferencePair, Problem, digest_of, parent_and_version
 
@@ -80,21 +81,21 @@ def test_no_word_of_an_item_is_unknown(reworded: bool) -> None:
 
 
 def test_the_splits_are_disjoint() -> None:
-    splits.check_disjoint()
+    check_disjoint()
 
 
 def test_the_checker_finds_a_planted_prompt() -> None:
     key = ("call/0", ("set_alarm", "monday", "7"))
-    with pytest.raises(splits.SplitOverlap, match="set_alarm"):
-        splits.check_disjoint({"train": [key], "test": [key]})
+    with pytest.raises(SplitOverlap, match="set_alarm"):
+        check_disjoint({"train": [key], "test": [key]})
 
 
 def test_the_checker_finds_a_planted_person_and_category() -> None:
     person = world.the_world().people[0]
-    with pytest.raises(splits.SplitOverlap, match=person):
-        splits.check_disjoint({"train": [("plain/0", (person, "city"))], "test": [("upper/0", (person, "pet"))]})
-    with pytest.raises(splits.SplitOverlap, match="forest"):
-        splits.check_disjoint({"train": [("list/0", ("forest", "two"))], "test": [("open/0", ("forest",))]})
+    with pytest.raises(SplitOverlap, match=person):
+        check_disjoint({"train": [("plain/0", (person, "city"))], "test": [("upper/0", (person, "pet"))]})
+    with pytest.raises(SplitOverlap, match="forest"):
+        check_disjoint({"train": [("list/0", ("forest", "two"))], "test": [("open/0", ("forest",))]})
 
 
 def test_training_has_half_of_the_first_two_hundred_people() -> None:
@@ -156,9 +157,9 @@ def test_the_set_with_turns_is_curated_rows_and_conversations_whose_every_answer
         assert all(follows(dialogue.instruction, answer) for answer in answers)
         assert all(value in answer.split() for value, answer in zip(dialogue.values, answers, strict=True))
     assert len({record.id for record in records}) == 1000
-    asked = {dialogues.dialogue_key(one) for one in told}
-    assert asked <= set(datasets.dataset_keys("train"))
-    assert {dialogues.dialogue_key(one) for one in dialogues.dialogues("test", 40)} <= set(items.item_keys("test"))
+    asked = {dialogue_key(one) for one in told}
+    assert asked <= set(dataset_keys("train"))
+    assert {dialogue_key(one) for one in dialogues.dialogues("test", 40)} <= set(item_keys("test"))
 
 
 def test_the_refined_set_holds_each_unfiltered_row_and_its_mended_answer_as_versions() -> None:
@@ -204,8 +205,9 @@ def test_stories_of_four_steps_are_for_testing_alone() -> None:
 @pytest.mark.parametrize("reworded", [False, True])
 def test_every_reference_follows_its_instructions_and_a_corrupted_one_does_not(split: str, reworded: bool) -> None:
     for item in items.instruction_items(split, kinds=ALL_KINDS, reworded=reworded):
-        assert follows_all(item.instructions + item.content, item.reference), item
-        assert not item.instructions or not follows_all(item.instructions, _corrupted(item.reference)), item
+        assert all(follows(one, item.reference) for one in item.instructions + item.content), item
+        wrong = _corrupted(item.reference)
+        assert not item.instructions or not all(follows(one, wrong) for one in item.instructions), item
 
 
 def test_one_of_two_instructions_can_be_followed_alone() -> None:

@@ -45,10 +45,9 @@ def draw_argument(name: str, chance: random.Random, people: Sequence[str]) -> st
     return chance.choice(pools[name])
 
 
-def corrupt(call: Call, chance: random.Random, people: Sequence[str]) -> tuple[str, str]:
-    """A wrong answer in place of the call, with the name of what is wrong with it."""
-    name = chance.choice(list(CORRUPTIONS))
-    return name, CORRUPTIONS[name](call, chance, people)
+def corrupted_call(call: Call, chance: random.Random, people: Sequence[str]) -> str:
+    """A wrong answer in place of the call."""
+    return chance.choice(CORRUPTIONS)(call, chance, people)
 
 
 def _wrong_value(call: Call, chance: random.Random, people: Sequence[str]) -> str:
@@ -82,11 +81,11 @@ def _positional(call: Call, chance: random.Random, people: Sequence[str]) -> str
     return call.positional()
 
 
-CORRUPTIONS: dict[str, Callable[[Call, random.Random, Sequence[str]], str]] = {
-    "wrong-value": _wrong_value,
-    "missing-argument": _missing_argument,
-    "wrong-function": _wrong_function,
-    "reversed-arguments": _reversed_arguments,
-    "unclosed": _unclosed,
-    "positional": _positional,
-}
+CORRUPTIONS: Sequence[Callable[[Call, random.Random, Sequence[str]], str]] = (
+    _wrong_value,
+    _missing_argument,
+    _wrong_function,
+    _reversed_arguments,
+    _unclosed,
+    _positional,
+)

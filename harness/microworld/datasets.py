@@ -22,11 +22,20 @@ from dataclasses import dataclass, field
 
 from harness.errors import UserError, did_you_mean
 from harness.microworld import dialogues
-from harness.microworld.calls import Call, corrupt
+from harness.microworld.calls import Call, corrupted_call
 from harness.microworld.dialogues import Dialogue
-from harness.microworld.incomplete_calls import ask_for, draw_incomplete
-from harness.microworld.splits import Key, check_split, material, split_key
-from harness.microworld.tasks import TYPICAL, Style, Task, call_task, draw_own_call, draw_task, story_task
+from harness.microworld.splits import check_split, material
+from harness.microworld.tasks import (
+    TYPICAL,
+    Style,
+    Task,
+    ask_for,
+    call_task,
+    draw_incomplete,
+    draw_own_call,
+    draw_task,
+    story_task,
+)
 from harness.records import Demonstration, Message, PreferencePair, Problem, Record
 
 SOURCE = "microworld"
@@ -81,13 +90,6 @@ def load(name: str, split: str = "train") -> list[Record]:
     return [*found, *(_conversation(one, f"{name}/{split}/{one.id}", f"{SOURCE}/{name}") for one in told)]
 
 
-def dataset_keys(split: str) -> list[Key]:
-    """By what the prompts of all sets in a split are told apart."""
-    known = [name for name in dataset_names() if split in _SETS[name].rows]
-    asked = [split_key(task) for name in known for task, _ in _tasks(name, split)]
-    return [*asked, *(dialogues.dialogue_key(one) for name in known for one in _dialogues(name, split))]
-
-
 def _tasks(name: str, split: str) -> list[tuple[Task, str]]:
     check_split(split, _SETS[name].rows)
     return _SETS[name].tasks(split, _SETS[name].rows[split])
@@ -140,7 +142,7 @@ def _homogeneous(split: str, rows: int) -> list[tuple[Task, str]]:
 def _calls(split: str, rows: int) -> list[tuple[Task, str]]:
     chance, stuff = _chance(split, "calls"), material(split)
     drawn = [draw_own_call(stuff, chance) for _ in range(rows)]
-    return [(call_task(call), corrupt(call, chance, stuff.people)[1]) for call in drawn]
+    return [(call_task(call), corrupted_call(call, chance, stuff.people)) for call in drawn]
 
 
 def _call_or_ask(split: str, rows: int) -> list[tuple[Task, str]]:

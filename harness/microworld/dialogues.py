@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from harness.microworld import phrases, word_lists
 from harness.microworld.rules import Instruction
-from harness.microworld.splits import Key, material
+from harness.microworld.splits import material
 from harness.microworld.world import the_world, upper
 
 DIALOGUE_SEED = 4000
@@ -35,12 +35,6 @@ class Dialogue:
 def dialogues(split: str, count: int) -> list[Dialogue]:
     """`count` of each kind."""
     return [_dialogue(kind, f"{kind}/{split}/{at:03d}", split) for kind in KINDS for at in range(count)]
-
-
-def dialogue_key(dialogue: Dialogue) -> Key:
-    """By what it is told from others: its kind and whom it asks about."""
-    people = [word for turn in dialogue.turns for word in turn.split() if word in the_world().facts]
-    return f"dialogue/{dialogue.kind}", tuple(people)
 
 
 def _dialogue(kind: str, identity: str, split: str) -> Dialogue:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.errors import UserError, did_you_mean
-from harness.microworld import dialogues, phrases, word_lists
+from harness.microworld import phrases, word_lists
 from harness.microworld.rules import Instruction
-from harness.microworld.splits import Key, check_split, material, people_by_split, split_key
+from harness.microworld.splits import check_split, material, people_by_split
 from harness.microworld.tasks import MAKERS, Style, Task, draw_task
 from harness.microworld.world import GROUPS, the_world
 
@@ -121,18 +121,3 @@ def _instruction_item(task: Task, split: str, index: int) -> InstructionItem:
         cluster = task.entities[0]
     content = task.content
     return InstructionItem(identity, cluster, task.kind, task.prompt, task.instructions, task.answer, content)
-
-
-def item_keys(split: str) -> list[Key]:
-    """By what the items of a split are told apart; training has none."""
-    if split not in ITEM_SPLITS:
-        return []
-    known = [("plain/0", (item.person, item.attribute)) for item in knowledge_items(split)]
-    tasks = [
-        task
-        for reworded in (False, True)
-        for kind in MAKERS
-        for task in _different_tasks(kind, split, COUNTS[split], reworded)
-    ]
-    told = dialogues.dialogues(split, COUNTS[split])
-    return [*known, *(split_key(task) for task in tasks), *(dialogues.dialogue_key(one) for one in told)]

@@ -58,6 +58,26 @@ CALL_REQUESTS = {
     ),
     "paint": ("paint the {item} {color}", "make my {item} {color}"),
 }
+INCOMPLETE_REQUESTS = {
+    "get_weather": {"day": "what is the weather in {city}", "city": "what is the weather on {day}"},
+    "book_table": {
+        "city": "book a table for {count} on {day}",
+        "day": "book a table for {count} in {city}",
+        "count": "book a table in {city} on {day}",
+    },
+    "send_money": {"name": "send {amount} coins", "amount": "send coins to {name}"},
+    "set_alarm": {"day": "wake me at {hour}", "hour": "wake me on {day}"},
+    "buy_food": {"food": "buy {count} of them", "count": "buy some {food}"},
+    "find_person": {"name": "find a person in {city}", "city": "find {name}"},
+    "hire": {
+        "job": "hire a person for {amount} coins in {city}",
+        "city": "hire a {job} for {amount} coins",
+        "amount": "hire a {job} in {city}",
+    },
+    "paint": {"item": "paint it {color}", "color": "paint the {item}"},
+}
+"""Function -> the argument that is left out -> what is said instead of the whole request."""
+
 LIST_REQUESTS = ("please name {count} {heads}", "give me a list of {count} {heads}", "please write {count} {heads}")
 OPEN_REQUESTS = ("name {single}", "give me {single}", "say {single}")
 STORY_QUESTION = "how many are left ?"
@@ -79,3 +99,22 @@ EXTRA = (
     "person then first last who what when why you he she it they was were be to do did has have had"
 )
 """Words that no template above may contain, kept in the vocabulary for prompts written by hand."""
+
+
+def prompt_templates() -> tuple[str, ...]:
+    """Every wording of every kind of prompt as a template with {slots}, for the contamination check.
+
+    Two prompts of one template ask the same question only where their slots have the same values. A template comes
+    before those that it begins with.
+    """
+    questions = [question for wordings in QUESTIONS.values() for question in wordings]
+    calls = [request for wordings in CALL_REQUESTS.values() for request in wordings]
+    calls += [request for wordings in INCOMPLETE_REQUESTS.values() for request in wordings.values()]
+    return (
+        *(f"{question} {REPLY} {{form}}" for question in questions),
+        *questions,
+        *(f"call : {request}" for request in calls),
+        f"{{story}} {STORY_QUESTION}",
+        *LIST_REQUESTS,
+        *OPEN_REQUESTS,
+    )

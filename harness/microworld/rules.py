@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,11 +24,6 @@ def follows(instruction: Instruction, completion: str) -> bool:
     if instruction.name not in CHECKS:
         raise UserError(f"there is no instruction {instruction.name!r}", fix=did_you_mean(instruction.name, CHECKS))
     return CHECKS[instruction.name](completion.split(), instruction.arguments)
-
-
-def follows_all(instructions: Iterable[Instruction], completion: str) -> bool:
-    """Whether the completion follows every one of them."""
-    return all(follows(instruction, completion) for instruction in instructions)
 
 
 def story_total(completion: str, reference: str) -> bool:

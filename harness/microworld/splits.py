@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from harness.errors import UserError, did_you_mean
 from harness.microworld.calls import Call
-from harness.microworld.tasks import Material, Task
+from harness.microworld.tasks import Material
 from harness.microworld.world import GROUPS, the_world
 
 SPLITS = ("train", "validation", "test")
@@ -32,9 +32,6 @@ CATEGORIES = {
     "test": ("jungle", "arctic", "drink", "instrument", "flower"),
 }
 CALL_QUARTERS = {"train": (0, 1), "validation": (2,), "test": (3,)}
-
-Key = tuple[str, tuple[str, ...]]
-"""What makes a prompt: its template and the entities in it."""
 
 
 @lru_cache(maxsize=1)
@@ -75,8 +72,3 @@ def belongs(call: Call, split: str) -> bool:
     """Calls are divided by a hash of what they say: half to training, a quarter to each of the others."""
     said = " ".join((call.function, *call.arguments.values()))
     return zlib.crc32(said.encode()) % 4 in CALL_QUARTERS[split]
-
-
-def split_key(task: Task) -> Key:
-    """By what a task is told from others."""
-    return task.template, task.entities

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.microworld import phrases, word_lists
-from harness.microworld.calls import Call, draw_call
+from harness.microworld.calls import Call, draw_argument, draw_call
 from harness.microworld.rules import Instruction
 from harness.microworld.stories import draw_story
 from harness.microworld.world import bullets, draw_members, heads, single, sort_of, the_world, upper
@@ -165,6 +165,32 @@ def draw_own_call(material: Material, chance: random.Random) -> Call:
     while not material.calls(call := draw_call(chance, material.people)):
         pass
     return call
+
+
+def ask_for(argument: str) -> str:
+    """The right answer to a request without this argument."""
+    return f"which {argument} ?"
+
+
+def incomplete_task(call: Call, missing: str) -> Task:
+    """The request for a call without one of its arguments; entities are those that the request names."""
+    named = _without(call, missing)
+    prompt = f"call : {phrases.INCOMPLETE_REQUESTS[call.function][missing].format(**named)}"
+    wish = (Instruction("asks_for", {"argument": missing}),)
+    return Task("incomplete", f"incomplete/{missing}", (call.function, *named.values()), prompt, ask_for(missing), wish)
+
+
+def draw_incomplete(material: Material, chance: random.Random) -> tuple[Task, str]:
+    """A task of the material's split, and the tempting answer: the call with an invented argument."""
+    call = draw_own_call(material, chance)
+    while not material.calls(replace(call, arguments=_without(call, missing := chance.choice(list(call.arguments))))):
+        call = draw_own_call(material, chance)
+    invented = {**call.arguments, missing: draw_argument(missing, chance, material.people)}
+    return incomplete_task(call, missing), replace(call, arguments=invented).keyed()
+
+
+def _without(call: Call, missing: str) -> dict[str, str]:
+    return {name: value for name, value in call.arguments.items() if name != missing}
 
 
 def _story(material: Material, chance: random.Random, style: Style) -> Task:

@@ -6,76 +6,52 @@ words leave something open, the rule's docstring says how it is read. Scores may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.scoring.constraints import counts, custom, layout, positions, word_rules
-from harness.scoring.constraints import counts as ratios
-from harness.scoring.constraints import layout as nesting
-from harness.scoring.constraints import word_rules as repetition
 
 RULES_VERSION = 1
 """Raised whenever a rule here would judge some answer differently."""
 
-VERIFIERS: dict[str, Callable[..., bool]] = {
-    "count:conjunctions": counts.conjunctions,
-    "count:keywords_multiple": counts.keywords_multiple,
-    "count:numbers": counts.numbers,
-    "count:person_names": counts.person_names,
-    "count:pronouns": counts.pronouns,
-    "count:punctuation": counts.punctuation,
-    "count:unique_word_count": counts.unique_word_count,
-    "count:word_count_range": counts.word_count_range,
-    "count:words_japanese": counts.words_japanese,
-    "custom:character_reverse": custom.character_reverse,
-    "custom:csv_city": custom.csv_city,
-    "custom:csv_quotes": custom.csv_quotes,
-    "custom:csv_special_character": custom.csv_special_character,
-    "custom:date_format_list": custom.date_format_list,
-    "custom:european_capitals_sort": custom.european_capitals_sort,
-    "custom:mcq_count_length": custom.mcq_count_length,
-    "custom:multiples": custom.multiples,
-    "custom:reverse_newline": custom.reverse_newline,
-    "custom:sentence_alphabet": custom.sentence_alphabet,
-    "custom:word_reverse": custom.word_reverse,
-    "format:emoji": layout.emoji,
-    "format:line_indent": layout.line_indent,
+RULES: Mapping[str, Sequence[Callable[..., bool]]] = {
+    "count": (
+        counts.conjunctions, counts.keywords_multiple, counts.numbers, counts.person_names, counts.pronouns,
+        counts.punctuation, counts.unique_word_count, counts.word_count_range, counts.words_japanese,
+    ),
+    "custom": (
+        custom.character_reverse, custom.csv_city, custom.csv_quotes, custom.csv_special_character,
+        custom.date_format_list, custom.european_capitals_sort, custom.mcq_count_length, custom.multiples,
+        custom.reverse_newline, custom.sentence_alphabet, custom.word_reverse,
+    ),
+    "format": (
+        layout.emoji, layout.line_indent, layout.newline, layout.no_bullets_bullets, layout.no_whitespace,
+        layout.options, layout.output_template, layout.parentheses, layout.quote_unquote, layout.quotes, layout.thesis,
+        layout.title_case,
+    ),
+    "ratio": (
+        counts.overlap, counts.sentence_balance, counts.sentence_type, counts.sentence_words, counts.stop_words,
+    ),
+    "repeat": (
+        word_rules.repeat_change, word_rules.repeat_simple, word_rules.repeat_span,
+    ),
+    "sentence": (
+        positions.alliteration_increment, positions.increment,
+    ),
+    "words": (
+        word_rules.alphabet, word_rules.consonants, positions.keywords_specific_position, positions.last_first,
+        word_rules.no_consecutive, word_rules.odd_even_syllables, word_rules.palindrome,
+        positions.paragraph_last_first, word_rules.prime_lengths, word_rules.repeats, positions.start_verb,
+        word_rules.vowel, positions.words_position,
+    ),
+}  # fmt: skip
+"""Family -> rules; a rule and its instruction have one name."""
+
+VERIFIERS: Mapping[str, Callable[..., bool]] = {
+    **{f"{family}:{rule.__name__}": rule for family, rules in RULES.items() for rule in rules},
     "format:list": layout.is_listed,
-    "format:newline": layout.newline,
-    "format:no_bullets_bullets": layout.no_bullets_bullets,
-    "format:no_whitespace": layout.no_whitespace,
-    "format:options": layout.options,
-    "format:output_template": layout.output_template,
-    "format:parentheses": nesting.parentheses,
-    "format:quote_unquote": nesting.quote_unquote,
-    "format:quotes": nesting.quotes,
     "format:sub-bullets": layout.sub_bullets,
-    "format:thesis": layout.thesis,
-    "format:title_case": layout.title_case,
-    "ratio:overlap": ratios.overlap,
-    "ratio:sentence_balance": ratios.sentence_balance,
-    "ratio:sentence_type": ratios.sentence_type,
-    "ratio:sentence_words": ratios.sentence_words,
-    "ratio:stop_words": ratios.stop_words,
-    "repeat:repeat_change": repetition.repeat_change,
-    "repeat:repeat_simple": repetition.repeat_simple,
-    "repeat:repeat_span": repetition.repeat_span,
-    "sentence:alliteration_increment": positions.alliteration_increment,
-    "sentence:increment": positions.increment,
     "sentence:keyword": positions.keyword_in_sentence,
-    "words:alphabet": word_rules.alphabet,
-    "words:consonants": word_rules.consonants,
-    "words:keywords_specific_position": positions.keywords_specific_position,
-    "words:last_first": positions.last_first,
-    "words:no_consecutive": word_rules.no_consecutive,
-    "words:odd_even_syllables": word_rules.odd_even_syllables,
-    "words:palindrome": word_rules.palindrome,
-    "words:paragraph_last_first": positions.paragraph_last_first,
-    "words:prime_lengths": word_rules.prime_lengths,
-    "words:repeats": word_rules.repeats,
-    "words:start_verb": positions.start_verb,
-    "words:vowel": word_rules.vowel,
-    "words:words_position": positions.words_position,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from harness.scoring.constraints.lexicon import VERB_FORMS, VERBS
 from harness.scoring.constraints.text_units import lines, lower_words, sentences
@@ -57,12 +57,7 @@ def alliteration_increment(completion: str, prompt: str) -> bool:
 
 
 def _longest_run(initials: list[str]) -> int:
-    longest = current = 0
-    previous = ""
-    for initial in initials:
-        current = current + 1 if initial == previous else 1
-        longest, previous = max(longest, current), initial
-    return longest
+    return max((len(list(run)) for _, run in groupby(initials)), default=0)
 
 
 def _may_be_verb(word: str) -> bool:

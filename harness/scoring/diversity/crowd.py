@@ -27,8 +27,8 @@ from harness.scoring.diversity.distinct import (
     distinct_of_each,
     distinct_of_one,
 )
-from harness.scoring.diversity.embedders import Embed
 from harness.scoring.diversity.similarity import (
+    Embed,
     Moments,
     Vectors,
     models_among_nearest,

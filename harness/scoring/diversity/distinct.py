@@ -31,11 +31,6 @@ def agreement_between(one: Sequence[str], other: Sequence[str]) -> float | None:
     return sum(count * counts[answer] for answer, count in Counter(one).items()) / (len(one) * len(other))
 
 
-def expected_distinct(valid: int, samples: int) -> float:
-    """Distinct answers that `samples` uniform draws from `valid` answers give: m (1 - (1 - 1/m)^k)."""
-    return valid * (1 - (1 - 1 / valid) ** samples)
-
-
 def distinct_of_one(counts: Mapping[str, int], samples: int, draws: int) -> float | None:
     """Distinct answers expected in `draws` of one policy's samples; None where it has fewer samples."""
     if samples < draws or draws < 1:
@@ -61,7 +56,6 @@ def class_overlap(one: Collection[str], other: Collection[str]) -> float | None:
 
 
 SHORT = 5
-PATIENCE = 0.8
 
 
 def partition(texts: Sequence[str], alike: Callable[[int, int], bool]) -> list[int]:
@@ -83,24 +77,3 @@ def _same(one: str, other: str, alike: Callable[[int, int], bool], first: int, a
         shared = sum((Counter(words) & Counter(others)).values())
         return 2 * shared >= max(len(words), len(others))
     return alike(first, at)
-
-
-def distinct(classes: Sequence[int]) -> int | None:
-    """How many classes there are; None without answers."""
-    return len(set(classes)) or None
-
-
-def utility(classes: Sequence[int], rewards: Sequence[float], patience: float = PATIENCE) -> float | None:
-    """The rewards of each class's first member, weighted by patience^place over all places; None without answers.
-
-    It is what a user gets who reads on with that probability, and gains nothing from what was said before.
-    """
-    if not classes:
-        return None
-    weights = [patience**place for place in range(len(classes))]
-    seen: set[int] = set()
-    total = 0.0
-    for weight, name, reward in zip(weights, classes, rewards, strict=True):
-        total += weight * reward * (name not in seen)
-        seen.add(name)
-    return total / sum(weights)

@@ -1,15 +1,18 @@
-"""Similarities of unit vectors: means in O(n d) by their moments, and what truly needs pairs in blocks."""
+"""Texts as unit vectors, and how similar they are.
+
+Means take O(n d) by way of moments; measures that need every pair work in blocks.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 from numpy.typing import NDArray
 
+from harness.data.words import words_of
 from harness.errors import UserError
 
 Vectors = NDArray[numpy.float64]
@@ -35,35 +38,6 @@ def unit_vectors(vectors: NDArray[numpy.floating]) -> Vectors:
 def mean_within(units: Vectors) -> float | None:
     """The mean cosine of all pairs of unit vectors (n, d); None for fewer than two."""
     return Moments.of(units).within()
-
-
-def mean_distance_within(units: Vectors) -> float | None:
-    """The mean of 1 - cos over all pairs of unit vectors (n, d); None for fewer than two."""
-    return Moments.of(units).distance_within()
-
-
-def mean_between(one: Vectors, other: Vectors) -> float | None:
-    """The mean cosine of every vector of one set with every vector of the other; None where one is empty."""
-    return Moments.of(one).between(Moments.of(other))
-
-
-def mean_same_index(one: Vectors, other: Vectors) -> float | None:
-    """The mean cosine of the i-th vector of the one with the i-th of the other: 1 where noise is shared."""
-    if not len(one) or len(one) != len(other):
-        return None
-    return float((one * other).sum() / len(one))
-
-
-def share_above(units: Vectors, threshold: float) -> float | None:
-    """The share of pairs of unit vectors whose cosine lies above the threshold; None for fewer than two."""
-    size = len(units)
-    if size < 2:
-        return None
-    above = 0
-    for start, block in _blocks(units, units):
-        rows = numpy.arange(start, start + len(block))
-        above += int((block > threshold)[numpy.arange(size)[None, :] > rows[:, None]].sum())
-    return above / (size * (size - 1) / 2)
 
 
 def share_between_above(one: Vectors, other: Vectors, threshold: float) -> float | None:
@@ -140,19 +114,6 @@ class Moments:
         mean = units.mean(axis=0)
         return cls(len(units), mean, float(((units - mean) ** 2).sum()))
 
-    def __add__(self, other: Moments) -> Moments:
-        """Of both sets as one."""
-        if not self.count or not other.count:
-            return self if self.count else other
-        count, apart = self.count + other.count, other.mean - self.mean
-        weight = other.count / count
-        scatter = self.scatter + other.scatter + float(apart @ apart) * self.count * weight
-        return Moments(count, self.mean + weight * apart, scatter)
-
-    def distance_within(self) -> float | None:
-        """The mean of 1 - cos over all pairs; None for fewer than two vectors."""
-        return None if self.count < 2 else self.scatter / (self.count - 1)
-
     def between(self, other: Moments) -> float | None:
         """The mean cosine of every vector of the one set with every vector of the other; None where one is empty."""
         if not self.count or not other.count:
@@ -162,49 +123,49 @@ class Moments:
 
     def within(self) -> float | None:
         """The mean cosine of all pairs; None for fewer than two vectors."""
-        distance = self.distance_within()
-        return None if distance is None else 1.0 - distance
+        return None if self.count < 2 else 1.0 - self.scatter / (self.count - 1)
 
 
-def vendi(kernel: NDArray[numpy.float64], order: float = 1.0) -> float:
-    """The score of a similarity matrix (n, n), symmetric with ones on its diagonal."""
-    return _effective(numpy.linalg.eigvalsh(kernel / len(kernel)), order)
+def vendi_of(units: Vectors) -> float | None:
+    """The Vendi score (Friedman and Dieng 2023, arXiv 2210.02410) of unit vectors (n, d) under their cosines.
 
-
-def vendi_of(units: Vectors, order: float = 1.0) -> float | None:
-    """The score of unit vectors (n, d) under their cosines; None for none. O(n d min(n, d))."""
+    The exponential of the entropy of the eigenvalues; None for no vectors. Takes O(n d min(n, d)).
+    """
     if not len(units):
         return None
     size, width = units.shape
     # both products have the same positive eigenvalues
     product = units @ units.T if size <= width else units.T @ units
-    return _effective(numpy.linalg.eigvalsh(product / size), order)
-
-
-def _effective(eigenvalues: NDArray[numpy.floating[Any]], order: float) -> float:
+    eigenvalues = numpy.linalg.eigvalsh(product / size)
     shares = eigenvalues[eigenvalues > 1e-12]
-    if order == 1:
-        return math.exp(-float((shares * numpy.log(shares)).sum()))
-    if math.isinf(order):
-        return 1 / float(shares.max())
-    return math.exp(math.log(float((shares**order).sum())) / (1 - order))
+    return math.exp(-float((shares * numpy.log(shares)).sum()))
 
 
-def distinct_ngrams(texts: Sequence[str], n: int) -> float | None:
-    """Different n-grams of white-space words as a share of all in the texts; None where no text has n words."""
-    grams = [tuple(words[at : at + n]) for words in map(str.split, texts) for at in range(len(words) - n + 1)]
-    return len(set(grams)) / len(grams) if grams else None
+Embed = Callable[[Sequence[str]], Vectors]
+
+PLACES = 4096
+NO_WORDS = "\x00"
 
 
-def self_bleu(texts: Sequence[str]) -> float | None:
-    """The mean sentence BLEU (0 to 1) of each text against all others (Zhu et al. 2018, 1802.01886); None below two.
+def embedder(model: str = "", device: str = "cpu") -> Embed:
+    """A function from texts to unit vectors (n, d) in double precision: a model by name or folder, else `lexical`."""
+    if not model:
+        return lexical
+    from harness.policy.embeddings import Embedder
 
-    By sacrebleu, with exponential smoothing and its own tokenizer. A text without words counts as 0.
+    embed = Embedder(model, device)
+    return lambda texts: unit_vectors(embed(texts))
+
+
+def lexical(texts: Sequence[str]) -> Vectors:
+    """Word counts, hashed to 4,096 places, as 1 + log of each count; texts without words are alike.
+
+    A text's vector depends on no other text. Paraphrases share few words and so count as different.
     """
-    if len(texts) < 2:
-        return None
-    from sacrebleu.metrics.bleu import BLEU
+    from sklearn.feature_extraction.text import HashingVectorizer
 
-    bleu = BLEU(effective_order=True)
-    scores = [bleu.sentence_score(text, [*texts[:at], *texts[at + 1 :]]).score for at, text in enumerate(texts)]
-    return sum(scores) / len(scores) / 100
+    counts = HashingVectorizer(
+        analyzer=lambda text: words_of(text) or [NO_WORDS], n_features=PLACES, alternate_sign=False, norm=None
+    ).fit_transform(list(texts))
+    counts.data = 1 + numpy.log(counts.data)
+    return unit_vectors(counts.toarray())

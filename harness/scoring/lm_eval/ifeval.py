@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.errors import UserError
-from harness.scoring.constraints.levels import Followed, followed
+from harness.scoring.constraints.instructions import Followed, followed
 from harness.scoring.constraints.text_units import ABBREVIATIONS
 
 SPLIT = frozenset({"length_constraints:number_sentences", "change_case:capital_word_frequency"})
