@@ -20,7 +20,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,10 +38,10 @@ from harness.training.loop import (
     require_trained_end,
     seed_everything,
     sorted_within_batches,
+    thinned,
     trl_config,
 )
 from harness.training.models import load_model, save_model, trainable_copy
-from harness.training.trl import run_trainer, watched
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -123,6 +123,9 @@ class Dpo(Method):
         import datasets
         import trl
 
+        from harness.training.trl import run_trainer
+        from methods._dpo_trainer import DpoTrainer
+
         names = ("input_ids", "labels")
         columns = {
             f"{side}_{name}": [getattr(pair[at], name) for pair in pairs]
@@ -131,7 +134,7 @@ class Dpo(Method):
         }
         with tempfile.TemporaryDirectory() as scratch:
             own = {"max_length": None, "remove_unused_columns": False, "beta": self.beta}
-            trainer = _trainer_class()(
+            trainer = DpoTrainer(
                 model=model,
                 ref_model=reference,
                 args=trl_config(trl.DPOConfig, scratch, base, Optimisation.of(self), context, **own),
@@ -141,8 +144,8 @@ class Dpo(Method):
             )
             # an update's pairs are counted before it is split to fit into memory, and our loss divides by them
             trainer.model_accepts_loss_kwargs = trainer.loss_is_scaled_for_ga = True
-            trainer.losses_of = partial(preference_losses, self)
-            return run_trainer(trainer, context)
+            trainer.loss_of = partial(pair_loss, self, trainer.ref_model)
+            return thinned(run_trainer(trainer, context))
 
 
 Pair = tuple[TrainingRow, TrainingRow]
@@ -216,29 +219,12 @@ def preference_losses(settings: Dpo, own: torch.Tensor, reference: torch.Tensor,
     return losses
 
 
-@cache
-def _trainer_class() -> Any:
-    import trl
-
-    class Trainer(watched(trl.DPOTrainer)):  # type: ignore[misc]
-        """TRL's trainer on our rows with our loss."""
-
-        losses_of: Any = None
-
-        def _prepare_dataset(self, dataset: Any, *arguments: Any) -> Any:
-            """Rows come tokenised."""
-            return dataset
-
-        def compute_loss(
-            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> torch.Tensor:
-            """The mean over the pairs of the whole batch, of which this is a part."""
-            asked = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
-            asked |= {"labels": inputs["answers"], "use_cache": False, "fused_lm_head": True}
-            own = model(**asked).log_probs.sum(1)
-            with torch.no_grad():
-                reference = self.ref_model(**asked).log_probs.sum(1)
-            tokens = (inputs["answers"] != IGNORED).sum(1)
-            return self.losses_of(own, reference, tokens).sum() / num_items_in_batch
-
-    return Trainer
+def pair_loss(settings: Dpo, reference: Any, model: Any, inputs: Any, pairs: Any) -> torch.Tensor:
+    """The mean loss over the pairs of the whole update, of which this batch of `collate_pairs` is a part."""
+    asked = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+    asked |= {"labels": inputs["answers"], "use_cache": False, "fused_lm_head": True}
+    own = model(**asked).log_probs.sum(1)
+    with torch.no_grad():
+        start = reference(**asked).log_probs.sum(1)
+    tokens = (inputs["answers"] != IGNORED).sum(1)
+    return preference_losses(settings, own, start, tokens).sum() / pairs

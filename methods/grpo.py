@@ -25,7 +25,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,9 +36,8 @@ from harness.policy.causal import CausalPolicy
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Problem, TrainingData
 from harness.scoring.answers.verifiers import require_verifier, verifies
-from harness.training.loop import Optimisation, seed_everything, trl_config
+from harness.training.loop import Optimisation, seed_everything, thinned, trl_config
 from harness.training.models import load_model, save_model, trainable_copy
-from harness.training.trl import run_trainer, thinned, watched
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -130,10 +129,12 @@ class Grpo(Method):
         self, model: Any, reference: Any, rollouts: Rollouts, base: BaseModel, context: FitContext
     ) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
         """Train the model in place; the curves of the loss and of KL."""
+        from harness.training.trl import run_trainer
+
         with tempfile.TemporaryDirectory() as scratch:
             trainer = self._trainer(model, reference, rollouts, scratch, base, context)
             losses = run_trainer(trainer, context)
-            return losses, thinned([line["kl"] for line in trainer.state.log_history if "kl" in line])
+            return thinned(losses), thinned([line["kl"] for line in trainer.state.log_history if "kl" in line])
 
     def _trainer(
         self, model: Any, reference: Any, rollouts: Rollouts, scratch: str, base: BaseModel, context: FitContext
@@ -141,6 +142,8 @@ class Grpo(Method):
         """TRL's trainer over all batches of problems, in their order."""
         import datasets
         import trl
+
+        from methods._grpo_trainer import GrpoTrainer
 
         count, wanted = len(rollouts.problems), Optimisation.of(self)
         batches = self.updates or -(-count * self.epochs // self.batch_size)
@@ -160,7 +163,7 @@ class Grpo(Method):
             "logging_steps": 1,
         }
         answers = replace(wanted, batch_size=self.batch_size * self.samples)
-        trainer = _trainer_class()(
+        trainer = GrpoTrainer(
             model=model,
             reward_funcs=verified,
             args=trl_config(trl.GRPOConfig, scratch, base, answers, context, **own),
@@ -276,37 +279,3 @@ class Rollouts:
 def trained_ids(answer: Completion) -> list[int]:
     """The ids of an answer with the token that ended it, if one did: to end is drawn, and rewarded, too."""
     return list(answer.drawn_ids)
-
-
-@cache
-def _trainer_class() -> Any:
-    import trl
-    from trl.trainer.utils import add_fused_lm_head
-
-    class Trainer(watched(trl.GRPOTrainer)):  # type: ignore[misc]
-        """TRL's trainer with a given reference, on rows without padding before them."""
-
-        def refer_to(self, reference: Any, beta: float) -> None:
-            """Measure KL from this model instead of one that is read from disk."""
-            self.beta = beta
-            if beta:
-                add_fused_lm_head(reference, temperature=self.temperature)
-                self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
-
-        def _get_per_token_logps_and_entropies(
-            self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, **rest: Any
-        ) -> tuple[Any, ...]:
-            """log p and entropy (B, C) of the last C = logits_to_keep tokens; padding is moved to the right."""
-            width = input_ids.shape[1]
-            padding = (attention_mask[:, :-logits_to_keep] == 0).sum(1, keepdim=True)
-            most = int(padding.max())
-            places = (torch.arange(width, device=input_ids.device) + padding) % width
-            log_probs, entropies, auxiliary = super()._get_per_token_logps_and_entropies(
-                model, input_ids.gather(1, places), attention_mask.gather(1, places), logits_to_keep + most, **rest
-            )
-            wanted = torch.arange(logits_to_keep, device=input_ids.device) + most - padding
-            if entropies is not None:
-                entropies = entropies.gather(1, wanted)
-            return log_probs.gather(1, wanted), entropies, auxiliary
-
-    return Trainer

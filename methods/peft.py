@@ -21,7 +21,7 @@ import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,6 @@ from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import TextEncoder
 from harness.records import TrainingData
 from harness.training.adapters import adapted_copy, fit_adapter
-from harness.training.trl import completion_loss, watched
 
 if TYPE_CHECKING:
     import torch
@@ -110,7 +109,7 @@ class Peft(Method):
         if self.kind in BASES_TOKENIZER:
             config.tokenizer_name_or_path = str(base.folder)
         room = room_beside(config.num_virtual_tokens, base.encoder)
-        report = fit(max_length=min(self.max_length or room, room), trainer_class=_prompt_trainer())
+        report = fit(max_length=min(self.max_length or room, room), loss_of=_prompt_loss)
         return dataclasses.replace(report, notes={**report.notes, "stored_parameters": _stored(out)})
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
@@ -199,20 +198,11 @@ class VirtualTokensPolicy(CausalPolicy):
         return logits[:, -1], state
 
 
-@cache
-def _prompt_trainer() -> Any:
-    import trl
+def _prompt_loss(model: Any, inputs: Any, items: Any) -> torch.Tensor:
+    """The loss of all methods here, which counts no virtual token."""
+    from harness.training.trl import completion_loss
 
-    class Trainer(watched(trl.SFTTrainer)):  # type: ignore[misc]
-        """TRL's trainer with the loss of all methods here, which counts no virtual token."""
-
-        def compute_loss(
-            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> torch.Tensor:
-            """The mean over the labelled tokens of the whole batch, of which this is a part."""
-            return completion_loss(partial(_run, model), inputs, num_items_in_batch)
-
-    return Trainer
+    return completion_loss(partial(_run, model), inputs, items)
 
 
 def _run(model: Any, *, logits_to_keep: torch.Tensor, **inputs: Any) -> Any:

@@ -22,7 +22,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,6 @@ from harness.policy.encoding import TextEncoder
 from harness.policy.hidden_states import Places, block_count, decoder_blocks, first_and_last, width_of
 from harness.records import TrainingData
 from harness.training.loop import IGNORED, Optimisation, require_trained_end, seed_everything, train, training_rows
-from harness.training.trl import completion_loss, watched
 from methods.loreft import Loreft, Weights, load_interventions, prompt_lengths, save_interventions
 
 if TYPE_CHECKING:
@@ -78,9 +77,11 @@ class Pyreft(Loreft):
         keys = [f"{layer}-{part}" for part in self.parts for layer in layers]
         parts = {key: self._new_part(width_of(base.config)) for key in keys}
         library = library_model(model, parts)
-        trainer = partial(_trainer_class(), settings=self, keys=keys)
-        own = {"trainer_class": trainer, "remove_unused_columns": False}
-        report = train(library, rows, base, Optimisation.of(self), context, **own)
+        from methods._pyreft_trainer import PyreftTrainer  # only now: the line above imports pyreft without its prints
+
+        own = {"trainer_class": PyreftTrainer, "remove_unused_columns": False}
+        loss_of = partial(library_loss, self, keys)
+        report = train(library, rows, base, Optimisation.of(self), context, loss_of=loss_of, **own)
         save_interventions(self, {key: library_weights(part) for key, part in parts.items()}, out)
         return report
 
@@ -229,29 +230,16 @@ def _rectangle(places: Places, rows: int, spare: int) -> list[list[int]]:
     return [own + [spare] * (width - len(own)) for own in columns]
 
 
-@cache
-def _trainer_class() -> Any:
-    import pyreft
+def library_loss(settings: Loreft, keys: Sequence[str], library: Any, inputs: Any, items: Any) -> torch.Tensor:
+    """The loss of all methods here, with the library's forward pass: a batch's part of its update's mean."""
+    from harness.training.trl import completion_loss
 
-    class Trainer(watched(pyreft.ReftTrainer)):  # type: ignore[misc]
-        """The library's trainer with its forward pass, and the loss of all methods here."""
-
-        def __init__(self, *, settings: Loreft, keys: Sequence[str], **arguments: Any) -> None:
-            super().__init__(**arguments)
-            self.settings, self.keys = settings, keys
-
-        def compute_loss(
-            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> torch.Tensor:
-            """The mean over the labelled tokens of the whole batch, of which this is a part."""
-            lengths = prompt_lengths(inputs["labels"])
-            spare = inputs["labels"].shape[1]
-            blanks = {"input_ids": 0, "attention_mask": 0, "labels": IGNORED}
-            widened = {name: torch.nn.functional.pad(inputs[name], (0, 1), value=blanks[name]) for name in blanks}
-            places = locations(self.settings, self.keys, [0] * len(lengths), lengths, spare)
-            return completion_loss(partial(run_library, model, places), widened, num_items_in_batch)
-
-    return Trainer
+    lengths = prompt_lengths(inputs["labels"])
+    spare = inputs["labels"].shape[1]
+    blanks = {"input_ids": 0, "attention_mask": 0, "labels": IGNORED}
+    widened = {name: torch.nn.functional.pad(inputs[name], (0, 1), value=blanks[name]) for name in blanks}
+    places = locations(settings, keys, [0] * len(lengths), lengths, spare)
+    return completion_loss(partial(run_library, library, places), widened, items)
 
 
 def run_library(library: Any, places: list[list[list[int]]], **inputs: Any) -> Any:

@@ -14,6 +14,7 @@ from harness.training.loop import Optimisation, require_trained_end, seed_everyt
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
     from harness.records import Demonstration
+    from harness.training.trl import LossOf
 
 
 def fit_adapter(
@@ -25,11 +26,14 @@ def fit_adapter(
     context: FitContext,
     *,
     max_length: int | None = None,
-    trainer_class: Any = None,
+    loss_of: LossOf | None = None,
 ) -> FitReport:
     """Train the adapter of a PEFT configuration on a frozen copy of the base, and write it alone.
 
-    method  its fields say how the adapter is optimised. Raises UserError where the adapter does not fit the model.
+    method   its fields say how the adapter is optimised
+    loss_of  as for `train`
+
+    Raises UserError where the adapter does not fit the model.
     """
     import peft
 
@@ -45,7 +49,7 @@ def fit_adapter(
             where=base.spec.name,
             fix="Name layers that the model has as the adapter's targets, or change its settings.",
         ) from error
-    report = train(adapted, rows, base, Optimisation.of(method), context, trainer_class=trainer_class)
+    report = train(adapted, rows, base, Optimisation.of(method), context, loss_of=loss_of)
     save_adapter(adapted, out)
     return report
 

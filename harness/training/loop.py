@@ -27,7 +27,6 @@ from harness.training.labelled_rows import (
     require_apart,
     training_rows,
 )
-from harness.training.trl import Around, run_trainer, sft_trainer
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
     from harness.policy.base_model import BaseModel
     from harness.policy.encoding import TextEncoder
+    from harness.training.trl import Around, LossOf
 else:
     torch = LazyModule("torch")
     transformers = LazyModule("transformers")
@@ -52,10 +52,13 @@ __all__ = [
     "rows_at_once",
     "seed_everything",
     "sorted_within_batches",
+    "thinned",
     "train",
     "training_rows",
     "trl_config",
 ]
+
+CURVE_POINTS = 20
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ def train(
     *,
     around: Around | None = None,
     each_pass: Callable[[], None] | None = None,
+    loss_of: LossOf | None = None,
     trainer_class: Any = None,
     **own: Any,
 ) -> FitReport:
@@ -197,10 +201,13 @@ def train(
 
     around         given a batch as `collate` makes it, a context in which its forward pass runs
     each_pass      called after every pass over the rows, and at the end
-    trainer_class  a `watched` trainer to use instead of TRL's for fine-tuning; `own` are its arguments
+    loss_of        (model, batch, labelled tokens of the whole update) -> loss, in place of the usual one
+    trainer_class  a WatchedTrainer to use in place of LabelledTrainer; `own` are its arguments
     """
     import datasets
     import trl
+
+    from harness.training.trl import LabelledTrainer, run_trainer
 
     lengths = [len(row.input_ids) for row in data.rows]
     order = sorted_within_batches(optimisation.order(len(lengths), context.seed), lengths, optimisation.batch_size)
@@ -209,7 +216,7 @@ def train(
     if optimisation.packing:
         require_apart(model, columns["input_ids"])
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = (trainer_class or sft_trainer())(
+        trainer = (trainer_class or LabelledTrainer)(
             model=model,
             args=trl_config(trl.SFTConfig, scratch, base, optimisation, context, max_length=None, **own),
             data_collator=pack if optimisation.packing else collate,
@@ -218,9 +225,10 @@ def train(
         )
         # count a batch's labels before it is split, whatever the model's forward takes
         trainer.model_accepts_loss_kwargs = True
+        trainer.loss_of = loss_of
         if around:
             trainer.around = around
-        curve = run_trainer(trainer, context, each_pass, optimisation.ends_of_passes(len(lengths), steps))
+        losses = run_trainer(trainer, context, each_pass, optimisation.ends_of_passes(len(lengths), steps))
     return FitReport(
         trained_parameters=sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
         training_tokens=sum(lengths[index] for index in order),
@@ -228,7 +236,7 @@ def train(
             "rows": len(data.rows),
             "rows_truncated": data.truncated,
             "labelled_tokens": sum(data.rows[index].labelled for index in order),
-            "loss": curve,
+            "loss": thinned(losses),
         },
     )
 
@@ -239,6 +247,13 @@ def collate(rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
     tokens, mask = padded([row["input_ids"] for row in rows], cpu)
     labels, _ = padded([row["labels"] for row in rows], cpu)
     return {"input_ids": tokens, "attention_mask": mask.long(), "labels": labels.masked_fill(~mask, IGNORED)}
+
+
+def thinned(losses: Sequence[float]) -> list[tuple[int, float]]:
+    """At most CURVE_POINTS means over neighbouring steps, each with its last step."""
+    width = max(1, math.ceil(len(losses) / CURVE_POINTS))
+    parts = [(start, losses[start : start + width]) for start in range(0, len(losses), width)]
+    return [(start + len(part), round(math.fsum(part) / len(part), 6)) for start, part in parts]
 
 
 def require_trained_end(model: Any, encoder: TextEncoder) -> None:
