@@ -152,6 +152,12 @@ def test_words_hold_apostrophes_and_hyphens_together_and_leave_tags_out() -> Non
     ]  # fmt: skip
 
 
+def test_marks_belong_to_the_word_that_they_are_written_in() -> None:
+    assert words("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
+    assert len(words("re\u0301sume\u0301 cafe\u0301")) == 2
+    assert words("a ❤\ufe0f b") == ["a", "b"]
+
+
 def test_syllables_of_common_words_are_counted() -> None:
     counts = {"the": 1, "make": 1, "played": 1, "wanted": 2, "table": 2, "boxes": 2, "being": 2, "idea": 3, "radio": 3,
               "science": 2, "people": 2, "beautiful": 3, "created": 3, "well-known": 2, "rhythm": 1}  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import regex
+
 from harness.scoring.constraints.lexicon import COORDINATING, PRONOUNS, STOP_WORDS
 from harness.scoring.constraints.text_units import last_marks, lower_words, sentences, words
 
@@ -14,7 +16,7 @@ TIMES = (1, 2, 3, 5, 7)
 MARKS = ".,;:!?"
 INTERROBANG = re.compile(r"\?!|!\?|‽")
 NAMES = re.compile(r"list of person names:\s*([^.]*)\.")
-JAPANESE = re.compile(r"[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uff66-\uff9f々〆]")
+JAPANESE = regex.compile(r"[\p{Hiragana}\p{Katakana}\p{Han}ー]")
 
 
 def conjunctions(completion: str, prompt: str, *, small_n: float) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.scoring.constraints import counts, custom, layout, positions, word_rules
 
-RULES_VERSION = 1
+RULES_VERSION = 2  # 1 cut words at combining marks
 """Raised whenever a rule here would judge some answer differently."""
 
 RULES: Mapping[str, Sequence[Callable[..., bool]]] = {

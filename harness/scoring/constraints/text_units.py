@@ -10,8 +10,10 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
-WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
-"""Letters and digits, with apostrophes and hyphens inside: "don't" and "well-known" are one word each."""
+import regex
+
+WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}]*(?:['’\-][\p{L}\p{N}][\p{L}\p{N}\p{M}]*)*")
+"""Letters with their marks, and digits, with apostrophes and hyphens inside: "don't" and "well-known" are one word."""
 
 TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,100}>")
 MARKER = re.compile(r"\s*(?:(?:[*+•\-]|\d{1,3}[.)]|#{1,6})\s+)?")
@@ -35,7 +37,8 @@ def without_tags(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """The words in order, as they are written."""
-    return WORD.findall(without_tags(text))
+    found: list[str] = WORD.findall(without_tags(text))
+    return found
 
 
 def lower_words(text: str) -> list[str]:
