@@ -1,23 +1,24 @@
-# Each target works from an empty checkout: it makes .venv first, and a second call installs nothing.
-#   make demo      the matrix on the embedded microworld, and its report
-#   make test      ruff, mypy --strict on harness/, pytest without the slow tests
-#   make test-all  everything, the slow tests too
-#   make lint      ruff and mypy alone
+# Every target works from an empty checkout: it creates .venv first, and a second call installs nothing.
+#   make demo      run the matrix of demo.yaml on the embedded microworld and write its report
+#   make test      lint, then pytest without the slow tests
+#   make test-all  all tests, the slow ones too
+#   make lint      ruff, mypy --strict on harness/, the import contracts
+#   make tables    write the README's tables of plugins again, from their docstrings
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# a process for each core, neighbours in one process, since tests of one file share what they train
+# one process per core; worksteal keeps neighbouring tests in one process, since tests of one file share what they train
 PARALLEL := --numprocesses auto --dist worksteal
 
-# the hub is never asked for anything by these targets
+# these targets never ask the Hugging Face hub for anything
 export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all lint install clean
+.PHONY: demo test test-all lint tables install clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
@@ -26,7 +27,7 @@ demo: $(READY)
 test: lint
 	@$(BIN)/python -m pytest -m "not slow and not gpu" $(PARALLEL)
 
-# what takes the time of others must run alone
+# not in parallel: tests that measure time must run alone
 test-all: test
 	@$(BIN)/python -m pytest -m "slow or gpu"
 
@@ -35,11 +36,14 @@ lint: $(READY)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
 
+tables: $(READY)
+	@$(BIN)/python docs/tables.py
+
 install: $(READY)
 
-# torch first and alone: with it in place no other package asks for another build.
-# pyreft and pyvene ask for far more than they import (an old transformers, notebooks), so they go in without their
-# dependencies; matplotlib is the one that importing them needs and nothing else here brings.
+# torch goes first and alone: once it is installed, no other package asks for another build of it.
+# pyreft and pyvene require far more than they import (an old transformers, notebooks), so they are installed without
+# their dependencies; matplotlib is the only one of those that importing them needs.
 $(READY): constraints.txt pyproject.toml
 	@echo "Installing into $(VENV): a few minutes, once."
 	@$(PYTHON) -c 'import sys; sys.exit("bakeoff needs Python 3.11 or later, and $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
