@@ -20,10 +20,11 @@ from harness.microworld.tokenizer import make_tokenizer
 from harness.policy.causal import CausalPolicy
 from harness.policy.encoding import TextEncoder
 from harness.records import DataChoice
+from harness.report.collect import Block
 from harness.report.findings.tables import groups_tables
-from harness.report.numbers.analysis import groups_of, levels_of, panels_of
-from harness.report.numbers.matrix import BenchmarkInfo, Matrix, MethodInfo, MetricInfo
-from harness.report.numbers.model import Block, Result
+from harness.report.numbers.comparisons import Result
+from harness.report.numbers.matrix import BenchmarkInfo, BenchmarkMetric, Matrix, MethodInfo
+from harness.report.numbers.panel import groups_of, levels_of, panels_of
 from harness.report.render.document import Table
 from harness.stats.contrasts import Estimate, Scores, mean
 
@@ -79,8 +80,8 @@ def test_what_a_random_model_says_follows_and_solves_nothing(benchmark: Any, met
     assert {outcome.metrics[metric] for outcome in outcomes} == {0.0}
 
 
-METRIC = MetricInfo("tasks", "score", "share right", "knowledge", True, True, True, None)
-OTHER = MetricInfo("tasks", "other", "something else", "other", False, True, False, None)
+METRIC = BenchmarkMetric("score", "share right", "knowledge", True, True, True, None, benchmark="tasks")
+OTHER = BenchmarkMetric("other", "something else", "other", False, True, False, None, benchmark="tasks")
 
 
 def rows_of_two_tasks(known: bool = True) -> pandas.DataFrame:
@@ -121,6 +122,6 @@ def grouped(rows: pandas.DataFrame) -> Table:
     measured = panels_of(rows, matrix, {})
     assert [one.metric.chance for one in measured if one.metric.name == "other"] == [None]
     results = tuple(Result(one.metric, one.group, one.percent, {}, {}) for one in groups_of(measured))
-    block = Block("b", DataChoice(), (method,), (), results, {}, {}, {}, {}, (), ())
+    block = Block("b", DataChoice(), (method,), groups=results)
     (table,) = (one for one in groups_tables(block, matrix, by_group=True) if "score" in one.caption)
     return table

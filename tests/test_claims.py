@@ -12,9 +12,8 @@ import pytest
 import yaml
 
 from harness.records import DataChoice
-from harness.report.findings.claims import SHIPPED, claims_of
-from harness.report.numbers.findings import Claimed
-from harness.report.numbers.matrix import BenchmarkInfo, CellState, Matrix, MethodInfo, MetricInfo
+from harness.report.findings.claims import SHIPPED, Claimed, claims_of
+from harness.report.numbers.matrix import BenchmarkInfo, BenchmarkMetric, CellState, Matrix, MethodInfo
 
 ITEMS = 200
 Place = tuple[str, str, str, int]  # base, method, quality, size
@@ -24,8 +23,8 @@ def method_info(label: str, plugin: str, *, small: bool = False) -> MethodInfo:
     return MethodInfo(label, plugin, small, {}, "", deterministic=plugin == "base", badges=())
 
 
-def metric_info(benchmark: str, name: str, role: str, *, higher: bool = True) -> MetricInfo:
-    return MetricInfo(benchmark, name, "", role, True, higher, False, None)
+def metric_info(benchmark: str, name: str, role: str, *, higher: bool = True) -> BenchmarkMetric:
+    return BenchmarkMetric(name, "", role, True, higher, False, None, benchmark=benchmark)
 
 
 METHODS = (method_info("base", "base"), method_info("sft", "sft"), method_info("proxy", "proxy_tuning"))
@@ -34,7 +33,7 @@ METRICS = (metric_info("tasks", "right", "quality"), metric_info("facts", "known
 
 def matrix_of(
     methods: Sequence[MethodInfo] = METHODS,
-    metrics: Sequence[MetricInfo] = METRICS,
+    metrics: Sequence[BenchmarkMetric] = METRICS,
     sizes: tuple[int, ...] = (0,),
     qualities: tuple[str, ...] = ("",),
     seeds: tuple[int, ...] = (0, 1, 2),

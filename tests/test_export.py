@@ -10,10 +10,10 @@ import pytest
 from command_line import bakeoff
 from test_report import Fake
 
-from harness.report.collect import collect
+from harness.report.collect import ReportModel, collect
 from harness.report.export import write_tables
 from harness.report.findings.tables import matrix_table
-from harness.report.numbers.model import ReportModel, Result
+from harness.report.numbers.comparisons import Result
 from harness.report.render.document import Column, Table, TableCell
 from harness.report.render.latex import escape_latex, to_latex
 

@@ -19,7 +19,8 @@ from harness.engine.store.store import Store
 from harness.errors import UserError
 from harness.files import read_json
 from harness.microworld.items import instruction_items, knowledge_items
-from harness.report import collect as report_collect
+from harness.report.collect import collect
+from harness.report.findings.training_data import without_matched
 
 MATRIX = """\
 name: gated
@@ -105,7 +106,8 @@ def test_the_report_gives_the_scores_with_and_without_the_matched_items(tmp_path
         folder / "contamination.json",
         {"schema": 2, "checked": [{**entry, "matched": matched, "flagged": True}, clean]},
     )
-    (without,) = report_collect.collect(folder).blocks[0].without
+    model = collect(folder)
+    (without,) = without_matched(model.blocks[0].measured, model.contamination, "")
     rows = read_rows(folder)
     tuned = rows[(rows["method"] == "tuned") & (rows["benchmark"] == "tasks") & (rows["metric"] == "accuracy")]
     others = tuned[tuned["item"].astype(str) >= "i0015"]

@@ -19,8 +19,8 @@ from harness.engine.results.schema import write_rows
 from harness.errors import UserError
 from harness.files import write_json
 from harness.report import verdict, write_report
-from harness.report.collect import collect
-from harness.report.numbers.model import Block
+from harness.report.collect import Block, collect
+from harness.report.findings.side_by_side import examples_of
 from harness.stats.contrasts import Estimate
 
 HOSTILE = (
@@ -417,7 +417,7 @@ def test_each_base_and_data_size_is_a_block_of_its_own(tmp_path: Path) -> None:
         ("world/large", 30), ("world/large", 100), ("world/other", 30), ("world/other", 100)
     ]  # fmt: skip
     assert all(block.results[0].comparisons["weak"].estimate.low is not None for block in model.blocks)
-    assert len({e.item for b in model.blocks for e in b.examples}) <= 24
+    assert len({e.item for b in model.blocks for e in examples_of(b, model.matrix, len(model.blocks))}) <= 24
     markdown = pages(tmp_path)[0]
     assert "## world/other, 100 training examples" in markdown
     assert "weak on small base" in markdown
@@ -447,9 +447,11 @@ def test_weights_that_differ_between_methods_cannot_be_paired(tmp_path: Path) ->
 
 
 def test_prompts_are_those_on_which_the_methods_differ_most(tmp_path: Path) -> None:
-    block = block_of(Fake().write(tmp_path))
-    assert 1 <= len(block.examples) <= 24
-    for example in block.examples:
+    model = collect(Fake().write(tmp_path))
+    block = model.blocks[0]
+    examples = examples_of(block, model.matrix)
+    assert 1 <= len(examples) <= 24
+    for example in examples:
         values = [answer.value for answer in example.answers]
         assert len(set(values)) == 2
         assert [answer.correct for answer in example.answers] == [value == 1 for value in values]

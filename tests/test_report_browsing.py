@@ -9,8 +9,8 @@ import pytest
 from test_report import Fake
 
 from harness.report import write_report
-from harness.report.numbers.model import Answer, ShownItem
-from harness.report.render.browsing import CHANGES, benchmarks_of, changes_of, kinds_of, marked_texts
+from harness.report.render.document import Answer, ShownItem
+from harness.report.render.html import CHANGES, benchmarks_of, changes_of, kinds_of, marked_texts
 
 
 def answers(**correct: bool | None) -> ShownItem:

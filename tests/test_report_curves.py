@@ -12,9 +12,8 @@ import pandas
 import pytest
 
 from harness.records import DataChoice
-from harness.report.findings.curves import curve_parts, curves_of
-from harness.report.numbers.matrix import BenchmarkInfo, Matrix, MethodInfo, MetricInfo
-from harness.report.numbers.model import Curve
+from harness.report.findings.curves import Curve, curve_parts, curves_of
+from harness.report.numbers.matrix import BenchmarkInfo, BenchmarkMetric, Matrix, MethodInfo
 from harness.report.render.document import Bullets, Picture, Table
 
 SIZES, QUALITIES = (30, 300), ("good", "raw")
@@ -22,7 +21,7 @@ Skill = Callable[[str, DataChoice], float]
 
 
 def matrix(seeds: int = 3, sizes: tuple[int, ...] = SIZES, qualities: tuple[str, ...] = QUALITIES) -> Matrix:
-    metric = MetricInfo("tasks", "accuracy", "", "quality", True, True, False, None)
+    metric = BenchmarkMetric("accuracy", "", "quality", True, True, False, None, benchmark="tasks")
     methods = tuple(MethodInfo(label, label, False, {}, "", label == "plain", ()) for label in ("plain", "tuned"))
     return Matrix(
         name="fake", baseline="plain", reference=None, margin=0.0, bases=("world",), small_base=None,

@@ -13,17 +13,17 @@ import pytest
 from scipy import stats
 
 from harness.records import DataChoice
-from harness.report.findings.audit import audit_of, warning
+from harness.report.collect import Block
+from harness.report.findings.audit import warning
 from harness.report.findings.harm import harm_parts
-from harness.report.findings.lengths import lengths_of
+from harness.report.findings.lengths import Lengths, lengths_of
 from harness.report.findings.prices import price
 from harness.report.findings.shifts import shifts_of
 from harness.report.findings.turnover import turnovers_of
-from harness.report.numbers.analysis import measure, results_of, score_of
-from harness.report.numbers.findings import Audit, Lengths, ProtocolField
-from harness.report.numbers.matrix import Matrix, MethodInfo, MetricInfo
-from harness.report.numbers.model import Block, Comparison, Result
-from harness.report.numbers.panel import build_panel
+from harness.report.numbers.comparisons import Comparison, Result, results_of
+from harness.report.numbers.matrix import BenchmarkMetric, Matrix, MethodInfo
+from harness.report.numbers.panel import build_panel, measure, score_of
+from harness.report.numbers.protocol import Audit, ProtocolField, audit_of
 from harness.report.render.document import Paragraph, Table
 from harness.stats.contrasts import Components, Estimate, Scale, Scores, Spread, difference, minimum_detectable_effect
 from harness.stats.families import independent_sum
@@ -76,7 +76,7 @@ def test_the_warning_names_each_field_once_with_all_who_differ_in_it() -> None:
         ProtocolField("training tokens", {"a": "1", "b": "1", "c": "2", "d": "3"}),
     ))  # fmt: skip
     methods = tuple(MethodInfo(label, "sft", False, {}, "", False, ()) for label in "abcd")
-    block = Block("world", DataChoice(), methods, (), (), {}, {}, {}, {}, (), (), audit=audit)
+    block = Block("world", DataChoice(), methods, audit=audit)
     assert warning(block).endswith("Unlike most in training tokens: c and d; base model: d.")
 
 
@@ -302,7 +302,7 @@ def test_the_gap_is_of_scores_and_the_drop_is_of_gains() -> None:
     right = {("weak", "inside"): 8, ("good", "inside"): 18, ("weak", "outside"): 4, ("good", "outside"): 9}
     measured = []
     for benchmark in ("inside", "outside"):
-        metric = MetricInfo(benchmark, "right", "", "quality", True, True, False, None)
+        metric = BenchmarkMetric("right", "", "quality", True, True, False, None, benchmark=benchmark)
         rows = [
             {"method": label, "seed": seed, "item": f"i{at}", "cluster": f"i{at}", "group": "", "weight": 1.0,
              "value": float((at + seed) % 20 < right[label, benchmark])}
@@ -331,7 +331,7 @@ def test_variants_of_the_same_items_are_paired_family_by_family() -> None:
         "m", "weak", None, 0.02, ("world",), None, (0, 1, 2), ("",), (0,), methods, (), (),
         out_of_distribution={"tasks/reworded": "tasks/original"},
     )  # fmt: skip
-    metric = MetricInfo("tasks", "right", "", "quality", True, True, False, None)
+    metric = BenchmarkMetric("right", "", "quality", True, True, False, None, benchmark="tasks")
     rows = [
         {"method": label, "seed": seed, "item": f"{group}{at}", "cluster": f"family{at}", "group": group, "weight": 1.0,
          "value": float(at % 10 < (2 if label == "weak" else 7)) if at else float(group == "original")}
@@ -353,7 +353,7 @@ def test_a_side_that_is_no_share_is_not_told_in_points() -> None:
         "m", "weak", None, 0.02, ("world",), None, (0,), ("",), (0,), methods, (), (),
         out_of_distribution={"text/b": "text/a"},
     )  # fmt: skip
-    metric = MetricInfo("text", "bits_per_byte", "", "other", True, False, True, None, "bits")
+    metric = BenchmarkMetric("bits_per_byte", "", "other", True, False, True, None, "bits", benchmark="text")
     rows = [
         {"method": label, "seed": 0, "item": f"{group}{at}", "cluster": f"{group}{at}", "group": group, "weight": 1.0,
          "value": 0.4 + 0.01 * at + 0.2 * (group == "b")}
@@ -370,7 +370,7 @@ def test_a_side_that_is_no_share_is_not_told_in_points() -> None:
 def test_what_is_a_difference_already_is_not_tested_against_the_baseline_nor_ranked() -> None:
     """The base lies at 0 from itself: that anybody else lies further is no harm, and 0 needs no interval."""
     matrix = two_methods()
-    metric = MetricInfo("far", "kl", "", "other", True, False, False, None, "nats", against_baseline=False)
+    metric = BenchmarkMetric("kl", "", "other", True, False, False, None, "nats", False, benchmark="far")
     chance = numpy.random.default_rng(0)
     rows = [
         {"method": label, "seed": seed, "item": f"i{at}", "cluster": f"i{at}", "group": "", "weight": 1.0,
@@ -414,7 +414,7 @@ def two_methods() -> Matrix:
 @pytest.mark.parametrize("more_is_better", [True, False])
 def test_items_gained_and_lost_are_counted_apart_and_their_difference_is_the_net(more_is_better: bool) -> None:
     """Of 20 items `weak` gets 0-9 and `good` 5-16: 10-16 are gained (7) and 0-4 lost (5), a net of 2."""
-    metric = MetricInfo("tasks", "right", "", "quality", True, more_is_better, False, None)
+    metric = BenchmarkMetric("right", "", "quality", True, more_is_better, False, None, benchmark="tasks")
     rows = pandas.DataFrame([*rights("weak", range(10)), *rights("good", range(5, 17))])
     (found,) = turnovers_of([measure(metric, build_panel(rows))], two_methods())
     gained, lost = (found.gained, found.lost) if more_is_better else (found.lost, found.gained)
@@ -423,7 +423,7 @@ def test_items_gained_and_lost_are_counted_apart_and_their_difference_is_the_net
 
 
 def test_methods_without_a_seed_in_common_have_no_turnover_and_no_zero() -> None:
-    metric = MetricInfo("tasks", "right", "", "quality", True, True, False, None)
+    metric = BenchmarkMetric("right", "", "quality", True, True, False, None, benchmark="tasks")
     late = [{**row, "seed": 7} for row in rights("good", range(5), seeds=1)]
     rows = pandas.DataFrame([*rights("weak", range(10)), *late])
     (found,) = turnovers_of([measure(metric, build_panel(rows))], two_methods())
@@ -432,12 +432,12 @@ def test_methods_without_a_seed_in_common_have_no_turnover_and_no_zero() -> None
 
 
 def compared_result(name: str, value: float, *, worse: bool = False, more_is_better: bool = True) -> Result:
-    metric = MetricInfo("tasks", name, "", "quality", True, more_is_better, False, None)
+    metric = BenchmarkMetric(name, "", "quality", True, more_is_better, False, None, benchmark="tasks")
     return Result(metric, "", True, {}, {"good": Comparison(Estimate(value), worse=worse)})
 
 
 def harm_of(*results: Result, groups: tuple[Result, ...] = ()) -> list[Any]:
-    block = Block("world", DataChoice(), two_methods().methods, results, groups, {}, {}, {}, {}, (), ())
+    block = Block("world", DataChoice(), two_methods().methods, results, groups)
     return list(harm_parts(block, two_methods()))
 
 

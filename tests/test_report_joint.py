@@ -12,8 +12,8 @@ import pytest
 from test_report import HOSTILE, Fake, pages, table_rows
 
 from harness.engine.results.schema import write_joint
-from harness.report.collect import collect
-from harness.report.numbers.findings import JointFinding
+from harness.report.findings.between_policies import JointFinding, joint_findings
+from harness.report.numbers.matrix import read_matrix
 from harness.report.render.heat_map import draw_heat_map
 
 BASES, METHODS, SEEDS, ITEMS = ("world/large", "world/small"), ("plain", "tuned"), (0, 1, 2), 24
@@ -83,7 +83,7 @@ def by_kind(one: dict[str, Any], item: int) -> float:
 
 
 def the_joint(folder: Path) -> JointFinding:
-    (joint,) = collect(folder).joints
+    (joint,) = joint_findings(folder, read_matrix(folder))
     return joint
 
 

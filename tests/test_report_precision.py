@@ -9,13 +9,13 @@ import pandas
 import pytest
 
 from harness.report.findings.precision import precision_parts, precisions_of
-from harness.report.numbers.matrix import BenchmarkInfo, Matrix, MethodInfo, MetricInfo
+from harness.report.numbers.matrix import BenchmarkInfo, BenchmarkMetric, Matrix, MethodInfo
 
 MODELS = {"full": {"digest": "d", "dtype": "float32"}, "half": {"digest": "d", "dtype": "bfloat16"}}
 
 
 def matrix() -> Matrix:
-    metric = MetricInfo("tasks", "accuracy", "", "quality", True, True, False, None)
+    metric = BenchmarkMetric("accuracy", "", "quality", True, True, False, None, benchmark="tasks")
     methods = tuple(MethodInfo(label, label, False, {}, "", False, ()) for label in ("plain", "tuned"))
     return Matrix(
         name="fake", baseline="plain", reference=None, margin=0.0, bases=("full", "half"), small_base=None,

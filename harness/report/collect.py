@@ -1,116 +1,173 @@
-"""A results folder -> the report's model."""
+"""A results folder -> the report's numbers: every block of the matrix with its results, costs and protocol.
+
+The findings (`harness.report.findings`) compute what only their own section shows, from the panels kept here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.engine.results.schema import ROW_COLUMNS, SAMPLE_COLUMNS, TUNING_FILE, read_rows, read_samples
 from harness.files import read_json
 from harness.records import DataChoice
-from harness.report.findings.audit import audit_of
-from harness.report.findings.between_policies import joint_findings
-from harness.report.findings.claims import claims_of
-from harness.report.findings.curves import curves_of
-from harness.report.findings.detectable import noise_of
-from harness.report.findings.lengths import lengths_of
-from harness.report.findings.precision import precisions_of
-from harness.report.findings.shifts import shifts_of
-from harness.report.findings.training_data import without_matched
-from harness.report.findings.tuned_settings import tuned_of
-from harness.report.findings.turnover import turnovers_of
-from harness.report.numbers.analysis import block_rows, gaps_of, groups_of, kept_of, panels_of, results_of
-from harness.report.numbers.matrix import Matrix, read_matrix
-from harness.report.numbers.model import Block, MethodCost, ReportModel
-from harness.report.prompts import examples_of
+from harness.report.numbers.comparisons import Kept, Result, gaps_of, kept_of, results_of
+from harness.report.numbers.matrix import CellState, Matrix, MethodInfo, read_matrix
+from harness.report.numbers.panel import Measured, block_rows, groups_of, panels_of
+from harness.report.numbers.protocol import Audit, audit_of
+from harness.stats.families import Gap
 
 if TYPE_CHECKING:
     import pandas
 
 
 @dataclass(frozen=True)
-class _Files:
-    """What a results folder holds besides matrix.json."""
+class MethodCost:
+    """Means over seeds; None where the ledger has nothing."""
 
+    trained: float | None = None
+    total: float | None = None
+    fit_seconds: float | None = None
+    shared_fit_seconds: float | None = None
+    overhead: float | None = None
+    tokens: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """Fitting it and the artifacts that it is built on."""
+        return None if self.fit_seconds is None else self.fit_seconds + (self.shared_fit_seconds or 0.0)
+
+
+@dataclass(frozen=True)
+class Block:
+    """All that is compared with each other: one base model and one choice of training data.
+
+    results, groups  every metric on all items, and on each group of them
+    kept             method -> knowledge kept; gaps: (method, benchmark, metric) -> gap closed
+    states           (method, benchmark) -> its cells
+    measured         the panels behind `results`; samples: the answers kept, columns as in samples.parquet
+    """
+
+    base: str
+    data: DataChoice
+    methods: tuple[MethodInfo, ...]
+    results: tuple[Result, ...] = ()
+    groups: tuple[Result, ...] = ()
+    kept: Mapping[str, Kept] = field(default_factory=dict)
+    gaps: Mapping[tuple[str, str, str], Gap] = field(default_factory=dict)
+    costs: Mapping[str, MethodCost] = field(default_factory=dict)
+    states: Mapping[tuple[str, str], tuple[CellState, ...]] = field(default_factory=dict)
+    audit: Audit = field(default_factory=lambda: Audit(()))
+    measured: Sequence[Measured] = field(default=(), repr=False, compare=False)
+    samples: pandas.DataFrame | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def title(self) -> str:
+        """Its base model and its choice of data."""
+        return ", ".join(part for part in (self.base, self.data.title) if part)
+
+    def of_role(self, role: str) -> list[Result]:
+        """The primary metrics of a role."""
+        return [result for result in self.results if result.metric.primary and result.metric.role == role]
+
+    @property
+    def tests(self) -> int:
+        """The size of the tested family: every method against the baseline on every primary metric."""
+        return max((result.family for result in self.results), default=0)
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether every interval of this block is of items only."""
+        estimates = [score.estimate for result in self.results for score in result.scores.values()]
+        known = [estimate for estimate in estimates if estimate.low is not None]
+        return bool(known) and all(estimate.items_only for estimate in known)
+
+
+@dataclass(frozen=True)
+class ReportModel:
+    """A results folder as numbers.
+
+    ledger         the artifacts of costs.json; contamination: the entries of contamination.json
+    provenance     provenance.json; tuning: tuning.json, empty where no settings were searched for
+    experiment     the text of experiment.yaml
+    """
+
+    folder: Path
+    matrix: Matrix
     rows: pandas.DataFrame
-    samples: pandas.DataFrame
-    artifacts: Sequence[Mapping[str, Any]]
-    checked: Sequence[Mapping[str, Any]]
+    blocks: tuple[Block, ...]
+    ledger: tuple[Mapping[str, Any], ...]
+    contamination: tuple[Mapping[str, Any], ...]
     provenance: Mapping[str, Any]
     tuning: Mapping[str, Any]
+    experiment: str
+
+    @property
+    def models(self) -> Mapping[str, Any]:
+        """Label -> what provenance.json records of a base model (digest, dtype, device, chat template)."""
+        return self.provenance.get("models") or {}
 
 
 def collect(folder: Path) -> ReportModel:
     """All numbers of the report on `folder`, in the files' own units.
 
-    matrix.json must be there; rows, samples, costs, provenance and experiment.yaml may be missing, and then
+    matrix.json must exist; rows, samples, costs, provenance and experiment.yaml may be missing, and then
     their parts of the report say so. Raises UserError on a file of another schema.
     """
     matrix = read_matrix(folder)
-    files = _Files(
-        rows=_frame(folder / "rows.parquet", ROW_COLUMNS),
-        samples=_frame(folder / "samples.parquet", SAMPLE_COLUMNS),
-        artifacts=_listed(folder / "costs.json", "artifacts"),
-        checked=_listed(folder / "contamination.json", "checked"),
-        provenance=_json(folder / "provenance.json"),
-        tuning=_json(folder / TUNING_FILE),
-    )
+    rows, samples = _frame(folder / "rows.parquet", ROW_COLUMNS), _frame(folder / "samples.parquet", SAMPLE_COLUMNS)
+    artifacts = _json(folder / "costs.json").get("artifacts", [])
+    provenance, experiment = _json(folder / "provenance.json"), folder / "experiment.yaml"
+    models = provenance.get("models") or {}
     places = [(base, data) for base in matrix.bases for data in matrix.data]
     return ReportModel(
+        folder=folder,
         matrix=matrix,
-        blocks=tuple(_block(files, matrix, base, data, len(places)) for base, data in places),
-        curves=curves_of(files.rows, matrix),
-        ledger=tuple(sorted(files.artifacts, key=_artifact_key)),
-        contamination=tuple(files.checked),
-        provenance=files.provenance,
-        experiment=_text(folder / "experiment.yaml"),
-        joints=joint_findings(folder, matrix),
-        claims=claims_of(files.rows, matrix, files.artifacts),
-        tuning=files.tuning,
-        precisions=precisions_of(files.rows, matrix, files.provenance.get("models") or {}),
+        rows=rows,
+        blocks=tuple(_block(rows, samples, artifacts, models, matrix, *place) for place in places),
+        ledger=tuple(sorted(artifacts, key=_artifact_key)),
+        contamination=tuple(_json(folder / "contamination.json").get("checked", [])),
+        provenance=provenance,
+        tuning=_json(folder / TUNING_FILE),
+        experiment=experiment.read_text(encoding="utf-8", errors="replace") if experiment.exists() else "",
     )
 
 
 def _block(
-    files: _Files,
+    rows: pandas.DataFrame,
+    samples: pandas.DataFrame,
+    artifacts: Sequence[Mapping[str, Any]],
+    models: Mapping[str, Any],
     matrix: Matrix,
     base: str,
     data: DataChoice,
-    blocks: int,
 ) -> Block:
-    own, states = block_rows(files.rows, matrix, base, data)
+    own, states = block_rows(rows, matrix, base, data)
     measured = panels_of(own, matrix, states)
-    groups = groups_of(measured)
 
     def planned(method: str, benchmark: str) -> bool:
         return any(cell.state != "n/a" for cell in states.get((method, benchmark), ()))
 
-    samples = block_rows(files.samples, matrix, base, data)[0]
     return Block(
         base=base,
         data=data,
         methods=matrix.methods,
         results=results_of(measured, matrix, lambda one: one.metric.primary, planned),
-        groups=results_of(groups, matrix, lambda one: one.metric.primary and one.metric.by_group, planned),
+        groups=results_of(groups_of(measured), matrix, lambda one: one.metric.primary and one.metric.by_group, planned),
         kept=kept_of(measured, matrix),
         gaps=gaps_of(measured, matrix),
-        costs={method.label: _cost(files.artifacts, matrix, method.label, base, data) for method in matrix.methods},
+        costs={method.label: _cost(artifacts, matrix, method, base, data) for method in matrix.methods},
         states=states,
-        without=without_matched(measured, files.checked, data.quality),
-        examples=examples_of(samples, measured, matrix, blocks),
-        shifts=shifts_of(measured, matrix),
-        noise=noise_of(measured, matrix),
-        audit=audit_of(files.artifacts, matrix, files.provenance.get("models") or {}, base, data),
-        tuned=tuned_of(measured, files.tuning),
-        turnovers=turnovers_of(measured, matrix),
-        lengths=lengths_of(samples),
+        audit=audit_of(artifacts, matrix, models, base, data),
+        measured=measured,
+        samples=block_rows(samples, matrix, base, data)[0],
     )
 
 
 def _json(path: Path) -> Mapping[str, Any]:
-    """What the file holds; nothing where it is not there."""
+    """The content of the file; empty where it does not exist."""
     return read_json(path) if path.exists() else {}
 
 
@@ -123,13 +180,11 @@ def _frame(path: Path, columns: Mapping[str, tuple[str, str]]) -> pandas.DataFra
 
 
 def _cost(
-    artifacts: Sequence[Mapping[str, Any]], matrix: Matrix, label: str, base: str, data: DataChoice
+    artifacts: Sequence[Mapping[str, Any]], matrix: Matrix, method: MethodInfo, base: str, data: DataChoice
 ) -> MethodCost:
     """The ledger of one method in a block, averaged over its seeds."""
-    method = next(method for method in matrix.methods if method.label == label)
-    place = (*matrix.place(method, base, data), label)
+    place = (*matrix.place(method, base, data), method.label)
     own = [a for a in artifacts if (a["base"], DataChoice(a["data_quality"], a["data_size"]), a["method"]) == place]
-
     tokens = [_tokens(artifact) for artifact in own]
 
     def average(name: str) -> float | None:
@@ -147,21 +202,13 @@ def _cost(
 
 
 def _tokens(artifact: Mapping[str, Any]) -> float | None:
-    """All tokens that were trained on and generated, by what it stands on too; None where they are not recorded."""
+    """All tokens trained on and generated, including the artifacts it is built on; None where not recorded."""
     unknown = None if artifact.get("shared_fit_seconds") else 0
     shared = [artifact.get(f"shared_{kind}_tokens", unknown) for kind in ("training", "generated")]
     counts = [artifact.get("training_tokens"), artifact.get("generated_tokens"), *shared]
     return None if None in counts else float(sum(counts))
 
 
-def _listed(path: Path, name: str) -> list[Mapping[str, Any]]:
-    return list(_json(path).get(name, []))
-
-
 def _artifact_key(artifact: Mapping[str, Any]) -> tuple[str, str, str, int, int]:
     names = (artifact["base"], artifact["method"], artifact["data_quality"])
     return *names, int(artifact["data_size"]), int(artifact["seed"])
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""

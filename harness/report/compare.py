@@ -16,9 +16,10 @@ from harness.engine.results.schema import read_rows
 from harness.engine.store.keys import differing_fields
 from harness.errors import UserError, did_you_mean
 from harness.records import DataChoice
-from harness.report.numbers.analysis import Measured, block_rows, compared, groups_of, panels_of
+from harness.report.collect import Block
+from harness.report.numbers.comparisons import Result, compared
 from harness.report.numbers.matrix import BenchmarkInfo, CellState, Matrix, MethodInfo, read_matrix
-from harness.report.numbers.model import Block, Result
+from harness.report.numbers.panel import Measured, block_rows, groups_of, panels_of
 
 if TYPE_CHECKING:
     import pandas
@@ -157,12 +158,7 @@ def _block(
         methods=tuple(method for method in matrix.methods if method.label in labels),
         results=of(measured, lambda one: one.metric.primary),
         groups=of(groups, lambda one: True),
-        kept={},
-        gaps={},
-        costs={},
         states=states,
-        without=(),
-        examples=(),
     )
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from harness.engine.results.schema import EXCERPT_COLUMNS, JOINT_COLUMNS, ROW_COLUMNS, SAMPLE_COLUMNS
+from harness.report.collect import Block, ReportModel
 from harness.report.findings.audit import FLAG as FLAG_UNLIKE
 from harness.report.findings.audit import audit_parts
-from harness.report.findings.between_policies import joint_parts
+from harness.report.findings.between_policies import joint_findings, joint_parts
 from harness.report.findings.claims import claim_parts
-from harness.report.findings.curves import curve_parts
+from harness.report.findings.curves import curve_parts, curves_of
 from harness.report.findings.detectable import resolution_parts
 from harness.report.findings.harm import harm_parts
 from harness.report.findings.lengths import length_parts
-from harness.report.findings.precision import precision_parts
+from harness.report.findings.precision import precision_parts, precisions_of
 from harness.report.findings.prices import price_parts
+from harness.report.findings.record import ledger_part, provenance_parts, unfinished_part
 from harness.report.findings.shifts import shift_parts
+from harness.report.findings.side_by_side import examples_of
 from harness.report.findings.tables import (
     FLAG_FEW,
     FLAG_PARTIAL,
@@ -27,50 +28,42 @@ from harness.report.findings.tables import (
     matrix_table,
     secondary_table,
 )
+from harness.report.findings.tradeoff import tradeoff_parts
 from harness.report.findings.training_data import training_data_parts
 from harness.report.findings.tuned_settings import tuning_parts
 from harness.report.findings.turnover import turnover_parts
 from harness.report.numbers.matrix import Matrix
-from harness.report.numbers.model import Block, ReportModel
 from harness.report.render import text
-from harness.report.render.axes import draw, points_of
 from harness.report.render.document import (
-    Column,
     Document,
     Folded,
     Paragraph,
     Part,
-    Picture,
     Prompts,
     Section,
     Table,
-    TableCell,
-    Verbatim,
 )
-from harness.report.verdict import block_title, experiment_question, verdict_parts
+from harness.report.verdict import experiment_question, verdict_parts
 from harness.stats.contrasts import FEWEST_CLUSTERS
-
-LONGEST_EXPERIMENT = 20_000
-MOST_PICTURES = 6
 
 
 def compose(model: ReportModel) -> Document:
     """The whole report, first things first."""
     sections = [Section("Verdict", tuple(verdict_parts(model)))]
-    if model.curves:
+    if curves := curves_of(model.rows, model.matrix):
         # how much data is the question of an experiment on sizes; which data is a control of another one
         by_size = len(model.matrix.data_sizes) > 1
         title = "How much data, and which" if by_size else "Which data"
-        sections.insert(0 if by_size else 1, Section(title, tuple(curve_parts(model.curves, model.matrix))))
+        sections.insert(0 if by_size else 1, Section(title, tuple(curve_parts(curves, model.matrix))))
     several = len(model.blocks) > 1
     for block in model.blocks:
         if several:
-            sections.append(Section(block_title(block), ()))
-        sections += _block_sections(block, model.matrix, 3 if several else 2)
-    if model.precisions:
-        title = "The same model in another precision"
-        sections.append(Section(title, tuple(precision_parts(model.precisions))))
-    for joint in model.joints:
+            sections.append(Section(block.title, ()))
+        sections += _block_sections(block, model.matrix, len(model.blocks))
+    if precisions := precisions_of(model.rows, model.matrix, model.models):
+        sections.append(Section("The same model in another precision", tuple(precision_parts(precisions))))
+    joints = joint_findings(model.folder, model.matrix)
+    for joint in joints:
         where = f", {joint.data.title}" if joint.data.title else ""
         title = f"Policies with one another: {joint.benchmark}{where}"
         sections.append(Section(title, tuple(joint_parts(joint, model.blocks, model.matrix))))
@@ -78,16 +71,17 @@ def compose(model: ReportModel) -> Document:
         sections.append(Section("Search for settings", tuple(tuning_parts(model))))
     sections.append(Section("Claims", tuple(claim_parts(model))))
     sections.append(Section("Training data", tuple(training_data_parts(model))))
-    sections.append(Section("Cost ledger", (_ledger(model),)))
-    sections.append(Section("Cells without a result", (_unfinished(model.matrix),)))
-    sections.append(Section("Provenance", tuple(_provenance(model))))
+    sections.append(Section("Cost ledger", (ledger_part(model),)))
+    sections.append(Section("Cells without a result", (unfinished_part(model.matrix),)))
+    sections.append(Section("Provenance", tuple(provenance_parts(model, bool(joints)))))
     title = f"bakeoff: {model.matrix.name}" if model.matrix.name else "bakeoff"
     return Document(title, experiment_question(model.matrix), tuple(sections))
 
 
-def _block_sections(block: Block, matrix: Matrix, level: int) -> Iterator[Section]:
+def _block_sections(block: Block, matrix: Matrix, blocks: int) -> Iterator[Section]:
+    level = 3 if blocks > 1 else 2
     yield Section("The matrix", tuple(_matrix_parts(block, matrix)), level)
-    pictures = tuple(_pictures(block, matrix))
+    pictures = tuple(tradeoff_parts(block, matrix))
     if pictures:
         yield Section("Quality against knowledge kept", pictures, level)
     differences = tuple(_differences(block, matrix))
@@ -101,7 +95,7 @@ def _block_sections(block: Block, matrix: Matrix, level: int) -> Iterator[Sectio
     changed = shown((*turnover_parts(block, matrix), *length_parts(block, matrix)))
     if changed:
         yield Section("Items gained and lost, and length", changed, level)
-    prices = shown((*price_parts(block, matrix), *shift_parts(block)))
+    prices = shown((*price_parts(block, matrix), *shift_parts(block, matrix)))
     if prices:
         yield Section("What a point costs", prices, level)
     resolution = shown(resolution_parts(block, matrix))
@@ -116,12 +110,13 @@ def _block_sections(block: Block, matrix: Matrix, level: int) -> Iterator[Sectio
     groups = tuple(_group_parts(block, matrix))
     if groups:
         yield Section("By group", groups, level)
-    if block.examples:
+    examples = examples_of(block, matrix, blocks)
+    if examples:
         words = (
             "The items on which the methods differ most at the first seed, chosen by that rule alone: they "
             "illustrate the differences and are no sample of the benchmark."
         )
-        yield Section("Some prompts, side by side", (Paragraph(words), Prompts(block.examples, matrix.baseline)), level)
+        yield Section("Some prompts, side by side", (Paragraph(words), Prompts(examples, matrix.baseline)), level)
 
 
 def _folded(parts: Iterable[Part]) -> tuple[Part, ...]:
@@ -168,28 +163,6 @@ def _gap_words(block: Block, matrix: Matrix) -> Iterator[str]:
         yield f"No gap to close on {text.listed(left)}: {why}."
 
 
-def _pictures(block: Block, matrix: Matrix) -> Iterator[Part]:
-    across = f"knowledge kept, % of {matrix.baseline}" if matrix.baseline else "knowledge score"
-    start = block.kept.get(str(matrix.baseline))
-    margin = None
-    if start is not None and start.score.value and matrix.margin > 0:
-        margin = 100 * (1 - matrix.margin / start.score.value)
-    for result in block.of_role("quality")[:MOST_PICTURES]:
-        points = points_of(block, result, matrix)
-        if not points:
-            continue
-        up = text.one_line(f"{result.metric.title}{text.unit_suffix(result.metric.unit, result.percent)}", 60)
-        drawn = draw(points, text.one_line(across, 60), up, margin)
-        places = "; ".join(f"{p.label}: {p.y:.1f} at {p.x:.1f}" for p in points)
-        yield Picture(drawn, f"{up} against {across}: {places}.")
-    if margin is not None:
-        yield Paragraph(
-            "Up is better in quality, right keeps more knowledge; lines are pointwise 95 % intervals "
-            "(across: of the paired difference to the baseline). The dashed line is the margin: "
-            f"{text.points(matrix.margin, start.percent if start else True)} below the baseline."
-        )
-
-
 def _differences(block: Block, matrix: Matrix) -> Iterator[Part]:
     results = [result for result in block.results if result.metric.primary and result.comparisons]
     if not results:
@@ -213,131 +186,3 @@ def _group_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
             yield Folded(f"{result.metric.title}, {result.group}", differences_table(result, matrix, block.methods))
     for table in groups_tables(block, matrix, by_group=False):
         yield Folded(f"{table.caption}: scores by group", table)
-
-
-def _ledger(model: ReportModel) -> Part:
-    if not model.ledger:
-        return Paragraph("No costs are recorded.")
-    columns = [
-        Column("base", left=True), Column("method", left=True), Column("data", left=True),
-        Column("examples"), Column("seed"),
-        Column("trained", "parameters"), Column("of", "parameters"), Column("stored", "MB"),
-        Column("fit", "seconds"), Column("shared fit", "seconds, of what it stands on"),
-        Column("trained on", "tokens"), Column("generated", "tokens"), Column("peak memory", "MB"),
-        Column("evaluation", "seconds, all benchmarks"), Column("speed", "seconds per token"),
-        Column("overhead", "x base"),
-    ]  # fmt: skip
-    rows = [_ledger_row(artifact) for artifact in model.ledger]
-    return Table(tuple(columns), tuple(rows))
-
-
-def _ledger_row(artifact: Mapping[str, object]) -> tuple[TableCell, ...]:
-    def number(name: str, divisor: float = 1.0) -> float | None:
-        value = artifact.get(name)
-        return float(value) / divisor if isinstance(value, int | float) else None
-
-    evaluated = artifact.get("evaluate_seconds")
-    spent = sum(float(value) for value in evaluated.values()) if isinstance(evaluated, Mapping) else None
-    speed, overhead = number("seconds_per_token"), number("overhead_per_token")
-    shown = [
-        str(artifact["base"]),
-        str(artifact["method"]),
-        str(artifact["data_quality"]) or text.BLANK,
-        text.count(number("data_size") or None),
-        str(artifact["seed"]),
-        text.count(number("trained_parameters")),
-        text.count(number("total_parameters")),
-        text.seconds(number("stored_bytes", 1e6)),
-        text.seconds(number("fit_seconds")),
-        text.seconds(number("shared_fit_seconds")),
-        text.count(number("training_tokens")),
-        text.count(number("generated_tokens")),
-        text.count(number("peak_memory_mb")),
-        text.seconds(spent),
-        text.BLANK if speed is None else f"{speed:.2g}",
-        text.BLANK if overhead is None else f"{overhead:.2f}",
-    ]
-    return tuple(TableCell(value) for value in shown)
-
-
-def _unfinished(matrix: Matrix) -> Part:
-    """Failed and n/a cells with their reasons; the seeds of one reason share a line."""
-    reasons: dict[tuple[str, ...], list[int]] = {}
-    for cell in matrix.cells:
-        if cell.state != "done":
-            key = (cell.state, cell.base, cell.method, cell.data.title, cell.benchmark, cell.why)
-            reasons.setdefault(key, []).append(cell.seed)
-    if not reasons:
-        return Paragraph("None: every cell of the matrix is done." if matrix.cells else "The matrix has no cells.")
-    columns = tuple(Column(n, left=True) for n in ("state", "base", "method", "data", "benchmark", "seeds", "why"))
-    rows = []
-    for (state, base, method, data, benchmark, why), seeds in sorted(reasons.items()):
-        shown = [state, base, method, data, benchmark, ", ".join(str(seed) for seed in sorted(seeds))]
-        cells = [TableCell(value) for value in shown] + [TableCell(text.one_line(why, 400) or text.BLANK)]
-        rows.append((TableCell(state, mood="failed" if state == "failed" else "blank"), *cells[1:]))
-    return Table(columns, tuple(rows))
-
-
-def _provenance(model: ReportModel) -> Iterator[Part]:
-    # the experiment's text stands below, whole
-    facts = sorted(_flat({name: fact for name, fact in model.provenance.items() if name != "experiment"}))
-    if facts:
-        rows = tuple((TableCell(name), TableCell(text.one_line(value, 300))) for name, value in facts)
-        yield Table((Column("fact", left=True), Column("value", left=True)), rows)
-    else:
-        yield Paragraph("No provenance is recorded.")
-    yield Folded("Methods", _methods_table(model.matrix))
-    yield Folded("Benchmarks and metrics", _metrics_table(model.matrix))
-    if model.experiment:
-        shown = text.cut(text.clean(model.experiment), LONGEST_EXPERIMENT, 400, 1000)
-        yield Verbatim("experiment.yaml", shown)
-    schemas = {"rows.parquet": ROW_COLUMNS, "samples.parquet": SAMPLE_COLUMNS}
-    if model.joints:
-        schemas |= {"joint.parquet": JOINT_COLUMNS, "excerpts.parquet": EXCERPT_COLUMNS}
-    for name, schema in schemas.items():
-        lines = tuple(
-            (TableCell(column), TableCell(kind), TableCell(meaning)) for column, (kind, meaning) in schema.items()
-        )
-        head = tuple(Column(word, left=True) for word in ("column", "type", "meaning"))
-        yield Folded(f"Schema of {name}", Table(head, lines))
-
-
-def _flat(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """A nested dict as 'outer.inner' names with their values."""
-    for name, inner in value.items():
-        if isinstance(inner, Mapping):
-            yield from _flat(inner, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", inner if isinstance(inner, str) else json.dumps(inner, sort_keys=True)
-
-
-def _methods_table(matrix: Matrix) -> Table:
-    head = tuple(Column(word, left=True) for word in ("method", "plugin", "what it does", "settings"))
-    rows = tuple(
-        (
-            TableCell(m.title, small=", ".join(m.badges)),
-            TableCell(m.plugin),
-            TableCell(m.summary),
-            TableCell(_settings(m.fields)),
-        )
-        for m in matrix.methods
-    )
-    return Table(head, rows)
-
-
-def _metrics_table(matrix: Matrix) -> Table:
-    words = ("benchmark", "metric", "meaning", "role", "settings")
-    rows = []
-    for benchmark in matrix.benchmarks:
-        for metric in (*benchmark.metrics, *benchmark.joint_metrics):
-            role = f"{metric.role}, {'primary' if metric.primary else 'secondary'}"
-            role += "" if metric.higher_is_better else ", less is better"
-            name = f"{benchmark.label} (version {benchmark.version})"
-            together = " (between policies)" if metric in benchmark.joint_metrics else ""
-            shown = (metric.name + together, metric.description, role, _settings(benchmark.fields))
-            rows.append((TableCell(name, small=benchmark.summary), *(TableCell(value) for value in shown)))
-    return Table(tuple(Column(word, left=True) for word in words), tuple(rows))
-
-
-def _settings(fields: Mapping[str, object]) -> str:
-    return text.one_line(", ".join(f"{name}={json.dumps(value)}" for name, value in sorted(fields.items())), 400)

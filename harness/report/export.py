@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import replacing, write_text
+from harness.report.collect import Block, ReportModel
 from harness.report.findings.audit import FLAG as FLAG_UNLIKE
 from harness.report.findings.tables import FLAG_FEW, FLAG_PARTIAL, finding_cell, matrix_table
+from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import Matrix
-from harness.report.numbers.model import Block, ReportModel, Result
 from harness.report.render import text
 from harness.report.render.document import Column, Table
 from harness.report.render.latex import to_latex
 from harness.report.render.markdown import table_lines
-from harness.report.verdict import block_title
 from harness.stats.contrasts import FEWEST_CLUSTERS
 
 PLACE = {
@@ -156,7 +156,7 @@ def paper_table(block: Block, matrix: Matrix) -> Table:
 
 def _caption(block: Block, matrix: Matrix) -> str:
     count = len(matrix.seeds)
-    said = [f"{matrix.name}: {block_title(block)}." if matrix.name else f"{block_title(block)}."]
+    said = [f"{matrix.name}: {block.title}." if matrix.name else f"{block.title}."]
     if block.one_seed:
         said.append(
             "Mean and its pointwise 95 % interval over items alone, clustered by their source: one seed, so "

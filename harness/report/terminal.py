@@ -9,9 +9,9 @@ from rich.text import Text
 
 from harness.report.compare import Pairing
 from harness.report.findings.tables import FLAG_FEW, finding_cell, sample_size_text
-from harness.report.numbers.model import Comparison, Result
+from harness.report.numbers.comparisons import Comparison, Result
 from harness.report.render import text
-from harness.report.verdict import ONE_SEED, block_title
+from harness.report.verdict import ONE_SEED
 from harness.stats.contrasts import FEWEST_CLUSTERS
 
 STYLES = {"good": "green", "bad": "red", "open": "yellow", "blank": "dim"}
@@ -26,7 +26,7 @@ def plain_text(value: str, longest: int = LONGEST, style: str = "") -> Text:
 def pairing_table(pairing: Pairing) -> Table:
     """A row for each metric (and group) of each pair: scores, difference, interval, p, finding."""
     several = len(pairing.pairs) > 1 or pairing.pairs[0][0] != pairing.heads[0]
-    table = Table(title=plain_text(block_title(pairing.block), 200), title_justify="left")
+    table = Table(title=plain_text(pairing.block.title, 200), title_justify="left")
     for head in ("metric", *(("method",) if several else ())):
         table.add_column(head, overflow="fold")
     for head in (*pairing.heads, "difference", "95 % interval", "p (Holm)"):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.report.collect import Block, MethodCost, ReportModel
 from harness.report.findings.audit import warning as unlike
+from harness.report.numbers.comparisons import Result, is_kept
 from harness.report.numbers.matrix import Matrix
-from harness.report.numbers.model import Block, MethodCost, ReportModel, Result, is_kept
 from harness.report.render import text
 from harness.report.render.document import Bullets, Column, Folded, Mood, Paragraph, Part, Statement, Table, TableCell
 from harness.report.render.text import count, interval, listed, points, rank, score_text, seconds, signed
@@ -254,11 +255,6 @@ def _cost(cost: MethodCost) -> Iterator[str]:
 MOST_SPELT_OUT = 8  # methods: of more, the findings fill the first screen and nobody reads on
 
 
-def block_title(block: Block) -> str:
-    """Its base and its choice of data."""
-    return ", ".join(part for part in (block.base, block.data.title) if part)
-
-
 def experiment_question(matrix: Matrix) -> str:
     """What the experiment asks, in one sentence."""
     rivals = [method for method in matrix.methods if method.label != matrix.baseline]
@@ -277,7 +273,7 @@ def verdict_parts(model: ReportModel) -> Iterator[Part]:
         yield Paragraph("The matrix is empty: there is nothing to compare.", "warning")
     told: set[str] = set()
     for block in model.blocks:
-        lead = f"{block_title(block)}: " if len(model.blocks) > 1 else ""
+        lead = f"{block.title}: " if len(model.blocks) > 1 else ""
         warnings = limits(block, model.matrix)
         if block.one_seed:
             yield Paragraph(lead + warnings.pop(0), "warning")

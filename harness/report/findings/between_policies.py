@@ -7,23 +7,62 @@ seeds are random, as everywhere. Twins share seeds with one another, so theirs i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.engine.results.schema import read_excerpts, read_joint
 from harness.files import read_json
 from harness.records import DataChoice
-from harness.report.numbers.findings import GroupSummary, JointFinding, Place, Reading
-from harness.report.numbers.matrix import Matrix, MetricInfo
-from harness.report.numbers.model import Block, Result
+from harness.report.collect import Block
+from harness.report.numbers.comparisons import Result
+from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.render import text
 from harness.report.render.axes import Point, draw
-from harness.report.render.document import Column, Folded, Paragraph, Part, Picture, Readings, Table, TableCell
+from harness.report.render.document import Column, Folded, Paragraph, Part, Picture, Reading, Readings, Table, TableCell
 from harness.report.render.heat_map import draw_heat_map
 from harness.stats.contrasts import Estimate, Scale, Scores, mean
 
 if TYPE_CHECKING:
     import pandas
+
+
+Place = tuple[str, str]
+"""(base, method)"""
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """What meetings of one kind come to.
+
+    who       in words
+    policies  how many meet
+    scores    joint metric -> mean over meetings, items and seeds
+    """
+
+    who: str
+    policies: int
+    scores: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class JointFinding:
+    """One benchmark's policies at one choice of training data.
+
+    maps      joint metric -> (place, place) -> mean over seeds and items; a place with itself: its twins
+    left_out  (who, why)
+    """
+
+    benchmark: str
+    data: DataChoice
+    state: str
+    why: str
+    metrics: tuple[BenchmarkMetric, ...]
+    places: tuple[Place, ...] = ()
+    maps: Mapping[str, Mapping[tuple[Place, Place], float]] | None = None
+    meetings: tuple[GroupSummary, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 MOST_ITEMS = 4  # with the most alike, and as many with the most different answers, of each base
@@ -96,7 +135,7 @@ def _map(rows: pandas.DataFrame) -> dict[tuple[Place, Place], float]:
     return found
 
 
-def _meetings(rows: pandas.DataFrame, metrics: Sequence[MetricInfo]) -> Iterator[GroupSummary]:
+def _meetings(rows: pandas.DataFrame, metrics: Sequence[BenchmarkMetric]) -> Iterator[GroupSummary]:
     """Pairs by kind, those on one base by base; then everybody on a base."""
     for kind, words in KINDS.items():
         own = rows[rows["kind"] == kind]
@@ -112,7 +151,7 @@ def _meetings(rows: pandas.DataFrame, metrics: Sequence[MetricInfo]) -> Iterator
         yield GroupSummary(f"all methods together, {base}", int(own["policies"].max()), _scores(own, metrics, True))
 
 
-def _scores(rows: pandas.DataFrame, metrics: Sequence[MetricInfo], over_seeds: bool) -> dict[str, Estimate]:
+def _scores(rows: pandas.DataFrame, metrics: Sequence[BenchmarkMetric], over_seeds: bool) -> dict[str, Estimate]:
     by_metric = dict(list(rows.groupby("metric")))
     return {m.name: _estimate(by_metric[m.name], over_seeds) for m in metrics if m.name in by_metric}
 
@@ -131,7 +170,9 @@ def _estimate(rows: pandas.DataFrame, over_seeds: bool) -> Estimate:
     return mean(scores, scale=Scale(binary=False, unit=unit))
 
 
-def _readings(excerpts: pandas.DataFrame, rows: pandas.DataFrame, metrics: Sequence[MetricInfo]) -> Iterator[Reading]:
+def _readings(
+    excerpts: pandas.DataFrame, rows: pandas.DataFrame, metrics: Sequence[BenchmarkMetric]
+) -> Iterator[Reading]:
     """Of each base at its first seed, the items on which all methods are most and least alike."""
     first = next((metric.name for metric in metrics if metric.primary), None)
     for base in sorted(excerpts["base"].unique()):
@@ -227,7 +268,7 @@ def _rank(joint: JointFinding, place: Place, first: int) -> tuple[int, int]:
     return numbers[first], numbers[1 - first]
 
 
-def _map_part(joint: JointFinding, metric: MetricInfo, order: str, places: Sequence[Place]) -> Iterator[Picture]:
+def _map_part(joint: JointFinding, metric: BenchmarkMetric, order: str, places: Sequence[Place]) -> Iterator[Picture]:
     found = (joint.maps or {}).get(metric.name)
     if not found:
         return

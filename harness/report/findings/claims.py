@@ -14,15 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.engine.registry import plugin_folder
 from harness.records import DataChoice
-from harness.report.numbers.analysis import Measured, claimable, measure
-from harness.report.numbers.findings import Claimed, Verdict
-from harness.report.numbers.matrix import Matrix, MethodInfo, MetricInfo
-from harness.report.numbers.model import ReportModel
-from harness.report.numbers.panel import build_panel
+from harness.report.collect import ReportModel
+from harness.report.numbers.comparisons import claimable
+from harness.report.numbers.matrix import BenchmarkMetric, Matrix, MethodInfo
+from harness.report.numbers.panel import Measured, build_panel, measure
 from harness.report.render import text
 from harness.report.render.document import Column, Folded, Mood, Paragraph, Part, Table, TableCell
 from harness.stats.contrasts import Estimate, contrast
@@ -30,6 +29,29 @@ from harness.stats.families import LEVEL, holm, independent_sum
 
 if TYPE_CHECKING:
     import pandas
+
+
+Verdict = Literal["supported", "contradicted", "undecided", "not testable"]
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A claim tried on one metric: the contrast, its estimate and what follows; `missing` where it was not.
+
+    contrast  in words; bound: what the estimate is held against; p: Holm-adjusted over all claims tried
+    """
+
+    name: str
+    source: str
+    statement: str
+    verdict: Verdict
+    where: str = ""
+    contrast: str = ""
+    bound: str = ""
+    estimate: Estimate | None = None
+    percent: bool = True
+    p: float | None = None
+    missing: str = ""
 
 
 SHIPPED = plugin_folder("methods") / "claims.yaml"
@@ -46,7 +68,7 @@ class Term:
     weight: float
     label: str
     shown: str
-    metric: MetricInfo
+    metric: BenchmarkMetric
     group: str
 
 
@@ -144,7 +166,7 @@ class _Bench:
         for metric in self._metrics(where):
             yield [self._term(raw, base, metric, where.get("group", "")) for raw in claim["terms"]], "role" in where
 
-    def _metrics(self, where: Mapping[str, Any]) -> list[MetricInfo]:
+    def _metrics(self, where: Mapping[str, Any]) -> list[BenchmarkMetric]:
         wanted = where.get("metric", [])
         names = [wanted] if isinstance(wanted, str) else wanted
         found = [
@@ -160,7 +182,7 @@ class _Bench:
             raise NotTestable(f"no {said}{of} in the experiment")
         return found
 
-    def _term(self, raw: Mapping[str, Any], base: str, metric: MetricInfo, group: str = "") -> Term:
+    def _term(self, raw: Mapping[str, Any], base: str, metric: BenchmarkMetric, group: str = "") -> Term:
         model, small = self._model(raw.get("model"), base)
         method = self._method(raw["method"], small)
         place, data = self.matrix.place(method, model, self._data(raw))
@@ -349,8 +371,9 @@ MOODS: dict[Verdict, Mood] = {"supported": "good", "contradicted": "bad", "undec
 
 def claim_parts(model: ReportModel) -> Iterator[Part]:
     """The claims that these rows can speak to, then those that they cannot."""
-    tried = [claim for claim in model.claims if claim.verdict != "not testable"]
-    counted = Counter(claim.verdict for claim in model.claims)
+    claims = claims_of(model.rows, model.matrix, model.ledger)
+    tried = [claim for claim in claims if claim.verdict != "not testable"]
+    counted = Counter(claim.verdict for claim in claims)
     said = [f"{counted[verdict]} {verdict}" for verdict in MOODS if counted[verdict]]
     if said:
         yield Paragraph(f"Claims of the literature, tried on these rows: {text.listed(said)}.")
@@ -361,7 +384,7 @@ def claim_parts(model: ReportModel) -> Iterator[Part]:
             "open",
         )
         yield Table(_columns(), tuple(_row(claim) for claim in tried))
-    rest = [claim for claim in model.claims if claim.verdict == "not testable"]
+    rest = [claim for claim in claims if claim.verdict == "not testable"]
     if rest:
         head = tuple(Column(word, left=True) for word in ("claim", "what it says", "missing here"))
         rows = tuple(

@@ -8,25 +8,75 @@ against the largest, and every quality against the first one that the experiment
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy
 
 from harness.records import DataChoice
-from harness.report.numbers.analysis import Measured, claimable, difference_of, measure, method_rows, score_of
-from harness.report.numbers.matrix import Matrix, MetricInfo
-from harness.report.numbers.model import Curve, DataContrast, Kind
-from harness.report.numbers.panel import Panel, build_panel
+from harness.report.numbers.comparisons import claimable
+from harness.report.numbers.matrix import BenchmarkMetric, Matrix
+from harness.report.numbers.panel import Measured, Panel, build_panel, difference_of, measure, method_rows, score_of
 from harness.report.render import text
 from harness.report.render.curve_picture import Line, Place, draw_curves, size_ticks
 from harness.report.render.document import Bullets, Column, Mood, Paragraph, Part, Picture, Statement, Table, TableCell
 from harness.report.render.text import interval, listed, signed
 from harness.stats.contrasts import Estimate
-from harness.stats.families import holm
+from harness.stats.families import LEVEL, holm
 
 if TYPE_CHECKING:
     import pandas
+
+
+Kind = Literal["size", "quality"]
+
+
+@dataclass(frozen=True)
+class DataContrast:
+    """What a method gains by `data` over `against`; adjusted is Holm's p over the family, None where no claim is."""
+
+    kind: Kind
+    method: str
+    data: DataChoice
+    against: DataChoice
+    estimate: Estimate
+    adjusted: float | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the difference is established, otherwise 0."""
+        value = self.estimate.value
+        if self.adjusted is None or value is None or self.adjusted >= LEVEL or value == 0:
+            return 0
+        return 1 if value > 0 else -1
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One primary metric of one base.
+
+    scores     (method, data) -> mean with its pointwise interval
+    flat       methods that score the same whatever the data: they take none
+    families   kind -> number of tests that Holm's correction runs over
+    """
+
+    base: str
+    metric: BenchmarkMetric
+    percent: bool
+    scores: dict[tuple[str, DataChoice], Estimate]
+    flat: tuple[str, ...]
+    contrasts: tuple[DataContrast, ...]
+    families: dict[Kind, int]
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods that the data changes, in the experiment's order."""
+        return [m for m in dict.fromkeys(method for method, _ in self.scores) if m not in self.flat]
+
+    def contrasts_of(self, kind: Kind, method: str, data: DataChoice) -> DataContrast | None:
+        """The one comparison of that kind at a point; None for what the others are compared with."""
+        found = (c for c in self.contrasts if (c.kind, c.method, c.data) == (kind, method, data))
+        return next(found, None)
 
 
 def curves_of(rows: pandas.DataFrame, matrix: Matrix) -> tuple[Curve, ...]:
@@ -44,7 +94,7 @@ def _of_base(rows: pandas.DataFrame, matrix: Matrix, base: str) -> Iterator[Curv
                 yield _curve(own, matrix, base, metric)
 
 
-def _curve(rows: pandas.DataFrame, matrix: Matrix, base: str, metric: MetricInfo) -> Curve:
+def _curve(rows: pandas.DataFrame, matrix: Matrix, base: str, metric: BenchmarkMetric) -> Curve:
     labelled = _labelled(rows, matrix, base)
     fixed = {_label(m.label, data) for m in matrix.methods if m.deterministic for data in matrix.data}
     measured = measure(metric, build_panel(labelled, fixed, matrix.seeds))

@@ -7,20 +7,36 @@ sampled again with other seeds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
-from harness.report.numbers.analysis import Measured
-from harness.report.numbers.findings import Noise, Source
-from harness.report.numbers.matrix import Matrix
-from harness.report.numbers.model import Block, Comparison, Result
+from harness.report.collect import Block
+from harness.report.numbers.comparisons import Comparison, Result
+from harness.report.numbers.matrix import BenchmarkMetric, Matrix
+from harness.report.numbers.panel import Measured
 from harness.report.render import text
 from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
-from harness.stats.resolution import needed, noise_floor
+from harness.stats.resolution import NoiseFloor, needed, noise_floor
 
 SOURCES: dict[Source, str] = {
     "training": "trained again with other seeds",
     "sampling": "nothing trained, sampled again with other seeds",
 }
+
+
+Source = Literal["training", "sampling"]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise floor of one metric from one source."""
+
+    metric: BenchmarkMetric
+    percent: bool
+    source: Source
+    methods: tuple[str, ...]
+    floor: NoiseFloor | None
 
 
 def noise_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Noise, ...]:
@@ -44,7 +60,7 @@ def _noise(one: Measured, source: Source, labels: Sequence[str]) -> Noise:
 
 def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     """The floors, then the items or seeds that seeing the margin would take."""
-    floors = [one for one in block.noise if one.floor is not None]
+    floors = noise_of(block.measured, matrix)
     if floors:
         yield Paragraph(
             "The noise floor: two runs of one method differ by less than this in 95 of 100 cases, on the same items "

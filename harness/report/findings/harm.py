@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.report.collect import Block
+from harness.report.numbers.comparisons import Comparison, Result
 from harness.report.numbers.matrix import Matrix
-from harness.report.numbers.model import Block, Comparison, Result
 from harness.report.render import text
 from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 

@@ -7,16 +7,31 @@ nothing is tested.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.report.numbers.findings import Lengths
+from harness.report.collect import Block
 from harness.report.numbers.matrix import Matrix
-from harness.report.numbers.model import Block
 from harness.report.render import text
 from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 
 if TYPE_CHECKING:
     import pandas
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Of one method's answers to one benchmark.
+
+    words  per answer, on average
+    empty  share of answers without a word
+    cut    share of prompts that lost their left end
+    """
+
+    answers: int
+    words: float
+    empty: float
+    cut: float
 
 
 def lengths_of(samples: pandas.DataFrame) -> Mapping[tuple[str, str], Lengths]:
@@ -36,7 +51,8 @@ def lengths_of(samples: pandas.DataFrame) -> Mapping[tuple[str, str], Lengths]:
 
 def length_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     """A row for each method, a column for each benchmark that asks for answers."""
-    benchmarks = [b.label for b in matrix.benchmarks if any((m.label, b.label) in block.lengths for m in block.methods)]
+    lengths = lengths_of(block.samples) if block.samples is not None else {}
+    benchmarks = [b.label for b in matrix.benchmarks if any((m.label, b.label) in lengths for m in block.methods)]
     if not benchmarks:
         return
     yield Paragraph(
@@ -46,7 +62,7 @@ def length_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     columns = (Column("method", left=True), *(Column(name, "words per answer") for name in benchmarks))
     rows = []
     for method in block.methods:
-        own = [block.lengths.get((method.label, name)) for name in benchmarks]
+        own = [lengths.get((method.label, name)) for name in benchmarks]
         if any(own):
             rows.append((TableCell(method.label), *(_cell(one) for one in own)))
     yield Table(columns, tuple(rows), caption="Length of the answers")

@@ -8,18 +8,37 @@ training, scoring and sampling together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from harness.report.numbers.analysis import Measured, block_rows, difference_of, panels_of
-from harness.report.numbers.findings import Precision, Twin
-from harness.report.numbers.matrix import CellState, Matrix
+from harness.report.numbers.matrix import BenchmarkMetric, CellState, Matrix
+from harness.report.numbers.panel import Measured, block_rows, difference_of, panels_of
 from harness.report.render import text
 from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
+from harness.stats.contrasts import Estimate
 
 if TYPE_CHECKING:
     import pandas
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One method on two bases that are one model: its difference between them."""
+
+    method: str
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One metric on two bases that are one model in two precisions: twins.difference is the second less the first."""
+
+    bases: tuple[str, str]
+    dtypes: tuple[str, str]
+    metric: BenchmarkMetric
+    percent: bool
+    twins: tuple[Twin, ...]
 
 
 RECORDED = ("digest", "dtype", "device", "chat_template")
@@ -65,7 +84,9 @@ def _twins(one: Measured, matrix: Matrix, first: str, second: str) -> Iterator[T
 
 
 def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
-    """A table for each pair of bases and metric."""
+    """A table for each pair of bases and metric; nothing without such a pair."""
+    if not found:
+        return
     yield Paragraph(
         "Each method compared with itself on the same model in another precision, on the same items and seeds, with "
         "the first choice of data. A difference between methods that is no larger than these may be rounding. "

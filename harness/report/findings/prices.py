@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from harness.report.collect import Block, MethodCost
+from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import Matrix
-from harness.report.numbers.model import Block, MethodCost, Result
 from harness.report.render import text
 from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 from harness.stats.contrasts import Estimate

@@ -8,16 +8,35 @@ common, so the drop, (method - baseline) inside less the same outside, adds up t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from harness.report.collect import Block
 from harness.report.findings.tables import estimate_cell
-from harness.report.numbers.analysis import Measured, difference_of, measure, score_of
-from harness.report.numbers.findings import Shift
 from harness.report.numbers.matrix import Matrix
-from harness.report.numbers.model import Block
+from harness.report.numbers.panel import Measured, difference_of, measure, score_of
 from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 from harness.stats.contrasts import Estimate, contrast
 from harness.stats.families import independent_sum
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What a method scores and gains over the baseline where it was trained, and out of that distribution.
+
+    gap              its score inside - its score outside
+    inside, outside  method - baseline on either, oriented so that more is better; blank for the baseline itself
+    drop             inside - outside: the part of the gain that does not carry over
+    """
+
+    method: str
+    inside_title: str
+    outside_title: str
+    gap: Estimate
+    inside: Estimate
+    outside: Estimate
+    drop: Estimate
+    percent: bool = True
+    unit: str = ""
 
 
 def shifts_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Shift, ...]:
@@ -86,9 +105,10 @@ def _gain(side: Measured, method: str, baseline: str | None) -> Estimate:
     return _oriented(side, difference_of(side, side.panel.comparable([method, baseline])))
 
 
-def shift_parts(block: Block) -> Iterator[Part]:
+def shift_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     """One table for each pair."""
-    if not block.shifts:
+    shifts = shifts_of(block.measured, matrix)
+    if not shifts:
         return
     yield Paragraph(
         "Scores and gains over the baseline inside and outside the distribution of the training data, and what is lost "
@@ -97,8 +117,8 @@ def shift_parts(block: Block) -> Iterator[Part]:
         "seeds of other sides are taken for independent, which errs on the wide side where a seed that is good inside "
         "is good outside."
     )
-    for pair in dict.fromkeys((s.inside_title, s.outside_title) for s in block.shifts):
-        own = [s for s in block.shifts if (s.inside_title, s.outside_title) == pair]
+    for pair in dict.fromkeys((s.inside_title, s.outside_title) for s in shifts):
+        own = [s for s in shifts if (s.inside_title, s.outside_title) == pair]
         unit = "points" if own[0].percent else own[0].unit
         columns = (
             Column("method", left=True),

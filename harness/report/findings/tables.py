@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.report.collect import Block, MethodCost
 from harness.report.findings.audit import FLAG as FLAG_UNLIKE
 from harness.report.findings.audit import flagged
+from harness.report.numbers.comparisons import Comparison, Kept, MethodScore, Result, is_kept
 from harness.report.numbers.matrix import CellState, Matrix, MethodInfo
-from harness.report.numbers.model import Block, Comparison, Kept, MethodCost, MethodScore, Result, is_kept
 from harness.report.render import text
 from harness.report.render.document import Column, Mood, Table, TableCell
 from harness.stats.contrasts import Estimate

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.curation.licences import is_restricted
-from harness.report.numbers.analysis import Measured, measure, score_of
-from harness.report.numbers.matrix import Matrix
-from harness.report.numbers.model import Block, ReportModel, Without
+from harness.report.collect import Block, ReportModel
+from harness.report.numbers.matrix import BenchmarkMetric, Matrix
+from harness.report.numbers.panel import Measured, measure, score_of
 from harness.report.render import text
 from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 from harness.stats.contrasts import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+
+@dataclass(frozen=True)
+class Without:
+    """A primary metric with and without the items that stand in the training data.
+
+    matched  number of those items
+    scores   method -> mean over all items, mean over the others
+    """
+
+    metric: BenchmarkMetric
+    percent: bool
+    matched: int
+    scores: Mapping[str, tuple[Estimate, Estimate]]
 
 
 MOST_NAMED = 5
@@ -79,7 +94,7 @@ def _contamination_parts(model: ReportModel) -> Iterator[Part]:
     head = [Column(word, left=True) for word in ("training set", "benchmark", "matched items", "for instance")]
     yield Table(tuple(head), tuple(_row(entry) for entry in model.contamination))
     for block in model.blocks:
-        for without in block.without:
+        for without in without_matched(block.measured, model.contamination, block.data.quality):
             yield _scores_table(without, block, model.matrix, len(model.blocks) > 1)
 
 

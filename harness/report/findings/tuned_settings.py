@@ -9,17 +9,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from harness.engine.search import TUNED
+from harness.report.collect import ReportModel
 from harness.report.findings.tables import estimate_cell
-from harness.report.numbers.analysis import Measured, difference_of
-from harness.report.numbers.findings import Tuned
-from harness.report.numbers.model import ReportModel
+from harness.report.numbers.matrix import BenchmarkMetric
+from harness.report.numbers.panel import Measured, difference_of
 from harness.report.render import text
 from harness.report.render.document import Column, Folded, Paragraph, Part, Table, TableCell
+from harness.stats.contrasts import Estimate
 
 Trial = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What the settings that a search chose gain on the test items: tuned - as written."""
+
+    method: str
+    metric: BenchmarkMetric
+    percent: bool
+    difference: Estimate
 
 
 def tuned_of(measured: Sequence[Measured], tuning: Mapping[str, Any]) -> tuple[Tuned, ...]:
@@ -49,8 +61,8 @@ def tuning_parts(model: ReportModel) -> Iterator[Part]:
     )
     yield _chosen_table(tuning["searches"])
     for block in model.blocks:
-        if block.tuned:
-            yield _test_table(block.tuned, f"{block.base}{', ' if block.data.title else ''}{block.data.title}")
+        if tuned := tuned_of(block.measured, tuning):
+            yield _test_table(tuned, f"{block.base}{', ' if block.data.title else ''}{block.data.title}")
     for search in tuning["searches"]:
         yield Folded(f"{search['method']}: all trials", _trials_table(search))
 

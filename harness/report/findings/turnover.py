@@ -8,18 +8,27 @@ that became wrong. Intervals are those of any mean here: items clustered by thei
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy
 
+from harness.report.collect import Block
 from harness.report.findings.tables import estimate_cell
-from harness.report.numbers.analysis import Measured, measure, score_of
-from harness.report.numbers.findings import Turnover
-from harness.report.numbers.matrix import Matrix
-from harness.report.numbers.model import Block
-from harness.report.numbers.panel import MethodValues, Panel, at_seeds
+from harness.report.numbers.matrix import BenchmarkMetric, Matrix
+from harness.report.numbers.panel import Measured, MethodValues, Panel, at_seeds, measure, score_of
 from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
 from harness.stats.contrasts import Estimate
+
+
+@dataclass(frozen=True)
+class Turnover:
+    """What a method gained and lost against the baseline on one metric; gained - lost is their difference."""
+
+    method: str
+    metric: BenchmarkMetric
+    percent: bool
+    gained: Estimate
+    lost: Estimate
 
 
 def turnovers_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Turnover, ...]:
@@ -57,15 +66,16 @@ def _mean(one: Measured, panel: Panel) -> Estimate:
 
 def turnover_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     """One table for each metric."""
-    if not block.turnovers:
+    turnovers = turnovers_of(block.measured, matrix)
+    if not turnovers:
         return
     yield Paragraph(
         f"Items gained and lost against {matrix.baseline}: gained less lost is the difference above. Of right or wrong "
         "answers these are the shares of items that became right and that became wrong; of others, how far those that "
         "rose did rise, and those that fell did fall. Pointwise 95 % intervals; nothing is tested."
     )
-    for title in dict.fromkeys(one.metric.title for one in block.turnovers):
-        own = [one for one in block.turnovers if one.metric.title == title]
+    for title in dict.fromkeys(one.metric.title for one in turnovers):
+        own = [one for one in turnovers if one.metric.title == title]
         unit = "points" if own[0].percent else "score"
         columns = (Column("method", left=True), Column("gained", unit), Column("lost", unit))
         rows = tuple((TableCell(o.method), *(estimate_cell(e, o.percent) for e in (o.gained, o.lost))) for o in own)

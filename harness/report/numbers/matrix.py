@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.benchmark import Metric
 from harness.engine.results.schema import SCHEMA_VERSION
 from harness.errors import UserError
 from harness.files import read_json
@@ -15,19 +16,10 @@ from harness.records import DataChoice
 
 
 @dataclass(frozen=True)
-class MetricInfo:
-    """One metric of one benchmark; the fields are those of `harness.benchmark.Metric`."""
+class BenchmarkMetric(Metric):
+    """A metric, and the label of the benchmark that it belongs to."""
 
-    benchmark: str
-    name: str
-    description: str
-    role: str
-    primary: bool
-    higher_is_better: bool
-    by_group: bool
-    chance: float | None
-    unit: str = ""
-    against_baseline: bool = True
+    benchmark: str = ""
 
     @property
     def title(self) -> str:
@@ -56,8 +48,8 @@ class BenchmarkInfo:
     version: str
     fields: Mapping[str, Any]
     summary: str
-    metrics: tuple[MetricInfo, ...]
-    joint_metrics: tuple[MetricInfo, ...] = ()
+    metrics: tuple[BenchmarkMetric, ...]
+    joint_metrics: tuple[BenchmarkMetric, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,19 +159,9 @@ def _benchmark(raw: Mapping[str, Any]) -> BenchmarkInfo:
     )
 
 
-def _metric(benchmark: str, raw: Mapping[str, Any]) -> MetricInfo:
-    return MetricInfo(
-        benchmark=benchmark,
-        name=raw["name"],
-        description=raw.get("description", ""),
-        role=raw.get("role", "other"),
-        primary=raw.get("primary", True),
-        higher_is_better=raw.get("higher_is_better", True),
-        by_group=raw.get("by_group", False),
-        chance=raw.get("chance"),
-        unit=raw.get("unit", ""),
-        against_baseline=raw.get("against_baseline", True),
-    )
+def _metric(benchmark: str, raw: Mapping[str, Any]) -> BenchmarkMetric:
+    declared = {one.name: raw[one.name] for one in fields(Metric) if one.name in raw}
+    return BenchmarkMetric(**{"description": "", **declared}, benchmark=benchmark)
 
 
 def _cell(raw: Mapping[str, Any]) -> CellState:

@@ -1,20 +1,27 @@
-"""Rows of one metric as arrays, and the totals of methods that can be compared on them."""
+"""Rows -> arrays -> means: one metric in one block as a panel, and the means and differences of its methods.
+
+A panel holds every method's values, seeds x items. Methods are compared on the seeds and items that they share.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy
 from numpy.typing import NDArray
 
-from harness.stats.contrasts import Scale, Scores
+from harness.records import DataChoice
+from harness.report.numbers.matrix import BenchmarkMetric, CellState, Matrix, MethodInfo
+from harness.stats.contrasts import Estimate, Scale, Scores, SeedPool, difference, mean, seed_pool
 
 if TYPE_CHECKING:
     import pandas
 
 
+CHANCE = "chance"  # where an item carries this value, it is what random answers to that item reach
+MOST_GROUPS = 30  # more than this is not a stratum, it is an id
 MOST_MISSING = 0.05  # losing 6 % of one method's wrong answers biased a difference by 1-1.5 points
 
 
@@ -211,3 +218,140 @@ def joined(panels: Sequence[tuple[str, Panel]]) -> Panel:
 def _codes(names: NDArray[numpy.object_]) -> NDArray[numpy.int64]:
     _, codes = numpy.unique(names.astype(str), return_inverse=True)
     return codes.astype(numpy.int64)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A panel with what its tests share: the pooled seed variance and the scale of its scores.
+
+    levels  group -> what random answers reach there, where the items say so and groups differ
+    """
+
+    metric: BenchmarkMetric
+    group: str
+    panel: Panel
+    pool: SeedPool | None
+    scale: Scale
+    percent: bool
+    levels: Mapping[str, float] = field(default_factory=dict)
+
+
+def measure(metric: BenchmarkMetric, panel: Panel, group: str = "") -> Measured:
+    """Pool the seed variance of all methods on one panel."""
+    alone = [panel.comparable([label]) for label in panel.methods]
+    bounds = panel.bounds()
+    if bounds is None:
+        bounds = (metric.chance, metric.chance) if metric.chance is not None else (0.0, 1.0)
+    return Measured(
+        metric=metric,
+        group=group,
+        panel=panel,
+        pool=seed_pool([one.scores[0] for one in alone if one.scores]),
+        scale=panel.scale(),
+        percent=not metric.unit and bounds[0] >= 0 and bounds[1] <= 1,
+    )
+
+
+def levels_of(rows: pandas.DataFrame, metric: str) -> dict[str, float]:
+    """Group ("" for all items) -> the mean level of random answers; left out where any item of it says none.
+
+    rows  of one benchmark, with columns as in rows.parquet
+    """
+    levels = rows[rows["metric"] == CHANCE].drop_duplicates(["group", "item"])
+    asked = rows[rows["metric"] == metric].drop_duplicates(["group", "item"])
+    found = {}
+    for group in ("", *sorted(set(levels["group"]))):
+        own = levels if group == "" else levels[levels["group"] == group]
+        items = asked if group == "" else asked[asked["group"] == group]
+        if len(own) and len(own) == len(items):
+            found[group] = float(own["value"].mean())
+    return found
+
+
+def block_rows(
+    rows: pandas.DataFrame, matrix: Matrix, base: str, data: DataChoice
+) -> tuple[pandas.DataFrame, dict[tuple[str, str], tuple[CellState, ...]]]:
+    """The rows (or samples) and the cells, by (method, benchmark), that stand in a block."""
+    import pandas
+
+    parts, states = [], {}
+    for method in matrix.methods:
+        where, own = matrix.place(method, base, data)
+        parts.append(method_rows(rows, matrix, base, method, data))
+        for benchmark in matrix.benchmarks:
+            cells = matrix.by_method.get((where, method.label, own), [])
+            states[method.label, benchmark.label] = tuple(c for c in cells if c.benchmark == benchmark.label)
+    return (pandas.concat(parts) if parts else rows.iloc[:0]), states
+
+
+def method_rows(
+    rows: pandas.DataFrame, matrix: Matrix, base: str, method: MethodInfo, data: DataChoice
+) -> pandas.DataFrame:
+    """The rows (or samples) that stand for a method in the block of `base` and `data`."""
+    where, own = matrix.place(method, base, data)
+    found = (rows["base"] == where) & (rows["method"] == method.label)
+    return rows[found & (rows["data_quality"] == own.quality) & (rows["data_size"] == own.size)]
+
+
+def panels_of(
+    rows: pandas.DataFrame, matrix: Matrix, states: Mapping[tuple[str, str], tuple[CellState, ...]]
+) -> list[Measured]:
+    """Every metric of every benchmark on all items, in the experiment's order."""
+    measured = []
+    for benchmark in matrix.benchmarks:
+        of_benchmark = rows[rows["benchmark"] == benchmark.label]
+        # a deterministic method may have one cell that stands for all seeds; a failed seed does not count
+        repeated = [
+            method.label
+            for method in matrix.methods
+            if method.deterministic and len(states.get((method.label, benchmark.label), ())) == 1
+        ]
+        for at, metric in enumerate(benchmark.metrics):
+            own = of_benchmark[of_benchmark["metric"] == metric.name]
+            # what an item says of random answers is about the first metric: those after it have other levels
+            levels = levels_of(of_benchmark, metric.name) if at == 0 and metric.chance is None else {}
+            told = replace(metric, chance=levels.get("", metric.chance))
+            measured.append(replace(measure(told, build_panel(own, repeated, matrix.seeds)), levels=levels))
+    return measured
+
+
+def groups_of(measured: Iterable[Measured]) -> list[Measured]:
+    """Each group of items of each metric that has at least two of them."""
+    found = []
+    for whole in measured:
+        names = whole.panel.group_names
+        if 2 <= len(names) <= MOST_GROUPS:
+            found += [
+                replace(measure(_in_group(whole, name), whole.panel.only(name), name), percent=whole.percent)
+                for name in names
+            ]
+    return found
+
+
+def _in_group(whole: Measured, group: str) -> BenchmarkMetric:
+    return replace(whole.metric, chance=whole.levels.get(group)) if whole.levels else whole.metric
+
+
+def score_of(one: Measured, label: str) -> Estimate:
+    """A method's mean with its pointwise interval, which a share keeps within 0 and 1."""
+    found = one.panel.comparable([label])
+    if not found.scores:
+        return Estimate(None, reason=found.reason)
+    estimate = mean(found.scores[0], one.pool, one.scale)
+    if not one.metric.against_baseline and _constant(one, label):
+        return replace(estimate, low=None, high=None, reason="the same on every item")
+    if one.percent and estimate.low is not None and estimate.high is not None:
+        return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
+    return estimate
+
+
+def _constant(one: Measured, label: str) -> bool:
+    values = one.panel.methods[label].values
+    return bool((values == values.flat[0]).all())
+
+
+def difference_of(one: Measured, found: Comparable) -> Estimate:
+    """The paired difference of the first method to the second; blank with its reason where they have none."""
+    if not found.scores:
+        return Estimate(None, reason=found.reason)
+    return difference(found.scores[0], found.scores[1], one.pool, one.scale)

@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from harness.report.numbers.matrix import Matrix
-from harness.report.numbers.model import Block, Kept, Result
 from harness.report.render import text
-from harness.stats.contrasts import Estimate
 
 WIDTH, HEIGHT = 640, 420
 LEFT, RIGHT, TOP, BOTTOM = 58, 18, 16, 46
@@ -31,45 +28,6 @@ class Point:
     across: tuple[float, float] | None
     up: tuple[float, float] | None
     is_baseline: bool = False
-
-
-def points_of(block: Block, result: Result, matrix: Matrix) -> list[Point]:
-    """Methods that have both a quality score and knowledge."""
-    found = []
-    for method in block.methods:
-        score, kept = result.scores.get(method.label), block.kept.get(method.label)
-        if score is None or score.estimate.value is None or kept is None:
-            continue
-        place = _knowledge(kept, method.label == matrix.baseline, matrix.baseline is not None)
-        if place is None:
-            continue
-        factor = 100 if result.percent else 1
-        up = _scaled(score.estimate, factor)
-        is_baseline = method.label == matrix.baseline
-        found.append(Point(method.label, place[0], score.estimate.value * factor, place[1], up, is_baseline))
-    return found
-
-
-def _knowledge(kept: Kept, is_baseline: bool, has_baseline: bool) -> tuple[float, tuple[float, float] | None] | None:
-    """Per cent of the baseline's knowledge; the score itself where there is no baseline."""
-    if is_baseline:
-        return 100.0, None
-    if not has_baseline:
-        factor = 100 if kept.percent else 1
-        if kept.score.value is None:
-            return None
-        return kept.score.value * factor, _scaled(kept.score, factor)
-    if kept.share is None:
-        return None
-    if kept.share_low is None or kept.share_high is None:
-        return 100 * kept.share, None
-    return 100 * kept.share, (100 * kept.share_low, 100 * kept.share_high)
-
-
-def _scaled(estimate: Estimate, factor: float) -> tuple[float, float] | None:
-    if estimate.low is None or estimate.high is None:
-        return None
-    return estimate.low * factor, estimate.high * factor
 
 
 def draw(points: Sequence[Point], across: str, up: str, margin: float | None = None) -> str:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.report.numbers.findings import Reading
-from harness.report.numbers.model import ShownItem
-
 Mood = Literal["", "good", "bad", "open", "blank", "failed", "chance", "warning"]
 
 
@@ -86,11 +83,45 @@ class Folded:
 
 
 @dataclass(frozen=True)
+class Answer:
+    method: str
+    completions: tuple[str, ...]
+    value: float | None
+    correct: bool | None
+    own_prompt: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ShownItem:
+    """One item with every method's answers at one seed; `value` of an answer is that of `metric`."""
+
+    benchmark: str
+    metric: str
+    item: str
+    group: str
+    seed: int
+    prompt: str
+    reference: str
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True)
 class Prompts:
     """Prompts with every method's answers; whose are compared with the baseline's."""
 
     examples: tuple[ShownItem, ...]
     baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One item's excerpts: (title, value, ((method, text), ...)) each."""
+
+    base: str
+    item: str
+    prompt: str
+    excerpts: tuple[tuple[str, float, tuple[tuple[str, str], ...]], ...]
 
 
 @dataclass(frozen=True)

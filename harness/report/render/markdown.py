@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.report.numbers.findings import Reading
-from harness.report.numbers.model import Answer, ShownItem
-from harness.report.prompts import MOST_COMPLETIONS
 from harness.report.render import text
-from harness.report.render.browsing import IN_TEXT
 from harness.report.render.document import (
+    Answer,
     Bullets,
     Document,
     Folded,
@@ -17,13 +14,18 @@ from harness.report.render.document import (
     Part,
     Picture,
     Prompts,
+    Reading,
     Readings,
     Section,
+    ShownItem,
     Table,
     TableCell,
     Verbatim,
 )
 from harness.report.render.text import escape_markdown as safe
+
+IN_TEXT = 8  # prompts shown in Markdown, which has no buttons to narrow them down
+MOST_COMPLETIONS = 3  # shown of one answer
 
 
 def to_markdown(document: Document) -> str:

@@ -1,4 +1,4 @@
-"""Which prompts the report shows: the items on which the methods differ most, chosen without chance."""
+"""Some prompts with every method's answer: the items on which the methods differ most, chosen without chance."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from harness.report.collect import Block
 from harness.report.numbers.matrix import Matrix
-from harness.report.numbers.model import Answer, ShownItem
+from harness.report.render.document import Answer, ShownItem
 
 if TYPE_CHECKING:
     import pandas
 
-    from harness.report.numbers.analysis import Measured
+    from harness.report.numbers.panel import Measured
 
 
 MOST_EXAMPLES = 24
 MOST_OF_BENCHMARK = 6
-MOST_COMPLETIONS = 3
 
 
-def examples_of(
-    samples: pandas.DataFrame, measured: Sequence[Measured], matrix: Matrix, blocks: int = 1
-) -> tuple[ShownItem, ...]:
+def examples_of(block: Block, matrix: Matrix, blocks: int = 1) -> tuple[ShownItem, ...]:
     """At most 24 examples over all `blocks`, at most six of a benchmark, by its first primary metric."""
     firsts: dict[str, Measured] = {}
-    for one in sorted(measured, key=lambda one: not one.metric.primary):
+    for one in sorted(block.measured, key=lambda one: not one.metric.primary):
         firsts.setdefault(one.metric.benchmark, one)
     chosen = [firsts[b.label] for b in matrix.benchmarks if b.label in firsts and firsts[b.label].panel.methods]
-    if not chosen or samples.empty:
+    samples = block.samples
+    if not chosen or samples is None or samples.empty:
         return ()
     allowed = max(MOST_EXAMPLES // blocks, 1)
     each = max(min(MOST_OF_BENCHMARK, allowed // len(chosen)), 1)

@@ -1,151 +1,90 @@
-"""Rows of one block -> its numbers: scores, paired comparisons, ranks, knowledge kept, gaps closed.
+"""Panels -> results: scores with ranks, comparisons with the baseline, knowledge kept, gaps closed.
 
 The tested family of a block is every method against the baseline on every primary metric (all items). The
 groups of metrics that are reported by group are a second family, and non-inferiority a third; a metric that
-is not primary gets intervals and no test.
+is not primary gets intervals and no test. Values are in the metric's own units (a share is 0.5, not 50).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
 
-from harness.records import DataChoice
-from harness.report.numbers.matrix import CellState, Matrix, MethodInfo, MetricInfo
-from harness.report.numbers.model import Comparison, Kept, MethodScore, Result
-from harness.report.numbers.panel import Comparable, Panel, build_panel, joined
-from harness.stats.contrasts import (
-    FEWEST_CLUSTERS,
-    Estimate,
-    Scale,
-    SeedPool,
-    difference,
-    mean,
-    minimum_detectable_effect,
-    seed_pool,
-)
+from harness.report.numbers.matrix import BenchmarkMetric, Matrix
+from harness.report.numbers.panel import Measured, difference_of, joined, measure, score_of
+from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate, mean, minimum_detectable_effect
 from harness.stats.families import LEVEL, Gap, gap_closed, holm, non_inferiority_p, rank_intervals
 
-if TYPE_CHECKING:
-    import pandas
-
-
-CHANCE = "chance"  # where an item carries this value, it is what random answers to that item reach
-MOST_GROUPS = 30  # more than this is not a stratum, it is an id
+KEPT_LEVEL = LEVEL / 2  # one-sided: the counterpart of a 95 % interval inside the margin
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A panel with what its tests share: the pooled seed variance and the scale of its scores.
+class MethodScore:
+    """A method's mean with its pointwise interval; rank is (best, worst), None where it is not ranked."""
 
-    levels  group -> what random answers reach there, where the items say so and groups differ
+    estimate: Estimate
+    items: int = 0
+    seeds: tuple[int, ...] = ()
+    rank: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method against the baseline on one metric; `estimate` is method - baseline.
+
+    adjusted       Holm-adjusted p over its family; None outside a family or where no claim is allowed
+    kept           Holm-adjusted one-sided p of losing the margin or more (knowledge metrics only)
+    effect         the smallest effect found with 80 % power in a single test, and after Holm
+    shares         what items, seeds and their interaction contribute to the variance
     """
 
-    metric: MetricInfo
+    estimate: Estimate
+    items: int = 0
+    dropped: int = 0
+    better: bool = False
+    worse: bool = False
+    adjusted: float | None = None
+    kept: float | None = None
+    effect: tuple[float, float] | None = None
+    shares: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """One metric on all items (group "") or on one group of them.
+
+    family  the number of tests that Holm's correction runs over; 0: nothing is tested
+    """
+
+    metric: BenchmarkMetric
     group: str
-    panel: Panel
-    pool: SeedPool | None
-    scale: Scale
     percent: bool
-    levels: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, MethodScore]
+    comparisons: Mapping[str, Comparison]
+    family: int = 0
 
 
-def measure(metric: MetricInfo, panel: Panel, group: str = "") -> Measured:
-    """Pool the seed variance of all methods on one panel."""
-    alone = [panel.comparable([label]) for label in panel.methods]
-    bounds = panel.bounds()
-    if bounds is None:
-        bounds = (metric.chance, metric.chance) if metric.chance is not None else (0.0, 1.0)
-    return Measured(
-        metric=metric,
-        group=group,
-        panel=panel,
-        pool=seed_pool([one.scores[0] for one in alone if one.scores]),
-        scale=panel.scale(),
-        percent=not metric.unit and bounds[0] >= 0 and bounds[1] <= 1,
-    )
+@dataclass(frozen=True)
+class Kept:
+    """Knowledge that a method keeps, over all items of the primary knowledge metrics.
 
-
-def levels_of(rows: pandas.DataFrame, metric: str) -> dict[str, float]:
-    """Group ("" for all items) -> the mean level of random answers; left out where any item of it says none.
-
-    rows  of one benchmark, with columns as in rows.parquet
+    score       its own mean
+    difference  method - baseline; None for the baseline itself or without one
+    share       method / baseline, with the interval of the difference over the baseline's mean
     """
-    levels = rows[rows["metric"] == CHANCE].drop_duplicates(["group", "item"])
-    asked = rows[rows["metric"] == metric].drop_duplicates(["group", "item"])
-    found = {}
-    for group in ("", *sorted(set(levels["group"]))):
-        own = levels if group == "" else levels[levels["group"] == group]
-        items = asked if group == "" else asked[asked["group"] == group]
-        if len(own) and len(own) == len(items):
-            found[group] = float(own["value"].mean())
-    return found
+
+    score: Estimate
+    difference: Estimate | None = None
+    share: float | None = None
+    share_low: float | None = None
+    share_high: float | None = None
+    percent: bool = True
 
 
-def block_rows(
-    rows: pandas.DataFrame, matrix: Matrix, base: str, data: DataChoice
-) -> tuple[pandas.DataFrame, dict[tuple[str, str], tuple[CellState, ...]]]:
-    """The rows (or samples) and the cells, by (method, benchmark), that stand in a block."""
-    import pandas
-
-    parts, states = [], {}
-    for method in matrix.methods:
-        where, own = matrix.place(method, base, data)
-        parts.append(method_rows(rows, matrix, base, method, data))
-        for benchmark in matrix.benchmarks:
-            cells = matrix.by_method.get((where, method.label, own), [])
-            states[method.label, benchmark.label] = tuple(c for c in cells if c.benchmark == benchmark.label)
-    return (pandas.concat(parts) if parts else rows.iloc[:0]), states
-
-
-def method_rows(
-    rows: pandas.DataFrame, matrix: Matrix, base: str, method: MethodInfo, data: DataChoice
-) -> pandas.DataFrame:
-    """The rows (or samples) that stand for a method in the block of `base` and `data`."""
-    where, own = matrix.place(method, base, data)
-    found = (rows["base"] == where) & (rows["method"] == method.label)
-    return rows[found & (rows["data_quality"] == own.quality) & (rows["data_size"] == own.size)]
-
-
-def panels_of(
-    rows: pandas.DataFrame, matrix: Matrix, states: Mapping[tuple[str, str], tuple[CellState, ...]]
-) -> list[Measured]:
-    """Every metric of every benchmark on all items, in the experiment's order."""
-    measured = []
-    for benchmark in matrix.benchmarks:
-        of_benchmark = rows[rows["benchmark"] == benchmark.label]
-        # a deterministic method may have one cell that stands for all seeds; a failed seed does not count
-        repeated = [
-            method.label
-            for method in matrix.methods
-            if method.deterministic and len(states.get((method.label, benchmark.label), ())) == 1
-        ]
-        for at, metric in enumerate(benchmark.metrics):
-            own = of_benchmark[of_benchmark["metric"] == metric.name]
-            # what an item says of random answers is about the first metric: those after it have other levels
-            levels = levels_of(of_benchmark, metric.name) if at == 0 and metric.chance is None else {}
-            told = replace(metric, chance=levels.get("", metric.chance))
-            measured.append(replace(measure(told, build_panel(own, repeated, matrix.seeds)), levels=levels))
-    return measured
-
-
-def groups_of(measured: Iterable[Measured]) -> list[Measured]:
-    """Each group of items of each metric that has at least two of them."""
-    found = []
-    for whole in measured:
-        names = whole.panel.group_names
-        if 2 <= len(names) <= MOST_GROUPS:
-            found += [
-                replace(measure(_in_group(whole, name), whole.panel.only(name), name), percent=whole.percent)
-                for name in names
-            ]
-    return found
-
-
-def _in_group(whole: Measured, group: str) -> MetricInfo:
-    return replace(whole.metric, chance=whole.levels.get(group)) if whole.levels else whole.metric
+def is_kept(comparison: Comparison) -> bool:
+    """Whether a loss of the margin or more is rejected."""
+    return comparison.kept is not None and comparison.kept <= KEPT_LEVEL
 
 
 def results_of(
@@ -212,24 +151,6 @@ def _ranked(one: Measured, scores: Mapping[str, MethodScore]) -> dict[str, Metho
     return {label: replace(score, rank=ranks.get(label)) for label, score in scores.items()}
 
 
-def score_of(one: Measured, label: str) -> Estimate:
-    """A method's mean with its pointwise interval, which a share keeps within 0 and 1."""
-    found = one.panel.comparable([label])
-    if not found.scores:
-        return Estimate(None, reason=found.reason)
-    estimate = mean(found.scores[0], one.pool, one.scale)
-    if not one.metric.against_baseline and _constant(one, label):
-        return replace(estimate, low=None, high=None, reason="the same on every item")
-    if one.percent and estimate.low is not None and estimate.high is not None:
-        return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
-    return estimate
-
-
-def _constant(one: Measured, label: str) -> bool:
-    values = one.panel.methods[label].values
-    return bool((values == values.flat[0]).all())
-
-
 def _ranks(one: Measured, scores: Mapping[str, MethodScore]) -> dict[str, tuple[int, int]]:
     """Rank intervals of the methods that have every seed; nothing below the clusters that a claim needs."""
     usable = [label for label, s in scores.items() if s.estimate.low is not None and not s.estimate.few_clusters]
@@ -244,13 +165,6 @@ def _ranks(one: Measured, scores: Mapping[str, MethodScore]) -> dict[str, tuple[
         mixed = estimate.items_only and most > 1
         pairs.append((i, j, oriented, None if estimate.few_clusters or mixed else estimate.p))
     return dict(zip(complete, rank_intervals(len(complete), pairs), strict=True))
-
-
-def difference_of(one: Measured, found: Comparable) -> Estimate:
-    """The paired difference of the first method to the second; blank with its reason where they have none."""
-    if not found.scores:
-        return Estimate(None, reason=found.reason)
-    return difference(found.scores[0], found.scores[1], one.pool, one.scale)
 
 
 def _compare(one: Measured, label: str, baseline: str) -> Comparison:
@@ -372,9 +286,3 @@ def _gap(one: Measured, label: str, reference: str, baseline: str) -> Gap:
         return Gap(None, reason=found.reason)
     method, goal, start = found.scores
     return gap_closed(method, goal, start, one.pool, one.scale, one.metric.higher_is_better)
-
-
-def method_order(methods: Sequence[MethodInfo], labels: Iterable[str]) -> list[str]:
-    """`labels` in the experiment's order."""
-    present = set(labels)
-    return [method.label for method in methods if method.label in present]
