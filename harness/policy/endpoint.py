@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from harness.errors import UserError
@@ -17,74 +15,90 @@ from harness.policy.noise import stream_of
 from harness.policy.policy import Policy
 from harness.policy.types import Capability, Completion, Prompt, Sampling
 
+if TYPE_CHECKING:
+    import openai
+
 LOCAL = {"localhost", "127.0.0.1", "::1"}
-MAX_REPLY = 16 * 2**20
-PASSING = {408, 409, 429, 500, 502, 503, 504}
+SECONDS = 300.0
+"""How long one try may wait for the server."""
 
 
 class EndpointPolicy(Policy):
-    """Asks `URL/chat/completions`, several requests at a time; what passes (429, 5xx, time-outs) is tried again.
+    """Asks `URL/chat/completions` through the openai client, several requests at a time.
 
-    key_variable  the environment variable that holds the key; "" sends none. It is sent over https, or to this
-                  machine, and never follows a redirect
+    The client repeats a request that may yet succeed (429, 5xx, time-outs), and waits as long as Retry-After says.
+
+    key_variable  the environment variable that holds the key; "" sends none. The key is sent over https or to this
+                  machine, and follows no redirect
+    seconds       the longest that one request may take with all its tries
     """
 
     gives: ClassVar[frozenset[Capability]] = frozenset({"sample"})
 
     def __init__(
-        self, url: str, model: str, key_variable: str = "", *, workers: int = 8, tries: int = 6, wait: float = 2.0
+        self, url: str, model: str, key_variable: str = "", *, workers: int = 8, tries: int = 8, seconds: float = 1800
     ) -> None:
-        self.url, self.model = f"{_checked(url, key_variable).rstrip('/')}/chat/completions", model
-        self.key = _key(key_variable)
-        self.workers, self.tries, self.wait = workers, tries, wait
-        self._opener = urllib.request.build_opener(_NoRedirect())
+        self.url, self.model, self.key = _checked(url, key_variable), model, _key(key_variable)
+        self.workers, self.tries, self.seconds = workers, tries, seconds
+        if find_spec("openai") is None:
+            raise UserError("asking an endpoint needs the package openai", fix="Run `pip install 'bakeoff[endpoint]'`.")
 
     def sample(
         self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[str]
     ) -> list[tuple[Completion, ...]]:
         """One request per completion, in the order of the prompts. Raises UserError where the endpoint fails."""
-        asked = [
-            (prompt, f"{key}/{n}") for prompt, key in zip(prompts, keys, strict=True) for n in range(sampling.samples)
-        ]
-        with ThreadPoolExecutor(self.workers) as workers:
-            drawn = list(workers.map(lambda pair: self._one(pair[0], sampling, pair[1]), asked))
         each = sampling.samples
+        bodies = [
+            _body(self.model, prompt, sampling, f"{key}/{n}")
+            for prompt, key in zip(prompts, keys, strict=True)
+            for n in range(each)
+        ]
+        drawn = asyncio.run(self._all(bodies))
         return [tuple(drawn[at * each : (at + 1) * each]) for at in range(len(prompts))]
 
-    def _one(self, prompt: Prompt, sampling: Sampling, key: str) -> Completion:
-        body = json.dumps(_body(self.model, prompt, sampling, key)).encode()
-        for attempt in range(1, self.tries + 1):
-            try:
-                return _completion(self._post(body), self.url)
-            except urllib.error.HTTPError as error:
-                if error.code not in PASSING or attempt == self.tries:
-                    raise self._failed(f"HTTP {error.code} {error.reason}") from error
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-                if attempt == self.tries:
-                    raise self._failed(str(getattr(error, "reason", error))) from error
-            time.sleep(self.wait * 2 ** (attempt - 1))
-        raise AssertionError("every attempt returns or raises")
+    async def _all(self, bodies: Sequence[dict[str, Any]]) -> list[Completion]:
+        import openai
 
-    def _post(self, body: bytes) -> bytes:
-        headers = {"Content-Type": "application/json"}
-        if self.key:
-            headers["Authorization"] = f"Bearer {self.key}"
-        request = urllib.request.Request(self.url, body, headers, method="POST")
-        with self._opener.open(request, timeout=300) as reply:
-            read: bytes = reply.read(MAX_REPLY + 1)
-        return read
+        # a proxy of the environment must not see what is meant for this machine
+        through = openai.DefaultAsyncHttpxClient(
+            trust_env=urlsplit(self.url).hostname not in LOCAL, follow_redirects=False
+        )
+        client = openai.AsyncOpenAI(
+            base_url=self.url,
+            api_key=self.key or "none",
+            max_retries=self.tries - 1,
+            timeout=SECONDS,
+            http_client=through,
+        )
+        gate = asyncio.Semaphore(self.workers)
 
-    def _failed(self, reason: str) -> UserError:
-        return UserError(
+        async def one(body: dict[str, Any]) -> Completion:
+            async with gate:
+                return await self._one(client, body)
+
+        async with client:
+            return await asyncio.gather(*map(one, bodies))
+
+    async def _one(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> Completion:
+        import openai
+
+        # what the environment says of an account with OpenAI is not this server's to know
+        private = ["OpenAI-Organization", "OpenAI-Project", *([] if self.key else ["Authorization"])]
+        headers: dict[str, Any] = {name: openai.Omit() for name in private}
+        try:
+            async with asyncio.timeout(self.seconds):
+                reply = await client.chat.completions.with_raw_response.create(**body, extra_headers=headers)
+        except TimeoutError:
+            reason = f"no answer within {self.seconds:g} seconds"
+        except openai.APIStatusError as error:
+            reason = f"HTTP {error.status_code} {error.response.reason_phrase}"
+        except openai.APIError as error:
+            reason = str(error.__cause__ or "") or str(error)
+        else:
+            return _completion(reply.content, self.url)
+        raise UserError(
             f"the endpoint failed: {reason}", where=self.url, fix="Check the address, the model's name and the key."
         )
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """The key belongs to the host that the user named, and to no other."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
 
 
 def _checked(url: str, key_variable: str) -> str:
@@ -92,23 +106,26 @@ def _checked(url: str, key_variable: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UserError(f"--endpoint is {url!r}", fix="Write http(s)://HOST/v1.")
     if key_variable and parts.scheme == "http" and parts.hostname not in LOCAL:
-        raise UserError(f"a key would travel to {parts.hostname} unencrypted", fix="Use https, or leave out the key.")
-    return url
+        raise UserError(f"a key would be sent to {parts.hostname} unencrypted", fix="Use https, or leave out the key.")
+    return url.rstrip("/")
 
 
 def _key(variable: str) -> str:
-    if variable and not os.environ.get(variable):
-        raise UserError(f"the environment variable {variable} is empty", fix=f"Set {variable} to the endpoint's key.")
-    return os.environ[variable].strip() if variable else ""
+    key = os.environ.get(variable, "").strip() if variable else ""
+    # a header holds nothing else, and the client's own error would show the key
+    if variable and not (key and key.isascii() and key.isprintable()):
+        wrong = "holds characters that no key has" if key else "is empty"
+        raise UserError(f"the environment variable {variable} {wrong}", fix=f"Set {variable} to the endpoint's key.")
+    return key
 
 
 def _body(model: str, prompt: Prompt, sampling: Sampling, key: str) -> dict[str, Any]:
     if prompt.assistant_prefix:
-        raise UserError("an endpoint takes no beginning of an answer", fix="Leave the assistant prefix out.")
-    asked = [{"role": one.role, "content": one.content} for one in prompt.messages]
+        raise UserError("an endpoint cannot continue an answer", fix="Leave the assistant prefix out.")
+    asked = [{"role": one.role, "content": _sendable(one.content)} for one in prompt.messages]
     body = {
         "model": model,
-        "messages": asked or [{"role": "user", "content": prompt.text}],
+        "messages": asked or [{"role": "user", "content": _sendable(prompt.text)}],
         "max_tokens": sampling.max_new_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -117,13 +134,18 @@ def _body(model: str, prompt: Prompt, sampling: Sampling, key: str) -> dict[str,
     return {**body, "stop": list(sampling.stop)} if sampling.stop else body
 
 
+def _sendable(text: str) -> str:
+    """The text with a question mark for half a character (a lone surrogate), which UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def _completion(reply: bytes, where: str) -> Completion:
     try:
         choice = json.loads(reply)["choices"][0]
         text, reason = choice["message"]["content"], choice.get("finish_reason")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
-            "the reply is no chat completion", where=where, fix="Name an OpenAI-compatible endpoint, up to /v1."
+            "the reply is not a chat completion", where=where, fix="Name an OpenAI-compatible endpoint, up to /v1."
         ) from error
-    # null stands for an empty answer
+    # null means an empty answer
     return Completion(str(text or ""), (), "length" if reason == "length" else "stop")
