@@ -185,7 +185,7 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(folder: Path) -> None:
         ("{fields: {outsid: [strength]}}", "the method 'outsid'"),
         ("{fields: {outside: [seconds]}}", "no field 'seconds' with a search range"),
         ("{on: shared}", "is also item 'i0' of outside_bench"),
-        ("{on: exam}", "split must be one of 'test' or 'validation', got 'exam'"),
+        ("{on: exam}", "split must be one of 'test', 'validation' or 'shared', got 'exam'"),
     ],
 )
 def test_a_search_that_cannot_be_fair_is_refused_before_anything_runs(folder: Path, tune: str, message: str) -> None:
