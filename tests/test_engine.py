@@ -21,13 +21,12 @@ from rich.console import Console
 from harness.engine import registry, run
 from harness.engine.config import load_experiment
 from harness.engine.cost import Stopwatch
-from harness.engine.explain import explain, find_cells
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
 from harness.engine.results.schema import read_rows
 from harness.engine.results.write import write_results
 from harness.engine.run import Tally, run_plan
-from harness.engine.states import state_of
+from harness.engine.states import explain, find_cells, state_of
 from harness.engine.store import keys
 from harness.engine.store.store import Store, StoreUnusable
 from harness.errors import UserError

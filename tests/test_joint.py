@@ -103,7 +103,7 @@ def test_methods_bases_and_seeds_meet_and_everybody_once(folder: Path) -> None:
     assert str(joint.state(store)) == "to run: when its cells are done"
     go(plan, store)
     (joint,) = joint_cells(plan, store)
-    kinds = [meeting.kind for meeting in joint.meetings]
+    kinds = [meeting.kind for meeting in joint.groups]
     assert {kind: kinds.count(kind) for kind in kinds} == {"methods": 12, "bases": 6, "both": 12, "seeds": 6, "all": 4}
     assert list(joint.left_out()) == []
     write_results(plan, store, folder / "out")

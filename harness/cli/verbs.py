@@ -13,7 +13,6 @@ from rich.console import Console
 
 from harness.engine.config import load_experiment
 from harness.engine.experiment import Experiment
-from harness.engine.explain import explain, find_cells
 from harness.engine.gate import check_contamination, warnings_of
 from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Cell, Plan
@@ -22,7 +21,7 @@ from harness.engine.results.digests import DIGESTS
 from harness.engine.results.schema import DATA_FILES, JOINT_FILES, REPORT_FILES
 from harness.engine.results.write import results_digest, write_results
 from harness.engine.run import Tally, run_plan
-from harness.engine.states import State, state_of
+from harness.engine.states import State, explain, find_cells, state_of
 from harness.engine.store.store import DEFAULT_STORE, Store, disk_errors
 from harness.engine.tuning import plans, unfilled
 from harness.engine.workers import workers

@@ -1,15 +1,14 @@
-"""Which policies meet: the finished cells of one benchmark and choice of data, compared with one another.
+"""Joint cells: the finished cells of one benchmark and choice of data, whose policies are compared with one another.
 
-Two cells meet where one axis tells them apart and the others are held, or at one seed across the bases; all methods
-of one base and seed meet together as well:
+Two cells are compared where they differ in one axis, or at one seed across bases and methods; in addition, all
+methods of one base and seed are compared together:
 
     methods  two methods on one base            bases  one method on two bases
-    both     two methods on two bases           seeds  one method with two seeds: a model and its twin
+    both     two methods on two bases           seeds  one method with two seeds
     all      every method of one base and seed
 
-A meeting is kept under the keys of its cells' outcomes, not under their labels, and what cells are finished decides
-who meets. All meetings of a benchmark are one piece of work: each answer is embedded once, and some questions
-(of how many models the nearest answers are) are about everybody at once.
+A comparison is stored under the keys of its cells' outcomes, not under their labels. All comparisons of a benchmark
+are one piece of work: each answer is embedded once, and some metrics need the answers of all policies at once.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Any, Literal
 
 from harness.engine.experiment import BenchmarkEntry
 from harness.engine.plan import Cell, Plan
-from harness.engine.states import State, state_of
+from harness.engine.states import State, state_of, state_of_key
 from harness.engine.store.keys import key_of
 from harness.engine.store.store import Store
 from harness.records import DataChoice
@@ -41,12 +40,12 @@ class CellGroup:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """What the benchmark knows the policies by, in an order that no label decides."""
+        """The policies' names for the benchmark: keys, sorted, so that labels decide nothing."""
         return tuple(sorted(cell.key for cell in self.cells))
 
     @cached_property
     def columns(self) -> dict[str, Any]:
-        """Its place in the result files; where everybody meets no method is named."""
+        """The values of its columns in the result files; no method is named where all are compared."""
         one, other = self.cells[0].columns, self.cells[-1].columns
         named = self.kind != "all"
         return {
@@ -62,7 +61,7 @@ class CellGroup:
 
 @dataclass(frozen=True, eq=False)
 class JointCell:
-    """The meetings of one benchmark at one choice of data.
+    """The comparisons of one benchmark at one choice of data.
 
     cells    the finished ones
     missing  the others, with their states
@@ -79,15 +78,15 @@ class JointCell:
         return f"{self.column.label} between policies{f', {self.data.title}' if self.data.title else ''}"
 
     @cached_property
-    def meetings(self) -> tuple[CellGroup, ...]:
-        """Who meets; cells that share one outcome are one policy, which does not meet itself."""
-        return tuple(_meetings(self.cells))
+    def groups(self) -> tuple[CellGroup, ...]:
+        """The sets of cells to compare; cells that share one outcome are one policy, not compared with itself."""
+        return tuple(_groups(self.cells))
 
     @cached_property
     def document(self) -> Mapping[str, Any]:
-        """What decides the joint outcomes: the benchmark, whose answers, and who meets whom."""
+        """All that decides the joint outcomes: the benchmark, the answers, and which are compared."""
         asked = {name: value for name, value in self.cells[0].document.items() if name not in ("artifact", "seed")}
-        sets = sorted({meeting.names for meeting in self.meetings})
+        sets = sorted({group.names for group in self.groups})
         return {**asked, "outcomes": sorted({cell.key for cell in self.cells}), "sets": [list(one) for one in sets]}
 
     @cached_property
@@ -96,21 +95,15 @@ class JointCell:
         return key_of(self.document)
 
     def state(self, store: Store) -> State:
-        """Done, to run, running, failed or n/a; it waits for cells that are on their way."""
+        """Done, to run, running, failed or n/a; it waits for cells that are still to run."""
         if any(state.name in WAITING for _, state in self.missing):
             return State("to run", "when its cells are done")
-        if not self.meetings:
+        if not self.groups:
             return State("n/a", "fewer than two policies have answered")
-        if store.done("joint", self.key):
-            return State("done")
-        if holder := store.holder(self.key):
-            return State("running", holder)
-        if why := store.failure(self.key):
-            return State("failed", why)
-        return State("to run")
+        return state_of_key("joint", self.key, store)
 
     def left_out(self) -> Iterator[tuple[str, str]]:
-        """(what meets nobody or not each other, why)."""
+        """(cell, or pair of cells, that is not compared; why)."""
         for cell, state in self.missing:
             yield _place(cell), str(state)
         for one, other in combinations(self.cells, 2):
@@ -119,12 +112,12 @@ class JointCell:
 
 
 def joint_cells(plan: Plan, store: Store) -> list[JointCell]:
-    """The joints of every benchmark that compares policies, from what is finished by now."""
-    groups: dict[tuple[str, DataChoice], list[Cell]] = {}
+    """The joint cells of every benchmark that compares policies, from the cells that are finished by now."""
+    by_place: dict[tuple[str, DataChoice], list[Cell]] = {}
     for cell in plan.cells:
         if cell.column.benchmark.joint_metrics():
-            groups.setdefault((cell.column.label, cell.data), []).append(cell)
-    return [_joint(cells, store) for cells in groups.values()]
+            by_place.setdefault((cell.column.label, cell.data), []).append(cell)
+    return [_joint(cells, store) for cells in by_place.values()]
 
 
 def _joint(cells: Sequence[Cell], store: Store) -> JointCell:
@@ -133,7 +126,7 @@ def _joint(cells: Sequence[Cell], store: Store) -> JointCell:
     return JointCell(cells[0].column, cells[0].data, done, tuple(one for one in states if one[1].name != "done"))
 
 
-def _meetings(cells: Sequence[Cell]) -> Iterator[CellGroup]:
+def _groups(cells: Sequence[Cell]) -> Iterator[CellGroup]:
     together: dict[tuple[str, int], dict[str, Cell]] = {}
     for cell in cells:
         together.setdefault((cell.columns["base"], cell.seed), {}).setdefault(cell.key, cell)
@@ -147,7 +140,7 @@ def _meetings(cells: Sequence[Cell]) -> Iterator[CellGroup]:
 
 
 def _kind(one: Cell, other: Cell) -> Kind | None:
-    """What tells two cells apart; None where both the seed and something else do."""
+    """The axis in which two cells differ; None where the seed and another axis do."""
     same_base = one.columns["base"] == other.columns["base"]
     same_method = one.entry.label == other.entry.label
     if one.seed != other.seed:

@@ -1,16 +1,16 @@
 """The result files of an experiment, their schema, and how they are read and written.
 
-A results folder holds, beside the experiment file:
+A results folder holds, next to the experiment file:
 
     rows.parquet      one row per (cell, item, metric): what the statistics read
     samples.parquet   one row per (cell, item): the prompt as the model saw it and its completions
-    joint.parquet     one row per (meeting of policies, item, metric), where a benchmark compares policies
-    excerpts.parquet  what stands out among the answers of all methods to an item
+    joint.parquet     one row per (group of policies, item, metric), where a benchmark compares policies
+    excerpts.parquet  notable answers of all methods to an item
     matrix.json       the axes, the metrics' meanings and the state of every cell
-    costs.json        the cost ledger: what each artifact cost (times live here, never in the rows)
-    contamination.json  which test items stand in which training set
+    costs.json        the cost ledger of each artifact (times are recorded here, never in the rows)
+    contamination.json  the test items that each training set contains
     provenance.json   the experiment as it was run, versions, commit, device, data and model revisions
-    digests.json      what `bakeoff verify` compares the other files with (harness/engine/results/digests.py)
+    digests.json      digests, with which `bakeoff verify` compares the other files (harness/engine/results/digests.py)
     report.md, report.html
 
 Rows are sorted by their key columns and written without timestamps, so equal results are equal bytes.
@@ -95,56 +95,44 @@ JOINT_KEY = [*MEETING_KEY, "metric", "group", "item"]
 EXCERPT_KEY = [*MEETING_KEY, "group", "item", "title"]
 
 
-def write_joint(folder: Path, rows: Iterable[Mapping[str, Any]], excerpts: Iterable[Mapping[str, Any]]) -> None:
-    """Sort and write joint.parquet and excerpts.parquet into `folder`.
-
-    Pairs are many: a column holds references, about 200 bytes a row, where a mapping for each would take a kilobyte.
-    """
-    for name, given, columns, key in (
-        ("joint", rows, JOINT_COLUMNS, JOINT_KEY),
-        ("excerpts", excerpts, EXCERPT_COLUMNS, EXCERPT_KEY),
-    ):
-        held: dict[str, list[Any]] = {column: [] for column in columns}
-        for row in given:
-            for column, values in held.items():
-                values.append(row[column])
-        _write_columns(folder / f"{name}.parquet", held, columns, key)
-
-
-def _write_columns(
-    path: Path, held: Mapping[str, list[Any]], columns: Mapping[str, tuple[str, str]], key: Sequence[str]
-) -> None:
-    import pyarrow
-
-    table = pyarrow.Table.from_pydict(held, schema=arrow_schema(columns))
-    _replace(path, table.sort_by([(name, "ascending") for name in key]).combine_chunks())
-
-
 def write_rows(folder: Path, rows: Iterable[Mapping[str, Any]], samples: Iterable[Mapping[str, Any]]) -> None:
     """Sort and write rows.parquet and samples.parquet into `folder`.
 
-    Raises ValueError on a value that is not finite: a score that could not be computed is no row.
+    Raises ValueError on a value that is not finite: a score that could not be computed has no row.
     """
     kept = list(rows)
     for row in kept:
         if not math.isfinite(row["value"]):
             raise ValueError(f"row {[row[k] for k in ROW_KEY]} has the value {row['value']}")
     write_table(folder / "rows.parquet", kept, ROW_COLUMNS, ROW_KEY)
-    write_table(folder / "samples.parquet", list(samples), SAMPLE_COLUMNS, SAMPLE_KEY)
+    write_table(folder / "samples.parquet", samples, SAMPLE_COLUMNS, SAMPLE_KEY)
+
+
+def write_joint(folder: Path, rows: Iterable[Mapping[str, Any]], excerpts: Iterable[Mapping[str, Any]]) -> None:
+    """Sort and write joint.parquet and excerpts.parquet into `folder`."""
+    write_table(folder / "joint.parquet", rows, JOINT_COLUMNS, JOINT_KEY)
+    write_table(folder / "excerpts.parquet", excerpts, EXCERPT_COLUMNS, EXCERPT_KEY)
 
 
 def write_table(
-    path: Path,
-    rows: list[Mapping[str, Any]],
-    columns: Mapping[str, tuple[str, str]],
-    key: Sequence[str],
+    path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, tuple[str, str]], key: Sequence[str]
 ) -> None:
-    """Write sorted rows with the declared columns; the file appears whole or not at all."""
-    import pyarrow
+    """Write sorted rows with the declared columns; the file appears whole or not at all.
 
-    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in key))
-    plain = [{name: row[name] for name in columns} for row in ordered]
-    _replace(path, pyarrow.Table.from_pylist(plain, schema=arrow_schema(columns)))
+    Rows may be millions: a column holds references, about 200 bytes a row, where a mapping would take a kilobyte.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    held: dict[str, list[Any]] = {column: [] for column in columns}
+    for row in rows:
+        for column, values in held.items():
+            values.append(row[column])
+    table = pyarrow.Table.from_pydict(held, schema=arrow_schema(columns))
+    if key:
+        table = table.sort_by([(name, "ascending") for name in key]).combine_chunks()
+    with replacing(path) as partial:
+        pyarrow.parquet.write_table(table, partial, compression="zstd")
 
 
 def arrow_schema(columns: Mapping[str, tuple[str, str]]) -> Any:
@@ -163,17 +151,10 @@ def arrow_schema(columns: Mapping[str, tuple[str, str]]) -> Any:
     )
 
 
-def _replace(path: Path, table: Any) -> None:
-    import pyarrow.parquet
-
-    with replacing(path) as partial:
-        pyarrow.parquet.write_table(table, partial, compression="zstd")
-
-
 def read_rows(folder: Path) -> pandas.DataFrame:
-    """rows.parquet of a results folder as a data frame; its texts are categories, in their order.
+    """rows.parquet of a results folder as a data frame; its texts are ordered categories.
 
-    Millions of rows name a few methods and benchmarks: as categories they are read and compared many times faster.
+    Millions of rows name a few methods and benchmarks: categories are read and compared many times faster.
     """
     texts = [name for name, (kind, _) in ROW_COLUMNS.items() if kind == "string"]
     rows = _read(folder / "rows.parquet", texts)
@@ -205,9 +186,6 @@ def _read(path: Path, categories: Sequence[str] = ()) -> pandas.DataFrame:
     table = pyarrow.parquet.read_table(path, read_dictionary=list(categories))
     version = int((table.schema.metadata or {}).get(b"bakeoff_schema", b"0"))
     if version != SCHEMA_VERSION:
-        raise UserError(
-            f"its schema is version {version}",
-            where=str(path),
-            fix=f"This bakeoff reads version {SCHEMA_VERSION}: run the experiment again.",
-        )
+        fix = f"This bakeoff reads version {SCHEMA_VERSION}: run the experiment again."
+        raise UserError(f"the file has schema version {version}", where=str(path), fix=fix)
     return table.to_pandas()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from harness.engine.registry import summary
 from harness.engine.results.digests import matrix_digest, write_digests
 from harness.engine.results.provenance import provenance
 from harness.engine.results.schema import SCHEMA_VERSION, TUNING_FILE, write_joint, write_rows
+from harness.engine.search import Search
 from harness.engine.states import State, state_of
 from harness.engine.store.outcomes import read_outcomes
 from harness.engine.store.store import Store
@@ -25,14 +26,14 @@ from harness.policy.sources import parameter_count
 
 
 def write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
-    """Write the results files of everything that is done; the states of all cells, in plan order."""
+    """Write the results files of everything that is done; return the states of all cells, in plan order."""
     folder.mkdir(parents=True, exist_ok=True)
     states = [state_of(cell, store) for cell in plan.cells]
     done = [cell for cell, state in zip(plan.cells, states, strict=True) if state.name == "done"]
     write_rows(folder, _rows(done, store), _samples(done, store))
     joints = joint_cells(plan, store)
     if joints:
-        finished = [joint for joint in joints if joint.meetings and store.done("joint", joint.key)]
+        finished = [joint for joint in joints if joint.groups and store.done("joint", joint.key)]
         write_joint(folder, _joint_rows(finished, store), _joint_excerpts(finished, store))
     write_json(folder / "matrix.json", matrix(plan, states, joints, store))
     write_json(folder / "costs.json", {"schema": SCHEMA_VERSION, "artifacts": list(_costs(done, plan, store))})
@@ -50,13 +51,13 @@ def write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
 
 
 def results_digest(plan: Plan, states: list[State], joints: list[JointCell], store: Store) -> str:
-    """Names what a results folder is made of, so that an unchanged one need not be written again."""
-    met = (_joint_entry(joint, joint.state(store)) for joint in joints)
-    return matrix_digest(plan.experiment.text, _cell_entries(plan, states), met)
+    """A digest of all that a results folder is made from, so that an unchanged one need not be written again."""
+    entries = (_joint_entry(joint, joint.state(store)) for joint in joints)
+    return matrix_digest(plan.experiment.text, _cell_entries(plan, states), entries)
 
 
 def matrix(plan: Plan, states: list[State], joints: list[JointCell], store: Store) -> dict[str, Any]:
-    """The axes, what the metrics mean, and every cell's state."""
+    """The axes, the meaning of the metrics, and every cell's state."""
     experiment = plan.experiment
     return {
         "schema": SCHEMA_VERSION,
@@ -102,19 +103,19 @@ def matrix(plan: Plan, states: list[State], joints: list[JointCell], store: Stor
 
 
 def badges(plan: Plan, label: str) -> list[str]:
-    """Where settings are searched for: what was found, or that a row stands as written."""
-    if not plan.experiment.tune:
-        return []
-    for search in plan.searches:
-        if label == search.rows()[-1]:
-            return ["tuned"]
-        if label == search.entry.label:
-            return ["untuned"]
-    return []
+    """Where settings are searched for: whether a row has the settings found or those of the experiment."""
+    if _search_of(label, plan):
+        return ["tuned"]
+    return ["untuned"] if any(label == one.entry.label for one in plan.searches) else []
+
+
+def _search_of(label: str, plan: Plan) -> Search | None:
+    """The search whose chosen settings the row has."""
+    return next((search for search in plan.searches if label == search.rows()[-1]), None)
 
 
 def tuning(plan: Plan, tune: Tune) -> dict[str, Any]:
-    """What was searched for, on what, by which rule, and every trial."""
+    """The search for settings: the benchmarks and split that decided, the rule, and every trial."""
     columns = [column.label for column in plan.experiment.benchmarks]
     return {
         "schema": SCHEMA_VERSION,
@@ -165,7 +166,7 @@ def _samples(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
 
 
 def _joint_states(joints: list[JointCell], store: Store) -> list[dict[str, Any]]:
-    """What became of each joint, and who is left out of it, with the reason."""
+    """The state of each joint cell, and the cells that it leaves out, with the reason."""
     return [
         {
             **_joint_entry(joint, joint.state(store)),
@@ -188,37 +189,45 @@ def _joint_entry(joint: JointCell, state: State) -> dict[str, Any]:
 
 
 def _joint_rows(joints: list[JointCell], store: Store) -> Iterator[dict[str, Any]]:
-    """Every meeting's metrics on every item."""
-    for meeting, outcome in _met(joints, store):
-        columns = {**meeting.columns, **{name: outcome[name] for name in ("group", "item", "cluster")}}
+    """Every metric of every group of cells on every item."""
+    for group, outcome in _compared(joints, store):
+        columns = {**group.columns, **{name: outcome[name] for name in ("group", "item", "cluster")}}
         for metric, value in outcome["metrics"].items():
             yield {**columns, "metric": sys.intern(metric), "value": float(value)}
 
 
 def _joint_excerpts(joints: list[JointCell], store: Store) -> Iterator[dict[str, Any]]:
-    """What stands out where everybody meets."""
-    for meeting, outcome in _met(joints, store):
-        if meeting.kind == "all":
-            yield from _excerpts_of(meeting, outcome)
+    """The excerpts where all methods are compared."""
+    for group, outcome in _compared(joints, store):
+        if group.kind == "all":
+            labels = {cell.key: cell.entry.label for cell in group.cells}
+            columns = {**group.columns, **{name: outcome[name] for name in ("group", "item", "prompt")}}
+            for excerpt in outcome["excerpts"]:
+                said = {name: excerpt[name] for name in ("title", "value", "texts")}
+                yield {**columns, **said, "methods": [labels[name] for name in excerpt["policies"]]}
 
 
-def _met(joints: list[JointCell], store: Store) -> Iterator[tuple[CellGroup, dict[str, Any]]]:
-    """Meetings with their outcomes, item by item; two of them may be of the same policies."""
+def _compared(joints: list[JointCell], store: Store) -> Iterator[tuple[CellGroup, dict[str, Any]]]:
+    """Groups with their outcomes, item by item; two groups may have the same policies."""
     for joint in joints:
         by_names: dict[tuple[str, ...], list[CellGroup]] = {}
-        for meeting in joint.meetings:
-            by_names.setdefault(meeting.names, []).append(meeting)
+        for group in joint.groups:
+            by_names.setdefault(group.names, []).append(group)
         for outcome in read_outcomes(store.folder("joint", joint.key) / "joint.jsonl"):
-            for meeting in by_names[tuple(outcome["policies"])]:
-                yield meeting, outcome
+            for group in by_names[tuple(outcome["policies"])]:
+                yield group, outcome
 
 
-def _excerpts_of(meeting: CellGroup, outcome: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    labels = {cell.key: cell.entry.label for cell in meeting.cells}
-    place = {name: outcome[name] for name in ("group", "item", "prompt")}
-    for excerpt in outcome["excerpts"]:
-        said = {name: excerpt[name] for name in ("title", "value", "texts")}
-        yield {**meeting.columns, **place, **said, "methods": [labels[name] for name in excerpt["policies"]]}
+_FIT_KEYS = (
+    "trained_parameters",
+    "training_tokens",
+    "generated_tokens",
+    "fit_seconds",
+    "stored_bytes",
+    "peak_memory_mb",
+    "micro_batch",
+    "notes",
+)
 
 
 def _costs(cells: list[Cell], plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
@@ -251,10 +260,10 @@ def _costs(cells: list[Cell], plan: Plan, store: Store) -> Iterator[dict[str, An
 
 
 def _search_cost(label: str, plan: Plan) -> dict[str, float | None]:
-    """What the search for a row's settings cost: 0 where this engine ran none, None where a row is not its outcome."""
+    """Cost of the search for a row's settings: 0 without a search, None where a row does not come from one."""
     if not plan.experiment.tune:
         return {"tuning_trials": 0}
-    search = next((one for one in plan.searches if label == one.rows()[-1]), None)
+    search = _search_of(label, plan)
     if search is None:
         return {"tuning_trials": None}
     names = ("fit_seconds", "training_tokens", "generated_tokens")
@@ -262,18 +271,6 @@ def _search_cost(label: str, plan: Plan) -> dict[str, float | None]:
     return {"tuning_trials": len(search.trials), **spent}
 
 
-_FIT_KEYS = (
-    "trained_parameters",
-    "training_tokens",
-    "generated_tokens",
-    "fit_seconds",
-    "stored_bytes",
-    "peak_memory_mb",
-    "micro_batch",
-    "notes",
-)
-
-
 def _of_inputs(node: Node, store: Store, name: str) -> float:
-    """What all artifacts that it stands on cost together."""
+    """The sum over all artifacts that this one is made from."""
     return sum(float(store.cost("artifacts", key)[name]) for key in node.beneath)
