@@ -129,10 +129,10 @@ def test_the_tree_of_the_readme_names_every_room_and_no_file_that_is_missing() -
         ("content key", "harness/engine/store/keys.py"),
         ("first screen", "harness/report/verdict.py"),
         ("contamination rule", "harness/curation/contamination.py"),
-        ("function calls", "harness/scoring/calls/matching.py"),
+        ("function-call matching", "harness/scoring/calls/matching.py"),
         ("three models' logits", "methods/proxy_tuning.py"),
         ("cost ledger", "harness/engine/cost.py"),
-        ("lm_eval", "harness/scoring/lm_eval/bridge.py"),
+        ("lm-eval bridge", "harness/scoring/lm_eval/bridge.py"),
     ],
 )
 def test_the_tree_alone_says_where_a_newcomer_finds_it(sought: str, place: str) -> None:
