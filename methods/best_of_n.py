@@ -44,7 +44,7 @@ class BestOfN(Method):
     draws = True
 
     policy: Method = setting(Sft(), "the method whose answers are drawn")
-    samples: int = setting(16, "answers drawn for each that is given", search=(1, 64), log=True)
+    samples: int = setting(16, "answers drawn for each that is given", search=(1, 64), log=True, quick=4)
     temperature: float = setting(0.7, "temperature of the drawing", search=(0.3, 1.3))
     choose: Literal["majority", "reward"] = setting("majority", "how one is chosen", search=("majority", "reward"))
     answer: str = setting("number", "for a vote: which kind of answer is looked for in a text")

@@ -58,10 +58,10 @@ class Grpo(Method):
     libraries = ("torch", "transformers", "trl", "accelerate")
 
     start: Method = setting(Sft(), "the method whose model is trained further, and the reference")
-    samples: int = setting(8, "answers drawn per problem: the group", search=(4, 8, 16, 64))
+    samples: int = setting(8, "answers drawn per problem: the group", search=(4, 8, 16, 64), quick=4)
     beta: float = setting(0.04, "how dear it is to leave the start; 0: no reference", search=(0.0, 0.1))
     temperature: float = setting(1.0, "temperature of the drawing", search=(0.7, 1.2))
-    max_new_tokens: int = setting(256, "longest answer that is drawn")
+    max_new_tokens: int = setting(256, "longest answer that is drawn", quick=4)
     epsilon: float = setting(0.2, "how far a token's ratio to its old probability counts", search=(0.1, 0.3))
     iterations: int = setting(1, "updates on each batch of answers", search=(1, 4))
     loss_type: Literal["grpo", "dr_grpo", "dapo"] = setting(
@@ -70,11 +70,11 @@ class Grpo(Method):
     scale_rewards: Literal["group", "batch", "none"] = setting(
         "group", "whose standard deviation divides a reward", search=("group", "batch", "none")
     )
-    learning_rate: float = setting(1e-6, "peak learning rate of AdamW", search=(1e-7, 1e-3), log=True, least=0)
-    epochs: int = setting(1, "passes over the problems", search=(1, 15), least=1)
-    batch_size: int = setting(16, "problems per update, each with its whole group", search=(8, 16, 32, 64), least=1)
+    learning_rate: float = setting(1e-6, "peak value", search=(1e-7, 1e-3), log=True, least=0, null=0.0, quick=1e-2)
+    epochs: int = setting(1, "passes over the problems", search=(1, 15), least=1, quick=3)
+    batch_size: int = setting(16, "problems per update, each with its group", search=(8, 16, 32, 64), least=1, quick=8)
     weight_decay: float = setting(0.0, "decay of all weights but norms and biases", search=(0.0, 0.1))
-    warmup_ratio: float = setting(0.0, "share of updates with a rising rate", search=(0.0, 0.1))
+    warmup_ratio: float = setting(0.0, "share of updates with a rising rate", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting(
         "constant_with_warmup", "the learning rate's course", search=("constant_with_warmup", "linear", "cosine")
     )

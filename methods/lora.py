@@ -37,16 +37,16 @@ class Lora(Method):
     libraries = ("torch", "transformers", "trl", "peft", "accelerate")
 
     rank: int = setting(8, "rank of each update", search=(1, 64), log=True)
-    alpha: float = setting(16.0, "the update is scaled by alpha / rank", search=(1.0, 128.0), log=True)
+    alpha: float = setting(16.0, "the update is scaled by alpha / rank", search=(1.0, 128.0), log=True, null=0.0)
     dropout: float = setting(0.0, "dropout on the input of each update", search=(0.0, 0.1))
     targets: str | tuple[str, ...] = setting("all-linear", "names of the layers that are adapted")
     rslora: bool = setting(False, "scale by alpha / sqrt(rank)", search=(False, True))
     dora: bool = setting(False, "also train each column's norm", search=(False, True))
-    learning_rate: float = setting(1e-4, "peak learning rate of AdamW", search=(1e-5, 2e-2), log=True, least=0)
-    epochs: int = setting(3, "passes over the demonstrations", search=(1, 15), least=1)
-    batch_size: int = setting(16, "rows per update", search=(8, 16, 32, 64), least=1)
+    learning_rate: float = setting(1e-4, "peak value", search=(1e-5, 2e-2), log=True, least=0, null=0.0, quick=1e-2)
+    epochs: int = setting(3, "passes over the demonstrations", search=(1, 15), least=1, quick=3)
+    batch_size: int = setting(16, "rows per update", search=(8, 16, 32, 64), least=1, quick=8)
     weight_decay: float = setting(0.0, "decay of the adapter's weights", search=(0.0, 0.1))
-    warmup_ratio: float = setting(0.03, "share of updates with a rising rate", search=(0.0, 0.1))
+    warmup_ratio: float = setting(0.03, "share of updates with a rising rate", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
     updates: int | None = setting(
         None, "updates in all, in place of epochs: the demonstrations repeat until then", least=1

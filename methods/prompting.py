@@ -41,7 +41,7 @@ class Prompting(Method):
     gives = frozenset({"score", "sample"})
     trains = False
 
-    demonstrations: int = setting(4, "how many demonstrations stand before the question", search=(0, 16))
+    demonstrations: int = setting(4, "demonstrations shown before the question", search=(0, 16), null=0, quick=2)
     instruction: str = setting("", "system text before them; none if empty")
     selection_seed: int = setting(0, "which demonstrations are drawn", search=(0, 9))
 

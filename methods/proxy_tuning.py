@@ -45,7 +45,7 @@ class ProxyTuning(Method):
     needs = frozenset({"small_base"})
     trains = False
 
-    alpha: float = setting(1.0, "strength of the small models' difference; 0 is the base", search=(0.0, 2.0))
+    alpha: float = setting(1.0, "strength of the small models' difference; 0 is the base", search=(0.0, 2.0), null=0.0)
     expert: Method = setting(Sft(), "the method that tunes the small base")
 
     def requires(self) -> dict[str, ArtifactSpec]:

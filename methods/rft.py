@@ -46,10 +46,10 @@ class Rft(Method):
 
     samplers: tuple[Method, ...] = setting((Sft(),), "the methods whose answers are pooled in the first round")
     tune: Method = setting(Sft(), "how the base is fine-tuned on all that is kept")
-    samples: int = setting(100, "answers drawn per problem, policy and round", search=(1, 100), log=True)
+    samples: int = setting(100, "answers drawn per problem, policy and round", search=(1, 100), log=True, quick=4)
     rounds: int = setting(1, "how often answers are drawn and the base is fine-tuned", search=(1, 6))
     temperature: float = setting(0.7, "temperature of the drawing", search=(0.5, 1.3))
-    max_new_tokens: int = setting(256, "longest answer that is drawn")
+    max_new_tokens: int = setting(256, "longest answer that is drawn", quick=4)
 
     def requires(self) -> dict[str, ArtifactSpec]:
         """The policies that draw in the first round."""

@@ -41,8 +41,8 @@ class SelectiveRefinement(Method):
     libraries = ("torch", "transformers", "trl", "accelerate")
 
     tune: Method = setting(Sft(learning_rate=2e-5, batch_size=128), "how the base is fine-tuned on what is kept")
-    below: float | None = setting(1.0, "both scores of what is kept lie below it; none: no bound")
-    rewritten_only: bool = setting(True, "drop pairs whose answer was not rewritten", search=(False, True))
+    below: float | None = setting(1.0, "pairs are kept whose two scores are below it; none: no bound", quick=1e9)
+    rewritten_only: bool = setting(True, "drop pairs whose answer was not rewritten", search=(False, True), quick=False)
 
     def check(self) -> None:
         """What tunes must train the base on demonstrations alone."""

@@ -39,11 +39,11 @@ class Sft(Method):
     needs = frozenset({"demonstrations"})
     libraries = ("torch", "transformers", "trl", "accelerate")
 
-    learning_rate: float = setting(1e-5, "peak learning rate of AdamW", search=(1e-6, 3e-3), log=True, least=0)
-    epochs: int = setting(3, "passes over the demonstrations", search=(1, 15), least=1)
-    batch_size: int = setting(16, "rows per update", search=(8, 16, 32, 64), least=1)
+    learning_rate: float = setting(1e-5, "peak value", search=(1e-6, 3e-3), log=True, least=0, null=0.0, quick=1e-2)
+    epochs: int = setting(3, "passes over the demonstrations", search=(1, 15), least=1, quick=3)
+    batch_size: int = setting(16, "rows per update", search=(8, 16, 32, 64), least=1, quick=8)
     weight_decay: float = setting(0.0, "decay of all weights but norms and biases", search=(0.0, 0.1))
-    warmup_ratio: float = setting(0.03, "share of updates with a rising rate", search=(0.0, 0.1))
+    warmup_ratio: float = setting(0.03, "share of updates with a rising rate", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
     updates: int | None = setting(
         None, "updates in all, in place of epochs: the demonstrations repeat until then", least=1

@@ -15,7 +15,7 @@ from harness.cli.check import asked
 from harness.engine import registry
 from harness.engine.contract.bench import Bench, quick
 from harness.engine.contract.clauses import CLAUSES, try_clause
-from harness.engine.contract.network import offline
+from harness.engine.contract.isolation import offline
 
 SOUND = '''"""A method of another package: the base, with an artifact of its own."""
 

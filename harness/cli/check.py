@@ -15,7 +15,7 @@ from rich.console import Console
 from harness.engine import registry
 from harness.engine.contract.bench import Bench, quick
 from harness.engine.contract.clauses import CLAUSES, Verdict, sentence, try_clause
-from harness.engine.contract.quiet import quiet
+from harness.engine.contract.isolation import quiet
 from harness.engine.plugin_fields import build_method
 from harness.engine.progress import Progress
 from harness.engine.yaml_lines import parse_yaml

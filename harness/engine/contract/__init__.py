@@ -1,1 +1,1 @@
-"""The promises that every method makes, tried by `bakeoff check` and by the tests."""
+"""The promises that every method makes, checked by `bakeoff check` and by the tests."""

@@ -1,4 +1,4 @@
-"""Clauses about what a fit writes, and about what it leaves alone."""
+"""Clauses about the files that a fit writes, and the models that it must leave unchanged."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from harness.policy.types import Capability, Sampling
 if TYPE_CHECKING:
     import torch
 
-
 PLAIN_FILES = {".safetensors", ".json", ".jsonl", ".jinja", ".txt", ".md"}
 
 
 def it_fits_and_loads(bench: Bench) -> None:
-    """On its own quick settings, without an error: all other clauses need that."""
+    """A fit and a load with the quick settings raise no error. All other clauses need this one."""
     bench.policy()
 
 
 def it_declares_what_the_engine_knows(bench: Bench) -> None:
-    """A word that nobody knows would make every benchmark n/a, or no data arrive."""
+    """A misspelt word would make every benchmark n/a, or leave the fit without data."""
     declared = {"gives": (bench.method.gives, get_args(Capability)), "needs": (bench.method.needs, get_args(Need))}
     for name, (words, known) in declared.items():
         unknown = sorted(set(words) - set(known))
@@ -32,33 +31,34 @@ def it_declares_what_the_engine_knows(bench: Bench) -> None:
 
 
 def its_policy_says_how_it_reads_a_prompt(bench: Bench) -> None:
-    """Rows keep the prompt as it was read, so every policy has an `encoder`, if only its base's."""
+    """Rows keep the prompt as the model reads it, so every policy has an `encoder`, which may be its base's."""
     encoder = getattr(bench.policy(), "encoder", None)
     expect(encoder is not None, "an `encoder` on the policy", "none; `self.encoder = base.encoder` gives it the base's")
     expect(bool(encoder.prompt_text(PROMPTS[0])), "the text of a prompt", "nothing")  # type: ignore[union-attr]
 
 
 def fitting_and_loading_leave_the_shared_bases_bit_for_bit(bench: Bench) -> None:
-    """Neither a weight nor a score of the base and the small base moves, and no hook stays behind."""
+    """No weight and no score of the base or the small base changes, and no hook stays behind."""
     shared = {"base": bench.base.policy(), "small base": bench.small.policy()}
     weights = {name: _weights(policy) for name, policy in shared.items()}
     scores = {name: policy.score(PROMPTS, COMPLETIONS) for name, policy in shared.items()}
-    # a fit that nobody made before: what is remembered would change nothing any more
+    # a repeated fit, since one from the cache would change nothing now
     bench.fit(0, 1)
     bench.policy().sample(PROMPTS, Sampling(max_new_tokens=2), KEYS)
     for name, policy in shared.items():
         changed = _changed(weights[name], _weights(policy))
         expect(not changed, f"the shared {name} as it was", f"changes of {', '.join(changed[:3])}")
         now = policy.score(PROMPTS, COMPLETIONS)
-        expect(now == scores[name], f"the scores that the shared {name} had", "others, though its weights are the same")
         expect(
-            "forward" not in vars(policy.model), f"the {name}'s own forward pass", "another, put on the shared model"
+            now == scores[name], f"the scores that the shared {name} had", "other scores, though its weights are equal"
         )
-    expect(bench.base.policy() is shared["base"], "the shared base kept", "another in its place")
+        own = "forward" not in vars(policy.model)
+        expect(own, f"the {name}'s own forward pass", "another, put on the shared model")
+    expect(bench.base.policy() is shared["base"], "the shared base kept", "another model in its place")
 
 
 def an_artifact_holds_plain_files_without_absolute_paths(bench: Bench) -> None:
-    """Safetensors, JSON and text, which name no place on this machine."""
+    """The files are safetensors, JSON and text, and contain no path of this machine."""
     for path in bench.fit(0)[0].rglob("*"):
         if not path.is_file():
             continue
@@ -70,23 +70,27 @@ def an_artifact_holds_plain_files_without_absolute_paths(bench: Bench) -> None:
 
 
 def equal_seeds_give_equal_bytes(bench: Bench) -> None:
-    """A fit can be repeated."""
+    """Fits of the same seed write the same files, byte for byte."""
     differing = _differing(bench.fit(0)[0], bench.fit(0, 1)[0])
-    expect(not differing, "the same bytes from the same seed", f"others in {', '.join(differing)}")
+    expect(not differing, "the same bytes from the same seed", f"different bytes in {', '.join(differing)}")
 
 
 def other_seeds_give_other_bytes(bench: Bench) -> None:
-    """Unless nothing is trained: then the artifact is made once for all seeds."""
+    """Fits of two seeds differ, unless nothing is trained: that artifact is made once for all seeds."""
     differing, trains = _differing(bench.fit(0)[0], bench.fit(1)[0]), bench.method.trains
     if trains:
-        expect(bool(differing), "other bytes from another seed", "the same; if that is meant, declare trains = False")
+        expect(
+            bool(differing),
+            "other bytes from another seed",
+            "the same bytes; if that is intended, declare trains = False",
+        )
     else:
-        found = f"others in {', '.join(differing)}"
+        found = f"different bytes in {', '.join(differing)}"
         expect(not differing, "the same bytes from every seed, since trains is False", found)
 
 
 def nothing_is_fetched_from_the_network(bench: Bench) -> None:
-    """Neither a fit nor a load asks for another machine."""
+    """Neither a fit nor a load connects to another machine."""
     bench.policy()
     asked = sorted(set(bench.attempts))
     expect(not asked, "no connection while fitting and loading", f"attempts to reach {', '.join(asked)}")

@@ -1,15 +1,15 @@
-"""Fits and loads one method on the tiny models, with whatever it stands on, each artifact once."""
+"""Fits and loads one method on the tiny models, with the artifacts that it requires, each once."""
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from harness.engine.contract.network import offline
+from harness.engine.contract.isolation import offline
 from harness.engine.contract.promise import NotApplicable
 from harness.engine.contract.tiny import DATA, write_model
 from harness.errors import UserError
@@ -17,51 +17,39 @@ from harness.method import FitContext, FitReport, Input, Method
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.policy import Policy
 
-QUICK: Mapping[str, Any] = {
-    "learning_rate": 1e-2,
-    "epochs": 3,
-    "batch_size": 8,
-    "warmup_ratio": 0.0,
-    "demonstrations": 2,
-    "samples": 4,
-    "max_new_tokens": 4,
-    # what a random base would select is too little to learn from
-    "rewritten_only": False,
-    "below": None,
-}
-"""Settings of these names are made small, wherever a method has them."""
 
-ZERO: Mapping[str, Any] = {"learning_rate": 0.0, "identity": True, "alpha": 0.0, "demonstrations": 0}
-"""Settings under which a method changes nothing, wherever it has them."""
+def quick(method: Method, keep: Collection[str] = ()) -> Method:
+    """The method with the `quick` value of every setting that declares one, except the fields named in `keep`."""
+    return with_declared(method, "quick", keep)
 
 
-def quick(method: Method, settings: Mapping[str, Any] = QUICK, keep: Collection[str] = ()) -> Method:
-    """The method with these settings, inner methods included; its fields named in `keep` stay as they are."""
+def with_declared(method: Method, kind: Literal["quick", "null"], keep: Collection[str] = ()) -> Method:
+    """The method, and the methods inside it, with the values that their settings declare under this name."""
     changes: dict[str, Any] = {}
     plugin: Any = method
     for item in dataclasses.fields(plugin):
-        value = getattr(method, item.name)
+        value, declared = getattr(method, item.name), item.metadata.get(kind)
         if item.name in keep:
             continue
         if isinstance(value, Method):
-            changes[item.name] = quick(value, settings)
+            changes[item.name] = with_declared(value, kind)
         elif isinstance(value, tuple) and any(isinstance(part, Method) for part in value):
-            changes[item.name] = tuple(quick(part, settings) for part in value)
-        elif item.name in settings:
-            changes[item.name] = settings[item.name]
+            changes[item.name] = tuple(with_declared(part, kind) for part in value)
+        elif declared is not None:
+            changes[item.name] = declared
     changed: Method = dataclasses.replace(plugin, **changes)
     return changed
 
 
 def silent(done: int, total: int, note: str) -> None:
-    """Shows nothing of a fit's progress."""
+    """Show no progress."""
 
 
 class Bench:
     """One method on two tiny random bases.
 
-    folder    where models and artifacts are written; what lies there already is used again
-    progress  hears how each fit goes on
+    folder    where models and artifacts are written; those already there are reused
+    progress  called with the progress of each fit
     attempts  the addresses that fits and loads tried to reach
     """
 
@@ -87,7 +75,7 @@ class Bench:
             with offline(self.attempts):
                 return out, method.fit(base, DATA, inputs, out, FitContext(seed, 4, self.progress))
         except BaseException:
-            # half an artifact would be taken for one
+            # half an artifact would be reused as a whole one
             shutil.rmtree(out)
             raise
 
@@ -107,15 +95,15 @@ class Bench:
             return method.load(base, folder, inputs)
 
     def policy(self, seed: int = 0) -> Policy:
-        """What the method makes of its artifact, loaded anew."""
+        """The policy of the method's artifact, loaded again at each call."""
         return self._load(self.method, self.base, self.fit(seed)[0], seed)
 
     def reopened(self, seed: int = 0) -> Policy:
-        """The policy of an artifact that another bench left in the folder."""
+        """The policy of an artifact that another bench wrote into the folder."""
         return self._load(self.method, self.base, self.folder / f"{seed}-0", seed)
 
     def start(self, seed: int = 0) -> Policy:
-        """What training begins with: the artifact called start, or the base."""
+        """The policy that training begins with: the required artifact called start, or else the base."""
         spec = self.method.requires().get("start")
         if spec is None:
             return self.base.policy()
@@ -123,11 +111,10 @@ class Bench:
         return self._load(spec.method, self.base, folder.with_name(f"{folder.name}-start"), seed)
 
     def idle(self) -> tuple[Method, Path]:
-        """The method with settings that change nothing, and its artifact. Raises NotApplicable where it has none."""
-        method = quick(self.method, ZERO)
+        """The method with settings that change nothing, and its artifact. Raises NotApplicable where there is none."""
+        method = with_declared(self.method, "null")
         if method == self.method:
-            raise NotApplicable(f"it has no field called {', '.join(ZERO)}")
-        method = quick(method, {"epochs": 1})
+            raise NotApplicable("no setting declares a `null`, the value at which it changes nothing")
         try:
             method.check()
         except UserError as error:

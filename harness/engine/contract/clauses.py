@@ -1,4 +1,4 @@
-"""All clauses, in the order in which a method's author wants to know, and what became of one."""
+"""All clauses, in the order in which they help a method's author, and the verdict on each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLAUSES: tuple[Clause, ...] = (
     learning.training_lowers_its_own_loss,
     learning.the_report_says_whether_anything_was_trained,
     learning.the_trained_parameters_are_those_that_training_moved,
-    scores.settings_that_change_nothing_score_as_the_base_to_the_last_bit,
+    scores.settings_that_change_nothing_score_as_the_base_within_rounding,
     scores.two_loads_score_alike_to_the_last_bit,
     scores.a_new_process_scores_alike_to_the_last_bit,
     scores.batching_moves_nothing_beyond_rounding,
@@ -42,9 +42,9 @@ CLAUSES: tuple[Clause, ...] = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a clause.
+    """The result of trying a clause.
 
-    reason           why it was skipped
+    reason           why the clause was skipped
     expected, found  how it failed
     """
 
@@ -56,12 +56,12 @@ class Verdict:
 
 
 def sentence(clause: Clause) -> str:
-    """What a clause says."""
+    """The clause's name as a sentence."""
     return clause.__name__.replace("_", " ")
 
 
 def try_clause(clause: Clause, bench: Bench, source: Path) -> Verdict:
-    """Try one clause; an error of the method, whose file is `source`, breaks it as well."""
+    """Try one clause. An error raised by the method, whose file is `source`, breaks it too."""
     try:
         clause(bench)
     except NotApplicable as why:
@@ -74,7 +74,7 @@ def try_clause(clause: Clause, bench: Bench, source: Path) -> Verdict:
 
 
 def described(error: BaseException, source: Path) -> str:
-    """An error in one line, with the last line of the method's own file, or of any, that it went through."""
+    """An error in one line, with the last line of the method's own file on its traceback, or of any file."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename) == source] or frames
     text = " ".join(str(error).split()) or "no message"

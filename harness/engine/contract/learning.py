@@ -1,4 +1,4 @@
-"""Clauses about training: it learns what it was shown, and the report says what was trained."""
+"""Clauses about training: the method learns from its data, and its report counts what was trained."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 
 def training_on_demonstrations_makes_them_likelier(bench: Bench) -> None:
-    """By a fiftieth of their log-probability under the base at least: the fit takes seven updates."""
-    if not (bench.method.trains and "demonstrations" in bench.method.needs):
-        raise NotApplicable("it does not imitate demonstrations")
-    before, after = (_demonstrated(policy) for policy in (bench.base.policy(), bench.scoring()))
+    """Their log-probability rises by at least a fiftieth of its size under the base: the fit takes nine updates."""
+    _must_train(bench, {"demonstrations"}, "it does not imitate demonstrations")
+    before, after = _demonstrated(bench.base.policy()), _demonstrated(bench.scoring())
     expect(
         after > before + 0.02 * abs(before),
         f"demonstrations likelier than under the base ({before:.1f}) by a fiftieth",
@@ -29,25 +28,22 @@ def training_on_demonstrations_makes_them_likelier(bench: Bench) -> None:
 
 
 def training_on_preferences_widens_their_margins(bench: Bench) -> None:
-    """Chosen answers gain on rejected ones, from where training began."""
-    if not (bench.method.trains and "preferences" in bench.method.needs):
-        raise NotApplicable("it does not learn preferences")
-    before, after = (_margin(policy) for policy in (bench.start(), bench.scoring()))
+    """The margin of chosen over rejected answers grows from where training began."""
+    _must_train(bench, {"preferences"}, "it does not learn preferences")
+    before, after = _margin(bench.start()), _margin(bench.scoring())
     expect(after > before + 1, f"chosen answers ahead by more than {before + 1:.1f}", f"a margin of {after:.1f}")
 
 
 def training_on_problems_makes_verified_answers_likelier(bench: Bench) -> None:
-    """Of 64 answers per problem, drawn with the same noise before and after, more verify."""
-    if not (bench.method.trains and "problems" in bench.method.needs):
-        raise NotApplicable("it does not learn from problems")
-    before, after = (_verified_share(policy) for policy in (bench.start(), bench.policy()))
+    """Of 64 answers per problem, drawn with the same noise before and after, more verify after training."""
+    _must_train(bench, {"problems"}, "it does not learn from problems")
+    before, after = _verified_share(bench.start()), _verified_share(bench.policy())
     expect(after > before + 0.05, f"more than {before + 0.05:.2f} of the answers verified", f"{after:.2f}")
 
 
 def training_lowers_its_own_loss(bench: Bench) -> None:
-    """The second half of the curve in the report's notes lies below the first, on average: one batch is chance."""
-    if not (bench.method.trains and bench.method.needs & {"demonstrations", "preferences"}):
-        raise NotApplicable("it fits neither demonstrations nor preferences")
+    """The second half of the loss curve in the report's notes averages less than the first; one batch is noise."""
+    _must_train(bench, {"demonstrations", "preferences"}, "it fits neither demonstrations nor preferences")
     curve = bench.fit(0)[1].notes.get("loss")
     if not curve or len(curve) < 2:
         raise NotApplicable('its report has no curve: notes={"loss": [(step, loss), ...]}')
@@ -57,7 +53,7 @@ def training_lowers_its_own_loss(bench: Bench) -> None:
 
 
 def the_report_says_whether_anything_was_trained(bench: Bench) -> None:
-    """Parameters and tokens are counted where the method trains, and nowhere else."""
+    """Trained parameters and tokens are above 0 where the method trains, and 0 elsewhere."""
     report, trains = bench.fit(0)[1], bench.method.trains
     for name in ("trained_parameters", "training_tokens"):
         value = getattr(report, name)
@@ -65,15 +61,15 @@ def the_report_says_whether_anything_was_trained(bench: Bench) -> None:
 
 
 def the_trained_parameters_are_those_that_training_moved(bench: Bench) -> None:
-    """The tensors of the artifact that differ from those of a fit with a learning rate of 0."""
+    """The count is that of the tensors that differ from those of a fit whose settings change nothing."""
     if not bench.method.trains:
         raise NotApplicable("it trains nothing")
-    if not hasattr(bench.method, "learning_rate"):
-        raise NotApplicable("it has no learning_rate, so what training moves cannot be told")
     stored, resting = tensors_of(bench.fit(0)[0]), tensors_of(bench.idle()[1])
     if not stored:
         raise NotApplicable("its artifact holds no tensors")
     moved = sum(own.numel() for name, own in stored.items() if not _equal(own, resting.get(name)))
+    if not moved:
+        raise NotApplicable("the settings that change nothing do not stop its training")
     report = bench.fit(0)[1]
     said = report.notes.get("stored_parameters", report.trained_parameters)
     expect(said == moved, f"a count of the {moved} parameters in the tensors that training moved", f"{said}")
@@ -89,6 +85,11 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
     return found
 
 
+def _must_train(bench: Bench, kinds: set[str], reason: str) -> None:
+    if not (bench.method.trains and bench.method.needs & kinds):
+        raise NotApplicable(reason)
+
+
 def _equal(one: torch.Tensor, other: torch.Tensor | None) -> bool:
     import torch
 
@@ -97,7 +98,16 @@ def _equal(one: torch.Tensor, other: torch.Tensor | None) -> bool:
 
 def _demonstrated(policy: Policy) -> float:
     prompts = [Prompt(messages=example.messages[:1]) for example in DATA.demonstrations]
-    answers = [example.messages[1].content for example in DATA.demonstrations]
+    return _total(policy, prompts, [example.messages[1].content for example in DATA.demonstrations])
+
+
+def _margin(policy: Policy) -> float:
+    prompts = [Prompt(messages=pair.prompt) for pair in DATA.preferences]
+    chosen, rejected = ([getattr(pair, side) for pair in DATA.preferences] for side in ("chosen", "rejected"))
+    return _total(policy, prompts, chosen) - _total(policy, prompts, rejected)
+
+
+def _total(policy: Policy, prompts: list[Prompt], answers: list[str]) -> float:
     return sum(score.logprob for score in policy.score(prompts, answers))
 
 
@@ -108,10 +118,3 @@ def _verified_share(policy: Policy) -> float:
     pairs = zip(DATA.problems, drawn, strict=True)
     right = [verifies(problem, answer.text) for problem, answers in pairs for answer in answers]
     return sum(right) / len(right)
-
-
-def _margin(policy: Policy) -> float:
-    prompts = [Prompt(messages=pair.prompt) for pair in DATA.preferences]
-    chosen = policy.score(prompts, [pair.chosen for pair in DATA.preferences])
-    rejected = policy.score(prompts, [pair.rejected for pair in DATA.preferences])
-    return sum(better.logprob - worse.logprob for better, worse in zip(chosen, rejected, strict=True))

@@ -1,4 +1,4 @@
-"""How a clause of the contract says that it is broken, or that it does not apply."""
+"""The exceptions with which a clause says that it is broken, or that it does not apply."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Broken(AssertionError):
 
 
 class NotApplicable(Exception):
-    """The method does not claim what the clause is about; the message says why."""
+    """The clause does not concern this method; the message says why."""
 
 
 def expect(kept: bool, expected: str, found: str) -> None:

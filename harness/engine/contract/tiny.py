@@ -1,4 +1,4 @@
-"""Two random Llamas of a few thousand weights, with words for tokens, and a little data of every kind."""
+"""A random Llama of a few thousand weights whose tokens are words, and a little data of every kind."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ANSWERS = [(a, c, n) for a in ("cat", "dog", "bird") for c in ("red", "green", "
 
 
 def animal_question(animal: str) -> tuple[Message, ...]:
-    """One user's turn."""
+    """A question as the user's turn."""
     return (Message("user", f"what says the {animal}"),)
 
 
 def demonstration(answer: str, name: str) -> Demonstration:
-    """An answer to the question after its first word."""
+    """An answer to the question about the animal that the answer names first."""
     return Demonstration((*animal_question(answer.split()[0]), Message("assistant", answer)), name)
 
 
@@ -45,13 +45,13 @@ KEYS = ["a", "b", "c", "d"]
 
 
 def write_model(folder: Path, hidden: int, seed: int) -> Path:
-    """A random model of two layers, `hidden` wide, with its tokenizer; the same bytes for the same seed."""
+    """Write a random model of two layers, `hidden` wide, with its tokenizer; equal seeds give equal bytes."""
     import torch
     import transformers
 
     torch.manual_seed(seed)
     shape = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "hidden_size": hidden}
-    # at the default range of 0.02 a frozen output layer is too small for an adapter to be heard
+    # with the default range of 0.02, a frozen output layer would be too small for an adapter to have an effect
     config = transformers.LlamaConfig(
         vocab_size=len(WORDS), eos_token_id=0, max_position_embeddings=64, initializer_range=0.3, **shape
     )
