@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from harness.data.examples import read_examples
-from harness.data.placed import MAX_LINE_BYTES, skipped_lines
+from harness.data.readers import MAX_LINE_BYTES, skipped_lines
 from harness.errors import UserError
 
 GOOD = '{"prompt": "a", "completion": "b"}'
@@ -22,7 +22,7 @@ def turns(*roles: str) -> str:
 
 BAD = [
     ('{"prompt": "a"', "broken JSON"),
-    ('{"prompt": "a", "prompt": "c", "completion": "b"}', "the name 'prompt' stands twice"),
+    ('{"prompt": "a", "prompt": "c", "completion": "b"}', "the name 'prompt' occurs twice"),
     ("[" * 100_000, "nested too deeply"),
     ("[1, 2]", "a row is list"),
     ('{"prompt": "a", "completion": " "}', "`completion` is empty"),
@@ -35,9 +35,9 @@ BAD = [
 BAD_TURNS = [
     (turns("user", "bot"), "message 2: the role is 'bot'"),
     (turns("user", "assistant", "assistant"), "message 3: two assistant turns in a row"),
-    (turns("user", "system", "assistant"), "message 2: a system turn stands after other turns"),
+    (turns("user", "system", "assistant"), "message 2: a system turn follows other turns"),
     (turns("user"), "it does not end with an assistant's turn"),
-    ('{"messages": []}', "its messages are no list, or an empty one"),
+    ('{"messages": []}', "its messages are not a list, or it is empty"),
 ]
 
 
@@ -80,7 +80,7 @@ def test_a_line_of_fifty_megabytes_is_named_and_not_held(tmp_path: Path) -> None
 def test_an_id_that_stands_twice_is_named_with_both_places(tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
     file.write_text(json.dumps([{"id": 7, "prompt": "a", "completion": "b"}] * 2))
-    with pytest.raises(UserError, match=r"row 2: the id '7' stands at .*row 1 as well"):
+    with pytest.raises(UserError, match=r"row 2: the id '7' is also at .*row 1"):
         read_examples(str(file))
     assert len(read_examples(str(file), on_error="skip").examples) == 1
 

@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.data.placed import Faults
-from harness.data.readers import label_of, placed_rows
+from harness.data.readers import Faults, label_of, placed_rows
 from harness.errors import UserError
 from harness.records import TestItem, TestSet
 

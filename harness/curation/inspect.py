@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness.curation.duplicates import exact_duplicates, near_duplicates
 from harness.curation.rendering import TrainedText, token_count, trained_texts
 from harness.data.examples import Example, ExampleSet, answer_text, prompt_text, whole_text
-from harness.data.placed import skipped_lines
+from harness.data.readers import skipped_lines
 from harness.data.words import words_of
 from harness.records import Demonstration
 

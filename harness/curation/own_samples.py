@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.data.placed import Faults, Placed
-from harness.data.readers import placed_rows
+from harness.data.readers import Faults, Placed, placed_rows
 from harness.data.rows import as_prompt
 from harness.errors import UserError
 from harness.records import Message
@@ -44,7 +43,7 @@ def read_own_samples(name: str, on_error: str = "stop") -> Samples:
         try:
             key, texts = _row(placed)
         except UserError as error:
-            faults.meet(error)
+            faults.add(error)
             continue
         samples.drawn.setdefault(key, []).extend(texts)
     samples.skipped = tuple(faults.skipped)

@@ -10,13 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from harness.data.formats import CANONICAL, FORMATS, OPTIONAL, Detection, Kind, by_name, detect, format_of, unknown
-from harness.data.placed import Faults, Placed
-from harness.data.readers import label_of, placed_rows
-from harness.data.rows import Row
+from harness.data.readers import Faults, Placed, Row, check_id, id_of, label_of, placed_rows
 from harness.errors import UserError
 from harness.records import Demonstration, Message, PreferencePair, Record
 
@@ -77,7 +74,7 @@ def _examples(rows: Sequence[Placed], name: str, detection: Detection, faults: F
             example = example_of(placed, name, detection.format)
             check_id(example.record.id, placed.where, seen)
         except UserError as error:
-            faults.meet(error)
+            faults.add(error)
             continue
         yield example
 
@@ -94,7 +91,7 @@ def example_of(placed: Placed, name: str, expected: str = "") -> Example:
             where=placed.where,
             fix="Put rows of one format in a file.",
         )
-    record = found.read(row, placed.where, id_of(row, name, placed.number))
+    record = found.read(row, placed.where, id_of(placed, name))
     if row is not placed.row:
         kept = placed.row["provenance"]
         return Example(record, found.kind, kept["format"], kept["extra"], kept["origin"])
@@ -102,21 +99,6 @@ def example_of(placed: Placed, name: str, expected: str = "") -> Example:
     extra = {key: _storable(value) for key, value in row.items() if written.get(key, MISSING) != value}
     _check_writable([record.id, record.source, extra], placed.where)
     return Example(record, found.kind, found.name, extra, label_of(name))
-
-
-def id_of(row: Row, name: str, number: int) -> str:
-    """The row's own id, or the file's name and the row's number."""
-    given = row.get("id")
-    return f"{Path(name).name}:{number}" if given is None or given == "" else str(given)
-
-
-def check_id(id: str, where: str, seen: dict[str, str]) -> None:
-    """Raise UserError where the id has been seen; remember it otherwise."""
-    if id in seen:
-        raise UserError(
-            f"the id {id!r} stands at {seen[id]} as well", where=where, fix="Give every row an id of its own, or none."
-        )
-    seen[id] = where
 
 
 def native_row(example: Example) -> dict[str, Any]:

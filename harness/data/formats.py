@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from harness.data import turns
+from harness.data.readers import Row
 from harness.data.rows import (
     TOOLS,
-    Row,
+    is_sharegpt,
     joined_text,
     read_alpaca,
     read_alpaca_answer,
@@ -28,8 +28,10 @@ from harness.data.rows import (
     read_turns_column,
     write_alpaca,
     write_completion,
+    write_openai,
     write_pair,
     write_problem,
+    write_sharegpt,
     write_sharegpt_pair,
 )
 from harness.errors import UserError
@@ -98,7 +100,7 @@ def _problem_format(asked: str, key: str) -> Format:
 
 def _turns_format(name: str, kind: Kind, column: str, recognises: Callable[[Row], bool]) -> Format:
     def write(record: Demonstration) -> dict[str, Any]:
-        write_turns = turns.write_openai if name.startswith("messages") else turns.write_sharegpt
+        write_turns = write_openai if name.startswith("messages") else write_sharegpt
         return {column: write_turns(record.messages)}
 
     needed = (column, "label") if kind == "judged" else (column,)
@@ -129,7 +131,7 @@ FORMATS: tuple[Format, ...] = (
         _judged,
     ),
     _turns_format("sharegpt", "demonstrations", "conversations", lambda row: True),
-    _turns_format("sharegpt_messages", "demonstrations", "messages", lambda row: turns.is_sharegpt(row["messages"])),
+    _turns_format("sharegpt_messages", "demonstrations", "messages", lambda row: is_sharegpt(row["messages"])),
     _turns_format("messages", "demonstrations", "messages", lambda row: True),
     Format(
         "self_instruct",

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.data.examples import Example, ExampleSet, check_id, id_of, read_examples
+from harness.data.examples import Example, ExampleSet, read_examples
 from harness.data.formats import CANONICAL, FORMATS, Detection, Kind, format_of, unknown
-from harness.data.placed import Faults, Placed
-from harness.data.readers import placed_rows
+from harness.data.readers import Faults, Placed, check_id, id_of, placed_rows
 from harness.errors import UserError, did_you_mean
 from harness.policy.noise import stream_of
 from harness.records import Demonstration, PreferencePair, Problem, Record, TrainingData, digest_of, parent_and_version
@@ -132,7 +131,7 @@ def _shipped(kind: str, spec: DataSpec) -> tuple[Record, ...]:
 def _converted(kind: str, spec: DataSpec) -> tuple[Record, ...]:
     faults, seen, records = Faults("stop"), dict[str, str](), []
     for placed in placed_rows(spec.name, faults, spec.split, spec.revision):
-        record = _record(kind, placed, id_of(placed.row, spec.name, placed.number))
+        record = _record(kind, placed, id_of(placed, spec.name))
         check_id(record.id, placed.where, seen)
         records.append(record)
     return tuple(records)

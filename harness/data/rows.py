@@ -1,18 +1,125 @@
-"""What comes before the answer: a text, a list of turns, an instruction with its input, functions to call."""
+"""Parts of rows: turns, prompts and answers, read into records and written back.
+
+Turns are lists as OpenAI (`role`, `content`) or ShareGPT (`from`, `value`) writes them. What precedes the answer is a
+text, a list of turns, or an instruction with its input; a row may also name functions to call.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
-from harness.data import turns
-from harness.data.turns import checked_text, read_turns
+from harness.data.readers import Row
 from harness.errors import UserError
-from harness.records import Demonstration, Message, PreferencePair, Problem
+from harness.records import Demonstration, Message, PreferencePair, Problem, Role
 
-Row = Mapping[str, Any]
 TOOLS = "You can call these functions:\n"
+ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+FROM: dict[str, Role] = {
+    "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "function_call": "assistant",
+    "observation": "tool",
+    "function_response": "tool",
+    "tool": "tool",
+}
+# the names of roles in ShareGPT turns that are written
+WRITTEN: dict[Role, str] = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
+
+
+def checked_text(value: Any, key: str, where: str, *, may_be_empty: bool = False) -> str:
+    """The value, which must be text that a UTF-8 file can hold; raises UserError naming `key`."""
+    if not isinstance(value, str):
+        raise UserError(f"`{key}` is {type(value).__name__}, not text", where=where, fix=f"Give `{key}` as text.")
+    if not may_be_empty and not value.strip():
+        raise UserError(f"`{key}` is empty", where=where, fix="Remove the row or fill it in.")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise UserError(f"`{key}` holds half a character (a lone surrogate)", where=where, fix="Remove or fix it.")
+    return value
+
+
+def read_turns(value: Any, where: str) -> tuple[Message, ...]:
+    """The messages of a list of turns, or of its JSON text (as in a CSV cell).
+
+    Raises UserError for an unknown role, a system turn that is not the first, and two assistant turns in a row.
+    """
+    turns = _parsed(value) if isinstance(value, str) else value
+    if not isinstance(turns, Sequence) or isinstance(turns, str) or not turns:
+        raise UserError(
+            "its messages are not a list, or it is empty", where=where, fix="Write a list of {role, content}."
+        )
+    messages = tuple(_read_turn(turn, f"{where}, message {number}") for number, turn in enumerate(turns, 1))
+    _check_order(messages, where)
+    return messages
+
+
+def write_openai(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """The messages as {role, content}."""
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def write_sharegpt(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """The messages as {from, value}."""
+    return [{"from": WRITTEN[message.role], "value": message.content} for message in messages]
+
+
+def is_sharegpt(turns: Any) -> bool:
+    """Whether a column holds ShareGPT turns."""
+    turns = _parsed(turns) if isinstance(turns, str) else turns
+    return isinstance(turns, list) and bool(turns) and isinstance(turns[0], Mapping) and "from" in turns[0]
+
+
+def _parsed(text: str) -> Any:
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _read_turn(turn: Any, where: str) -> Message:
+    if not isinstance(turn, Mapping):
+        raise UserError(
+            f"a message is {type(turn).__name__}, not {{role, content}}", where=where, fix="Write {role, content}."
+        )
+    sharegpt = "from" in turn
+    known, name, content = (FROM, "from", "value") if sharegpt else (ROLES, "role", "content")
+    role = turn.get(name)
+    if not isinstance(role, str) or role not in known:
+        raise UserError(f"the role is {role!r}", where=where, fix=f"Roles are {', '.join(known)}.")
+    # a call without text: the model is to write the call itself
+    if turn.get(content) in (None, "") and turn.get("tool_calls"):
+        return Message(known[role], json.dumps(turn["tool_calls"], ensure_ascii=False, sort_keys=True))
+    return Message(known[role], checked_text(turn.get(content), content, where))
+
+
+def _check_order(messages: Sequence[Message], where: str) -> None:
+    for number, (before, message) in enumerate(pairwise(messages), 2):
+        if message.role == "system":
+            raise UserError(
+                "a system turn follows other turns",
+                where=f"{where}, message {number}",
+                fix="Put the only system turn first.",
+            )
+        if before.role == message.role == "assistant":
+            raise UserError(
+                "two assistant turns in a row",
+                where=f"{where}, message {number}",
+                fix="Join them into one, or put the user's turn between them.",
+            )
 
 
 def source_of(row: Row) -> str:
@@ -30,7 +137,7 @@ def prompt_value(messages: Sequence[Message]) -> str | list[dict[str, str]]:
     """The text of one user turn, or a list of turns."""
     if len(messages) == 1 and messages[0].role == "user":
         return messages[0].content
-    return turns.write_openai(messages)
+    return write_openai(messages)
 
 
 def conversation(column: str, row: Row, where: str) -> tuple[Message, ...]:
@@ -48,14 +155,14 @@ def conversation(column: str, row: Row, where: str) -> tuple[Message, ...]:
 
 
 def alpaca_prompt(row: Row, where: str) -> tuple[Message, ...]:
-    """Instruction and input, joined by a line's end, after the system text and the history of earlier turns."""
+    """Instruction and input, joined by a line break, after the system text and the history of earlier turns."""
     system, extra = optional_text(row, "system", where), optional_text(row, "input", where)
     instruction = checked_text(row["instruction"], "instruction", where)
     earlier: list[Message] = [Message("system", system)] if system.strip() else []
     for number, turn in enumerate(row.get("history") or (), 1):
         if not isinstance(turn, Sequence) or isinstance(turn, str) or len(turn) != 2:
             raise UserError(
-                f"turn {number} of `history` is no pair", where=where, fix="Write [[instruction, output], ...]."
+                f"turn {number} of `history` is not a pair", where=where, fix="Write [[instruction, output], ...]."
             )
         asked, answered = (checked_text(text, "history", where) for text in turn)
         earlier += [Message("user", asked), Message("assistant", answered)]
@@ -149,7 +256,7 @@ def write_pair(record: PreferencePair) -> dict[str, Any]:
 
 def write_sharegpt_pair(record: PreferencePair) -> dict[str, Any]:
     chosen, rejected = ({"from": "gpt", "value": text} for text in (record.chosen, record.rejected))
-    return {"conversations": turns.write_sharegpt(record.prompt), "chosen": chosen, "rejected": rejected}
+    return {"conversations": write_sharegpt(record.prompt), "chosen": chosen, "rejected": rejected}
 
 
 def read_problem(asked: str, key: str, row: Row, where: str, id: str) -> Problem:
@@ -165,7 +272,7 @@ def read_alpaca_answer(row: Row, where: str, id: str) -> Problem:
 
 
 def _reference(value: Any, key: str, where: str) -> str:
-    """The reference answer; a number is an answer too, and is written as JSON writes it."""
+    """The reference answer; a number is written as JSON writes it."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return json.dumps(value) if number else checked_text(value, key, where)
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from math import comb
 from typing import Any
 
-from harness.data.placed import Faults
-from harness.data.readers import placed_rows
+from harness.data.readers import Faults, placed_rows
 from harness.errors import UserError
 
 COLUMNS = ("task_id", "prompt", "entry_point", "test")

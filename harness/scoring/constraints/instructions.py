@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.benchmark import Metric, Outcome
-from harness.data.placed import Faults
-from harness.data.readers import is_local, placed_rows
+from harness.data.readers import Faults, is_local, placed_rows
 from harness.errors import UserError
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, TestItem
