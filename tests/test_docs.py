@@ -129,7 +129,7 @@ def test_the_tree_of_the_readme_names_every_room_and_no_file_that_is_missing() -
         ("content key", "harness/engine/store/keys.py"),
         ("first screen", "harness/report/verdict.py"),
         ("contamination rule", "harness/curation/contamination.py"),
-        ("function-call matching", "harness/scoring/calls/matching.py"),
+        ("function-call matching", "harness/scoring/calls/failures.py"),
         ("three models' logits", "methods/proxy_tuning.py"),
         ("cost ledger", "harness/engine/cost.py"),
         ("lm-eval bridge", "harness/scoring/lm_eval/bridge.py"),
