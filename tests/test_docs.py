@@ -246,3 +246,22 @@ def test_the_guide_to_a_room_names_every_file_of_it(room: str) -> None:
     guide = (ROOT / "harness" / room / "README.md").read_text("utf-8")
     files = {path.name for path in (ROOT / "harness" / room).glob("[!_]*.py")}
     assert files - set(re.findall(r"`(\w+\.py)`", guide)) == set()
+
+
+def test_licence_citation_and_hooks_agree_with_the_project() -> None:
+    import hashlib
+    import tomllib
+
+    import yaml
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    # the text at apache.org/licenses/LICENSE-2.0.txt
+    digest = hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest()
+    assert digest == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text("utf-8"), flags=re.M)
+    assert lint is not None
+    run_by_make = {line.split("$(BIN)/")[1].split()[0] for line in lint[1].splitlines()}
+    assert run_by_make == {hook["entry"].split("/bin/")[1].split()[0] for hook in local["hooks"]}
