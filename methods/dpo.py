@@ -28,11 +28,9 @@ from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
 from harness.records import PreferencePair, TrainingData
+from harness.training.labelled_rows import IGNORED, TrainingRow, answer_row
 from harness.training.loop import (
-    IGNORED,
     Optimisation,
-    TrainingRow,
-    answer_row,
     collate,
     data_order,
     require_trained_end,

@@ -31,7 +31,8 @@ from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import Encoded, TextEncoder
 from harness.policy.hidden_states import Edit, block_count, edited, first_and_last, width_of
 from harness.records import TrainingData
-from harness.training.loop import IGNORED, Optimisation, require_trained_end, seed_everything, train, training_rows
+from harness.training.labelled_rows import IGNORED, training_rows
+from harness.training.loop import Optimisation, require_trained_end, seed_everything, train
 
 if TYPE_CHECKING:
     import torch

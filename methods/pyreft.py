@@ -33,7 +33,8 @@ from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import TextEncoder
 from harness.policy.hidden_states import Places, block_count, decoder_blocks, first_and_last, width_of
 from harness.records import TrainingData
-from harness.training.loop import IGNORED, Optimisation, require_trained_end, seed_everything, train, training_rows
+from harness.training.labelled_rows import IGNORED, training_rows
+from harness.training.loop import Optimisation, require_trained_end, seed_everything, train
 from methods.loreft import Loreft, Weights, load_interventions, prompt_lengths, save_interventions
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from harness.errors import UserError
 from harness.method import FitContext, FitReport, Input, Method, setting
 from harness.records import TrainingData
 from harness.training.checkpoints import BestPass, Rule, set_aside
-from harness.training.loop import Optimisation, seed_everything, train, training_rows
+from harness.training.labelled_rows import training_rows
+from harness.training.loop import Optimisation, seed_everything, train
 from harness.training.models import load_model, save_model
 from harness.training.residual_dropout import residual_dropout
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
 from harness.records import Demonstration, Message, TrainingData
-from harness.training.loop import Optimisation, seed_everything, train, training_rows
+from harness.training.labelled_rows import training_rows
+from harness.training.loop import Optimisation, seed_everything, train
 from harness.training.models import load_model, save_model, trainable_copy
 from methods.sft import Sft
 

@@ -25,7 +25,8 @@ from harness.policy.causal import CausalPolicy
 from harness.policy.policy import Policy
 from harness.policy.types import Prompt
 from harness.records import Message, PreferencePair, TrainingData
-from harness.training.loop import IGNORED, Optimisation, trl_config
+from harness.training.labelled_rows import IGNORED
+from harness.training.loop import Optimisation, trl_config
 from harness.training.models import trainable_copy
 from methods.base import Base
 from methods.dpo import Dpo, _cut, collate_pairs, preference_losses, preference_rows

@@ -8,8 +8,8 @@ import torch
 from harness.errors import UserError
 from harness.method import FitContext
 from harness.policy.base_model import BaseModel
-from harness.training.labelled_rows import pack, require_apart
-from harness.training.loop import IGNORED, Optimisation, train, training_rows
+from harness.training.labelled_rows import IGNORED, pack, require_apart, training_rows
+from harness.training.loop import Optimisation, train
 from tests.test_hidden_states import FAMILIES, make
 from tests.test_training import DEMONSTRATIONS, base, demonstration  # noqa: F401
 

@@ -13,7 +13,7 @@ from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.policy import Policy
 from harness.policy.types import Prompt
 from harness.records import Demonstration, TrainingData
-from harness.training.loop import training_rows
+from harness.training.labelled_rows import training_rows
 from methods.base import Base
 from methods.dpo import Dpo
 from methods.sft import Sft

@@ -17,7 +17,8 @@ from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.causal import CausalPolicy
 from harness.policy.types import Prompt, Sampling
 from harness.records import Demonstration, Message, TrainingData
-from harness.training.loop import Optimisation, seed_everything, train, training_rows
+from harness.training.labelled_rows import training_rows
+from harness.training.loop import Optimisation, seed_everything, train
 from methods.sft import Sft
 
 WORDS = ["<eos>", "<unk>", *(f"w{at}" for at in range(20))]

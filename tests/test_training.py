@@ -19,17 +19,15 @@ from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.encoding import TextEncoder
 from harness.policy.types import Prompt
 from harness.records import Demonstration, Message
+from harness.training.labelled_rows import IGNORED, TrainingRows, training_rows
 from harness.training.loop import (
-    IGNORED,
     Optimisation,
-    TrainingRows,
     data_order,
     require_trained_end,
     rows_at_once,
     seed_everything,
     sorted_within_batches,
     train,
-    training_rows,
     trl_config,
 )
 from harness.training.trl import TrainingDiverged

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.method import FitContext, FitReport, Method
-from harness.training.loop import Optimisation, require_trained_end, seed_everything, train, training_rows
+from harness.training.labelled_rows import training_rows
+from harness.training.loop import Optimisation, require_trained_end, seed_everything, train
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel

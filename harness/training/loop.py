@@ -18,15 +18,7 @@ from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import FitContext, FitReport, Method
 from harness.policy.batching import padded
-from harness.training.labelled_rows import (
-    IGNORED,
-    TrainingRow,
-    TrainingRows,
-    answer_row,
-    pack,
-    require_apart,
-    training_rows,
-)
+from harness.training.labelled_rows import IGNORED, TrainingRows, pack, require_apart
 
 if TYPE_CHECKING:
     import torch
@@ -39,24 +31,6 @@ else:
     torch = LazyModule("torch")
     transformers = LazyModule("transformers")
 
-
-__all__ = [
-    "IGNORED",
-    "Optimisation",
-    "TrainingRow",
-    "TrainingRows",
-    "answer_row",
-    "collate",
-    "data_order",
-    "require_trained_end",
-    "rows_at_once",
-    "seed_everything",
-    "sorted_within_batches",
-    "thinned",
-    "train",
-    "training_rows",
-    "trl_config",
-]
 
 CURVE_POINTS = 20
 
