@@ -12,10 +12,9 @@ import pytest
 
 from harness.cli.data_verbs import DEFAULT_STEPS
 from harness.curation.card import data_card
-from harness.curation.k_center import k_center
 from harness.curation.mixing import apportioned, merge, mix
 from harness.curation.pipeline import curate, parse_steps
-from harness.curation.scrub import scrubbed
+from harness.curation.step_kinds import k_center, scrubbed
 from harness.data.examples import Example, ExampleSet, canonical_row, read_examples
 from harness.errors import UserError
 from harness.records import Demonstration, Message, PreferencePair

@@ -12,7 +12,7 @@ from command_line import bakeoff
 from numpy.typing import NDArray
 
 from harness.curation.contamination import find_contamination
-from harness.curation.k_center import k_center
+from harness.curation.step_kinds import k_center
 from harness.errors import UserError
 from harness.policy.embeddings import Embedder
 from harness.records import Demonstration, Message, TestItem, TestSet

@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 
 from harness.cli import data_verbs as writing_verbs
 from harness.cli.main import app
-from harness.curation.filling import filled
-from harness.curation.licences import with_joint
+from harness.curation.card import with_joint
 from harness.curation.writing.drafts import Generated
 from harness.curation.writing.evolve import evolve
 from harness.curation.writing.filters import (
@@ -26,7 +25,7 @@ from harness.curation.writing.filters import (
     unseen_fault,
 )
 from harness.curation.writing.refine import refine
-from harness.curation.writing.requests import JUDGE, OPERATORS, operators_of
+from harness.curation.writing.requests import JUDGE, OPERATORS, filled, operators_of
 from harness.curation.writing.self_instruct import self_instruct
 from harness.curation.writing.writer import Writer
 from harness.data.examples import Example, read_examples

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.curation.benchmark_items import read_test_set
-from harness.curation.card import data_card, write_card
+from harness.curation.card import data_card, licences_of, with_joint, write_card
 from harness.curation.contamination import Contamination, Embed, find_contamination
 from harness.curation.inspect import chosen_rows, harmless, inspect_page, inspection, shown
-from harness.curation.licences import licences_of, with_joint
 from harness.curation.mixing import merge, mix
 from harness.curation.own_samples import Samples, read_own_samples
 from harness.curation.pairs import Pairs, call_pairs, verifier_pairs

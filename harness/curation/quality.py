@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.curation.filling import filled
 from harness.curation.rendering import as_demonstration
+from harness.curation.writing.requests import filled
 from harness.data.examples import Example, prompt_text
 from harness.errors import UserError, did_you_mean
 from harness.policy.reward_model import RewardModel

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from harness.curation.duplicates import Duplicate, exact_duplicates, near_duplicates
-from harness.curation.k_center import k_center
-from harness.curation.scrub import scrub_example
-from harness.curation.stack_exchange import refusal_of, without_markup
-from harness.data.examples import Example, answer_text, prompt_text, whole_text
+from harness.data.examples import Example, answer_text, prompt_text, whole_text, with_texts
+from harness.data.words import words_of
 from harness.errors import UserError
 from harness.policy.noise import stream_of
 
 Examples = tuple[Example, ...]
 PLACEHOLDER = re.compile(r"\{\{\s*\w+\s*\}\}|\[(?:INSERT|YOUR) [A-Z ]+\]")
+# bounds and patterns of LIMA's rules for Stack Exchange
+SHORTEST, LONGEST = 1200, 4096
+FIRST_PERSON = re.compile(r"\bI\b(?!/O)|\bI['’](?:m|ve|d|ll)\b|\b[Mm]y\b")
+OTHER_ANSWERS = re.compile(
+    r"\bas mentioned\b|\bstack ?(?:exchange|overflow)\b|\b(?:other|above|previous|accepted) answers?\b", re.I
+)
+IMAGE = re.compile(r"<img\b[^>]*>|!\[[^\]]*\]\([^)]*\)", re.I)
+LINK = re.compile(r"<a\b[^>]*>(.*?)</a>|\[([^\]]+)\]\((?:https?:)?[^)\s]*\)", re.I | re.S)
+TAG = re.compile(r"</?(?!(?:pre|code|ul|ol|li)\b)[a-z][^<>]*>", re.I)
+CODE = re.compile(r"(<pre\b.*?</pre>|<code\b.*?</code>|```.*?```|`[^`\n]+`)", re.I | re.S)
+# personal data with a recognisable form
+CARD = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])")
+FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("[EMAIL]", re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}")),
+    ("[KEY]", re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bhf_[A-Za-z0-9]{30,}")),
+    ("[KEY]", re.compile(r"\bAKIA[A-Z0-9]{16}\b|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")),
+    ("[IBAN]", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b")),
+    ("[SSN]", re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])")),
+    ("[IP]", re.compile(r"(?<![\w.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w.]\d|\w)")),
+    ("[PHONE]", re.compile(r"(?<![\w+])\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}(?!\w)")),
+    ("[PHONE]", re.compile(r"(?<![\w(])(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4}(?![\w-])")),
+)
 
 
 @dataclass(frozen=True)
@@ -85,18 +108,20 @@ def quality(examples: Examples, *, seed: int) -> StepResult:
 
 
 def stack_exchange(examples: Examples, *, seed: int, min_score: int = 10) -> StepResult:
-    """LIMA's rules for Stack Exchange answers (arXiv 2305.11206, section 2.1)."""
-    cleaned = tuple(without_markup(one) for one in examples)
-    changed = sum(new is not old for new, old in zip(cleaned, examples, strict=True))
-    return replace(_judged(cleaned, lambda one: refusal_of(one, min_score)), changed=changed)
+    """LIMA's rules for Stack Exchange answers (Zhou et al. 2023, arXiv 2305.11206, section 2.1).
+
+    A score of at least `min_score`, between 1,200 and 4,096 characters, not in the first person, no reference to other
+    answers; links, images and HTML are removed, except code and lists.
+    """
+    return _judged(examples, lambda one: refusal_of(one, min_score), without_markup)
 
 
 def scrub(examples: Examples, *, seed: int) -> StepResult:
-    """Personal data becomes a placeholder, in the text and in every further column."""
-    scrubbed = tuple(scrub_example(one) for one in examples)
-    changed = sum(new is not old for new, old in zip(scrubbed, examples, strict=True))
-    outcome = _judged(scrubbed, lambda one: "its two answers are now equal" if _equal_answers(one) else "")
-    return replace(outcome, changed=changed)
+    """Personal data becomes a placeholder, in the text and in every further column.
+
+    Addresses, numbers and keys are found by their form. Names have none and remain: the risk is lower, not zero.
+    """
+    return _judged(examples, lambda one: "its two answers are now equal" if _equal_answers(one) else "", scrub_example)
 
 
 def _equal_answers(example: Example) -> bool:
@@ -169,10 +194,118 @@ def _chosen(examples: Examples, ranked: Sequence[int], n: int, reason: str) -> S
     return StepResult(kept, tuple((one, reason) for at, one in enumerate(examples) if at not in chosen))
 
 
-def _judged(examples: Examples, reason: Callable[[Example], str]) -> StepResult:
-    reasons = [reason(one) for one in examples]
-    kept = tuple(one for one, why in zip(examples, reasons, strict=True) if not why)
-    return StepResult(kept, tuple((one, why) for one, why in zip(examples, reasons, strict=True) if why))
+def _judged(
+    examples: Examples, reason: Callable[[Example], str], change: Callable[[Example], Example] = lambda one: one
+) -> StepResult:
+    """Change every example, then remove those for which there is a reason."""
+    changed = tuple(map(change, examples))
+    reasons = [reason(one) for one in changed]
+    kept = tuple(one for one, why in zip(changed, reasons, strict=True) if not why)
+    removed = tuple((one, why) for one, why in zip(changed, reasons, strict=True) if why)
+    return StepResult(kept, removed, sum(new is not old for new, old in zip(changed, examples, strict=True)))
+
+
+def without_markup(example: Example) -> Example:
+    """The example without links, images and HTML; itself where there was none."""
+    record = with_texts(example.record, _cleaned)
+    return example if record == example.record else example.edited(record)
+
+
+def refusal_of(example: Example, min_score: int) -> str:
+    """Why the rules leave the example out, or an empty text."""
+    answer, score = answer_text(example.record), example.extra.get("score")
+    if score is not None and not (isinstance(score, (int, float)) and score >= min_score):
+        return f"score under {min_score}"
+    if len(answer) < SHORTEST:
+        return f"answer under {SHORTEST} characters"
+    if len(answer) > LONGEST:
+        return f"answer over {LONGEST} characters"
+    prose = CODE.sub(" ", answer)
+    if FIRST_PERSON.search(prose):
+        return "written in the first person"
+    return "refers to other answers" if OTHER_ANSWERS.search(prose) else ""
+
+
+def _cleaned(text: str) -> str:
+    # what stands in code is code, not markup
+    parts = CODE.split(text)
+    return "".join(part if at % 2 else _without_markup(part) for at, part in enumerate(parts))
+
+
+def _without_markup(text: str) -> str:
+    text = LINK.sub(lambda found: found.group(1) or found.group(2) or "", IMAGE.sub("", text))
+    stripped = TAG.sub("", text)
+    return html.unescape(stripped) if stripped != text else text
+
+
+def scrubbed(text: str) -> str:
+    """The text with each find replaced by its kind in brackets."""
+    text = CARD.sub(lambda found: "[CARD]" if _is_card(found.group()) else found.group(), text)
+    for kind, pattern in FORMS:
+        text = pattern.sub(kind, text)
+    return text
+
+
+def scrub_example(example: Example) -> Example:
+    """The example without personal data in its record and its further columns; itself where there was none."""
+    record = with_texts(example.record, scrubbed)
+    edited = example.edited(record) if record != example.record else example
+    extra = _deep(edited.extra)
+    return edited if extra == edited.extra else replace(edited, extra=extra)
+
+
+def _deep(value: Any) -> Any:
+    if isinstance(value, str):
+        return scrubbed(value)
+    if isinstance(value, Mapping):
+        return {key: _deep(one) for key, one in value.items()}
+    return [_deep(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _is_card(text: str) -> bool:
+    """Luhn's check: any long number would pass for a card without it."""
+    digits = [int(letter) for letter in text if letter.isdigit()]
+    doubled = [digit if at % 2 == 0 else sum(divmod(2 * digit, 10)) for at, digit in enumerate(reversed(digits))]
+    return len(set(digits)) > 1 and sum(doubled) % 10 == 0
+
+
+def k_center(texts: Sequence[str], n: int, seed: int, model: str = "") -> list[int]:
+    """Numbers of n texts, in the order chosen: each is the one farthest (by cosine) from all chosen before.
+
+    The seed draws the first; among equally far ones the earliest is chosen. A smaller n is a prefix.
+    model  whose embeddings are compared; without one, TF-IDF: lexical, not semantic
+    """
+    vectors = _embedded(texts, model) if model else _counted(texts)
+    nearest = np.full(len(texts), -1.0)
+    at = int(np.random.default_rng(seed).integers(len(texts)))
+    chosen = []
+    for _ in range(min(n, len(texts))):
+        chosen.append(at)
+        # rounded, so that equal texts are equally far whatever the order of a sum
+        similar = np.round((vectors @ vectors[at].T).toarray().ravel(), 12)
+        nearest = np.maximum(nearest, similar)
+        nearest[at] = np.inf
+        at = int(np.argmin(nearest))
+    return chosen
+
+
+def _counted(texts: Sequence[str]) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(analyzer=_terms, dtype=np.float64).fit_transform(texts).tocsr()
+
+
+def _embedded(texts: Sequence[str], model: str) -> Any:
+    from scipy.sparse import csr_array
+
+    from harness.policy.embeddings import Embedder
+
+    return csr_array(Embedder(model)(texts).astype(np.float64))
+
+
+def _terms(text: str) -> list[str]:
+    # a text without words still needs a place
+    return words_of(text) or ["\x00"]
 
 
 STEPS: dict[str, Callable[..., StepResult]] = {

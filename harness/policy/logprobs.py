@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from harness.policy.encoding import Encoded
-    from harness.policy.steps import Steps
+    from harness.policy.policy import Steps
 else:
     torch = LazyModule("torch")
 

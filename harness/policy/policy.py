@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.errors import UserError
 from harness.lazy import LazyModule
@@ -19,7 +19,7 @@ from harness.policy.types import Capability, Completion, Prompt, Sampling, Score
 if TYPE_CHECKING:
     import torch
 
-    from harness.policy.encoding import TextEncoder
+    from harness.policy.encoding import Encoded, TextEncoder
 else:
     torch = LazyModule("torch")
 
@@ -52,6 +52,44 @@ class Policy(ABC):
             f"{type(self).__name__} gives no log-probabilities",
             fix="Use a benchmark that needs only samples.",
         )
+
+
+class Steps(ABC):
+    """What log-probabilities and sampling need of a policy.
+
+    budget    logits held at once, in elements (rows x positions x vocabulary), not bytes
+    max_rows  prompts read in one batch, at most
+    """
+
+    encoder: TextEncoder
+    budget: int = 1 << 26
+    max_rows: int = 256
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """The device that the logits are on."""
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> int:
+        """The width V of the logits."""
+
+    @abstractmethod
+    def prefill(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, Any]:
+        """Read whole prompts (never their assistant prefix): fp32 logits (B, V) for the next token, state."""
+
+    @abstractmethod
+    def extend(self, state: Any, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """Read tokens (B, T) where mask (B, T) is true: fp32 logits (B, T, V), new state. Consumes the state."""
+
+    @abstractmethod
+    def select(self, state: Any, rows: torch.Tensor) -> Any:
+        """The state of these rows (int64, repeats allowed). Consumes the state."""
+
+    def encode(self, prompt: Prompt, completion: str | None = None) -> Encoded:
+        """Token ids of prompt, assistant prefix and completion. Override it to change the template."""
+        return self.encoder.encode(prompt, completion)
 
 
 def base_of(policy: Policy) -> Policy:

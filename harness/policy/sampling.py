@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from harness.policy.encoding import Encoded, TextEncoder
-    from harness.policy.steps import Steps
+    from harness.policy.policy import Steps
     from harness.policy.types import Sampling
 else:
     torch = LazyModule("torch")

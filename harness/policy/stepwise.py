@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.policy.logprobs import differentiable_logprobs, score_encoded
-from harness.policy.policy import Policy
+from harness.policy.policy import Policy, Steps
 from harness.policy.sampling import sample_encoded
-from harness.policy.steps import Steps
 from harness.policy.types import Capability, Completion, Prompt, Sampling, Score
 
 if TYPE_CHECKING:

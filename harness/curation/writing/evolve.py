@@ -6,10 +6,9 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness.curation.filling import filled
 from harness.curation.writing.drafts import AfterRound, Draft, Generated, Sieve, ignore, seed_rows
 from harness.curation.writing.filters import Novelty, instruction_fault, says_equal
-from harness.curation.writing.requests import BREADTH, JUDGE
+from harness.curation.writing.requests import BREADTH, JUDGE, filled
 from harness.curation.writing.writer import Writer
 from harness.data.examples import Example
 

@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from harness.curation.filling import filled
 from harness.curation.writing.drafts import Draft, Generated, Sieve
 from harness.curation.writing.filters import answer_fault, instruction_fault
-from harness.curation.writing.requests import REFLECT_ON_ANSWER, REFLECT_ON_INSTRUCTION
+from harness.curation.writing.requests import REFLECT_ON_ANSWER, REFLECT_ON_INSTRUCTION, filled
 from harness.curation.writing.writer import Writer
 from harness.data.examples import Example
 from harness.data.words import words_of

@@ -56,6 +56,25 @@ REFLECT_ON_ANSWER = (
 )
 
 
+def filled(template: str, **texts: str) -> str:
+    """The template with its places filled; braces in the texts have no meaning."""
+    parts = [template]
+    for name, text in texts.items():
+        parts = [piece for part in parts for piece in _split(part, f"{{{name}}}", text)]
+    return "".join(parts)
+
+
+class _Filled(str):
+    """Text that was filled in: no further place is looked for in it."""
+
+
+def _split(part: str, place: str, text: str) -> list[str]:
+    if isinstance(part, _Filled) or place not in part:
+        return [part]
+    before, *after = part.split(place)
+    return [before, *(piece for rest in after for piece in (_Filled(text), rest))]
+
+
 def operators_of(names: Sequence[str], file: Path | None) -> Mapping[str, str]:
     """The operators to use: all of ours, those of a YAML file of {name: request}, or the named ones among them.
 

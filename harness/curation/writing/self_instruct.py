@@ -10,11 +10,10 @@ import random
 import re
 from collections.abc import Sequence
 
-from harness.curation.filling import filled
-from harness.curation.licences import joint_origin
+from harness.curation.card import joint_origin
 from harness.curation.writing.drafts import AfterRound, Draft, Generated, Sieve, ignore, seed_rows
 from harness.curation.writing.filters import Novelty, instruction_fault, unseen_fault
-from harness.curation.writing.requests import MORE_TASKS
+from harness.curation.writing.requests import MORE_TASKS, filled
 from harness.curation.writing.writer import Writer, Written
 from harness.data.examples import Example
 
