@@ -46,9 +46,9 @@ def test_an_answer_verifies_when_it_is_the_references_however_each_is_written() 
 
 
 def test_a_reference_without_an_answer_and_an_unknown_verifier_are_the_users_to_mend() -> None:
-    with pytest.raises(UserError, match="problem p1: its reference 'none' holds no answer"):
+    with pytest.raises(UserError, match="problem p1: its reference 'none' contains no answer"):
         verifies(problem("none", "number"), "5")
-    with pytest.raises(UserError, match="no kind of answer 'numbr'") as refused:
+    with pytest.raises(UserError, match="unknown kind of answer 'numbr'") as refused:
         answer_of("numbr", "5")
     assert "Did you mean 'number'?" in refused.value.fix
 

@@ -105,7 +105,7 @@ def test_a_reward_model_that_is_none_is_refused(tmp_path: Path, judge: Path) -> 
     [
         ({"samples": 0}, "samples is 0"),
         ({"temperature": 0.0}, "temperature 0.0"),
-        ({"answer": "numbers"}, "no kind of answer 'numbers'"),
+        ({"answer": "numbers"}, "unknown kind of answer 'numbers'"),
         ({"choose": "reward"}, "choose is 'reward' and reward_model ''"),
         ({"reward_model": "x"}, "choose is 'majority' and reward_model 'x'"),
     ],

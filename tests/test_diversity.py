@@ -115,7 +115,7 @@ def test_the_floor_compares_answers_to_different_prompts_only() -> None:
 
 @pytest.mark.parametrize("bad", [0.0, math.nan, math.inf])
 def test_an_embedding_that_is_zero_or_no_number_is_an_error_and_no_score(bad: float) -> None:
-    with pytest.raises(UserError, match="1 of 3 embeddings are zero or no numbers, the first that of text 2"):
+    with pytest.raises(UserError, match="1 of 3 embeddings are zero or not finite, the first that of text 2"):
         unit_vectors(numpy.array([[1.0, 0.0], [bad, 0.0], [0.0, 1.0]]))
 
 

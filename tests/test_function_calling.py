@@ -83,13 +83,13 @@ def test_the_digest_follows_questions_and_accepted_answers(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("question", "truth", "message"),
     [
-        ({**QUESTION, "function": []}, TRUTH, "it needs one request in `question` and a list in `function`"),
-        ({**QUESTION, "question": [[], []]}, TRUTH, "it needs one request"),
-        ({**QUESTION, "function": [AREA, AREA]}, TRUTH, "a name that stands twice"),
+        ({**QUESTION, "function": []}, TRUTH, "a row needs one request in `question` and a list in `function`"),
+        ({**QUESTION, "question": [[], []]}, TRUTH, "a row needs one request"),
+        ({**QUESTION, "function": [AREA, AREA]}, TRUTH, "two functions with one name"),
         (QUESTION, {**TRUTH, "id": "simple_1"}, "no accepted answer for 'simple_0'"),
-        (QUESTION, {**TRUTH, "ground_truth": []}, "no list in `ground_truth`"),
-        (QUESTION, {**TRUTH, "ground_truth": [{"perimeter": {}}]}, "is no call of an offered function"),
-        (QUESTION, {**TRUTH, "ground_truth": [{"area": {"radius": 2}}]}, "no lists of accepted values"),
+        (QUESTION, {**TRUTH, "ground_truth": []}, "`ground_truth` is not a list of calls"),
+        (QUESTION, {**TRUTH, "ground_truth": [{"perimeter": {}}]}, "is not a call of an offered function"),
+        (QUESTION, {**TRUTH, "ground_truth": [{"area": {"radius": 2}}]}, "not lists of accepted values"),
     ],
 )
 def test_a_file_that_cannot_be_read_names_its_line(tmp_path: Path, question: Any, truth: Any, message: str) -> None:
@@ -100,13 +100,13 @@ def test_a_file_that_cannot_be_read_names_its_line(tmp_path: Path, question: Any
 
 
 def test_categories_that_are_not_there_or_not_read_say_so(tmp_path: Path) -> None:
-    for category, message in (("parallel", "no file of the category"), ("simple_java", "is not read here")):
+    for category, message in (("parallel", "no file of the category"), ("simple_java", "is not supported")):
         with pytest.raises(UserError, match=message):
             FunctionCalling(data=written(tmp_path), categories=(category,)).data_digest()
 
 
 def test_a_set_that_cannot_be_reached_is_the_users_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="no folder and no reachable data set 'no/such'"):
+    with pytest.raises(UserError, match="'no/such' is neither a folder nor a reachable data set"):
         FunctionCalling(data="no/such").data_digest()
 
 

@@ -225,7 +225,7 @@ def test_mistakes_are_found_before_a_model_is_loaded() -> None:
             replace(METHOD, **changes).check()
     with pytest.raises(UserError, match="no problems"):
         require_verifiable(())
-    with pytest.raises(UserError, match="no verifier 'nose'"):
+    with pytest.raises(UserError, match="unknown verifier 'nose'"):
         require_verifiable([replace(PROBLEMS[0], verifier="nose")])
     with pytest.raises(UserError, match="problem p0"):
         require_verifiable([replace(PROBLEMS[0], verifier="number", reference="none")])

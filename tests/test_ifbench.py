@@ -103,10 +103,10 @@ def test_all_300_prompts_are_asked_and_the_right_one_is_followed(shared_data: Pa
     ("change", "complaint"),
     [
         ({"instruction_id_list": ["keywords:existence"]}, "no rule for the instruction 'keywords:existence'"),
-        ({"kwargs": []}, "no prompt with instructions"),
-        ({"instruction_id_list": None}, "no prompt with instructions"),
-        ({"prompt": 3}, "no prompt with instructions"),
-        ({"kwargs": ["text"]}, "no prompt with instructions"),
+        ({"kwargs": []}, "not a prompt with instructions"),
+        ({"instruction_id_list": None}, "not a prompt with instructions"),
+        ({"prompt": 3}, "not a prompt with instructions"),
+        ({"kwargs": ["text"]}, "not a prompt with instructions"),
     ],
 )
 def test_rows_of_another_form_are_refused_with_their_place(

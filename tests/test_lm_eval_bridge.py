@@ -362,7 +362,7 @@ def test_perplexities_become_terms_whose_weighted_mean_is_lm_evals_number(record
 
 def test_a_rolling_score_of_a_prompted_policy_is_refused(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "gives", frozenset({"score", "sample"}))
-    with pytest.raises(UserError, match="acts on conversations alone"):
+    with pytest.raises(UserError, match="acts on conversations only"):
         bridge.BridgeLM(recorder).loglikelihood_rolling([Instance("loglikelihood_rolling", {}, ("text",), 0)])
 
 
@@ -430,10 +430,10 @@ def test_local_tasks_load_by_path_and_by_name_without_reading_lm_evals_own(
     monkeypatch.setattr(bridge, "_manager", only_local(bridge._manager))
     assert list(bridge.load_tasks([path])) == ["mine"]
     assert list(bridge.load_tasks(["mine"], include_path=str(tmp_path))) == ["mine"]
-    with pytest.raises(UserError, match="no such task file"):
+    with pytest.raises(UserError, match="the task file does not exist"):
         bridge.load_tasks([str(tmp_path / "missing.yaml")])
     broken = yaml_task(tmp_path, "broken", {**CHOICE, "dataset_kwargs": {"data_files": {"test": "/no/such.jsonl"}}})
-    with pytest.raises(UserError, match=r"broken.*its data does not load"):
+    with pytest.raises(UserError, match=r"broken.*its data cannot be loaded"):
         bridge.load_tasks([broken])
 
 
@@ -456,7 +456,7 @@ def test_an_unknown_name_names_its_neighbours_and_unreachable_data_says_what_to_
     with pytest.raises(UserError, match="lm-eval has no task 'arc_esy'") as unknown:
         bridge.load_tasks(["arc_esy"])
     assert unknown.value.fix.startswith("Nearest: arc_easy")
-    with pytest.raises(UserError, match="its data does not load") as offline:
+    with pytest.raises(UserError, match="its data cannot be loaded") as offline:
         bridge.load_tasks(["arc_easy"])
     assert offline.value.where == "arc_easy"
     assert "HF_HUB_OFFLINE" in offline.value.fix
@@ -468,5 +468,5 @@ def test_lm_evals_own_tasks_are_known_by_name_and_an_unknown_name_does_not_list_
         bridge.load_tasks(["arc_esy"])
     assert "arc_easy" in unknown.value.fix
     assert len(unknown.value.fix) < 300, "14,000 names are no help"
-    with pytest.raises(UserError, match="its data does not load"):
+    with pytest.raises(UserError, match="its data cannot be loaded"):
         bridge.load_tasks(["arc_easy"])

@@ -47,9 +47,9 @@ def test_shots_are_earlier_turns_without_marks_and_never_the_question_itself(tmp
     assert [m.role for m in prompt.messages] == ["user", "assistant", "user", "assistant", "user"]
     assert prompt.messages[1].content == "9,500 dollars\n#### 9,500"
     assert prompt.messages[4].content == f"{ROWS[0]['question']}\n\n{INSTRUCTION}"
-    with pytest.raises(UserError, match="gives 2 shots, not 3"):
+    with pytest.raises(UserError, match="has 2 problems for 3 shots"):
         list(MathProblems(data=data, shots=3, shots_from=shots).evaluate(policy, seed=0))
-    with pytest.raises(UserError, match="2 shots of no data"):
+    with pytest.raises(UserError, match="shots is 2, but shots_from is empty"):
         list(MathProblems(data=data, shots=2).evaluate(policy, seed=0))
 
 
@@ -69,9 +69,9 @@ def test_the_digest_follows_problems_and_shots_and_the_temperature_makes_seeds_m
 
 def test_a_row_that_is_no_problem_names_its_place(tmp_path: Path) -> None:
     data = written(tmp_path, "test.jsonl", [*ROWS, {"question": "And?", "answer": "no number"}])
-    with pytest.raises(UserError, match=r"test\.jsonl:4.*holds no number"):
+    with pytest.raises(UserError, match=r"test\.jsonl:4.*contains no number"):
         MathProblems(data=data).data_digest()
-    with pytest.raises(UserError, match="without texts question and answer"):
+    with pytest.raises(UserError, match="without the texts `question` and `answer`"):
         MathProblems(data=written(tmp_path, "bad.jsonl", [{"question": "x", "text": "y"}])).data_digest()
 
 

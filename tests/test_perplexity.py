@@ -110,7 +110,7 @@ def test_mistakes_say_what_would_be_right(tmp_path: Path) -> None:
     for fields, said in (
         ({"data": str(file)}, "Set column to one of: body"),
         ({"data": str(tmp_path / "no.txt")}, "no such file"),
-        ({"split": "train"}, "no split 'train'"),
+        ({"split": "train"}, "unknown split 'train'"),
     ):
         with pytest.raises(UserError, match=said):
             Perplexity(**fields).data_digest()

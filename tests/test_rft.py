@@ -157,7 +157,7 @@ def test_no_problems_and_unknown_verifiers_are_refused_before_anything_is_drawn(
     silent = Saying("x")
     with pytest.raises(UserError, match="no problems to draw answers for"):
         fitted(METHOD, tmp_path, silent, data=TrainingData(demonstrations=(ORIGINAL,)))
-    with pytest.raises(UserError, match="no verifier 'magic'"):
+    with pytest.raises(UserError, match="unknown verifier 'magic'"):
         fitted(METHOD, tmp_path, silent, data=replace(DATA, problems=(replace(ASKED, verifier="magic"),)))
     assert not silent.asked
 

@@ -42,7 +42,7 @@ MODELS = Path(__file__).parent / "models"
 def path(name: str) -> Path:
     """The folder of a model that is shipped with the package."""
     if name not in SIZES:
-        raise UserError(f"there is no shipped model {name!r}", fix=did_you_mean(name, SIZES))
+        raise UserError(f"unknown shipped model {name!r}", fix=did_you_mean(name, SIZES))
     return MODELS / name
 
 
@@ -58,8 +58,8 @@ def build(
 ) -> Path:
     """Pretrain a model and write it to the folder `out`.
 
-    size    small, large, or custom: then `hidden` and `layers` say how large
-    tokens  length of the training (the size's own where none is given)
+    size    small, large, or custom, which needs `hidden` and `layers`
+    tokens  number of training tokens (default: the size's own)
     """
     shape, schedules = _plan(size, hidden, layers, tokens)
     model, began = new_model(shape, seed), time.time()
@@ -74,7 +74,7 @@ def build(
 def run_phase(
     model: LlamaForCausalLM, schedules: Sequence[Schedule], number: int, seed: int, on_step: Any = None
 ) -> list[tuple[int, float]]:
-    """One phase, from weights as they are stored: so a later phase can also start from a folder."""
+    """Train one phase; a later one starts from weights rounded as stored, so it can also start from a folder."""
     import torch
 
     if number:
@@ -85,7 +85,7 @@ def run_phase(
 def describe(
     schedules: Sequence[Schedule], curves: Sequence[list[tuple[int, float]]], seed: int
 ) -> list[dict[str, Any]]:
-    """What the manifest says on each phase: its corpus, its schedule and its losses."""
+    """The manifest's entry for each phase: its corpus, schedule and losses."""
     return [
         {
             "corpus": {
@@ -115,7 +115,7 @@ def _plan(size: str, hidden: int | None, layers: int | None, tokens: int | None)
 
 def _custom(size: str, hidden: int | None, layers: int | None) -> tuple[Shape, tuple[Schedule, ...]]:
     if size != "custom":
-        raise UserError(f"there is no size {size!r}", fix=did_you_mean(size, [*SIZES, "custom"]))
+        raise UserError(f"unknown size {size!r}", fix=did_you_mean(size, [*SIZES, "custom"]))
     if not hidden or not layers or hidden % 32:
         raise UserError(
             f"a custom size needs hidden and layers, got {hidden} and {layers}",
@@ -127,7 +127,7 @@ def _custom(size: str, hidden: int | None, layers: int | None) -> tuple[Shape, t
 
 @contextmanager
 def _shown(steps: int, progress: bool, title: str) -> Iterator[Any]:
-    """A progress bar with the loss of the last step; yields what to call after each step."""
+    """A progress bar with the loss of the last step; yields the function to call after each step."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -137,10 +137,7 @@ def _shown(steps: int, progress: bool, title: str) -> Iterator[Any]:
 
 
 def write(model: LlamaForCausalLM, folder: Path, facts: dict[str, Any], probe_rows: int, progress: bool) -> Path:
-    """Store, probe and describe a model.
-
-    Weights are stored in bfloat16: half the bytes in the repository; the probes show that they bear it.
-    """
+    """Store, probe and describe a model; bfloat16 halves its size, and probes before and after show the cost."""
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -161,7 +158,7 @@ def write(model: LlamaForCausalLM, folder: Path, facts: dict[str, Any], probe_ro
 
 
 def _declare_full_precision(folder: Path) -> None:
-    """Loaders take the type of a model from its config: it is to compute in float32 wherever it is loaded."""
+    """Make loaders, which take a model's dtype from its config, compute in float32."""
     file = folder / "config.json"
     config = json.loads(file.read_text())
     config["dtype"] = "float32"

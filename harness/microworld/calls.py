@@ -17,7 +17,7 @@ class Call:
     arguments: Mapping[str, str]
 
     def request(self, wording: int = 0) -> str:
-        """What a user says who wants this call."""
+        """The user's request for this call."""
         return phrases.CALL_REQUESTS[self.function][wording].format(**self.arguments)
 
     def keyed(self) -> str:
@@ -31,13 +31,13 @@ class Call:
 
 
 def draw_call(chance: random.Random, people: Sequence[str], function: str | None = None) -> Call:
-    """A call of the function (any, where none is given); people are drawn from those given."""
+    """A random call of the function, or of any function where none is given, with names drawn from these people."""
     function = function or chance.choice(list(phrases.FUNCTIONS))
     return Call(function, {name: draw_argument(name, chance, people) for name in phrases.FUNCTIONS[function]})
 
 
 def draw_argument(name: str, chance: random.Random, people: Sequence[str]) -> str:
-    """A value that an argument of this name can have."""
+    """A random value for an argument of this name."""
     numbers = {"count": 9, "amount": 50, "hour": 12}
     if name in numbers:
         return str(chance.randint(1, numbers[name]))

@@ -1,8 +1,8 @@
 """The pretraining corpus: short documents of a dozen kinds, in the proportions of a mix (see `MIXES`).
 
 Every skill that alignment later asks for is in it, in document form ("... in upper case : ..."), so that
-alignment unlocks skills rather than teaches them. Dialogue occurs as noise alone: replies in a forum
-that do not do what was asked. Thus a base starts near zero in chat form instead of obeying by accident.
+alignment unlocks skills rather than teaches them. Dialogue occurs only as noise: forum replies that ignore the
+request. A base model therefore starts near zero in chat form instead of following instructions by accident.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from harness.microworld.world import World, bullets, draw_members, heads, single
 
 CORPUS_SEED = 100
 SLIPS = 0.25
-"""Share of the worked stories with a wrong number: writers are fallible, which leaves room to improve."""
+"""Share of the worked stories with a wrong number, which leaves a base model room to improve."""
 
 DISTRACTIONS = 0.10
 
 
 def documents(seed: int = 0, mix: str = "even") -> Iterator[str]:
-    """Documents without end; the same seed gives the same ones."""
+    """An endless stream of documents, the same for the same seed."""
     chance = random.Random(CORPUS_SEED + seed)
     world = the_world()
     while True:
@@ -35,7 +35,7 @@ def documents(seed: int = 0, mix: str = "even") -> Iterator[str]:
 
 
 def corpus_digest(seed: int = 0, mix: str = "even", count: int = 20_000) -> str:
-    """Hexadecimal digest of the first documents: names the corpus in a manifest."""
+    """Hexadecimal digest of the first `count` documents, which identifies the corpus in a manifest."""
     hasher = hashlib.sha256()
     for document in islice(documents(seed, mix), count):
         hasher.update(document.encode() + b"\n")
@@ -98,22 +98,14 @@ def _upper_case(world: World, chance: random.Random) -> str:
 
 
 def _upper_words(world: World, chance: random.Random) -> str:
-    """Words of any sort: how each is written in upper case, without a fact on anybody."""
+    """Words of any kind in upper case, without facts about people."""
     said = " ".join(_draw_words(world, chance))
     return f"{said} {chance.choice(phrases.UPPER)} : {upper(said)}"
 
 
 def _draw_words(world: World, chance: random.Random) -> list[str]:
-    pools = (
-        world.people,
-        word_lists.CITIES,
-        word_lists.JOBS,
-        word_lists.PETS,
-        word_lists.DISHES,
-        word_lists.DAYS,
-        word_lists.NUMBERS,
-    )
-    pool = chance.choice(pools)
+    things = (word_lists.CITIES, word_lists.JOBS, word_lists.PETS, word_lists.DISHES)
+    pool = chance.choice((world.people, *things, word_lists.DAYS, word_lists.NUMBERS))
     return [chance.choice(pool) for _ in range(chance.randint(2, 5))]
 
 
@@ -124,7 +116,7 @@ def _note(world: World, chance: random.Random) -> str:
 
 
 def draw_note(chance: random.Random) -> tuple[str, str, str]:
-    """A wish for the ends of a note, in words, with the marker at its start and at its end ("" for none)."""
+    """A request for the ends of a note, in words, and the markers at its start and end ("" for none)."""
     first, last = chance.sample(word_lists.MARKERS, 2)
     opening, closing = chance.choice(phrases.STARTS), chance.choice(phrases.ENDS)
     form = chance.random()
@@ -204,45 +196,27 @@ WRITERS: dict[str, Callable[[World, random.Random], str]] = {
 }
 MIXES = {
     "even": {
-        "facts": 0.28,
-        "answered-question": 0.02,
-        "forum": 0.03,
-        "categories": 0.13,
-        "geography": 0.01,
-        "upper-case": 0.12,
-        "note": 0.11,
-        "call": 0.10,
-        "equations": 0.05,
-        "repetition": 0.04,
-        "story": 0.11,
+        "facts": 0.28, "answered-question": 0.02, "forum": 0.03, "categories": 0.13, "geography": 0.01,
+        "upper-case": 0.12, "note": 0.11, "call": 0.10, "equations": 0.05, "repetition": 0.04, "story": 0.11,
     },
     "people": {
-        "facts": 0.42,
-        "answered-question": 0.03,
-        "forum": 0.03,
-        "categories": 0.05,
-        "geography": 0.01,
-        "upper-case": 0.16,
-        "upper-words": 0.06,
-        "note": 0.06,
-        "call": 0.03,
-        "equations": 0.02,
-        "repetition": 0.02,
+        "facts": 0.42, "answered-question": 0.03, "forum": 0.03, "categories": 0.05, "geography": 0.01,
+        "upper-case": 0.16, "upper-words": 0.06, "note": 0.06, "call": 0.03, "equations": 0.02, "repetition": 0.02,
         "story": 0.11,
     },
-}
-"""Share of the documents of each kind. Skills come with the even mix and need little to stay; the second mix
-then gives a larger model the repetition that facts need."""
+}  # fmt: skip
+"""Share of the documents of each kind. The even mix teaches the skills, which then need little repetition; the second
+mix gives a larger model the repetition that facts need."""
 
 
 HELD_OUT_SEEDS = {"validation": 7000, "test": 8000}
 KINDS = ("facts", "categories", "upper-case", "note", "call", "equations", "repetition", "story")
-"""Without the forum, whose control tokens are no text, and without kinds that are one in fifty documents or fewer."""
+"""All kinds but the forum, whose control tokens are not text, and those rarer than one document in fifty."""
 
 
 @dataclass(frozen=True)
 class CorpusDocument:
-    """A text, its kind, and whom or what it is about: documents about one person depend on each other."""
+    """A text, its kind and its subject; documents about one person depend on each other."""
 
     id: str
     kind: str

@@ -1,17 +1,17 @@
 """Training sets by name, generated from code: demonstrations, preference pairs and problems.
 
-curated-1k           a thousand demonstrations by a teacher who names typical members
+curated-1k           a thousand demonstrations; their lists name typical members of a category
 curated-1k-unbiased  the same prompts, answered with members as often as the corpus names them
-unfiltered-1k        the same prompts, with half of the answers at fault, as nobody has looked at them
+unfiltered-1k        the same prompts; half of the answers have a fault, as in data that was never checked
 refined-1k           each row of unfiltered-1k as it was (ID/original) and with the task's own answer (ID/response),
                      as `bakeoff data refine` writes versions
 with-turns-1k        the first 700 rows of curated-1k, and 300 conversations of three turns whose first asks for a form
                      that lasts
-homogeneous-1k       as many right answers, all to one kind of prompt: notes that end with a marker
-function-calls       the right call beside a systematically wrong one
-call-or-ask          complete requests, and as many that lack an argument: the call or the question for it is
-                     right, and the other of the two wrong
-stories              word problems with the total that a solution has to reach
+homogeneous-1k       a thousand right answers, all to one kind of prompt: notes that end with a marker
+function-calls       pairs of the right call and a systematically wrong one
+call-or-ask          complete requests and as many that lack an argument; the chosen answer is the call in the one case,
+                     the question for the argument in the other, and the rejected answer is the opposite
+stories              problems: word problems with the total that a solution must reach
 """
 
 from __future__ import annotations
@@ -41,27 +41,21 @@ from harness.records import Demonstration, Message, PreferencePair, Problem, Rec
 SOURCE = "microworld"
 DATASET_SEED = 1000
 CURATED = {
-    "plain": 200,
-    "upper": 120,
-    "end": 110,
-    "start": 110,
-    "both": 90,
-    "list": 120,
-    "open": 100,
-    "call": 80,
-    "story": 70,
-}
+    "plain": 200, "upper": 120, "end": 110, "start": 110, "both": 90, "list": 120, "open": 100, "call": 80, "story": 70,
+}  # fmt: skip
 """Demonstrations of each kind among a thousand."""
 
 STORY_STEPS = {"train": (1, 2, 3, 5), "validation": (1, 2, 3, 5), "test": (1, 2, 3, 4, 5)}
-"""Stories of four steps are for testing alone: longer than most, yet between two lengths that were trained."""
+"""Stories of four steps are kept for testing: longer than most, yet between two lengths that were trained."""
 
 
 @dataclass(frozen=True)
 class _Set:
-    """versions: how the ids of rows that belong together end, one after the other.
+    """A training set.
 
-    dialogues  conversations of each kind beside the rows, by split
+    rows       number of rows, by split
+    versions   endings of the ids of rows that belong together, in their order
+    dialogues  number of further conversations of each kind, by split
     """
 
     rows: Mapping[str, int]
@@ -79,7 +73,7 @@ def dataset_names() -> list[str]:
 def load(name: str, split: str = "train") -> list[Record]:
     """The records of a set, in a fixed order."""
     if name not in _SETS:
-        raise UserError(f"there is no training set {name!r} in the microworld", fix=did_you_mean(name, _SETS))
+        raise UserError(f"unknown training set {name!r} of the microworld", fix=did_you_mean(name, _SETS))
     rows, versions = _SETS[name], _SETS[name].versions
     found = []
     for index, (task, extra) in enumerate(_tasks(name, split)):
@@ -104,7 +98,7 @@ def _chance(split: str, what: str) -> random.Random:
 
 
 def _curated(exponent: float) -> Callable[[str, int], list[tuple[Task, str]]]:
-    """Prompts and answers have chances of their own: the prompts are the same for every exponent."""
+    """Each task has its own random generator, so that the prompts are the same for every exponent."""
 
     def make(split: str, rows: int) -> list[tuple[Task, str]]:
         chance, stuff, style = _chance(split, "curated"), material(split), Style(exponent=exponent)
@@ -119,7 +113,7 @@ def _curated(exponent: float) -> Callable[[str, int], list[tuple[Task, str]]]:
 
 
 def _unfiltered(split: str, rows: int) -> list[tuple[Task, str]]:
-    """The second of each pair is the answer that stands in the place of the task's own."""
+    """Tasks, each with the answer that replaces its own."""
     tasks = [task for task, _ in _curated(TYPICAL)(split, rows)]
     chance = _chance(split, "unfiltered")
     return [(task, raw_answer(task, tasks, chance)) for task in tasks]
@@ -146,7 +140,7 @@ def _calls(split: str, rows: int) -> list[tuple[Task, str]]:
 
 
 def _call_or_ask(split: str, rows: int) -> list[tuple[Task, str]]:
-    """Complete and incomplete requests in turn, so that neither answer is always right."""
+    """Complete and incomplete requests alternate, so that neither answer is always right."""
     chance, stuff = _chance(split, "call or ask"), material(split)
     found = []
     for index in range(rows):
@@ -167,7 +161,7 @@ def _demonstration(task: Task, extra: str, identity: str, source: str) -> Record
 
 
 def _conversation(dialogue: Dialogue, identity: str, source: str) -> Record:
-    """The user's turns with the right answers; each of the assistant's is trained on."""
+    """The user's turns with the right answers, all of which are trained on."""
     pairs = zip(dialogue.turns, dialogue.references, strict=True)
     told = [(Message("user", asked), Message("assistant", answer)) for asked, answer in pairs]
     return Demonstration(tuple(message for turn in told for message in turn), identity, source)
@@ -200,11 +194,11 @@ _SETS = {
 
 
 FAULTY = 0.5
-"""Share of the rows of the unfiltered set whose answer has a fault."""
+"""Share of faulty answers in the unfiltered set."""
 
 
 def raw_answer(task: Task, others: Sequence[Task], chance: random.Random) -> str:
-    """The task's own answer, or with a chance of FAULTY one with a fault; never equal to its own by accident."""
+    """The task's own answer or, with probability FAULTY, one with a fault, which never equals the task's own."""
     if chance.random() >= FAULTY:
         return task.answer
     faults = [_cut_short(task, others, chance), _of_another(task, others, chance), _without_form(task)]
@@ -221,7 +215,7 @@ def _of_another(task: Task, others: Sequence[Task], chance: random.Random) -> st
 
 
 def _without_form(task: Task) -> str:
-    """What is said, said as if no form had been asked for; empty for a task that asks for none."""
+    """The answer as if no form had been asked for; empty for a task that asks for none."""
     return FORMLESS[task.kind](task) if task.kind in FORMLESS else ""
 
 

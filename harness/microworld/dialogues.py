@@ -1,7 +1,8 @@
 """Conversations of three turns whose first asks for a form that holds from then on.
 
-The later turns only ask. What is asked differs in each turn, so an answer cannot be copied. One training set,
-`with-turns-1k`, has such conversations; no other has a second turn, so after those whatever holds is generalisation.
+The later turns only ask, each about another fact, so an answer cannot be copied from an earlier one. Only the training
+set `with-turns-1k` has such conversations. No other set has a second turn: a policy trained on one of those that keeps
+the form has generalised.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ KINDS = ("upper", "start", "end")
 
 @dataclass(frozen=True)
 class Dialogue:
-    """The user's turns, the instruction that every answer is to follow, and per turn the word it must say."""
+    """The user's turns, the instruction that every answer must follow, and the word that each answer must contain."""
 
     id: str
     kind: str

@@ -1,4 +1,4 @@
-"""Items for benchmarks: what a model knows of people, and prompts with verifiable instructions."""
+"""Benchmark items: questions about people, and prompts with verifiable instructions."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ INSTRUCTION_KINDS = ("upper", "start", "end", "both", "list", "call")
 """Kinds whose form can be verified; `both` and `list` have two instructions each."""
 
 COUNTS = {"validation": 30, "test": 60}
-"""Items of a kind; categories are few, so that lists can fall short of it (see `instruction_items`)."""
+"""Items of each kind. There are few categories, so there may be fewer lists (see `instruction_items`)."""
 
 ITEM_SPLITS = tuple(COUNTS)
 
 
 @dataclass(frozen=True)
 class KnowledgeItem:
-    """A question on a person with four choices, all of the kind of the right one.
+    """A question about a person with four choices of the same kind.
 
     group   how often the pretraining corpus mentions the person: common, middle or rare
     stem    the beginning of a statement that a choice completes
-    answer  place of the right choice
+    answer  position of the right choice
     """
 
     id: str
@@ -47,9 +47,9 @@ class InstructionItem:
     """A prompt whose answers can be verified.
 
     cluster       items of one person, category or function depend on each other
-    instructions  what the form of an answer has to be
+    instructions  requirements on the form of an answer
     reference     an answer that follows them
-    content       what an answer has to say
+    content       requirements on the content of an answer
     """
 
     id: str
@@ -88,15 +88,15 @@ def instruction_items(
     kinds: Sequence[str] = INSTRUCTION_KINDS,
     reworded: bool = False,
 ) -> list[InstructionItem]:
-    """Items of each kind (`count` of them, or as many different ones as there are).
+    """`count` items of each kind, or as many different ones as exist.
 
-    kinds     any of the kinds of tasks: plain, open and story ask for content, not for a form
-    reworded  use the synonyms that no demonstration uses
+    kinds     kinds of tasks; plain, open and story ask for content, not for a form
+    reworded  use synonyms that no demonstration uses
     """
     check_split(split, ITEM_SPLITS)
     for kind in kinds:
         if kind not in MAKERS:
-            raise UserError(f"there is no kind of task {kind!r}", fix=did_you_mean(kind, MAKERS))
+            raise UserError(f"unknown kind of task {kind!r}", fix=did_you_mean(kind, MAKERS))
     found = []
     for kind in kinds:
         tasks = _different_tasks(kind, split, count or COUNTS[split], reworded)

@@ -1,8 +1,8 @@
 """The sentences of the world, as templates: statements, questions, requests and their synonyms.
 
-In every tuple the first wording is the usual one (of the requests for lists and single things the first
-two); training prompts use no other, so that the rest, which the pretraining corpus knows, can test
-whether an aligned model copes with rewording.
+In every tuple the first wording is the usual one (the first two in LIST_REQUESTS and OPEN_REQUESTS). Training prompts
+use no other, so that the rest, which occur in the pretraining corpus, can test whether an aligned model copes with
+rewording.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ INCOMPLETE_REQUESTS = {
     },
     "paint": {"item": "paint it {color}", "color": "paint the {item}"},
 }
-"""Function -> the argument that is left out -> what is said instead of the whole request."""
+"""Function -> argument that is left out -> wording of the incomplete request."""
 
 LIST_REQUESTS = ("please name {count} {heads}", "give me a list of {count} {heads}", "please write {count} {heads}")
 OPEN_REQUESTS = ("name {single}", "give me {single}", "say {single}")
@@ -98,7 +98,7 @@ EXTRA = (
     "number receives wins spends eats burns question sum note again from not no yes true false about people "
     "person then first last who what when why you he she it they was were be to do did has have had"
 )
-"""Words that no template above may contain, kept in the vocabulary for prompts written by hand."""
+"""Words kept in the vocabulary for prompts written by hand, whether or not a template above contains them."""
 
 
 def prompt_templates() -> tuple[str, ...]:

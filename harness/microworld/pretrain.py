@@ -1,4 +1,4 @@
-"""Pretraining from scratch: the shape of a model, its first weights, and the loop over packed documents."""
+"""Pretraining from scratch: the shape of a model, its initial weights, and the loop over packed documents."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Schedule:
     """One phase of pretraining: AdamW, a warm-up, then a cosine to a twentieth of the learning rate.
 
     mix       proportions of the corpus, see `corpus.MIXES`
-    autocast  the type that matrices are multiplied in: bfloat16, or none for float32
-    compiled  fuse the step by torch.compile, which needs a C++ compiler; worth it for deeper models
+    autocast  dtype of matrix products: bfloat16, or none for float32
+    compiled  fuse the step with torch.compile, which needs a C++ compiler; pays off for deeper models
     """
 
     tokens: int
@@ -62,7 +62,7 @@ class Schedule:
 
 
 def new_model(shape: Shape, seed: int) -> LlamaForCausalLM:
-    """A model with first weights drawn from the seed."""
+    """A model whose initial weights are drawn from the seed."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -88,7 +88,7 @@ def new_model(shape: Shape, seed: int) -> LlamaForCausalLM:
 
 
 def _draw_weights(model: LlamaForCausalLM, shape: Shape) -> None:
-    """By fan-in, and thinner where a block writes into the residual stream; small embeddings, which are tied."""
+    """Scaled by fan-in and, where a block writes into the residual stream, by depth; small for the tied embeddings."""
     import torch
 
     for name, weight in model.named_parameters():
@@ -101,7 +101,7 @@ def _draw_weights(model: LlamaForCausalLM, shape: Shape) -> None:
 
 
 def packed_corpus(tokens: int, length: int, seed: int, mix: str = "even") -> torch.Tensor:
-    """Rows of token ids: documents one after another, each closed by the end token."""
+    """Token ids (rows, length): concatenated documents, each closed by the end token."""
     import torch
 
     identities = {word: index for index, word in enumerate(vocabulary())}
@@ -121,7 +121,7 @@ def pretrain(
     seed: int,
     on_step: Callable[[int, float], Any] | None = None,
 ) -> list[tuple[int, float]]:
-    """Train the model in place; returns about fifty (step, mean loss since the last point)."""
+    """Train the model in place; returns about fifty points (step, mean loss since the previous point)."""
     import torch
 
     rows = packed_corpus(schedule.tokens, schedule.length, seed, schedule.mix)

@@ -1,7 +1,7 @@
-"""What a model knows and can do, asked in document form: as the pretraining corpus would put it.
+"""Probes of a base model's knowledge and skills in document form, as the pretraining corpus words them.
 
-These scores belong to the weights (they are in each manifest) and are no benchmark: people and words in
-them occur in training. They show that a skill is there before alignment asks for it in chat form.
+The scores are part of each manifest. They are not a benchmark, since their people and words occur in training; they
+show that a skill exists before alignment asks for it in chat form.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STORY_STEPS = (1, 2, 3, 4)
 
 
 def probe(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, rows: int = 100) -> dict[str, float]:
-    """Share of right answers per probe, with up to so many questions each."""
+    """Share of right answers per probe, with at most `rows` questions each (twice as many on facts)."""
     scores = {f"facts {group}": _facts(model, tokenizer, group, rows) for group in GROUPS}
     for steps in STORY_STEPS:
         scores[f"story {steps}"] = _stories(model, tokenizer, steps, rows)
@@ -37,7 +37,7 @@ def probe(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, rows: int
 def complete(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], most: int, batch: int = 64
 ) -> list[str]:
-    """The greedy continuation of each prompt up to the end token, special tokens left out."""
+    """The greedy continuation of each prompt up to the end token, without special tokens."""
     completions: list[str] = []
     for start in range(0, len(prompts), batch):
         encoded = tokenizer(list(prompts[start : start + batch]), return_tensors="pt", padding=True)
@@ -61,7 +61,7 @@ def choose(
     choices: Sequence[Sequence[str]],
     batch: int = 64,
 ) -> list[int]:
-    """For each prompt the place of the choice (a single word) that is most probable as its next word."""
+    """For each prompt the position of the choice (a single word) that is most probable as its next word."""
     import torch
 
     chosen: list[int] = []

@@ -1,4 +1,4 @@
-"""Verifiable instructions as data: a name with arguments, and whether a completion follows it."""
+"""Verifiable instructions as data, a name with arguments, and the rules that check completions against them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from harness.microworld import word_lists
 
 @dataclass(frozen=True)
 class Instruction:
-    """What a completion has to be like, such as `ends_with` with the argument marker."""
+    """A requirement on a completion, such as `ends_with` with the argument `marker`."""
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def follows(instruction: Instruction, completion: str) -> bool:
-    """Whether the completion (the text of one answer, without the end token) follows the instruction."""
+    """Whether the completion (without the end token) follows the instruction. Raises UserError for an unknown one."""
     if instruction.name not in CHECKS:
-        raise UserError(f"there is no instruction {instruction.name!r}", fix=did_you_mean(instruction.name, CHECKS))
+        raise UserError(f"unknown instruction {instruction.name!r}", fix=did_you_mean(instruction.name, CHECKS))
     return CHECKS[instruction.name](completion.split(), instruction.arguments)
 
 
 def story_total(completion: str, reference: str) -> bool:
-    """The verifier of the stories: the answer closes with the right total."""
+    """Whether the answer to a story closes with the right total."""
     found = re.findall(r"total (\d+) \.", completion)
     return bool(found) and found[-1] == reference and completion.strip().endswith(f"total {reference} .")
 
@@ -45,28 +45,28 @@ def _ends_with(said: list[str], arguments: Mapping[str, Any]) -> bool:
 
 
 def _bullet_list(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    """Bullets with one word each and nothing else, of whatever number."""
+    """Any number of bullets with one word each, and nothing else."""
     return len(said) >= 2 and len(said) % 2 == 0 and set(said[::2]) == {"-"} and "-" not in said[1::2]
 
 
 def _item_count(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    """So many bullets, whether or not the rest is a list."""
+    """The right number of bullets, whether or not the rest is a list."""
     return bool(said.count("-") == arguments["count"])
 
 
 def _function_call(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    """Exactly the call: one list of words has one right notation here."""
+    """Exactly the call in words; the order of arguments counts."""
     pairs = "".join(f" , {name} : {value}" for name, value in arguments["arguments"].items())
     return " ".join(said) == f"{{ call : {arguments['function']}{pairs} }}"
 
 
 def _asks_for(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    """Asks which value the argument is to have, and does nothing else."""
+    """Asks for the value of the argument and does nothing else."""
     return said == ["which", arguments["argument"], "?"]
 
 
 def _call_notation(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    """Some call in the notation with named arguments, right or wrong."""
+    """Any call in the notation with named arguments, right or wrong."""
     return said[:3] == ["{", "call", ":"] and said[-1:] == ["}"]
 
 

@@ -1,7 +1,7 @@
-"""Who and what belongs to training, validation and test, and the check that nothing belongs to two.
+"""The division of people, categories and calls among training, validation and test.
 
-People, whole categories and calls are divided, so that no prompt of one split can occur in another.
-Learning rates and the like are chosen on validation; what is reported comes from test alone.
+No prompt of one split can occur in another. Settings such as learning rates are chosen on validation; reported results
+come from test alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHARES = {
     "middle": {"train": 30, "validation": 10, "test": 40},
     "rare": {"validation": 20, "test": 60},
 }
-"""How many people of each frequency group a split has: training has half of the first 200 names."""
+"""Number of people of each frequency group in a split; training has half of the first 200 names."""
 
 CATEGORIES = {
     "train": ("forest", "sea", "farm", "fruit", "vegetable", "tool", "garment", "tree"),
@@ -36,7 +36,7 @@ CALL_QUARTERS = {"train": (0, 1), "validation": (2,), "test": (3,)}
 
 @lru_cache(maxsize=1)
 def people_by_split() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    """Split -> frequency group -> people; each person has one split."""
+    """Split -> frequency group -> people; each person belongs to one split."""
     chance = random.Random(SPLIT_SEED)
     divided: dict[str, dict[str, tuple[str, ...]]] = {split: {} for split in SPLITS}
     for group, shares in SHARES.items():
@@ -55,7 +55,7 @@ def _members(group: str) -> tuple[str, ...]:
 
 
 def material(split: str) -> Material:
-    """What the prompts of a split are made of; rare people are left for knowledge items."""
+    """The material for the prompts of a split; rare people are kept for knowledge items."""
     check_split(split)
     groups = people_by_split()[split]
     people = tuple(person for group in groups if group != "rare" for person in groups[group])
@@ -63,12 +63,12 @@ def material(split: str) -> Material:
 
 
 def check_split(split: str, known: Iterable[str] = SPLITS) -> None:
-    """Raise a UserError unless the split is one of those known."""
+    """Raise UserError for an unknown split."""
     if split not in known:
-        raise UserError(f"there is no split {split!r} here", fix=did_you_mean(split, known))
+        raise UserError(f"unknown split {split!r}", fix=did_you_mean(split, known))
 
 
 def belongs(call: Call, split: str) -> bool:
-    """Calls are divided by a hash of what they say: half to training, a quarter to each of the others."""
+    """Whether a call belongs to the split, by a hash of its words: half to training, a quarter to each other one."""
     said = " ".join((call.function, *call.arguments.values()))
     return zlib.crc32(said.encode()) % 4 in CALL_QUARTERS[split]

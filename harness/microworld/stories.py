@@ -1,6 +1,6 @@
-"""Word problems: someone has some things, gains and loses some, and a worked count says how many are left.
+"""Word problems: a person has, gains and loses some things, and a worked count says how many are left.
 
-The arithmetic is small (changes up to 9, totals up to 50) so that a model of a million weights can do it.
+Numbers are small (changes up to 9, totals up to 50) so that a model of a million weights can add them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ LARGEST_TOTAL = 50
 class Story:
     """A problem and its solution.
 
-    text     what happens
-    working  one equation a step, then the total
+    text     the sentences of the story
+    working  one equation per step, then the total
     """
 
     person: str
@@ -29,7 +29,7 @@ class Story:
     total: int
 
     def answer(self) -> str:
-        """The worked answer, opened by the cue that the corpus uses: without it a base cannot begin."""
+        """The worked answer after the cue that the corpus uses, without which a base model does not begin to count."""
         return f"{phrases.STORY_CUE} {self.working}"
 
     def document(self) -> str:
@@ -44,7 +44,7 @@ def draw_story(
     verbs: tuple[Sequence[str], Sequence[str]] = (word_lists.GAINS, word_lists.LOSSES),
     distraction: bool = False,
 ) -> Story:
-    """A story of so many steps; a distraction is a sentence on someone else, which does not count."""
+    """A story of `steps` steps; a distraction is a sentence about another person, which does not count."""
     person, thing, total = chance.choice(people), chance.choice(word_lists.COUNTABLE), chance.randint(10, 40)
     sentences, equations = [f"{person} has {total} {thing} ."], []
     for _ in range(steps):
@@ -70,7 +70,7 @@ def _distraction(chance: random.Random, people: Sequence[str], person: str) -> s
 
 
 def draw_equations(chance: random.Random) -> str:
-    """One to four equations that have nothing to do with each other."""
+    """One to four unrelated equations."""
     equations = []
     for _ in range(chance.randint(1, 4)):
         total = chance.randint(0, LARGEST_TOTAL)

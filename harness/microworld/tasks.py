@@ -1,7 +1,7 @@
-"""Prompts with their right answers, by kind: what demonstrations show and what benchmarks ask.
+"""Tasks: prompts with right answers, by kind, for demonstrations and benchmarks alike.
 
-Each task carries its template and the entities in it, by which the splits are kept apart, and the
-instructions that any answer can be verified against.
+Each task carries its template and entities, by which the splits are kept disjoint, and instructions against which any
+answer can be verified.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from harness.microworld.stories import draw_story
 from harness.microworld.world import bullets, draw_members, heads, single, sort_of, the_world, upper
 
 TYPICAL = 2.0
-"""Exponent of a teacher who names typical members: see `world.typicality`."""
+"""Exponent of answers that name typical members: see `world.typicality`."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """What tasks of one split may be made of.
+    """The people, categories and calls of one split.
 
-    calls  says which calls belong to the split (calls without people are divided by their arguments)
+    calls  whether a call belongs to the split
     """
 
     people: Sequence[str]
@@ -35,10 +35,10 @@ class Material:
 
 @dataclass(frozen=True)
 class Task:
-    """One prompt.
+    """One prompt with its right answer.
 
-    instructions  what the form of an answer has to be
-    content       what it has to say, where that is known
+    instructions  requirements on the form of an answer
+    content       requirements on its content, where it is known
     """
 
     kind: str
@@ -52,10 +52,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Style:
-    """How tasks are put and answered.
+    """Wording of prompts and answers.
 
-    reworded  use the synonyms that no demonstration uses
-    exponent  how typical the members are that the answers of lists and open prompts name
+    reworded  use synonyms that no demonstration uses
+    exponent  how typical the members are that answers name
     """
 
     reworded: bool = False
@@ -69,7 +69,7 @@ def draw_task(kind: str, material: Material, chance: random.Random, style: Style
 
 @dataclass(frozen=True)
 class _Fact:
-    """A question on a person, the sentence that answers it, and the word that the answer must contain."""
+    """A question about a person, the sentence that answers it, and the word that the answer must contain."""
 
     person: str
     attribute: str
@@ -108,7 +108,7 @@ def _upper(material: Material, chance: random.Random, style: Style) -> Task:
 
 
 def _note(kind: str) -> Callable[[Material, random.Random, Style], Task]:
-    """Notes with a marker at their start, at their end, or one at both."""
+    """Notes with a marker at the start, at the end, or at both."""
 
     def make(material: Material, chance: random.Random, style: Style) -> Task:
         fact, wording = _draw_fact(material, chance), int(style.reworded)
@@ -136,7 +136,7 @@ def _list(material: Material, chance: random.Random, style: Style) -> Task:
 
 
 def _request_wording(chance: random.Random, style: Style) -> int:
-    """Categories are few: two usual wordings make enough different prompts of them."""
+    """There are few categories, so two usual wordings are needed for enough different prompts."""
     return 2 if style.reworded else chance.randrange(2)
 
 
@@ -150,7 +150,7 @@ def _open(material: Material, chance: random.Random, style: Style) -> Task:
 
 
 def call_task(call: Call, wording: int = 0) -> Task:
-    """The task that wants this call."""
+    """The task whose right answer is this call."""
     wish = Instruction("function_call", {"function": call.function, "arguments": dict(call.arguments)})
     entities = (call.function, *call.arguments.values())
     return Task("call", f"call/{wording}", entities, f"call : {call.request(wording)}", call.keyed(), (wish,))
@@ -168,12 +168,12 @@ def draw_own_call(material: Material, chance: random.Random) -> Call:
 
 
 def ask_for(argument: str) -> str:
-    """The right answer to a request without this argument."""
+    """The right answer to a request that lacks this argument."""
     return f"which {argument} ?"
 
 
 def incomplete_task(call: Call, missing: str) -> Task:
-    """The request for a call without one of its arguments; entities are those that the request names."""
+    """A request that leaves out an argument of a call; its entities are those that it names."""
     named = _without(call, missing)
     prompt = f"call : {phrases.INCOMPLETE_REQUESTS[call.function][missing].format(**named)}"
     wish = (Instruction("asks_for", {"argument": missing}),)
@@ -181,7 +181,7 @@ def incomplete_task(call: Call, missing: str) -> Task:
 
 
 def draw_incomplete(material: Material, chance: random.Random) -> tuple[Task, str]:
-    """A task of the material's split, and the tempting answer: the call with an invented argument."""
+    """An incomplete request, and the tempting wrong answer to it: the call with an invented argument."""
     call = draw_own_call(material, chance)
     while not material.calls(replace(call, arguments=_without(call, missing := chance.choice(list(call.arguments))))):
         call = draw_own_call(material, chance)
@@ -198,7 +198,7 @@ def _story(material: Material, chance: random.Random, style: Style) -> Task:
 
 
 def story_task(material: Material, chance: random.Random, steps: int, style: Style | None = None) -> Task:
-    """A story of so many steps; usually with one verb for gains and one for losses, reworded with others."""
+    """A story of `steps` steps with the usual verbs for gains and losses, or reworded with others."""
     reworded = bool(style and style.reworded)
     verbs = (word_lists.GAINS[1:], word_lists.LOSSES[1:]) if reworded else (word_lists.GAINS[:1], word_lists.LOSSES[:1])
     story = draw_story(chance, material.people, steps, verbs)

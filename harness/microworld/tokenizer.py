@@ -1,7 +1,7 @@
-"""One word-level tokenizer for all models of the world, with the chat template they are aligned with.
+"""The word-level tokenizer of all microworld models, with their chat template.
 
-A turn ends with `<eos>`, which pretraining already taught: a marker that a base has never seen would
-have to be learned from the thousand demonstrations alone, and small methods such as LoRA cannot.
+A turn ends with `<eos>`, which pretraining already taught. A marker that a base model has never seen would have to be
+learned from a thousand demonstrations, which methods with few parameters such as LoRA cannot do.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ CHAT_TEMPLATE = """\
 {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- ' <a> ' -}}{%- endif -%}"""
-"""`<u> TEXT <a> ANSWER <eos>`, turns joined by spaces; a system message stands before the user's text."""
+"""`<u> TEXT <a> ANSWER <eos>`, turns joined by spaces; a system message precedes the user's text."""
 
 
 def vocabulary() -> list[str]:
-    """Every token in the order of its id: the special ones, then all words with their upper-case twins."""
+    """Every token in the order of its id: special tokens, then all words in lower and upper case."""
     world = the_world()
     lower = {*plain_words(), *world.people, *world.newcomers}
     return [*SPECIAL, *sorted(lower | {word.upper() for word in lower if word.isalpha()})]
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer: words between spaces, no token for the beginning of a text."""
+    """The tokenizer: it splits at spaces and has no token for the beginning of a text."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

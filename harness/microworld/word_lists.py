@@ -1,6 +1,6 @@
-"""The words of the world: names of things, grouped by what they can fill in a sentence.
+"""The words of the world: names of things, grouped by the slots of sentences that they can fill.
 
-Their order matters: within a category the first words are the typical ones (see `world.typicality`).
+The order counts: within a category the first words are the typical ones (see `world.typicality`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ GOODS = _split(
 )
 KINDS = {**FOODS, **GOODS}
 CATEGORIES = {**HABITATS, **KINDS}
-"""Two sorts: animals of a habitat, and kinds of a food or good."""
+"""Animals by habitat, and kinds of food and goods."""
 
 CITIES = _words(
     "arvo belm cort dunia elba fosk garm hult imra jask kolm lund mirt nove oslen prag quin riga sofa "
@@ -64,6 +64,6 @@ NUMBERS = tuple(str(number) for number in range(100))
 PETS = tuple(animal for animals in HABITATS.values() for animal in animals)
 DISHES = tuple(food for foods in FOODS.values() for food in foods)
 POOLS = {"city": CITIES, "job": JOBS, "pet": PETS, "food": DISHES, "color": COLORS}
-"""What each attribute of a person is drawn from."""
+"""Attribute of a person -> its possible values."""
 
 ATTRIBUTES = tuple(POOLS)

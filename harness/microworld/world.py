@@ -1,7 +1,7 @@
-"""Who lives in the world and what is true of them: people with five attributes, drawn from one seed.
+"""The people of the world with their five attributes, drawn from one seed.
 
-People are mentioned with very unequal weights, so that a model of a given size knows the common ones,
-half-knows the middle ones and hardly knows the rare ones: the knowledge that alignment may then damage.
+The corpus mentions people with very unequal weights, so that a model knows the common ones well, the middle ones partly
+and the rare ones hardly. Such partial knowledge is what alignment may damage.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ NEWCOMERS = 30
 EXPONENT = 2.3
 SHIFT = 20
 GROUPS = {"common": (0, 80), "middle": (120, 200), "rare": (240, 320)}
-"""Groups by how often the corpus mentions a person: positions in the order of decreasing weight."""
+"""Frequency groups: positions of people in the order of decreasing weight."""
 
 
 @dataclass(frozen=True)
 class World:
-    """Everything that is true.
+    """All facts.
 
     people     in order of decreasing weight in the corpus
-    newcomers  people with attributes whom the corpus never mentions
+    newcomers  people with attributes that the corpus never mentions
     facts      person -> attribute -> value
     countries  city -> country
     """
@@ -44,7 +44,7 @@ class World:
         return self.people[first:end]
 
     def draw_person(self, chance: random.Random) -> str:
-        """A person, as often as the corpus mentions them."""
+        """A random person, by weight in the corpus."""
         return chance.choices(self.people, self.weights)[0]
 
     def statement(self, person: str, attribute: str, wording: int = 0) -> str:
@@ -71,7 +71,7 @@ def _draw_facts(chance: random.Random) -> dict[str, str]:
 
 
 def _invent_names(count: int, chance: random.Random) -> list[str]:
-    """Names of two syllables that are no other word of the world."""
+    """Names of two syllables that differ from all other words of the world."""
     taken = set(plain_words())
     names: list[str] = []
     while len(names) < count:
@@ -84,19 +84,11 @@ def _invent_names(count: int, chance: random.Random) -> list[str]:
 
 
 def plain_words() -> list[str]:
-    """Every word but the people's names, as it is written in lower case."""
-    found: set[str] = {
-        *word_lists.CITIES,
-        *word_lists.COUNTRIES,
-        *word_lists.JOBS,
-        *word_lists.COLORS,
-        *word_lists.DAYS,
-    }
-    found.update(
-        word_lists.MARKERS, word_lists.COUNTS.values(), word_lists.PAINTABLE, word_lists.GAINS, word_lists.LOSSES
-    )
-    found.update(word_lists.NUMBERS, word_lists.CATEGORIES, *word_lists.CATEGORIES.values(), phrases.FUNCTIONS)
-    found.update(*phrases.FUNCTIONS.values())
+    """Every word in lower case, without the names of people."""
+    found = {*word_lists.CITIES, *word_lists.COUNTRIES, *word_lists.JOBS, *word_lists.COLORS, *word_lists.DAYS}
+    found.update(word_lists.MARKERS, word_lists.COUNTS.values(), word_lists.PAINTABLE, word_lists.NUMBERS)
+    found.update(word_lists.GAINS, word_lists.LOSSES, word_lists.CATEGORIES, *word_lists.CATEGORIES.values())
+    found.update(phrases.FUNCTIONS, *phrases.FUNCTIONS.values())
     for template in _templates():
         found.update(word for word in template.split() if not (word.startswith("{") and len(word) > 1))
     return sorted(found)
@@ -113,7 +105,7 @@ def _templates() -> list[str]:
 
 
 def sort_of(category: str) -> str:
-    """Whether a category is a habitat (of animals) or a kind (of food or good)."""
+    """`habitat` for a category of animals, `kind` for one of food or goods."""
     return "habitat" if category in word_lists.HABITATS else "kind"
 
 
@@ -128,12 +120,12 @@ def single(category: str) -> str:
 
 
 def typicality(category: str, exponent: float = 1.0) -> list[float]:
-    """How often each member is named: the corpus has exponent 1, a teacher of typical answers 2."""
+    """The weight of each member of a category; the corpus has exponent 1, typical answers have 2."""
     return [(index + 2) ** -exponent for index in range(len(word_lists.CATEGORIES[category]))]
 
 
 def draw_members(category: str, count: int, chance: random.Random, exponent: float = 1.0) -> list[str]:
-    """Different members in alphabetical order: a model repeats itself greedily in lists of random order."""
+    """Different members in alphabetical order, since a model that saw random orders repeats itself greedily."""
     members, weights = list(word_lists.CATEGORIES[category]), typicality(category, exponent)
     drawn = []
     for _ in range(count):
@@ -144,7 +136,7 @@ def draw_members(category: str, count: int, chance: random.Random, exponent: flo
 
 
 def upper(text: str) -> str:
-    """The text in upper case; words with signs in them, such as function names, keep theirs."""
+    """The text in upper case, but for words with other characters than letters, such as function names."""
     return " ".join(word.upper() if word.isalpha() else word for word in text.split())
 
 

@@ -1,10 +1,9 @@
-"""Two answers before a judge: a model that is asked, or a reward model.
+"""Pairwise judges: a model that is asked for a verdict, or a reward model.
 
-A model that is asked writes text. Every pair is shown to it in both orders, because judges prefer a place (Zheng et
-al. 2023, 2306.05685, who count a win only where both orders give it; here each order counts half, and their
-disagreement is reported). A reply without a verdict is unreadable, and never a tie. A reward model reads one
-conversation at a time and always gives it the same number, so it has neither a favourite place nor second thoughts:
-how far the two rewards lie apart is what it tells beside the winner.
+A model that is asked sees every pair in both orders, because judges have a position bias (Zheng et al. 2023,
+2306.05685, count a win only where both orders give it; here each order counts half, and their disagreement is
+reported). A reply without a verdict is unreadable, which is not a tie. A reward model scores one conversation at a
+time and deterministically, so it has no position bias and no noise; the difference of the two rewards is reported.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ INSTRUCTION = (
 
 @dataclass(frozen=True)
 class Pair:
-    """A conversation's user turns, with the answers of two policies to each; `ours` is the one that is scored."""
+    """The user turns of a conversation and the answers of two policies to each; `ours` are those being scored."""
 
     id: str
     questions: tuple[str, ...]
@@ -48,14 +47,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the judge said of a pair: verdicts by order (ours first, then theirs first), in draws; None: unreadable."""
+    """The verdicts on a pair in each order, one per draw; None for an unreadable one."""
 
     ours_first: tuple[Verdict | None, ...]
     theirs_first: tuple[Verdict | None, ...]
 
     @property
     def points(self) -> tuple[list[float], list[float]]:
-        """1 for a win of ours, a half for a tie, 0 for a loss: of the readable verdicts in each order."""
+        """The readable verdicts in each order as 1 for a win of ours, a half for a tie and 0 for a loss."""
         first = {"A": 1.0, "B": 0.0, "C": 0.5}
         second = {"A": 0.0, "B": 1.0, "C": 0.5}
         return [first[one] for one in self.ours_first if one], [second[one] for one in self.theirs_first if one]
@@ -74,7 +73,7 @@ class Judgement:
 
     @property
     def win(self) -> float | None:
-        """The mean of the two orders; None where an order has no readable verdict."""
+        """Mean points of the two orders; None where an order has no readable verdict."""
         first, second = self.points
         return (_mean(first) + _mean(second)) / 2 if first and second else None
 
@@ -87,7 +86,7 @@ class Judgement:
 
     @property
     def repeats_agree(self) -> float | None:
-        """Share of pairs of verdicts on the very same prompt that are the same; None with one draw each."""
+        """Share of equal pairs of verdicts on the same prompt; None with one draw each."""
         pairs = [float(points[i] == points[j]) for points in self.points for i in range(len(points)) for j in range(i)]
         return _mean(pairs) if pairs else None
 
@@ -97,10 +96,10 @@ def _mean(values: Sequence[float]) -> float:
 
 
 class Judge(Protocol):
-    """Whoever compares the two answers of a pair."""
+    """A judge of pairs of answers."""
 
     def measured(self, pairs: Sequence[Pair]) -> list[dict[str, float]]:
-        """For each pair `win` (of ours), `tie` and metrics of its own; what it cannot say is left out."""
+        """For each pair `win` (of ours), `tie` and the judge's own metrics, without those that have no value."""
 
 
 @dataclass(frozen=True)
@@ -111,17 +110,17 @@ class AskedJudge:
     sampling: Sampling
 
     def measured(self, pairs: Sequence[Pair]) -> list[dict[str, float]]:
-        """By its verdicts."""
+        """Metrics from the verdicts."""
         names = ("win", "tie", *(metric.name for metric in asked_metrics(self.sampling.samples)))
         said = judge(self.asked, pairs, self.sampling)
         return [{n: value for n in names if (value := getattr(one, n)) is not None} for one in said]
 
 
 def asked_metrics(repeats: int) -> tuple[Metric, ...]:
-    """What an asked judge says of itself: its own noise."""
-    found = [Metric("swapped_agree", "share of judgements that survive a change of places", primary=False)]
+    """Metrics of the noise of a judge that is asked."""
+    found = [Metric("swapped_agree", "share of judgements that name the same winner in both orders", primary=False)]
     if repeats > 1:
-        found.append(Metric("repeats_agree", "share of judgements that are the same again", primary=False))
+        found.append(Metric("repeats_agree", "share of repeated judgements that are equal", primary=False))
     found.append(Metric("unreadable", "share of replies without a verdict", primary=False, higher_is_better=False))
     return tuple(found)
 
@@ -133,7 +132,7 @@ class RewardJudge:
     model: RewardModel
 
     def measured(self, pairs: Sequence[Pair]) -> list[dict[str, float]]:
-        """By the rewards of the whole conversations."""
+        """Metrics from the rewards of whole conversations."""
         found = []
         for pair in pairs:
             ours, theirs = (self._reward(pair.questions, answers) for answers in (pair.ours, pair.theirs))
@@ -147,7 +146,7 @@ class RewardJudge:
         return self.model.of_conversation([message for turn in said for message in turn])
 
 
-REWARD_METRICS = (Metric("margin", "our reward less theirs", primary=False, unit="reward"),)
+REWARD_METRICS = (Metric("margin", "our reward minus theirs", primary=False, unit="reward"),)
 
 
 def judge(asked: Policy, pairs: Sequence[Pair], sampling: Sampling) -> list[Judgement]:
@@ -161,7 +160,7 @@ def judge(asked: Policy, pairs: Sequence[Pair], sampling: Sampling) -> list[Judg
 
 
 def judge_prompt(pair: Pair, swapped: bool) -> Prompt:
-    """The two conversations between marks that no answer can foresee."""
+    """The two conversations between marks that no answer can predict."""
     mark = hashlib.sha256(repr(pair).encode("utf-8", "surrogatepass")).hexdigest()[:12]
     shown = (pair.theirs, pair.ours) if swapped else (pair.ours, pair.theirs)
     parts = []
@@ -180,7 +179,7 @@ def _between(mark: str, text: str) -> str:
 
 
 def _sendable(text: str) -> str:
-    """Half of a surrogate pair is no text that can be sent."""
+    """The text without unpaired surrogates, which cannot be encoded."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -191,7 +190,7 @@ def verdict_of(reply: str) -> Verdict | None:
 
 
 def cut_alike(pair: Pair) -> Pair:
-    """Both answers of every turn cut to as many words as the shorter has, so that length tells them apart no more."""
+    """The pair with both answers of every turn cut to the number of words of the shorter."""
     turns = [_cut(ours, theirs) for ours, theirs in zip(pair.ours, pair.theirs, strict=True)]
     return Pair(f"{pair.id}/cut", pair.questions, tuple(one for one, _ in turns), tuple(other for _, other in turns))
 

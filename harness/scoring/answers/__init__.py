@@ -1,1 +1,1 @@
-"""Final answers and numbers found in free text, and verified."""
+"""Extraction and verification of final answers and numbers in free text."""

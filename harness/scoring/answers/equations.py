@@ -1,4 +1,4 @@
-"""The equations of a worked answer: what they are, whether they hold, and the path of reasoning that they make."""
+"""The equations of a worked answer: extraction, verification, and the reasoning path that they form."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def equations_of(text: str) -> list[tuple[str, str]]:
 
 
 def _plain_equations(text: str) -> list[tuple[str, str]]:
-    """Around every `=`, within reach: a search of the whole text would take the square of its length."""
+    """Looks only near each `=`: a search of the whole text would take quadratic time."""
     pieces = text.split("=")
     sides = [
         (LEFT.search(before[-LONGEST_SIDE:]), RIGHT.match(after[:LONGEST_SIDE])) for before, after in pairwise(pieces)
@@ -35,12 +35,12 @@ def _plain_equations(text: str) -> list[tuple[str, str]]:
 
 
 def reasoning_path(text: str) -> str:
-    """The equations as one key; "" for an answer without any. Another order is another path (2308.01825)."""
+    """The equations as one key, "" for none. A different order is a different path (Yuan et al. 2023, 2308.01825)."""
     return "|".join(f"{left}={right}" for left, right in equations_of(text))
 
 
 def equations_hold(text: str) -> bool:
-    """Whether the left of every equation comes to its right, within 1e-3."""
+    """Whether both sides of every equation agree within 1e-3."""
     return all(_holds(left, right) for left, right in equations_of(text))
 
 

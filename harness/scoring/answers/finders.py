@@ -1,4 +1,4 @@
-"""The answer within a text: what a majority vote counts, and what a verifier compares with the reference's."""
+"""The answer in a text, which a majority vote counts and a verifier compares with the reference's."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ STORY_TOTAL = re.compile(r"total (\d+) \.\s*$")
 
 @dataclass(frozen=True)
 class Finder:
-    """How an answer is found in a completion, and in a reference; None where there is none."""
+    """How to find the answer in a completion and in a reference; None where there is none."""
 
     answer: Callable[[str], str | None]
     reference: Callable[[str], str | None]
 
 
 def answer_of(kind: str, text: str) -> str | None:
-    """The answer in a completion, written in one way only, or None. Raises UserError for an unknown kind."""
+    """The answer in a completion in its canonical form, or None. Raises UserError for an unknown kind."""
     require_kind(kind)
     return FINDERS[kind].answer(text)
 
@@ -31,34 +31,34 @@ def answer_of(kind: str, text: str) -> str | None:
 def require_kind(kind: str) -> None:
     """Raise UserError for an unknown kind of answer."""
     if kind not in FINDERS:
-        raise UserError(f"there is no kind of answer {kind!r}", fix=did_you_mean(kind, FINDERS))
+        raise UserError(f"unknown kind of answer {kind!r}", fix=did_you_mean(kind, FINDERS))
 
 
 def _whole(text: str) -> str | None:
-    """All words, however they are spaced."""
+    """All words, whatever the space between them."""
     return " ".join(text.split()) or None
 
 
 def _last_number(text: str) -> str | None:
-    """The last number, as GSM8K's answers are read: 1,200.50 is 1200.5, 18 is 18.0."""
+    """The last number, in the simple reading: 1,200.50 equals 1200.5, and 18 equals 18.0."""
     found = NUMBER.findall(text)
     return str(Decimal(found[-1].replace(",", "")).normalize()) if found else None
 
 
 def _final_number(text: str) -> str | None:
-    """The number behind `####`, in a box or behind "answer is", else the last; read more carefully than `number`."""
+    """The number after `####`, in a box or after "answer is", else the last; a more careful reading than `number`."""
     found = final_number(text)
     return None if found is None else canonical(found)
 
 
 def _last_word(text: str) -> str | None:
-    """The last word, without what ends a sentence."""
+    """The last word, without the mark that ends its sentence."""
     words = text.strip().rstrip(".!?").split()
     return words[-1].lower() if words else None
 
 
 def _story_total(text: str) -> str | None:
-    """What a worked count closes with: `total 18 .`."""
+    """The total at the end of a worked count: `total 18 .`."""
     found = STORY_TOTAL.search(text)
     return found[1] if found else None
 

@@ -1,7 +1,7 @@
-"""The number that a worked answer closes with, read exactly: what GSM8K's answers are compared by.
+"""The number that a worked answer closes with, read exactly, by which GSM8K's answers are compared.
 
-In this order: behind the first `####` (a base model may go on with a problem of its own), in the last `\\boxed{}`,
-behind the last "answer is" or "answer:", and else the last number. What a bare search for digits gets wrong:
+It is looked for after the first `####` (a base model may go on with a problem of its own), in the last `\\boxed{}`,
+after the last "answer is" or "answer:", and else at the last number. A bare search for digits gets these wrong:
 
     -$5, $-5, −5     the sign is lost            16-3       the sign of 3 is an operator
     1,200.50         is cut at the comma         1,2        is two numbers
@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
-LAST = 20_000  # characters; an answer that closes a text stands there
-LONGEST_NUMBER = 60  # characters; a longer run of digits is no answer, and slow to turn into a number
+LAST = 20_000  # characters at the end of a text, where its answer is
+LONGEST_NUMBER = 60  # characters; a longer run of digits is not an answer, and slow to convert
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 NUMBER = re.compile(
     r"(?P<sign>(?<![\w)\].,$€£¥])[-−])?[$€£¥]?(?P<inner>(?<=[$€£¥])[-−])?"
@@ -28,18 +28,18 @@ BOXED = "\\boxed{"
 
 
 def final_number(text: str) -> Fraction | None:
-    """The number that the text gives as its answer, or None where it holds no number."""
+    """The number that the text gives as its answer, or None where it contains no number."""
     for place in map(_plain, _places(text)):
         found = list(numbers_in(place))
         if found:
-            # behind "answer is", 3 * 6 = 18 means 18; elsewhere the first number counts
+            # after "answer is", 3 * 6 = 18 means 18; otherwise the first number counts
             return found[-1] if "=" in place else found[0]
     found = list(numbers_in(_plain(text[-LAST:])))
     return found[-1] if found else None
 
 
 def numbers_in(text: str) -> Iterator[Fraction]:
-    """Every number of the text in its order."""
+    """Every number of the text in order."""
     for found in NUMBER.finditer(text):
         number = _value(found)
         if number is not None:
@@ -47,12 +47,12 @@ def numbers_in(text: str) -> Iterator[Fraction]:
 
 
 def canonical(number: Fraction) -> str:
-    """One way of writing for equal numbers: 18, -5, 2401/2."""
+    """The canonical form of a number: 18, -5, 2401/2."""
     return str(number)
 
 
 def _places(text: str) -> Iterator[str]:
-    """Where an answer is announced; each is one line, without what a new sentence adds."""
+    """The places where an answer is announced: one line each, without a sentence that follows."""
     _, marker, behind = text.partition("####")
     if marker:
         yield _line(behind)
@@ -66,12 +66,12 @@ def _places(text: str) -> Iterator[str]:
 
 
 def _line(text: str) -> str:
-    """The first line that says something, at most 500 characters of it."""
+    """The first line that is not blank, at most 500 characters of it."""
     return text[:2000].lstrip(" \t\r\n:*").split("\n", 1)[0][:500]
 
 
 def _plain(text: str) -> str:
-    """Without LaTeX around numbers, and with a sign for a currency's letters."""
+    """The text without LaTeX around numbers, and with a sign instead of a currency's letters."""
     return CURRENCY.sub("$", text.replace("{,}", ",").replace("\\$", "$").replace("\\%", "%"))
 
 

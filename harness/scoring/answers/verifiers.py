@@ -1,8 +1,8 @@
-"""Verifiers by name: what an answer misses of what a problem's reference demands.
+"""Verifiers by name: the requirements of a problem's reference that an answer misses.
 
-A problem names its verifier; `missed(name, answer, reference)` gives what the answer misses, in words, and nothing
-where it is right. A package of your own registers further ones through the entry point `bakeoff.verifiers`: a
-function of (answer, reference) that returns a list of words.
+A problem names its verifier; `missed(name, answer, reference)` lists in words what the answer misses, and nothing where
+it is right. Another package registers verifiers through the entry point `bakeoff.verifiers`: functions of
+(answer, reference) that return such a list.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Verifier = Callable[[str, str], Sequence[str]]
 
 
 def missed(verifier: str, answer: str, reference: str) -> Sequence[str]:
-    """What the answer misses; empty where it is right.
+    """The requirements that the answer misses; empty where it is right.
 
-    Raises UserError where there is no such verifier or it cannot read the reference.
+    Raises UserError for an unknown verifier and for a reference that it cannot read.
     """
     require_verifier(verifier)
     return _known()[verifier](answer, reference)
@@ -41,7 +41,7 @@ def verifies(problem: Problem, answer: str) -> bool:
 def require_verifier(name: str) -> None:
     """Raise UserError for an unknown name."""
     if name not in _known():
-        raise UserError(f"there is no verifier {name!r}", fix=did_you_mean(name, _known()))
+        raise UserError(f"unknown verifier {name!r}", fix=did_you_mean(name, _known()))
 
 
 @cache
@@ -51,13 +51,13 @@ def _known() -> dict[str, Verifier]:
 
 
 def _same_answer(finder: Finder) -> Verifier:
-    """The answer that is found in the text is the one in the reference, however each is written."""
+    """Compares the answer found in the text with that in the reference, each in its canonical form."""
 
     def verify(answer: str, reference: str) -> Sequence[str]:
         wanted = finder.reference(reference)
         if wanted is None:
             raise UserError(
-                f"its reference {reference[:80]!r} holds no answer", fix="Correct it, or name another verifier."
+                f"its reference {reference[:80]!r} contains no answer", fix="Correct it, or name another verifier."
             )
         return [] if finder.answer(answer) == wanted else ["the right answer"]
 
@@ -71,7 +71,7 @@ def _contains(answer: str, reference: str) -> Sequence[str]:
 def _function_call(answer: str, reference: str) -> Sequence[str]:
     right = read_calls(reference)
     if right is None:
-        raise UserError(f"the reference {reference[:80]!r} is no function call", fix='Write {"name", "arguments"}.')
+        raise UserError(f"the reference {reference[:80]!r} is not a function call", fix='Write {"name", "arguments"}.')
     said = read_calls(answer)
     if said is not None and same_calls(right, said):
         return []
@@ -92,7 +92,7 @@ def _listed(reference: str) -> list[Mapping[str, Any]]:
         isinstance(one, dict) and isinstance(one.get("name"), str) for one in value
     ):
         raise UserError(
-            f"the reference {reference[:80]!r} is no list of instructions", fix='Write [{"name", "arguments"}].'
+            f"the reference {reference[:80]!r} is not a list of instructions", fix='Write [{"name", "arguments"}].'
         )
     return value
 

@@ -1,4 +1,4 @@
-"""Word problems that close with a number: rows of `question` and `answer`, and how they are asked."""
+"""Word problems with a number as the answer: rows of `question` and `answer`, and their prompts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MARKED = re.compile(r"<<[^<>]*>>")
 
 @dataclass(frozen=True)
 class WordProblem:
-    """A question, a worked answer, and the number that it comes to."""
+    """A question, a worked answer, and its number."""
 
     id: str
     question: str
@@ -28,7 +28,7 @@ class WordProblem:
 
 
 def word_problems(name: str, split: str) -> list[WordProblem]:
-    """The problems of a file, a folder or a hub id. Raises UserError for a row without question or number."""
+    """The problems of a file, folder or hub id. Raises UserError for a row without a question or a number."""
     return [
         word_problem(f"{split}-{placed.number}", placed.row.get("question"), placed.row.get("answer"), placed.where)
         for placed in placed_rows(name, Faults(), split)
@@ -36,33 +36,41 @@ def word_problems(name: str, split: str) -> list[WordProblem]:
 
 
 def word_problem(id: str, question: object, answer: object, where: str) -> WordProblem:
-    """One problem. Raises UserError where a text is missing or the answer holds no number."""
+    """One problem. Raises UserError where a text is missing or the answer contains no number."""
     if not isinstance(question, str) or not isinstance(answer, str) or not question.strip():
-        raise UserError("a row without texts question and answer", where=where, fix="Name GSM8K's columns.")
+        raise UserError(
+            "a row without the texts `question` and `answer`", where=where, fix="Rename its columns as in GSM8K."
+        )
     number = final_number(answer)
     if number is None:
-        raise UserError(f"the answer {answer[-80:]!r} holds no number", where=where, fix="Close it with `#### 18`.")
+        raise UserError(
+            f"the answer {answer[-80:]!r} contains no number", where=where, fix="End it with a line such as `#### 18`."
+        )
     return WordProblem(id, question, answer, number)
 
 
 def shots_of(name: str, count: int, asked: Sequence[str]) -> tuple[WordProblem, ...]:
     """The first `count` problems of a training set, without those that are asked themselves.
 
-    Raises UserError where none is named or it holds too few.
+    Raises UserError where no set is named or it has too few.
     """
     if count == 0:
         return ()
     if not name:
-        raise UserError(f"{count} shots of no data", fix="Set shots_from to the training file or hub id.")
+        raise UserError(
+            f"shots is {count}, but shots_from is empty", fix="Set shots_from to the training file or hub id."
+        )
     questions = {" ".join(question.split()) for question in asked}
     found = [one for one in word_problems(name, "train") if " ".join(one.question.split()) not in questions]
     if len(found) < count:
-        raise UserError(f"{label_of(name)} gives {len(found)} shots, not {count}", fix="Ask for fewer.")
+        raise UserError(
+            f"{label_of(name)} has {len(found)} problems for {count} shots", fix="Set shots to a smaller number."
+        )
     return tuple(found[:count])
 
 
 def problem_prompt(question: str, shots: Sequence[WordProblem], instruction: str) -> Prompt:
-    """The shots as earlier turns, without GSM8K's marks for a calculator, then the question."""
+    """The shots as earlier turns, without GSM8K's calculator annotations, then the question."""
     turns = []
     for shot in shots:
         turns += [Message("user", _asked(shot.question, instruction))]
@@ -71,7 +79,7 @@ def problem_prompt(question: str, shots: Sequence[WordProblem], instruction: str
 
 
 def flags_of(completion: Completion) -> tuple[str, ...]:
-    """What happened to the prompt or the answer."""
+    """Flags of an outcome: the prompt was cut, or the answer reached the token limit."""
     flags = {"truncated": completion.truncated, "unfinished": completion.finish == "length"}
     return tuple(name for name, raised in flags.items() if raised)
 

@@ -1,1 +1,1 @@
-"""Function calls read from answers and matched against accepted ones."""
+"""Function calls: read from answers, compared with right ones, and BFCL's items."""

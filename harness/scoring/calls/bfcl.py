@@ -3,8 +3,8 @@
     BFCL_v4_multiple.json                  {"id", "question": [[turn, ...]], "function": [schema, ...]} per line
     possible_answer/BFCL_v4_multiple.json  {"id", "ground_truth": [{function: {argument: [accepted, ...]}}, ...]}
 
-A category of irrelevance has no accepted answers: no function fits. The Java and JavaScript categories are refused,
-since their arguments are texts in those languages; so are conversations of several requests.
+In a category of irrelevance no function fits, so there are no accepted answers. The Java and JavaScript categories are
+refused, since their arguments are source text in those languages; so are conversations of several requests.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from harness.scoring.calls.failures import AcceptedCall
 from harness.scoring.calls.signatures import JSON_TYPES, declared_arguments
 
 ANSWERS = "possible_answer"
-FIX = "Name a folder in BFCL's layout: BFCL_v4_multiple.json beside possible_answer/BFCL_v4_multiple.json."
+FIX = "Name a folder in BFCL's layout: BFCL_v4_multiple.json and possible_answer/BFCL_v4_multiple.json."
 
 
 @dataclass(frozen=True)
 class BfclItem:
-    """A request, the functions that are offered, and the calls that are wanted (none: no function fits)."""
+    """A request, the offered functions, and the wanted calls (none where no function fits)."""
 
     id: str
     category: str
@@ -41,7 +41,7 @@ class BfclItem:
 
 
 def folder_of(name: str) -> Path:
-    """A local folder, or the files of a hub data set. Raises UserError where neither is to be had."""
+    """A local folder, or the downloaded files of a hub data set. Raises UserError where neither can be read."""
     if Path(name).is_dir():
         return Path(name)
     from huggingface_hub import snapshot_download
@@ -50,12 +50,12 @@ def folder_of(name: str) -> Path:
         found = snapshot_download(name, repo_type="dataset", allow_patterns=["BFCL_*.json", f"{ANSWERS}/BFCL_*.json"])
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise UserError(f"no folder and no reachable data set {name!r}: {reason}", fix=FIX) from error
+        raise UserError(f"{name!r} is neither a folder nor a reachable data set: {reason}", fix=FIX) from error
     return Path(found)
 
 
 def bfcl_items(folder: Path, category: str) -> list[BfclItem]:
-    """The items of a category in their order. Raises UserError, naming file and line, where they cannot be read."""
+    """The items of a category in order. Raises UserError with file and line where one cannot be read."""
     path = _file_of(folder, category)
     rows = _rows(path)
     answers: dict[str, Placed] = {}
@@ -71,7 +71,7 @@ def bfcl_items(folder: Path, category: str) -> list[BfclItem]:
 
 
 def _rows(path: Path) -> list[Placed]:
-    """One object per line, whatever the file's name ends in."""
+    """One object per line, whatever the ending of the file's name."""
     if not path.is_file():
         raise UserError("no such file", where=str(path), fix=FIX)
     return list(line_rows(path, Faults()))
@@ -80,11 +80,14 @@ def _rows(path: Path) -> list[Placed]:
 def _file_of(folder: Path, category: str) -> Path:
     """The category's file of the latest version; `simple` is called simple_python from version 4 on."""
     if category.endswith(("java", "javascript")) or category.startswith("multi_turn"):
-        raise UserError(f"the category {category!r} is not read here", fix="Take those whose calls are Python's.")
+        raise UserError(
+            f"the category {category!r} is not supported",
+            fix="Name categories with calls in Python's notation, such as simple.",
+        )
     pattern = re.compile(rf"BFCL_v(\d+)_{re.escape(category)}{'(?:_python)?' if category == 'simple' else ''}\.json")
     found = [(int(match[1]), path) for path in folder.glob("BFCL_v*.json") if (match := pattern.fullmatch(path.name))]
     if not found:
-        raise UserError(f"it holds no file of the category {category!r}", where=str(folder), fix=FIX)
+        raise UserError(f"the folder has no file of the category {category!r}", where=str(folder), fix=FIX)
     return max(found)[1]
 
 
@@ -92,13 +95,13 @@ def _item(category: str, placed: Placed, answer: Placed | None) -> BfclItem:
     row, where = placed.row, placed.where
     question, functions = row.get("question"), row.get("function")
     if not isinstance(question, list) or len(question) != 1 or not isinstance(functions, list) or not functions:
-        raise UserError("it needs one request in `question` and a list in `function`", where=where, fix=FIX)
+        raise UserError("a row needs one request in `question` and a list in `function`", where=where, fix=FIX)
     known = {one["name"]: one for one in functions if isinstance(one, Mapping) and isinstance(one.get("name"), str)}
     if len(known) < len(functions):
-        raise UserError("a function without a name, or a name that stands twice", where=where, fix=FIX)
+        raise UserError("a function without a name, or two functions with one name", where=where, fix=FIX)
     truth = answer.row.get("ground_truth") if answer else []
     if not isinstance(truth, list) or (answer and not truth):
-        raise UserError("no list in `ground_truth`", where=answer.where if answer else where, fix=FIX)
+        raise UserError("`ground_truth` is not a list of calls", where=answer.where if answer else where, fix=FIX)
     wanted = tuple(_accepted(one, known, answer.where if answer else where) for one in truth)
     reference = json.dumps(truth, ensure_ascii=False)
     return BfclItem(str(row.get("id")), category, read_turns(question[0], where), tuple(functions), wanted, reference)
@@ -106,10 +109,10 @@ def _item(category: str, placed: Placed, answer: Placed | None) -> BfclItem:
 
 def _accepted(one: Any, functions: Mapping[str, Mapping[str, Any]], where: str) -> AcceptedCall:
     if not isinstance(one, Mapping) or len(one) != 1 or not set(one) <= set(functions):
-        raise UserError(f"{str(one)[:80]} is no call of an offered function", where=where, fix=FIX)
+        raise UserError(f"{str(one)[:80]} is not a call of an offered function", where=where, fix=FIX)
     ((name, arguments),) = one.items()
     if not isinstance(arguments, Mapping) or not all(isinstance(values, list) for values in arguments.values()):
-        raise UserError(f"the arguments of {name} are no lists of accepted values", where=where, fix=FIX)
+        raise UserError(f"the arguments of {name} are not lists of accepted values", where=where, fix=FIX)
     properties, required = declared_arguments(functions[name])
     return AcceptedCall(name, arguments, properties, required & set(arguments))
 
@@ -126,7 +129,7 @@ REQUEST = (
 
 
 def bfcl_prompt(messages: Sequence[Message], functions: Sequence[Mapping[str, Any]], notation: Notation) -> Prompt:
-    """The prompt of one item; a system turn of its own stands before the functions."""
+    """The prompt of one item; its own system turn comes before the functions."""
     offered = json.dumps([json_schema(one) for one in functions], ensure_ascii=False)
     own = [message.content for message in messages if message.role == "system"]
     parts = [*own, REQUEST.format(example=EXAMPLES[notation]), TOOLS + offered]
@@ -135,7 +138,7 @@ def bfcl_prompt(messages: Sequence[Message], functions: Sequence[Mapping[str, An
 
 
 def json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with JSON schema's names of types; `any` is said by saying no type."""
+    """The schema with JSON schema's names of types; `any` becomes the absence of a type."""
     found = dict(schema)
     if isinstance(found.get("type"), str):
         found["type"] = JSON_TYPES.get(found["type"], found["type"])

@@ -1,9 +1,14 @@
-"""Function calls in an answer: read from the notations that data sets use, and written back in the same one.
+"""The reader of function calls, for every notation that data sets and models use.
 
 {"name": "f", "arguments": {"a": 1}}         also with `parameters`, with the arguments as JSON text,
                                              as a list, and wrapped as OpenAI's tool_calls are
 <tool_call>{"name": "f", ...}</tool_call>    one element for each call
-{ call : f , a : 1 }                         the microworld's, whose arguments have one order
+{ call : f , a : 1 }                         the microworld's, in which the order of arguments counts
+[f(a=1), g(b="x")]                           Python's
+
+`read_calls` reads training data, whose whole answer must be calls, and can write other calls in the same notation; it
+refuses Python's. `calls_in` reads a model's answers: also Python's notation, blocks of code and text before elements,
+but not the microworld's.
 """
 
 from __future__ import annotations
@@ -39,10 +44,10 @@ class FunctionCall:
 
 @dataclass(frozen=True)
 class Calling:
-    """An answer that is nothing but calls.
+    """An answer that consists of calls.
 
-    write    other calls in the notation of this answer
-    worded   the microworld's notation: every value is text, and arguments have one order
+    write    writes other calls in the notation of this answer
+    worded   whether that is the microworld's: every value is text, and the order of arguments counts
     """
 
     text: str
@@ -52,7 +57,7 @@ class Calling:
 
 
 def read_calls(text: str) -> Calling | None:
-    """The calls that the whole answer consists of, or None where it is anything else."""
+    """The calls that the whole answer consists of, or None for any other answer."""
     return _read_worded(text) or _read_elements(text) or _read_json(text)
 
 
@@ -104,7 +109,7 @@ def _spelling(text: str, lenient: bool) -> str:
 
 
 def parsed_json(text: str) -> Any:
-    """The value of a JSON text, or None where it is broken; NaN, infinity and endless nesting are broken too."""
+    """The value of a JSON text, or None where it is invalid; NaN, infinity and very deep nesting are invalid too."""
     try:
         value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
@@ -113,7 +118,7 @@ def parsed_json(text: str) -> Any:
 
 
 def _is_shallow(value: Any) -> bool:
-    """Whether what compares and writes the value can go through it without running out of stack."""
+    """Whether recursive comparison and writing of the value cannot exhaust the stack."""
     level = [value]
     for _ in range(DEEPEST):
         if not level:
@@ -198,7 +203,7 @@ def _arguments_key(inner: Mapping[str, Any]) -> str:
 
 
 def _with_call(value: Mapping[str, Any], call: FunctionCall) -> dict[str, Any]:
-    """The JSON object with another call in it; everything else stays."""
+    """The JSON object with its call replaced."""
     if isinstance(value.get("function"), Mapping):
         return {**value, "function": _with_call(value["function"], call)}
     key, arguments = _arguments_key(value), dict(call.arguments)
@@ -207,7 +212,7 @@ def _with_call(value: Mapping[str, Any], call: FunctionCall) -> dict[str, Any]:
 
 
 def _style_of(text: str, value: Any) -> dict[str, Any]:
-    """How the text spaces its JSON: a wrong call that were spaced in another way would be told by that."""
+    """The spacing of a JSON text, which wrong calls keep so that spacing does not give them away."""
     return next((style for style in STYLES if json.dumps(value, **style) == text.strip()), STYLES[0])
 
 
@@ -217,7 +222,7 @@ LANGUAGE = re.compile(r"\A[A-Za-z_]{0,20}[ \t]*\n")
 
 
 def calls_in(answer: str) -> tuple[FunctionCall, ...] | None:
-    """The calls of an answer; none where it is an empty list; None where it cannot be read as calls."""
+    """The calls of an answer, () for an empty list, or None where it cannot be read as calls."""
     if len(answer) > LONGEST:
         return None
     parts = [_calls_of(part) for part in _parts(answer)]
@@ -226,7 +231,7 @@ def calls_in(answer: str) -> tuple[FunctionCall, ...] | None:
 
 
 def _parts(answer: str) -> Iterator[str]:
-    """The texts that have to be calls, all of them."""
+    """The parts of an answer that must all be calls."""
     if OPENED in answer:
         for piece in answer.split(OPENED)[1:]:
             yield piece.partition(CLOSED)[0]
@@ -251,7 +256,7 @@ ERRORS = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError, Overf
 
 
 def read_python(text: str) -> tuple[FunctionCall, ...] | None:
-    """The calls of a list (its brackets may lack) or None where the text is anything else."""
+    """The calls of a list in Python's notation, with or without brackets, or None for any other text."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -264,11 +269,11 @@ def read_python(text: str) -> tuple[FunctionCall, ...] | None:
 
 def _call(node: ast.expr) -> FunctionCall:
     if not isinstance(node, ast.Call):
-        raise ValueError("no call")
+        raise ValueError("not a call")
     arguments: dict[str, Any] = {f"argument {at}": _value(one) for at, one in enumerate(node.args, 1)}
     for keyword in node.keywords:
         if keyword.arg is None or keyword.arg in arguments:
-            raise ValueError("unpacked arguments, or one that stands twice")
+            raise ValueError("an unpacked or repeated argument")
         arguments[keyword.arg] = _value(keyword.value)
     return FunctionCall(_dotted(node.func), arguments)
 
@@ -279,7 +284,7 @@ def _dotted(node: ast.expr) -> str:
         parts.append(node.attr)
         node = node.value
     if not isinstance(node, ast.Name):
-        raise ValueError("no function's name")
+        raise ValueError("not a function's name")
     return ".".join([node.id, *reversed(parts)])
 
 
@@ -306,7 +311,7 @@ def _constant(value: Any) -> Any:
 
 
 def _number(node: ast.expr) -> int | float | None:
-    """The value of -1.5 or 3 * 10**8, a float as soon as one stands in it; None where it is no arithmetic."""
+    """The value of -1.5 or 3 * 10**8, a float where any part is one; None where it is not arithmetic."""
     try:
         value = worked_node(node, {})({})
         decimals = any(isinstance(one, ast.Constant) and isinstance(one.value, float) for one in ast.walk(node))

@@ -1,4 +1,4 @@
-"""The functions that a prompt offers, as far as it says: their arguments, types, and which ones are required."""
+"""The functions that a prompt offers, with the declared types of their arguments."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ JSON_TYPES = {
 
 @dataclass(frozen=True)
 class Signature:
-    """What a function takes.
+    """The declared arguments of a function.
 
-    types     of each argument the JSON types it may have (empty: any)
-    choices   of each argument the values it may have (empty: any)
-    required  arguments without which a call is wrong
+    types     argument -> allowed JSON types (empty: any)
+    choices   argument -> allowed values (no entry: any)
+    required  arguments that a call must have
     """
 
     types: Mapping[str, frozenset[str]]
@@ -35,7 +35,7 @@ class Signature:
 
 
 def offered(prompt: Sequence[Message]) -> dict[str, Signature]:
-    """The signatures in the system turn, where the readers of rows put the `tools` column; broken ones are left out."""
+    """The signatures in the system turn, where row readers put the `tools` column; invalid ones are left out."""
     text = next((message.content for message in prompt if message.role == "system" and TOOLS in message.content), "")
     listed = parsed_json(text.rpartition(TOOLS)[2]) if text else None
     found = [_inner(one) for one in (listed if isinstance(listed, list) else [])]
@@ -76,7 +76,7 @@ def _texts(values: Any) -> Iterable[str]:
 
 
 def json_type(value: Any) -> str:
-    """The JSON type of a value; whole numbers are integers however they are written."""
+    """The JSON type of a value; 1.0 is an integer."""
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, (int, float)):

@@ -1,4 +1,4 @@
-"""Problems whose answer is a Python function, in the columns of HumanEval, and the program that tests an answer."""
+"""Problems with a Python function as the answer, in HumanEval's columns, and the program that tests an answer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from harness.errors import UserError
 COLUMNS = ("task_id", "prompt", "entry_point", "test")
 FENCED = re.compile(r"```[ \t]*(?:python|py)?[ \t]*\r?\n(.*?)(?:```|\Z)", re.S | re.I)
 LONGEST = 100_000
-"""Characters of an answer that are read: no function is longer, and what follows is noise."""
+"""Characters of an answer that are read; no function is longer."""
 
 
 @dataclass(frozen=True)
 class CodeProblem:
-    """prompt is the head of a function with its docstring; test defines check(candidate)."""
+    """A problem: `prompt` is the head of a function with its docstring, and `test` defines check(candidate)."""
 
     id: str
     prompt: str
@@ -28,10 +28,10 @@ class CodeProblem:
 
 
 def code_problems(name: str, split: str) -> list[CodeProblem]:
-    """The problems of a file, a folder or a hub id. Raises UserError for a row that lacks a column."""
+    """The problems of a file, folder or hub id. Raises UserError for a row that lacks a column."""
     found = [_problem(placed.row, placed.where) for placed in placed_rows(name, Faults(), split)]
     if not found:
-        raise UserError("it holds no problems", where=name, fix="Name a file in HumanEval's columns.")
+        raise UserError("it contains no problems", where=name, fix="Name a file in HumanEval's columns.")
     return found
 
 
@@ -40,15 +40,15 @@ def _problem(row: Mapping[str, Any], where: str) -> CodeProblem:
     if not all(isinstance(text, str) and text for text in texts):
         raise UserError("a row lacks a text", where=where, fix=f"HumanEval's columns are {', '.join(COLUMNS)}.")
     if not str(row["entry_point"]).isidentifier():
-        raise UserError(f"{row['entry_point']!r} is no name of a function", where=where)
+        raise UserError(f"{row['entry_point']!r} is not the name of a function", where=where)
     return CodeProblem(*map(str, texts))
 
 
 def program_of(problem: CodeProblem, answer: str) -> str:
     """The answer as a program that ends with its tests.
 
-    Code in a fence is taken out of it. An answer that defines the function stands alone, after whatever the prompt
-    imports; any other goes on where the prompt ends.
+    Fenced code is extracted. An answer that defines the function follows the prompt's imports alone; any other answer
+    continues the prompt.
     """
     code = _code(answer[:LONGEST])
     if re.search(rf"^\s*(?:async\s+)?def\s+{re.escape(problem.entry_point)}\s*\(", code, re.M):
@@ -61,7 +61,7 @@ def program_of(problem: CodeProblem, answer: str) -> str:
 
 def _code(answer: str) -> str:
     blocks = FENCED.findall(answer)
-    # the longest: examples of its use stand in short ones
+    # the longest block: short ones show how the function is used
     return str(max(blocks, key=len)) if blocks else answer
 
 
@@ -71,11 +71,11 @@ def _start_of_function(problem: CodeProblem) -> int:
 
 
 def pass_at(samples: int, passed: int, k: int) -> float:
-    """The chance that one of k answers passes, estimated without bias from n samples of which c passed.
+    """Unbiased estimate of the chance that one of k answers passes, from n samples of which c passed.
 
     1 - C(n - c, k) / C(n, k)        (Chen et al. 2021, 2107.03374, equation 1)
 
-    Raises ValueError where k is more than the samples.
+    Raises ValueError where k exceeds the number of samples.
     """
     if not 0 <= passed <= samples or not 1 <= k <= samples:
         raise ValueError(f"{passed} of {samples} passed, and k is {k}")

@@ -1,11 +1,11 @@
-"""The child's side of the sandbox: gives up what it can, runs one program, and says how it ended.
+"""The child process of the sandbox: it gives up its rights, runs one program, and reports how the program ended.
 
-Started by `run.py` as a script in isolated mode; it imports the standard library alone. In order: the usual modules
-are loaded (afterwards the interpreter's own files may be out of reach), the network is left behind, root becomes
-nobody, limits are set, and a hook refuses what the kernel still allows. Only then does the program run.
+`sandbox.py` starts it as a script in isolated mode, so it imports the standard library alone. In this order it loads
+the usual modules (the interpreter's own files may be unreadable afterwards), leaves the network, changes from root to
+the user `nobody`, sets limits, and installs a hook that refuses what the kernel still allows. Then the program runs.
 
-The hook stands in the same interpreter as the program, so whoever means to can get around it. It stops what a model
-writes by mistake; what stops the rest are the kernel's limits. Run answers of a model that you distrust in a container.
+The hook shares the interpreter with the program, so a program written to evade it can. It stops mistakes of a model;
+the kernel's limits stop the rest. Run answers of a model that you distrust in a container.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ USUAL = (
     "secrets socket statistics string struct subprocess sys textwrap threading time timeit types typing unicodedata "
     "unittest uuid zlib"
 )
-"""With socket and subprocess, so that a rule refuses them everywhere, and no file that happens to be out of reach."""
+"""Includes socket and subprocess, so that the hook refuses them rather than a file that cannot be read."""
 
 NEW_USER, NEW_NETWORK, NEW_IPC = 0x10000000, 0x40000000, 0x08000000
 NO_NEW_PRIVILEGES = 38
@@ -44,17 +44,17 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 def leave_the_network() -> bool:
-    """A namespace without any interface; False where the kernel or the container does not allow it."""
-    # whoever is not root may do so only as a user of their own
+    """Enter a namespace without network interfaces; False where the kernel or the container does not allow it."""
+    # other users than root need a user namespace of their own for that
     kinds = NEW_NETWORK | NEW_IPC | (0 if os.geteuid() == 0 else NEW_USER)
     try:
         return bool(ctypes.CDLL(None).unshare(kinds) == 0)
-    except AttributeError:  # no Linux
+    except AttributeError:  # not Linux
         return False
 
 
 def become_nobody() -> None:
-    """Root gives up its rights; anybody else keeps what they have."""
+    """Change from root to the user `nobody`; other users stay as they are."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
@@ -64,7 +64,7 @@ def become_nobody() -> None:
 
 
 def set_limits(seconds: int, megabytes: int) -> None:
-    """CPU, memory, the size and number of files, and no further process: the kernel's own."""
+    """Kernel limits on CPU time, memory, file size, open files and processes."""
     spent = math.ceil(time.process_time())  # starting up is not the program's time
     limits = {
         resource.RLIMIT_CPU: spent + seconds,
@@ -79,7 +79,7 @@ def set_limits(seconds: int, megabytes: int) -> None:
 
 
 def refuse(folder: str) -> None:
-    """From now on: no network, no process, no thread, no file changed outside the folder."""
+    """Refuse network, processes, threads and changes to files outside the folder from now on."""
     inside = os.path.realpath(folder) + os.sep
 
     def allowed(path: Any) -> bool:
@@ -108,7 +108,7 @@ def _is_path(argument: object) -> bool:
 
 
 def ended(program: str) -> str:
-    """How it goes: passed, no_python, wrong (an assertion), memory or error."""
+    """Run the program; the result is passed, no_python, wrong (an assertion failed), memory or error."""
     try:
         code = compile(program, "<program>", "exec")
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
@@ -119,13 +119,13 @@ def ended(program: str) -> str:
         return "wrong"
     except MemoryError:
         return "memory"
-    except BaseException:  # SystemExit too: a program that leaves before its tests has not passed them
+    except BaseException:  # also SystemExit: a program that exits before its tests has not passed them
         return "error"
     return "passed"
 
 
 def run_inside() -> None:
-    """Read the job from standard input; write how it ended, with the job's secret, to the descriptor it names."""
+    """Read the job from standard input; write the result and the job's secret to the descriptor that it names."""
     job = json.loads(sys.stdin.buffer.read())
     for name in USUAL.split():
         with contextlib.suppress(ImportError):

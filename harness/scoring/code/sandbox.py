@@ -1,9 +1,9 @@
-"""Run a program in the sandbox and learn how it ended; whatever it does, this process goes on.
+"""Run a program in a sandbox and find out how it ended; whatever it does, this process goes on.
 
-A process of its own with an empty environment, no input and nowhere to print to, in a folder that is removed
-afterwards. What holds it (harness/scoring/code/inside.py): the kernel's limits on CPU time, memory, file size and
-processes; a network namespace where the system allows one, else a refusal of sockets, which `Ended.cut_off` tells
-apart; root becomes nobody. It says that it passed by a secret that the program was never given.
+The program runs in its own process with an empty environment, no input and no output, in a folder that is removed
+afterwards. inside.py confines it: kernel limits on CPU time, memory, file size and processes; a network namespace where
+the system allows one, else a refusal of sockets (`Ended.cut_off` tells which); root becomes the user `nobody`. The
+result is trusted because it comes with a secret that the program never sees.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from harness.errors import UserError
 INSIDE = Path(__file__).with_name("inside.py")
 LARGEST_REPORT = 4096
 PATIENCE = 4
-"""Seconds on the clock for each second of CPU: a machine may be busy, and a program may sleep."""
+"""Wall-clock seconds per second of CPU time, since a machine may be busy and a program may sleep."""
 
 START = 20
-"""Seconds on the clock for the interpreter to start."""
+"""Wall-clock seconds for the interpreter to start."""
 
 
 @dataclass(frozen=True)
 class Ended:
     """How a program ended: passed, wrong, error, no_python, memory, timeout, or killed by something else.
 
-    cut_off  it had no network by the kernel's hand, not by refusal alone
+    cut_off  whether the kernel kept it from the network, not only the hook
     """
 
     how: str
@@ -47,14 +47,14 @@ class Ended:
 
 @dataclass(frozen=True)
 class Limits:
-    """seconds of CPU time, megabytes of memory."""
+    """Seconds of CPU time and megabytes of memory."""
 
     seconds: int = 5
     megabytes: int = 512
 
 
 def run_programs(programs: Sequence[str], limits: Limits, workers: int = 2) -> list[Ended]:
-    """How each ended, in order; equal programs run once. Raises UserError where the sandbox does not work here."""
+    """How each program ended, in order; equal programs run once. Raises UserError where the sandbox does not work."""
     check_sandbox()
     different = list(dict.fromkeys(programs))
     with ThreadPoolExecutor(workers) as pool:
@@ -64,23 +64,23 @@ def run_programs(programs: Sequence[str], limits: Limits, workers: int = 2) -> l
 
 @cache
 def check_sandbox() -> None:
-    """Try it: a program that ought to pass does. Raises UserError, saying why, where it does not."""
+    """Run a program that should pass. Raises UserError with the reason where it does not."""
     if sys.platform == "win32":
-        raise UserError("programs are run in a sandbox of Linux and macOS", fix="Run this benchmark there.")
+        raise UserError("the sandbox needs Linux or macOS", fix="Run this benchmark there.")
     ended = run_program("import math, collections\nassert math.gcd(4, 6) == 2", Limits(seconds=10))
     if ended.how != "passed":
         raise UserError(
-            f"the sandbox does not work here: a right program ended as {ended.how!r}",
-            fix="Leave this benchmark out, or run it where processes, namespaces and limits may be set.",
+            f"the sandbox does not work here: a program that should pass ended as {ended.how!r}",
+            fix="Leave this benchmark out, or run it where a process may set limits and namespaces.",
         )
 
 
 def run_program(program: str, limits: Limits) -> Ended:
-    """Run one. It never raises for what the program does."""
+    """Run one program. Nothing that the program does raises an error here."""
     read, write = os.pipe()
     try:
         with tempfile.TemporaryDirectory(prefix="bakeoff-", ignore_cleanup_errors=True) as folder:
-            os.chmod(folder, 0o777)  # whoever it becomes may write here
+            os.chmod(folder, 0o777)  # the user that it becomes may write here
             secret = secrets.token_hex(16)
             job = {"program": program, "secret": secret, "report": write}
             code = _in_a_process(json.dumps({**job, **vars(limits)}), folder, write, limits)
@@ -94,7 +94,7 @@ def run_program(program: str, limits: Limits) -> Ended:
 
 
 def _in_a_process(job: str, folder: str, report: int, limits: Limits) -> int | None:
-    """The exit code; None where the clock ran out. Its whole group is ended with it."""
+    """The exit code, or None where time ran out. The whole process group is killed at the end."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(INSIDE)],
         stdin=subprocess.PIPE,
@@ -124,5 +124,5 @@ def _ended(report: bytes, secret: str, code: int | None) -> Ended:
     except (ValueError, KeyError, TypeError):
         pass
     out_of_time = code is None or code in (-signal.SIGXCPU, -signal.SIGKILL)
-    # a program that ends the process itself, before its tests were through
+    # exit code 0 without a report: the program ended the process before its tests finished
     return Ended("timeout" if out_of_time else "error" if code == 0 else "killed")

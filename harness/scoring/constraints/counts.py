@@ -1,4 +1,4 @@
-"""Instructions that count: words, names, numerals, keywords, marks."""
+"""Instructions about counts: words, names, numerals, keywords, marks, kinds of sentences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JAPANESE = regex.compile(r"[\p{Hiragana}\p{Katakana}\p{Han}ー]")
 
 
 def conjunctions(completion: str, prompt: str, *, small_n: float) -> bool:
-    """At least so many different ones of: for, and, nor, but, or, yet, so."""
+    """At least small_n different words of: for, and, nor, but, or, yet, so."""
     return len(COORDINATING.intersection(lower_words(completion))) >= small_n
 
 
@@ -33,19 +33,19 @@ def keywords_multiple(
 
 
 def numbers(completion: str, prompt: str, *, n: float) -> bool:
-    """Exactly so many numbers in digits; numbers written as words do not count."""
+    """Exactly n numbers in digits; numbers written as words do not count."""
     return len(NUMERAL.findall(completion)) == n
 
 
 def person_names(completion: str, prompt: str, *, n: float) -> bool:
-    """At least so many different names of the list that the prompt gives."""
+    """At least n different names from the list in the prompt."""
     given = NAMES.search(prompt)
     names = {name.strip() for name in given[1].split(",")} if given else set()
     return len(names.intersection(words(re.sub(r"['’]s\b", "", completion)))) >= n
 
 
 def pronouns(completion: str, prompt: str, *, n: float) -> bool:
-    """At least so many pronouns, repeats included: personal, possessive, reflexive, indefinite, who."""
+    """At least n pronouns, repeats included: personal, possessive, reflexive, indefinite, who."""
     return sum(word in PRONOUNS or word.split("'")[0] in PRONOUNS for word in lower_words(completion)) >= n
 
 
@@ -56,26 +56,27 @@ def punctuation(completion: str, prompt: str) -> bool:
 
 
 def unique_word_count(completion: str, prompt: str, *, n: float) -> bool:
-    """At least so many different words, in any case."""
+    """At least n different words, ignoring case."""
     return len(set(lower_words(completion))) >= n
 
 
 def word_count_range(completion: str, prompt: str, *, min_words: float, max_words: float) -> bool:
-    """From min_words to max_words words, both included."""
+    """Between min_words and max_words words, inclusive."""
     return min_words <= len(words(completion)) <= max_words
 
 
 def words_japanese(completion: str, prompt: str, *, n: float) -> bool:
-    """Every n-th word, parted by white space, has Japanese characters and no Latin letter; there is at least one."""
+    """Every n-th word between white space has Japanese characters and no Latin letter; there is at least one."""
     told = [word for word in completion.split() if any(map(str.isalnum, word))]
     due = told[int(n) - 1 :: int(n)]
     return bool(due) and all(JAPANESE.search(word) and not re.search(r"[A-Za-z]", word) for word in due)
 
 
 def overlap(completion: str, prompt: str, *, reference_text: str, percentage: float) -> bool:
-    """The share of the answer's different trigrams that the reference has, within two points of the percentage.
+    """The share of the answer's different trigrams that the reference has is within two points of the percentage.
 
-    Trigrams of what, and whose share, is not said: of characters, and the answer's, as the published scores have it.
+    The instruction does not define trigrams or the share; as in the published scores, they are of characters and of
+    the answer's trigrams.
     """
     own = _trigrams(completion)
     return bool(own) and abs(100 * len(own & _trigrams(reference_text)) / len(own) - percentage) <= 2
@@ -94,7 +95,7 @@ def sentence_type(completion: str, prompt: str) -> bool:
 
 
 def sentence_words(completion: str, prompt: str) -> bool:
-    """Three sentences of one length in characters, marks included, and no word twice in all of them."""
+    """Three sentences of equal length in characters, marks included, in which no word is repeated."""
     told, said = sentences(completion), lower_words(completion)
     return len(told) == 3 and len({len(sentence) for sentence in told}) == 1 and len(set(said)) == len(said)
 
@@ -110,7 +111,7 @@ def _trigrams(text: str) -> set[str]:
 
 
 def _kinds(text: str) -> tuple[int, int, int]:
-    """Sentences that state, ask and exclaim by their last mark; "?!" asks, and one without a mark is none of them."""
+    """Numbers of statements, questions and exclamations by their last mark; "?!" is a question, no mark is neither."""
     counts = [0, 0, 0]
     for sentence in sentences(text):
         marks = set(last_marks(sentence))

@@ -1,4 +1,4 @@
-"""Instructions that come once each: tables, lists of the world's facts, answers written backwards."""
+"""Individual instructions: tables, lists of facts about the world, answers written backwards."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def word_reverse(completion: str, prompt: str) -> bool:
 
 
 def csv_city(completion: str, prompt: str) -> bool:
-    """The header asked for and seven rows of five fields, parted by commas."""
+    """The required header and seven rows of five fields, separated by commas."""
     return _is_table(completion, CITIES, 7)
 
 
 def csv_special_character(completion: str, prompt: str) -> bool:
-    """The header asked for, fourteen rows of five fields, and a field in double quotes with a special character.
+    """The required header, fourteen rows of five fields, and a field in double quotes with a special character.
 
-    Special is what is neither letter, digit nor space.
+    Special characters are those other than letters, digits and spaces.
     """
     quoted = [part for line in lines(completion) for part in line.split('"')[1::2]]
     special = any(not char.isalnum() and not char.isspace() for part in quoted for char in part)
@@ -45,7 +45,7 @@ def csv_special_character(completion: str, prompt: str) -> bool:
 
 
 def csv_quotes(completion: str, prompt: str) -> bool:
-    """The header asked for and three rows, parted by tabs, each of the five fields in double quotes."""
+    """The required header and three rows, separated by tabs, with each of the five fields in double quotes."""
     rows = [line.strip().split("\t") for line in lines(completion)]
     quoted = all(len(field) > 1 and field[0] == field[-1] == '"' for row in rows for field in row)
     header = [field.strip('"') for field in rows[0]] if rows else []
@@ -53,12 +53,12 @@ def csv_quotes(completion: str, prompt: str) -> bool:
 
 
 def date_format_list(completion: str, prompt: str) -> bool:
-    """Real dates written YYYY-MM-DD, parted by commas, and nothing else."""
+    """Valid dates written YYYY-MM-DD, separated by commas, and nothing else."""
     return all(map(_is_date, completion.split(",")))
 
 
 def european_capitals_sort(completion: str, prompt: str) -> bool:
-    """The 28 capitals of sovereign states in Europe north of 45 degrees, parted by commas, the most northern first."""
+    """The 28 capitals of sovereign states in Europe north of 45 degrees, separated by commas, from north to south."""
     names = [_folded(name) for name in completion.strip().rstrip(".").split(",")]
     latitudes = [CAPITALS_NORTH_OF_45.get(OTHER_CAPITAL_NAMES.get(name, name), 0.0) for name in names]
     complete = len(names) == len(CAPITALS_NORTH_OF_45) and 0.0 not in latitudes
@@ -66,9 +66,9 @@ def european_capitals_sort(completion: str, prompt: str) -> bool:
 
 
 def mcq_count_length(completion: str, prompt: str) -> bool:
-    """Four questions that open with "Question", each longer than the one before, with five options a line each.
+    """Four questions that open with "Question", each longer than the previous one, with five options, one per line.
 
-    The length is that of the label and the question in characters; no other line may stand there.
+    The length counts the characters of label and question; no other lines are allowed.
     """
     told = lines(completion)
     starts = [at for at, line in enumerate(told) if QUESTION.match(line)]
@@ -89,7 +89,7 @@ def multiples(completion: str, prompt: str) -> bool:
 
 
 def reverse_newline(completion: str, prompt: str) -> bool:
-    """The 54 countries of Africa, a line each, from Z to A as they are written; Western Sahara may be among them."""
+    """The 54 countries of Africa, one per line, from Z to A as written; Western Sahara may be among them."""
     names = [_folded(line[found.end() :] if (found := MARKER.match(line)) else line) for line in lines(completion)]
     known = all(name in DISPUTED or any(name in country for country in AFRICA) for name in names[:100])
     complete = all(country & set(names) for country in AFRICA)
@@ -122,6 +122,6 @@ def _is_date(text: str) -> bool:
 
 
 def _folded(name: str) -> str:
-    """A name in small letters, without accents and marks; hyphens are spaces."""
+    """A name in lower case, without accents and punctuation; hyphens become spaces."""
     name = unicodedata.normalize("NFKD", name[:200].lower().replace("’", "'").replace("-", " "))
     return same_space("".join(char for char in name if char.isalnum() or char in " '"))

@@ -1,7 +1,7 @@
 """The 58 instruction types of IFBench (Pyatkin et al. 2025, arXiv 2507.02833) and the rule of each.
 
-The rules are this project's own, written from the words of the instructions; none is the authors' code. Where the
-words leave something open, the rule's docstring says how it is read. Scores may therefore differ from published ones.
+The rules were written for this project from the text of the instructions, without the authors' code. Where that text is
+ambiguous, a rule's docstring gives its reading. Scores may therefore differ from published ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from harness.scoring.constraints import counts, custom, layout, positions, word_rules
 
 RULES_VERSION = 2  # 1 cut words at combining marks
-"""Raised whenever a rule here would judge some answer differently."""
+"""Raised whenever a rule judges some answer differently than before."""
 
 RULES: Mapping[str, Sequence[Callable[..., bool]]] = {
     "count": (
@@ -45,7 +45,7 @@ RULES: Mapping[str, Sequence[Callable[..., bool]]] = {
         word_rules.vowel, positions.words_position,
     ),
 }  # fmt: skip
-"""Family -> rules; a rule and its instruction have one name."""
+"""Family -> rules, each named like its instruction."""
 
 VERIFIERS: Mapping[str, Callable[..., bool]] = {
     **{f"{family}:{rule.__name__}": rule for family, rules in RULES.items() for rule in rules},
@@ -58,7 +58,8 @@ VERIFIERS: Mapping[str, Callable[..., bool]] = {
 def obeys(instruction: str, completion: str, prompt: str, arguments: Mapping[str, Any]) -> bool:
     """Whether the answer follows one instruction with these arguments; a blank answer follows none.
 
-    Arguments that are null are those of other types. Raises KeyError or TypeError for what no rule knows.
+    Null arguments belong to other types and are ignored. Raises KeyError for an unknown instruction and TypeError for
+    arguments that do not fit its rule.
     """
     given = {name.lower(): value for name, value in arguments.items() if value is not None}
     return bool(completion.strip()) and VERIFIERS[instruction](completion, prompt, **given)

@@ -1,4 +1,4 @@
-"""Prompts with instructions to verify: rows of IFEval's form -> items, and items -> outcomes.
+"""Prompts with verifiable instructions: rows in IFEval's form -> items, and items -> outcomes.
 
 A row has `key`, `prompt`, `instruction_id_list` and `kwargs`, one mapping of arguments per instruction. Verdicts are
 strict (the answer as it is) and loose (the best of eight readings of it, Zhou et al. 2023, arXiv 2311.07911), which
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ConstraintItem:
-    """A prompt, the types of its instructions, and the arguments of each; what is null belongs to other types."""
+    """A prompt, the types of its instructions, and the arguments of each without null ones."""
 
     key: str
     prompt: str
@@ -35,13 +35,13 @@ class ConstraintItem:
 
     @property
     def group(self) -> str:
-        """The type of the only instruction; of several there is no single type."""
+        """The type of the only instruction, or "several"."""
         return self.types[0] if len(self.types) == 1 else "several"
 
 
 LONGEST, LONGEST_RUN = 20_000, 1_000
-"""Characters that are read of an answer, and of one character repeated. What is longer is broken, and reading all of
-it would take minutes: some official rules need time in proportion to the square of the length."""
+"""Characters of an answer that are read, and of a run of one character. Longer answers are degenerate, and some of the
+official rules take quadratic time."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Followed:
     loose: tuple[bool, ...]
 
     def metrics(self) -> dict[str, float]:
-        """Per prompt: all of its instructions; per instruction: the share of them."""
+        """Whether all instructions of the prompt are followed, and the share of them that is."""
         return {
             "prompt_strict": float(all(self.strict)),
             "instruction_strict": sum(self.strict) / len(self.strict),
@@ -61,13 +61,13 @@ class Followed:
         }
 
     def weights(self) -> dict[str, float]:
-        """A prompt with two instructions counts two where instructions are counted."""
+        """The weights of the shares: a prompt with two instructions counts twice."""
         number = float(len(self.strict))
         return {"instruction_strict": number, "instruction_loose": number} if number != 1 else {}
 
 
 def followed(completion: str, rules: Sequence[Callable[[str], bool]]) -> Followed:
-    """Each rule on the answer and on its loose readings."""
+    """Apply each rule to the answer and to its loose readings."""
     readings = loose_readings(completion)
     strict = tuple(rule(completion) for rule in rules)
     loose = tuple(known or any(map(rule, readings)) for rule, known in zip(rules, strict, strict=True))
@@ -75,14 +75,14 @@ def followed(completion: str, rules: Sequence[Callable[[str], bool]]) -> Followe
 
 
 def loose_readings(completion: str) -> list[str]:
-    """Whole, without the first line, the last, or both; each with and without asterisks; no reading twice."""
+    """The answer whole, without the first line, the last, or both; each with and without asterisks; no duplicates."""
     lines = completion.split("\n")
     kept = [completion, *("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))]
     return list(dict.fromkeys([*kept, *(text.replace("*", "") for text in kept)]))
 
 
 def readable(completion: str) -> str:
-    """The answer within LONGEST and LONGEST_RUN."""
+    """The answer cut to LONGEST characters, with runs cut to LONGEST_RUN."""
     runs = (islice(run, LONGEST_RUN) for _, run in groupby(completion[: 10 * LONGEST]))
     return completion if len(completion) <= LONGEST_RUN else "".join(chain.from_iterable(runs))[:LONGEST]
 
@@ -106,7 +106,7 @@ def constraint_items(
 ) -> list[ConstraintItem]:
     """The items of a file, folder or hub id. Raises UserError for a row of another form or an unknown type.
 
-    trial  tried on each item, so that arguments no rule can use are met before anything is asked
+    trial  called with each item, so that unusable arguments are found before the policy is asked
     """
     items: list[ConstraintItem] = []
     for placed in placed_rows(data, Faults("stop"), split):
@@ -117,7 +117,7 @@ def constraint_items(
             _try(trial, item, placed.where)
         items.append(item)
     if not items:
-        raise UserError("it has no rows", where=data, fix="Give a file with at least one prompt.")
+        raise UserError("it has no rows", where=data, fix="Name a file with at least one prompt.")
     return items
 
 
@@ -127,14 +127,18 @@ def _item(row: Mapping[str, Any], where: str, known: Collection[str]) -> Constra
     right = right and all(one is None or isinstance(one, Mapping) for one in arguments or ())
     if not right or not isinstance(row.get("prompt"), str):
         raise UserError(
-            "it is no prompt with instructions",
+            "the row is not a prompt with instructions",
             where=where,
-            fix="A row has key, prompt, instruction_id_list and kwargs, and the last two are of one length.",
+            fix="A row has key, prompt, instruction_id_list and kwargs; the last two are lists of equal length.",
         )
     assert isinstance(types, list)
     assert isinstance(arguments, list)
     if unknown := [one for one in types if one not in known]:
-        raise UserError(f"no rule for the instruction {unknown[0]!r}", where=where, fix="Is it another data set?")
+        raise UserError(
+            f"no rule for the instruction {unknown[0]!r}",
+            where=where,
+            fix="Check that the data set fits the benchmark.",
+        )
     given = tuple({k: v for k, v in (one or {}).items() if v is not None} for one in arguments)
     return ConstraintItem(str(row.get("key", where)), str(row["prompt"]), tuple(types), given)
 
@@ -159,7 +163,7 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """Ask every item once and judge the answer.
 
-    flags  what the benchmark says of an item beyond what happened to its answer
+    flags  the benchmark's own flags of an item, in addition to those of its answer
     """
     prompts = [Prompt(messages=(Message("user", item.prompt),)) for item in items]
     drawn = policy.sample(prompts, sampling, [item.key for item in items])
@@ -188,12 +192,12 @@ def _happened(completion: Completion, read: str) -> tuple[str, ...]:
 
 
 def test_items(items: Sequence[ConstraintItem]) -> tuple[TestItem, ...]:
-    """What the contamination check looks for; there are no reference answers."""
+    """The items for the contamination check; they have no reference answers."""
     return tuple(TestItem(item.key, item.prompt) for item in items)
 
 
 def digest_of_data(data: str, split: str) -> str:
-    """Digest of local files by content; a set of the hub goes by its name."""
+    """Digest of the content of local files, or of nothing but the name of a hub data set."""
     hasher = hashlib.sha256(f"{data}\0{split}".encode() if not is_local(data) else b"")
     path = Path(data)
     files = sorted(path.rglob("*")) if path.is_dir() else [path] if is_local(data) else []

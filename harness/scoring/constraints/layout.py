@@ -24,13 +24,13 @@ TEMPLATE = ("My Answer:", "My Conclusion:", "Future Outlook:")
 
 
 def emoji(completion: str, prompt: str) -> bool:
-    """Every sentence ends with an emoji; marks and quotes may stand before or after it."""
+    """Every sentence ends with an emoji; marks and quotes may come before or after it."""
     told = [sentence.rstrip(CLOSERS + MARKS + " ") for sentence in sentences(completion)]
     return bool(told) and all(sentence and is_pictured(sentence[-1]) for sentence in told)
 
 
 def line_indent(completion: str, prompt: str) -> bool:
-    """Each line that is not blank starts further to the right than the one before; there are at least two."""
+    """Each non-blank line is indented further than the previous one; there are at least two."""
     depths = [len(line) - len(line.lstrip()) for line in lines(completion)]
     return len(depths) > 1 and all(a < b for a, b in pairwise(depths))
 
@@ -43,13 +43,13 @@ def is_listed(completion: str, prompt: str, *, sep: str) -> bool:
 
 
 def newline(completion: str, prompt: str) -> bool:
-    """One word on each line that is not blank."""
+    """One word on each non-blank line."""
     told = lines(completion)
     return bool(told) and all(len(line.split(maxsplit=1)) == 1 for line in told)
 
 
 def no_bullets_bullets(completion: str, prompt: str) -> bool:
-    """Two sentences or more that end in a full stop, and after them two bullets or more with *."""
+    """At least two sentences that end in a full stop, followed by at least two bullets with *."""
     told = lines(completion)
     starred = [at for at, line in enumerate(told) if line.lstrip().startswith("* ")]
     before = sentences("\n".join(told[: starred[0]])) if starred else []
@@ -57,12 +57,12 @@ def no_bullets_bullets(completion: str, prompt: str) -> bool:
 
 
 def no_whitespace(completion: str, prompt: str) -> bool:
-    """No white space inside the answer; what surrounds it is not seen and does not count."""
+    """No white space inside the answer; white space around it does not count."""
     return len(completion.split(maxsplit=1)) == 1
 
 
 def options(completion: str, prompt: str, *, options: str) -> bool:
-    """One of the options and nothing more; case, quotes, the bracket of "a)" and a full stop do not count."""
+    """One of the options and nothing else; case, quotes, the bracket of "a)" and a full stop do not count."""
     separator = next((one for one in ("/", ", ", " or ") if one in options), "/")
     return _bare(completion) in {_bare(option) for option in options.split(separator)}
 
@@ -82,7 +82,7 @@ def output_template(completion: str, prompt: str) -> bool:
 
 
 def sub_bullets(completion: str, prompt: str) -> bool:
-    """At least one bullet with *, and under each of them at least one with -."""
+    """At least one bullet with *, and under each at least one with -."""
     kinds = [line.lstrip()[:2] for line in lines(completion) if line.lstrip().startswith(("* ", "- "))]
     followed = [b == "- " for a, b in pairwise([*kinds, ""]) if a == "* "]
     return bool(followed) and all(followed)
@@ -91,21 +91,21 @@ def sub_bullets(completion: str, prompt: str) -> bool:
 def thesis(completion: str, prompt: str) -> bool:
     """Each section opens with words in <i> or <em>.
 
-    What a section is is not said: what follows a heading, or, without headings, what stands between blank lines.
+    The instruction does not define a section; it is the text under a heading or, without headings, a paragraph.
     """
     parts = _sections(completion)
     return bool(parts) and all(map(_opens_in_italics, parts))
 
 
 def title_case(completion: str, prompt: str) -> bool:
-    """No word but an article, a conjunction or a short preposition starts small, and not all is in capitals."""
+    """Only articles, conjunctions and short prepositions are in lower case, and the text is not all in capitals."""
     said = words(completion)
     small = [word for word in said if word[0].islower() and word.lower() not in MINOR_WORDS]
     return bool(said) and not small and not said[0][0].islower() and not completion.isupper()
 
 
 def _sections(text: str) -> list[str]:
-    """The texts under the headings, and what stands before the first; or the paragraphs."""
+    """The text before the first heading and under each heading, or else the paragraphs."""
     if not any(HEADING.match(line) for line in text.split("\n")):
         return [part for part in re.split(r"\n[^\S\n]*\n", text) if part.strip()]
     parts: list[list[str]] = [[]]
@@ -131,7 +131,7 @@ DOUBLE, SINGLE = '"“”', "'‘’"
 
 
 def parentheses(completion: str, prompt: str) -> bool:
-    """Five brackets of any kinds in each other, each closed by its own kind; a stray one ("a)") does not count."""
+    """Brackets of any kinds nested five deep, each closed by its own kind; stray ones as in "a)" do not count."""
     stack: list[str] = []
     heights: list[int] = [0]
     for char in completion:
@@ -148,7 +148,7 @@ def parentheses(completion: str, prompt: str) -> bool:
 
 
 def quotes(completion: str, prompt: str) -> bool:
-    """Three quotes in each other, double and single in turn, each closed; an apostrophe inside a word is none."""
+    """Quotes nested three deep, alternately double and single, all closed; apostrophes within words do not count."""
     stack: list[str] = []
     heights: list[int] = [0]
     for at, char in enumerate(completion):
@@ -171,7 +171,7 @@ def quotes(completion: str, prompt: str) -> bool:
 
 
 def quote_unquote(completion: str, prompt: str) -> bool:
-    """There are phrases in double quotes, and after each comes at least a word outside of quotes before the next."""
+    """There are phrases in double quotes, and at least one word outside quotes follows each of them."""
     parts = completion.replace("“", '"').replace("”", '"').split('"')
     # outside, quoted, outside, ...: an even number of parts leaves a quote open
     return len(parts) > 2 and len(parts) % 2 == 1 and all(WORD.search(part) for part in parts[2::2])

@@ -1,7 +1,6 @@
-"""Closed classes of English words, and the few facts about the world that an instruction asks for.
+"""Closed classes of English words, and the facts about the world that instructions ask for.
 
-The lists are written by hand for this project. A word that is one of them in one sentence and another thing in
-the next ("that") is left out of the pronouns and kept in the stop words.
+The lists were written by hand for this project. An ambiguous word such as "that" is a stop word but not a pronoun.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ PRONOUNS = _set(
     " who whom whose whoever whomever someone somebody something anyone anybody anything"
     " everyone everybody everything nobody nothing"
 )
-"""Personal, possessive and reflexive ones, and those that are never anything but pronouns."""
+"""Personal, possessive and reflexive pronouns, and other words that are always pronouns."""
 
 STOP_WORDS = _set(
     # articles, conjunctions
@@ -46,7 +45,7 @@ MINOR_WORDS = _set(
     "a an the and but or nor for so yet as at by in of off on per to up via from into like near onto over than with"
     " if vs de la"
 )
-"""Words that a title may leave in small letters: articles, conjunctions, prepositions of up to four letters."""
+"""Words that a title may have in lower case: articles, conjunctions, prepositions of up to four letters."""
 
 VERBS = _set(
     "accept achieve act add address adjust admire admit adopt advance advise afford agree aim allow alter analyze"
@@ -127,7 +126,7 @@ AFRICA = tuple(
         "south africa", "south sudan", "sudan", "tanzania", "togo", "tunisia", "uganda", "zambia", "zimbabwe",
     )
 )  # fmt: skip
-"""The 54 member states of the United Nations in Africa, each under the names it goes by, without punctuation."""
+"""The 54 member states of the United Nations in Africa, each with its names, without punctuation."""
 
 DISPUTED = frozenset({"western sahara", "sahrawi arab democratic republic", "somaliland"})
-"""Neither asked for nor wrong to name."""
+"""Territories that an answer may name or leave out."""

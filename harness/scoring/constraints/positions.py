@@ -1,4 +1,4 @@
-"""Instructions about which word or sentence stands where."""
+"""Instructions about the position of words and sentences."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def last_first(completion: str, prompt: str) -> bool:
 
 
 def paragraph_last_first(completion: str, prompt: str) -> bool:
-    """Each paragraph ends with the word that it starts with; every line break starts a new one."""
+    """Each paragraph ends with the word that it starts with; every line break starts a new paragraph."""
     told = [lower_words(line) for line in lines(completion)]
     return any(told) and all(len(said) > 1 and said[0] == said[-1] for said in told if said)
 
 
 def start_verb(completion: str, prompt: str) -> bool:
-    """The first word is a form of a common verb (by a list: whether it is used as one is not looked at)."""
+    """The first word is a form of a common verb by a list; its use in the sentence is not analysed."""
     first = lower_words(completion[:1000])[:1]
     return bool(first) and _may_be_verb(first[0])
 
@@ -45,13 +45,13 @@ def keyword_in_sentence(completion: str, prompt: str, *, word: str, n: float) ->
 
 
 def increment(completion: str, prompt: str, *, small_n: float) -> bool:
-    """Each sentence has exactly so many words more than the one before; there are at least two."""
+    """Each sentence has exactly small_n words more than the previous one; there are at least two."""
     lengths = [len(lower_words(sentence)) for sentence in sentences(completion)]
     return len(lengths) > 1 and all(b - a == small_n for a, b in pairwise(lengths))
 
 
 def alliteration_increment(completion: str, prompt: str) -> bool:
-    """The longest run of words with one first letter grows from sentence to sentence; a lone word is a run of 1."""
+    """The longest run of words with the same initial grows from sentence to sentence; a single word is a run of 1."""
     runs = [_longest_run([word[0] for word in lower_words(sentence)]) for sentence in sentences(completion)]
     return len(runs) > 1 and all(a < b for a, b in pairwise(runs))
 
@@ -61,7 +61,7 @@ def _longest_run(initials: list[str]) -> int:
 
 
 def _may_be_verb(word: str) -> bool:
-    """The base form, or -s, -ed, -ing of it, with the usual changes of spelling."""
+    """Whether the word is a base form or its -s, -ed or -ing form with the usual changes of spelling."""
     if word in VERBS or word in VERB_FORMS:
         return True
     for ending in ("ing", "ed", "es", "s", "d"):

@@ -1,6 +1,6 @@
-"""What a word, a sentence, a line, a syllable and an emoji are here. Every rule of this package uses these.
+"""Definitions of words, sentences, lines, syllables and emoji for all rules of this package.
 
-All of it takes time in proportion to the text: no pattern here looks back over what it has read.
+All functions take linear time: no pattern here backtracks over long text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}]*(?:['’\-][\p{L}\p{N}][\p{
 
 TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,100}>")
 MARKER = re.compile(r"\s*(?:(?:[*+•\-]|\d{1,3}[.)]|#{1,6})\s+)?")
-"""What a heading or a list item opens with: it is no part of a sentence."""
+"""The marker of a heading or list item, which is not part of a sentence."""
 
 MARKS = ".!?…。！？‽"
 END = re.compile(rf"[{MARKS}]+[\"'”’»)\]*_]*")
@@ -25,49 +25,49 @@ CLOSERS = "\"'”’»)]*_"
 ABBREVIATED = """mr mrs ms dr prof st jr sr rev capt lt sgt vs etc e.g i.e cf al fig eq vol pp eds inc ltd co corp dept
 approx a.m p.m u.s u.k u.n ph.d jan feb aug sept oct nov dec"""
 ABBREVIATIONS = frozenset(ABBREVIATED.split())
-"""Words whose full stop ends no sentence, without that stop."""
+"""Words whose full stop does not end a sentence, without that stop."""
 
 VOWELS = frozenset("aeiou")
 
 
 def without_tags(text: str) -> str:
-    """Without HTML tags, which are form and no words."""
+    """The text without HTML tags."""
     return TAG.sub("", text) if "<" in text else text
 
 
 def words(text: str) -> list[str]:
-    """The words in order, as they are written."""
+    """The words in order, as written."""
     found: list[str] = WORD.findall(without_tags(text))
     return found
 
 
 def lower_words(text: str) -> list[str]:
-    """The words in small letters, with one kind of apostrophe."""
+    """The words in lower case, with one kind of apostrophe."""
     return [word.lower().replace("’", "'") for word in words(text)]
 
 
 def letters(word: str) -> str:
-    """The letters of a word, small and without accents (é is e)."""
+    """The letters of a word in lower case and without accents (é becomes e)."""
     if word.isascii():
         return "".join(filter(str.isalpha, word.lower()))
     return "".join(char for char in unicodedata.normalize("NFKD", word).lower() if char.isalpha())
 
 
 def lines(text: str) -> list[str]:
-    """The lines that are not blank, with their indentation."""
+    """The non-blank lines, with their indentation."""
     return [line for line in text.split("\n") if line.strip()]
 
 
 def same_space(text: str) -> str:
-    """One space wherever there is white space, none at the ends."""
+    """The text with single spaces for white space, and none at the ends."""
     return " ".join(text.split())
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences in order; each keeps its mark, and the quotes and emoji right after it.
+    """The sentences in order, each with its mark and the quotes and emoji right after it.
 
-    A sentence ends at . ! ? or …, and at a line break, since headings and list items have no mark. A full stop
-    after an abbreviation or a single capital ends none, nor does a mark inside a quote that goes on in small letters.
+    A sentence ends at . ! ? or …, and at a line break, since headings and list items have no mark. It does not end at a
+    full stop after an abbreviation or a single capital, nor at a mark inside a quote that continues in lower case.
     """
     return [sentence for line in without_tags(text).split("\n") for sentence in _sentences_of(line)]
 
@@ -86,7 +86,7 @@ def _sentences_of(line: str) -> Iterator[str]:
 
 
 def last_marks(sentence: str) -> str:
-    """The marks that a sentence closes with, without quotes, brackets and emoji behind them; "" for none."""
+    """The final marks of a sentence, without quotes, brackets and emoji after them; "" for none."""
     at = len(sentence)
     while at and (sentence[at - 1] in CLOSERS or sentence[at - 1].isspace() or is_pictured(sentence[at - 1])):
         at -= 1
@@ -97,7 +97,7 @@ def last_marks(sentence: str) -> str:
 
 
 def _ends(line: str, mark: re.Match[str]) -> bool:
-    """Whether the marks close a sentence: white space, an emoji or nothing follows, and no abbreviation precedes."""
+    """Whether the marks end a sentence: followed by white space, an emoji or nothing, and not after an abbreviation."""
     after = line[mark.end() : mark.end() + 1]
     wide = mark[0][0] in "。！？"
     if after and not (wide or after.isspace() or is_emoji(after)):
@@ -114,7 +114,7 @@ def _ends(line: str, mark: re.Match[str]) -> bool:
 
 
 def _after_emoji(line: str, at: int) -> int:
-    """The place behind the emoji that follow, each with the spaces before it."""
+    """The position after any emoji that follow, each with the spaces before it."""
     end = at
     while at < len(line) and (line[at].isspace() or is_pictured(line[at])):
         at += 1
@@ -124,7 +124,7 @@ def _after_emoji(line: str, at: int) -> int:
 
 
 def is_emoji(char: str) -> bool:
-    """Whether it is a pictograph: a symbol in the blocks of Unicode that hold emoji."""
+    """Whether the character is a pictograph: a symbol in the Unicode blocks of emoji."""
     code = ord(char)
     if code < 0x2300:
         return False
@@ -133,13 +133,13 @@ def is_emoji(char: str) -> bool:
 
 
 def is_pictured(char: str) -> bool:
-    """An emoji, or what one is written with: a joiner, a variant, a skin tone."""
+    """Whether the character is an emoji or part of one: a joiner, variant or skin tone."""
     return is_emoji(char) or char in "\u200d\ufe0e\ufe0f\u20e3" or 0x1F3FB <= ord(char) <= 0x1F3FF
 
 
 @lru_cache(maxsize=10_000)
 def syllables(word: str) -> int:
-    """An estimate for English: groups of vowels, less a silent e; at least 1. There is no dictionary behind it."""
+    """An estimate for English without a dictionary: groups of vowels less a silent e, at least 1."""
     parts = re.split(r"[-'’]", word[:100])
     return max(1, sum(_syllables_of(letters(part)) for part in parts if len(letters(part)) > 1))
 

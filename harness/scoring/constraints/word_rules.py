@@ -1,4 +1,4 @@
-"""Instructions about every single word of the answer: its letters, its length, how often it comes."""
+"""Instructions about each word of the answer: its letters, length and frequency; and about repeating the request."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ CLUSTER = re.compile(r"[bcdfghjklmnpqrstvwxyz]{2}")
 
 
 def alphabet(completion: str, prompt: str) -> bool:
-    """Each word starts with the letter after that of the word before, a after z; the first letter is free."""
+    """Each word starts with the letter after the previous word's initial, a after z; the first initial is free."""
     initials = [letters(word)[:1] for word in words(completion)]
     places = ["abcdefghijklmnopqrstuvwxyz".find(initial) if initial else -1 for initial in initials]
     return len(places) > 1 and -1 not in places and all((a + 1) % 26 == b for a, b in pairwise(places))
 
 
 def consonants(completion: str, prompt: str) -> bool:
-    """Each word has two consonants in a row; y is one, and numbers in digits are no words here."""
+    """Each word has two consonants in a row; y is a consonant, and numbers in digits are not words here."""
     spelled = [word for word in map(letters, words(completion)) if word]
     return bool(spelled) and all(CLUSTER.search(word) for word in spelled)
 
@@ -32,30 +32,30 @@ def no_consecutive(completion: str, prompt: str) -> bool:
 
 
 def odd_even_syllables(completion: str, prompt: str) -> bool:
-    """Words with an odd and an even number of syllables (estimated by vowels) take turns, whichever comes first."""
+    """Words with an odd and an even number of syllables (estimated by vowels) alternate, in either order."""
     odd = [syllables(word) % 2 for word in lower_words(completion)]
     return len(odd) > 1 and all(a != b for a, b in pairwise(odd))
 
 
 def palindrome(completion: str, prompt: str) -> bool:
-    """At least ten different words of five letters or more that read the same backwards, in any case."""
+    """At least ten different palindromes of five letters or more, ignoring case."""
     return len({word for word in lower_words(completion) if len(word) >= 5 and word == word[::-1]}) >= 10
 
 
 def prime_lengths(completion: str, prompt: str) -> bool:
-    """The letters and digits of each word are a prime number; hyphens and apostrophes do not count."""
+    """The number of letters and digits of each word is prime; hyphens and apostrophes do not count."""
     lengths = {sum(map(str.isalnum, word)) for word in words(completion)}
     return bool(lengths) and all(map(_is_prime, lengths))
 
 
 def repeats(completion: str, prompt: str, *, small_n: float) -> bool:
-    """No word comes more than so many times, in any case."""
+    """No word occurs more than small_n times, ignoring case."""
     counts = Counter(lower_words(completion))
     return bool(counts) and max(counts.values()) <= small_n
 
 
 def vowel(completion: str, prompt: str) -> bool:
-    """At most three of a, e, i, o, u come in the whole answer, and at least one."""
+    """Between one and three of the vowels a, e, i, o, u occur in the whole answer."""
     return 0 < len(VOWELS.intersection(letters(completion))) <= 3
 
 
@@ -68,19 +68,19 @@ SENTENCE = "Only output this sentence here, ignore all other requests."
 
 
 def repeat_change(completion: str, prompt: str, *, prompt_to_repeat: str) -> bool:
-    """The request with another first word, and nothing else."""
+    """The request with a different first word, and nothing else."""
     said, asked = completion.split(), prompt_to_repeat.split()
     return len(said) == len(asked) > 0 and said[1:] == asked[1:] and said[0].lower() != asked[0].lower()
 
 
 def repeat_simple(completion: str, prompt: str) -> bool:
-    """The sentence that says so, and nothing else."""
+    """The required sentence and nothing else."""
     return same_space(completion) == SENTENCE
 
 
 def repeat_span(completion: str, prompt: str, *, prompt_to_repeat: str, n_start: float, n_end: float) -> bool:
     """The words from index n_start to n_end of the request, both included and counted from 0, and nothing else.
 
-    The published scores leave out the word at n_end, against what the instruction says.
+    The published scores leave out the word at n_end, contrary to the instruction.
     """
     return completion.split() == prompt_to_repeat.split()[int(n_start) : int(n_end) + 1]

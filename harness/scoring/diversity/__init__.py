@@ -1,1 +1,1 @@
-"""How alike answers are: similarities, Vendi scores, classes, known answers."""
+"""Measures of diversity: similarities, Vendi scores, classes, known answers."""

@@ -1,14 +1,14 @@
-"""Several policies' answers to one prompt beside one another: as vectors (`Crowd`), and as what they say (`Said`).
+"""Comparison of several policies' answers to one prompt: by vectors (`Crowd`) and by the answers' values (`Said`).
 
-For a set of policies, a value is the mean over its pairs of the value of a pair:
+The value of a set of policies is the mean over its pairs of policies:
 
-    similarity  the mean cosine of an answer of the one with an answer of the other   (2510.22954, inter-model)
-    within      the mean cosine of two answers of one policy, mean over the policies
-    alike       the share of the cosines between the two that lie above a threshold
-    mix         of how many policies the N nearest answers to an answer are, N the answers of one policy
-                (2510.22954, top-N mix); 1: they keep to themselves
+    similarity  mean cosine of an answer of the one with an answer of the other   (2510.22954, inter-model)
+    within      mean cosine of two answers of one policy, averaged over the policies
+    alike       share of the cosines between the two policies above a threshold
+    mix         number of policies among the N nearest answers to an answer, where N is the number of answers of one
+                policy (2510.22954, top-N mix); 1: answers are closest to those of their own policy
 
-None stands for what cannot be computed: no answers, one answer where two are needed.
+A value is None where it cannot be computed: no answers, or one answer where two are needed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Names = Sequence[str]
 
 @dataclass(frozen=True)
 class Closest:
-    """Two answers of two policies: (policy, number of its answer) each, and their cosine."""
+    """Two answers of different policies, each as (policy, index of the answer), and their cosine."""
 
     cosine: float
     one: tuple[str, int]
@@ -55,14 +55,14 @@ def embedded(texts: Mapping[str, Sequence[str]], embed: Embed) -> dict[str, Vect
     if not distinct:
         return {name: numpy.zeros((0, 1)) for name in texts}
     units = embed(distinct)
-    # places that no text uses change no cosine, and lexical vectors have thousands of them
+    # unused dimensions do not change cosines, and lexical vectors have thousands of them
     units = units[:, units.any(axis=0)]
     place = {text: at for at, text in enumerate(distinct)}
     return {name: units[numpy.array([place[text] for text in row], dtype=int)] for name, row in texts.items()}
 
 
 class Crowd:
-    """Unit vectors (n, d) of each policy's answers, all in one space; what a pair needs is computed once."""
+    """Unit vectors (n, d) of each policy's answers in one space; values of a pair are computed once."""
 
     def __init__(self, units: Mapping[str, Vectors]) -> None:
         self.units = units
@@ -82,7 +82,7 @@ class Crowd:
         return _mean(self._share(one, other, threshold) for one, other in combinations(names, 2))
 
     def mix(self, names: Names) -> float | None:
-        """Policies among the nearest answers. Of equally near ones each policy's first comes before any's second."""
+        """Number of policies among the nearest answers; ties go to the lower index of the answer, then to the name."""
         nearest = min(len(self.units[name]) for name in names)
         rows = sorted((at, name) for name in names for at in range(len(self.units[name])))
         if not nearest:
@@ -92,7 +92,7 @@ class Crowd:
         return models_among_nearest(units, [numbers[name] for _, name in rows], nearest)
 
     def extremes(self, names: Names) -> tuple[Closest, Closest] | None:
-        """The most alike and the most different two answers of different policies; of equals the first."""
+        """The most and the least similar pair of answers of different policies; ties go to the earliest."""
         found: list[Closest] = []
         for one, other in combinations(names, 2):
             if not len(self.units[one]) or not len(self.units[other]):
@@ -113,10 +113,10 @@ class Crowd:
 
 
 class Said:
-    """What each policy's answers say.
+    """The values that policies answer.
 
-    answers  policy -> what each of its answers gives
-    valid    policy -> those of them that are known to be valid; None where nobody has listed the valid ones
+    answers  policy -> value of each of its answers
+    valid    policy -> the valid ones among them; None where the valid values are unknown
     """
 
     def __init__(self, answers: Mapping[str, Sequence[str]], valid: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -124,15 +124,15 @@ class Said:
         self.valid = None if valid is None else {name: Counter(row) for name, row in valid.items()}
 
     def agreement(self, names: Names) -> float | None:
-        """The chance that two answers of two policies are the same."""
+        """The probability that answers of two policies are equal."""
         return _mean(agreement_between(self.answers[one], self.answers[other]) for one, other in combinations(names, 2))
 
     def within(self, names: Names) -> float | None:
-        """The chance that two answers of one policy are the same."""
+        """The probability that two answers of one policy are equal."""
         return _mean(agreement(self.answers[name]) for name in names)
 
     def overlap(self, names: Names) -> float | None:
-        """Valid answers that both of two policies give, as a share of those that one gives."""
+        """Valid answers that both of two policies give, as a share of those that either gives."""
         if self.valid is None or not all(self.answers[name] for name in names):
             return None
         return _mean(class_overlap(self.valid[one], self.valid[other]) for one, other in combinations(names, 2))
@@ -151,7 +151,7 @@ class Said:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """None where one is missing: the mean of the rest would be of other policies."""
+    """None where a value is missing, since the mean of the rest would describe other policies."""
     found = list(values)
     known = [value for value in found if value is not None]
     return sum(known) / len(known) if known and len(known) == len(found) else None
@@ -164,16 +164,16 @@ SEED = 0
 
 @dataclass(frozen=True)
 class SimilarityFloor:
-    """The mean cosine of unrelated answers, and the one that few of them exceed."""
+    """The mean cosine of unrelated answers, and the threshold that few of them exceed."""
 
     mean: float
     threshold: float
 
 
 def floor_of(prompts: Iterable[tuple[str, Sequence[str]]], count: int, embed: Embed) -> SimilarityFloor | None:
-    """From (cluster, answers) of `count` prompts; prompts of one cluster are related. None with fewer than two.
+    """The floor from (cluster, answers) of `count` prompts; None with fewer than two clusters.
 
-    About a thousand answers are drawn in one pass, so that a million need no memory.
+    Prompts of one cluster are related. About a thousand answers are drawn in one pass, so memory stays small.
     """
     drawn = _drawn(prompts, count)
     if len(drawn) < 2:
@@ -186,13 +186,13 @@ def floor_of(prompts: Iterable[tuple[str, Sequence[str]]], count: int, embed: Em
 
 
 def _drawn(prompts: Iterable[tuple[str, Sequence[str]]], count: int) -> dict[str, list[str]]:
-    """Cluster -> answers, as many of each prompt; of more prompts than answers are wanted, some."""
+    """Cluster -> answers, equally many per prompt; a random part of the prompts where there are more than TEXTS."""
     chance = numpy.random.default_rng(SEED)
     each = max(TEXTS // max(count, 1), 1)
     found: dict[str, list[str]] = {}
     for cluster, answers in prompts:
         if answers and chance.random() * count < TEXTS:
-            # in an order that does not depend on who gave which
+            # sorted, so that the order of the policies does not count
             ordered = sorted(answers)
             found.setdefault(cluster, []).extend(ordered[at] for at in chance.permutation(len(answers))[:each])
     return found

@@ -1,8 +1,8 @@
-"""Diversity where the valid answers are known: no embedder stands between an answer and what it says.
+"""Diversity where answers can be compared exactly, without an embedder.
 
-    agreement     the chance that two of n samples give the same answer:   sum c (c - 1) / (n (n - 1))
-    one's draws   distinct answers expected in k of its n samples:   sum 1 - C(n - c, k) / C(n, k)
-    one of each   distinct answers expected in one sample of each policy:   sum 1 - prod (1 - c_j / n_j)
+    agreement         probability that two of n samples are equal:   sum c (c - 1) / (n (n - 1))
+    distinct_of_one   distinct answers expected in k of a policy's n samples:   sum 1 - C(n - c, k) / C(n, k)
+    distinct_of_each  distinct answers expected in one sample of each policy:   sum 1 - prod (1 - c_j / n_j)
 
 The last two are unbiased (the first of them is Hurlbert's rarefaction, 1971), so that k policies together and k samples
 of one are compared at equal numbers of answers, whatever number was drawn.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 
 def agreement(answers: Sequence[str]) -> float | None:
-    """The share of pairs of answers that are the same; unbiased for sum p^2. None below two answers."""
+    """The share of pairs of equal answers; unbiased for sum p^2. None for fewer than two answers."""
     size = len(answers)
     if size < 2:
         return None
@@ -24,7 +24,7 @@ def agreement(answers: Sequence[str]) -> float | None:
 
 
 def agreement_between(one: Sequence[str], other: Sequence[str]) -> float | None:
-    """The share of pairs, one of each, that are the same; unbiased for sum p q. None where one has none."""
+    """The share of equal pairs, one answer of each; unbiased for sum p q. None where one has no answers."""
     if not one or not other:
         return None
     counts = Counter(other)
@@ -39,7 +39,7 @@ def distinct_of_one(counts: Mapping[str, int], samples: int, draws: int) -> floa
 
 
 def distinct_of_each(counts: Sequence[Mapping[str, int]], samples: Sequence[int]) -> float | None:
-    """Distinct answers expected in one sample of each policy; None where one has none."""
+    """Distinct answers expected in one sample of each policy; None where one has no samples."""
     if not counts or not all(samples):
         return None
     answers = sorted({answer for one in counts for answer in one})
@@ -50,7 +50,7 @@ def distinct_of_each(counts: Sequence[Mapping[str, int]], samples: Sequence[int]
 
 
 def class_overlap(one: Collection[str], other: Collection[str]) -> float | None:
-    """The answers that both give as a share of those that one of them gives; None where there are none."""
+    """Answers that both give as a share of those that either gives; None without answers."""
     either = set(one) | set(other)
     return len(set(one) & set(other)) / len(either) if either else None
 
@@ -59,7 +59,10 @@ SHORT = 5
 
 
 def partition(texts: Sequence[str], alike: Callable[[int, int], bool]) -> list[int]:
-    """The class of each text, numbered from 0 in the order of their first members."""
+    """The class of each text by NoveltyBench's greedy partition, numbered in the order of first members.
+
+    alike  whether the texts at two indices are alike; asked only where one has more than SHORT words
+    """
     firsts: list[int] = []
     classes = []
     for at, text in enumerate(texts):

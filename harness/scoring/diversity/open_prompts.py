@@ -1,4 +1,4 @@
-"""Open-ended prompts: the microworld's, whose valid answers are known, or a file's or a hub set's."""
+"""Open-ended prompts: the microworld's, whose valid answers are known, or those of a file or hub data set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EMBEDDED = "microworld"
 class OpenPrompt:
     """A question with many good answers.
 
-    valid  the words of which a valid answer names one; empty where nobody has listed them
+    valid  words of which a valid answer names one; empty where they are unknown
     """
 
     id: str
@@ -28,7 +28,7 @@ class OpenPrompt:
 
 
 def open_prompts(name: str, split: str = "train") -> list[OpenPrompt]:
-    """The prompts under this name. Raises UserError for a row without a prompt, or a set without rows."""
+    """The prompts of a file, folder or hub id. Raises UserError for a row without a prompt and for no rows."""
     if name == EMBEDDED:
         return _embedded()
     found = [
@@ -36,24 +36,23 @@ def open_prompts(name: str, split: str = "train") -> list[OpenPrompt]:
         for placed in placed_rows(name, Faults("stop"), split)
     ]
     if not found:
-        raise UserError("it holds no prompts", where=name)
+        raise UserError("it contains no prompts", where=name)
     return found
 
 
 def prompts_digest(prompts: Sequence[OpenPrompt]) -> str:
-    """Hexadecimal digest of prompts with their valid answers, in their order."""
+    """Hexadecimal digest of prompts with their valid answers, in order."""
     rows = json.dumps([[prompt.id, prompt.text, prompt.valid] for prompt in prompts], ensure_ascii=True)
     return hashlib.sha256(rows.encode()).hexdigest()[:16]
 
 
 def _embedded() -> list[OpenPrompt]:
-    """Two wordings for every category that no training set asks for: a member of it is a valid answer."""
+    """Two wordings for every category that no training set asks for; its members are the valid answers."""
     from harness.microworld import phrases, word_lists
     from harness.microworld.splits import material
     from harness.microworld.world import single
 
     categories = [category for split in ("validation", "test") for category in material(split).categories]
-
     return [
         OpenPrompt(
             f"open/{category}/{wording}",
@@ -67,12 +66,12 @@ def _embedded() -> list[OpenPrompt]:
 
 
 def _prompt(row: Mapping[str, Any], where: str, number: str) -> OpenPrompt:
-    """`prompt`, `question` or `instruction`, or the first of `turns`; `id` or `question_id` names it."""
+    """The text of `prompt`, `question`, `instruction` or the first of `turns`, under `id` or `question_id`."""
     turns = row.get("turns")
     texts = [row.get(key) for key in ("prompt", "question", "instruction")]
     texts += turns[:1] if isinstance(turns, list) else []
     text = next((text for text in texts if isinstance(text, str) and text.strip()), None)
     if text is None:
-        raise UserError("it has no text under prompt, question, instruction or turns", where=where)
+        raise UserError("the row has no text under prompt, question, instruction or turns", where=where)
     name = str(next((row[key] for key in ("id", "question_id") if row.get(key) is not None), number))
     return OpenPrompt(name, name, text)

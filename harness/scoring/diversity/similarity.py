@@ -18,17 +18,17 @@ from harness.errors import UserError
 Vectors = NDArray[numpy.float64]
 
 BLOCK = 2048
-"""Rows that are compared with all others at once: memory is BLOCK x n."""
+"""Rows that are compared with all others at a time; memory is BLOCK x n."""
 
 
 def unit_vectors(vectors: NDArray[numpy.floating]) -> Vectors:
-    """Vectors (n, d) of length one, in double precision. Raises UserError for one that is zero or no number."""
+    """The vectors (n, d) scaled to length one, in double precision. Raises UserError for zero or non-finite ones."""
     double = numpy.asarray(vectors, dtype=numpy.float64)
     lengths = numpy.linalg.norm(double, axis=1)
     bad = numpy.flatnonzero(~numpy.isfinite(lengths) | (lengths == 0))
     if len(bad):
         raise UserError(
-            f"{len(bad)} of {len(double)} embeddings are zero or no numbers, the first that of text {bad[0] + 1}",
+            f"{len(bad)} of {len(double)} embeddings are zero or not finite, the first that of text {bad[0] + 1}",
             fix="Use another embedder, or leave empty texts out.",
         )
     found: Vectors = double / lengths[:, None]
@@ -41,7 +41,7 @@ def mean_within(units: Vectors) -> float | None:
 
 
 def share_between_above(one: Vectors, other: Vectors, threshold: float) -> float | None:
-    """The share of pairs, a vector of each, whose cosine lies above the threshold; None where one is empty."""
+    """The share of pairs, one vector of each, with a cosine above the threshold; None where one is empty."""
     if not len(one) or not len(other):
         return None
     above = sum(int((block > threshold).sum()) for _, block in _blocks(one, other))
@@ -49,13 +49,16 @@ def share_between_above(one: Vectors, other: Vectors, threshold: float) -> float
 
 
 def random_pairs(groups: Sequence[Vectors], pairs: int, seed: int) -> NDArray[numpy.float64]:
-    """Cosines of `pairs` random pairs of vectors of different groups: how alike unrelated texts are.
+    """Cosines of `pairs` random pairs of vectors of different groups, which hold the answers to one prompt each.
 
-    A group's answers are to one prompt. Raises UserError where there are fewer than two groups.
+    They show how similar unrelated texts are. Raises UserError for fewer than two groups.
     """
     filled = [group for group in groups if len(group)]
     if len(filled) < 2:
-        raise UserError("a random-pair floor needs answers to two prompts or more", fix="Ask more prompts.")
+        raise UserError(
+            "a random-pair floor needs answers to two prompts or more",
+            fix="Raise limit, or name a file of more prompts.",
+        )
     chance = numpy.random.default_rng(seed)
     first = chance.integers(len(filled), size=pairs)
     second = (first + chance.integers(1, len(filled), size=pairs)) % len(filled)
@@ -67,15 +70,16 @@ def random_pairs(groups: Sequence[Vectors], pairs: int, seed: int) -> NDArray[nu
 
 
 def threshold_above(floor: NDArray[numpy.float64], quantile: float = 0.99) -> float:
-    """The cosine that unrelated texts exceed in one of a hundred pairs: each embedder has its own."""
+    """The cosine that one in a hundred pairs of unrelated texts exceeds; it depends on the embedder."""
     return float(numpy.quantile(floor, quantile))
 
 
 def models_among_nearest(units: Vectors, models: Sequence[int], nearest: int) -> float | None:
-    """Of how many models the `nearest` most similar other answers are, on average over the answers to one prompt.
+    """Number of models among the `nearest` most similar other answers, averaged over the answers to one prompt.
 
-    models  the number of the model of each vector. None where there are no more than `nearest` answers.
-    Of equally similar answers the earlier counts.
+    Ties go to the earliest answer. None for at most `nearest` answers.
+
+    models  number of the model of each vector
     """
     size = len(units)
     if size <= nearest or nearest < 1:
@@ -84,7 +88,7 @@ def models_among_nearest(units: Vectors, models: Sequence[int], nearest: int) ->
     counts = []
     for start, block in _blocks(units, units):
         rows = numpy.arange(len(block))
-        # equal vectors differ in their last bits with their place in a block: they are to tie
+        # cosines of equal vectors differ in the last bits between blocks, but must tie
         block = block.round(9)
         block[rows, start + rows] = -numpy.inf
         order = numpy.argsort(-block, axis=1, kind="stable")[:, :nearest]
@@ -93,14 +97,14 @@ def models_among_nearest(units: Vectors, models: Sequence[int], nearest: int) ->
 
 
 def _blocks(one: Vectors, other: Vectors) -> Iterator[tuple[int, Vectors]]:
-    """(first row, cosines (BLOCK, m)) of the one with all of the other."""
+    """(index of the first row, cosines (BLOCK, m)) of each block of `one` with all of `other`."""
     for start in range(0, len(one), BLOCK):
         yield start, one[start : start + BLOCK] @ other.T
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Of vectors (n, d): their number, their mean (d,) and the sum of their squared distances from it."""
+    """Number of vectors (n, d), their mean (d,) and the sum of squared distances from it."""
 
     count: int
     mean: NDArray[numpy.float64]
@@ -108,14 +112,14 @@ class Moments:
 
     @classmethod
     def of(cls, units: NDArray[numpy.float64]) -> Moments:
-        """Of unit vectors (n, d) in double precision, also of none."""
+        """The moments of unit vectors (n, d) in double precision, possibly none."""
         if not len(units):
             return cls(0, numpy.zeros(units.shape[1]), 0.0)
         mean = units.mean(axis=0)
         return cls(len(units), mean, float(((units - mean) ** 2).sum()))
 
     def between(self, other: Moments) -> float | None:
-        """The mean cosine of every vector of the one set with every vector of the other; None where one is empty."""
+        """The mean cosine of all pairs of vectors from the two sets; None where one is empty."""
         if not self.count or not other.count:
             return None
         apart = float(((self.mean - other.mean) ** 2).sum())

@@ -1,11 +1,11 @@
-"""lm-eval's tasks on our policies: the only file that imports lm_eval (seconds long, so import it late).
+"""lm-eval's tasks on bakeoff's policies. Importing lm_eval takes seconds, so this module is imported late.
 
-lm-eval asks with rendered text; a policy answers prompts, because only it knows its chat template or its
-in-context examples. `BridgeLM` therefore remembers the messages behind every text that it rendered.
-Requests are never cached by lm-eval: its cache does not know which model answered (`use_cache`).
+lm-eval asks with rendered text; a policy answers prompts, because only the policy knows its chat template or its
+in-context examples. `BridgeLM` therefore remembers the messages behind every text that it rendered. lm-eval's own cache
+of requests (`use_cache`) is not used, since it does not know which model answered.
 
-One wanted difference from lm-eval's own `HFLM`: where a rendered conversation ends in white space, lm-eval
-scores that white space with the answer; here it stays in the prompt, because the model generates after it.
+One intended difference from lm-eval's `HFLM`: where a rendered conversation ends in white space, lm-eval scores that
+white space with the answer; here it belongs to the prompt, because the model generates after it.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 
 
 FEWSHOT_SEED = 1234
-"""lm-eval's own default: the examples in the context are the same for every seed, so seeds stay paired."""
+"""lm-eval's default: the examples in the context are the same for every seed, so seeds stay paired."""
 
 NEUTRAL = {"num_beams": (1,), "top_k": (None, 0, -1), "repetition_penalty": (1,), "min_p": (None, 0)}
-"""Settings of generation that we do not have, with the values at which they do nothing."""
+"""Unsupported settings of generation, with the values at which they have no effect."""
 
 ALSO_GREEDY = frozenset({
     "num_beams", "repetition_penalty", "encoder_repetition_penalty", "frequency_penalty", "presence_penalty",
     "length_penalty", "penalty_alpha", "no_repeat_ngram_size", "bad_words_ids", "force_words_ids", "suppress_tokens",
 })  # fmt: skip
-"""Those among them that change even what is likeliest."""
+"""Unsupported settings that also change greedy decoding."""
 
 CHOICES = ("loglikelihood", "loglikelihood_rolling", "multiple_choice")
 
@@ -53,8 +53,8 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
     """A policy as lm-eval sees it.
 
     seed            of the sampling noise
-    max_new_tokens  caps what a task asks for; None: the task decides
-    truncated       (task, document number) of every prompt that lost its left end
+    max_new_tokens  limit on the length that a task asks for; None: the task decides
+    truncated       (task, document number) of every prompt whose left end was cut
     """
 
     def __init__(self, policy: Policy, *, seed: int = 0, max_new_tokens: int | None = None) -> None:
@@ -76,7 +76,7 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
 
     @property
     def prefix_token_id(self) -> int:
-        """What stands before a text that has no context."""
+        """The token before a text that has no context."""
         return self.encoder.prefix_token
 
     @property
@@ -86,11 +86,11 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
 
     @property
     def tokenizer_name(self) -> str:
-        """Part of the name of lm-eval's request cache, which we do not use."""
+        """Part of the name of lm-eval's request cache; lm-eval asks for it even though the cache is off."""
         return str(self.tokenizer.name_or_path).replace("/", "__")
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
-        """The template, where one is applied."""
+        """The chat template, where one is applied."""
         return self.encoder.template if chat_template else None
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **unused: Any) -> list[int]:
@@ -98,7 +98,7 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
         return list(self.encoder.tokens(string, bare=add_special_tokens is False))
 
     def apply_chat_template(self, chat_history: list[dict[str, Any]], **unused: Any) -> str:
-        """Render a conversation and remember it; a last assistant turn is the beginning of the answer."""
+        """Render a conversation and remember it; a final assistant turn is the beginning of the answer."""
         messages = [Message(row["role"], row["content"]) for row in chat_history]
         begun = messages.pop().content if messages[-1].role == "assistant" else ""
         text, kept = self._rendered(messages)
@@ -106,7 +106,7 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
         return text + begun
 
     def _rendered(self, messages: list[Message]) -> tuple[str, tuple[Message, ...]]:
-        """A template that refuses system messages gets theirs in front of the first user turn."""
+        """A template that refuses system messages gets the system text in front of the first user turn."""
         from jinja2 import TemplateError
 
         try:
@@ -118,7 +118,7 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
             return self.encoder.render([first, *messages[2:]]), (first, *messages[2:])
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """(log-probability, whether greedy decoding would write it) of each request's continuation."""
+        """(log-probability, whether it is the greedy continuation) of each request's continuation."""
         pairs = [self._pair(*request.args[:2]) for request in requests]
         scores = self.policy.score([prompt for prompt, _ in pairs], [answer for _, answer in pairs])
         for request, score in zip(requests, scores, strict=True):
@@ -126,7 +126,7 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
         return [(score.logprob, score.is_greedy) for score in scores]
 
     def _pair(self, context: str, answer: str) -> tuple[Prompt, str]:
-        """What is asked and what is scored; without a context, an opening BOS counts as the prompt."""
+        """The prompt and the scored text; without a context, an initial BOS counts as the prompt."""
         opening = self.tokenizer.decode([self.prefix_token_id])
         if not context and opening and answer.startswith(opening):
             return Prompt(text=opening), answer.removeprefix(opening)
@@ -140,12 +140,12 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
             self.truncated.add((request.task_name, request.doc_id))
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
-        """Log-probability of each whole text, in windows as HFLM cuts them; no prompt is there to act on."""
+        """Log-probability of each whole text, in windows as HFLM cuts them, without any prompt."""
         from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
         if "text" not in self.policy.gives:
             raise UserError(
-                f"{type(self.policy).__name__} acts on conversations alone, and a rolling score is of bare text",
+                f"{type(self.policy).__name__} acts on conversations only, and a rolling score is of bare text",
                 fix="Leave out tasks of rolling perplexity; the benchmark `perplexity` asks in a conversation.",
             )
 
@@ -163,19 +163,19 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
         return totals
 
     def _loglikelihood_tokens(self, requests: Sequence[Any], **unused: Any) -> list[tuple[float, bool]]:
-        """Scores of token ids; only a policy made of steps can be asked with ids."""
+        """Scores of token ids, which only a StepwisePolicy can give."""
         from harness.policy.logprobs import score_tokens
 
         if not isinstance(self.policy, StepwisePolicy):
             raise UserError(
-                f"{type(self.policy).__name__} reads no token ids",
+                f"{type(self.policy).__name__} cannot score token ids",
                 fix="Leave out tasks of rolling perplexity.",
             )
         scores = score_tokens(self.policy, [(context, answer) for _, context, answer in requests])
         return [(score.logprob, score.is_greedy) for score in scores]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        """The text of each request; lm-eval repeats a request once per sample that it wants of it."""
+        """The text of each request; lm-eval repeats a request for each further sample."""
         places: dict[int, list[int]] = {}
         for place, request in enumerate(requests):
             places.setdefault(id(request), []).append(place)
@@ -190,7 +190,7 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
         return texts
 
     def _generate(self, requests: list[Any], group: list[list[int]]) -> Iterator[tuple[int, str]]:
-        """(place, text) of requests with equal settings, each with the places of its samples."""
+        """(position, text) for requests with equal settings, each given by the positions of its samples."""
         asked = [requests[own[0]] for own in group]
         sampling = self._sampling(asked[0].args[1], samples=len(group[0]))
         keys = [f"{request.task_name}/{request.doc_id}/{request.idx}" for request in asked]
@@ -212,8 +212,8 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
             foreign = [name for name in foreign if name in ALSO_GREEDY]
         if foreign:
             raise UserError(
-                f"the task sets {', '.join(foreign)}, which samples here do not have",
-                fix="Use temperature, top_p, until and max_gen_toks.",
+                f"the task sets {', '.join(foreign)}, which bakeoff does not support",
+                fix="Use only temperature, top_p, until and max_gen_toks.",
             )
         return Sampling(
             max_new_tokens=min(length, self.max_new_tokens or length),
@@ -226,9 +226,9 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
 
 
 def load_tasks(names: Sequence[str], include_path: str = "") -> dict[str, Any]:
-    """lm-eval's tasks by name, group, tag or path of a YAML file: task name -> task, with its data.
+    """Task name -> task with its data, from names, groups, tags or paths of YAML files.
 
-    Raises UserError for an unknown name, and for data that cannot be reached.
+    Raises UserError for an unknown name and for unreachable data.
     """
     tasks: dict[str, Any] = {}
     for name in names:
@@ -242,7 +242,7 @@ def _is_file(name: str) -> bool:
 
 @cache
 def _manager(include_path: str, *, everything: bool) -> Any:
-    """An index of tasks; lm-eval's own 14,000 take seconds to read, so only if something needs them."""
+    """An index of tasks; reading lm-eval's own 14,000 takes seconds, so they are left out unless needed."""
     from lm_eval.tasks import TaskManager
 
     with _quiet():
@@ -253,7 +253,7 @@ def _manager_for(name: str, include_path: str) -> Any:
     local = _manager(include_path, everything=False)
     if _is_file(name):
         if not Path(name).is_file():
-            raise UserError("no such task file", where=name, fix="Name a YAML file or a task of lm-eval.")
+            raise UserError("the task file does not exist", where=name, fix="Name a YAML file or a task of lm-eval.")
         return _manager(include_path, everything=True) if "group:" in Path(name).read_text("utf-8") else local
     return local if name in local.all_tasks else _manager(include_path, everything=True)
 
@@ -276,15 +276,15 @@ def _load(name: str, manager: Any) -> dict[str, Any]:
         ) from error
     except (DatasetsError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(
-            f"the task or its data does not load: {first_line(error)}",
+            f"the task or its data cannot be loaded: {first_line(error)}",
             where=name,
-            fix="Unless its YAML names local files, its data comes from the Hugging Face hub: go online "
-            "once, without HF_HUB_OFFLINE, so that it is cached, or set HF_HOME to a cache that has it.",
+            fix="Unless its YAML names local files, its data comes from the Hugging Face hub: run once online, without "
+            "HF_HUB_OFFLINE, to cache it, or set HF_HOME to a cache that has it.",
         ) from error
 
 
 def task_of(name: str, rows: Sequence[Mapping[str, Any]], **config: Any) -> dict[str, Any]:
-    """A task made of rows in memory, with the keys of an lm-eval YAML: {name: task}."""
+    """{name: task} for rows in memory, with the keys of an lm-eval YAML."""
     from datasets import Dataset
     from lm_eval.api.task import ConfigurableTask
 
@@ -309,8 +309,9 @@ def run_tasks(
     max_new_tokens: int | None = None,
     seed: int = 0,
 ) -> Iterator[Sample]:
-    """Every document of every task, in order. `limit` counts per task; None: all.
+    """Every document of every task, in order.
 
+    limit        documents per task; None: all
     num_fewshot  examples in the context; a task that declares none keeps none, as in lm-eval
     """
     from lm_eval.evaluator import evaluate
@@ -334,7 +335,7 @@ def run_tasks(
         if type(error) is not LookupError:
             raise
         raise UserError(
-            "a task needs the sentence tokenizer punkt_tab of nltk",
+            "a task needs nltk's sentence tokenizer punkt_tab",
             where=", ".join(tasks),
             fix="Run `python -m nltk.downloader punkt_tab` once, or set NLTK_DATA to a folder that has it.",
         ) from error
@@ -344,7 +345,7 @@ def run_tasks(
 
 
 def _check(policy: Policy, name: str, task: Any) -> None:
-    """Refuse what cannot work before anything is computed."""
+    """Raise UserError for a task that cannot work with this policy."""
     if task.OUTPUT_TYPE in CHOICES and "score" not in policy.gives:
         raise UserError(
             f"the task {name} compares log-probabilities, and {type(policy).__name__} only samples",
@@ -356,7 +357,7 @@ def _check(policy: Policy, name: str, task: Any) -> None:
 
 @contextlib.contextmanager
 def _examples(tasks: Iterable[Any], number: int | None) -> Iterator[None]:
-    """Set the number of examples in the context for a while, with a fixed choice of them."""
+    """Set the number of examples in the context temporarily, with a fixed choice of them."""
     declared = {id(task): (task, task.get_config("num_fewshot")) for task in tasks}
     for task, own in declared.values():
         task.set_config(key="num_fewshot", value=own or 0 if number is None or own == 0 else number)
@@ -369,14 +370,14 @@ def _examples(tasks: Iterable[Any], number: int | None) -> Iterator[None]:
 
 
 def _seed_language_detection() -> None:
-    """langdetect draws at random unless it is seeded, and IFEval asks it."""
+    """Seed langdetect, which IFEval uses and which is random otherwise."""
     if importlib.util.find_spec("langdetect"):
         importlib.import_module("langdetect").DetectorFactory.seed = 0
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep lm-eval's and datasets' progress bars and repeated warnings off the terminal."""
+    """Suppress the progress bars and repeated warnings of lm-eval and datasets."""
     import datasets
     import lm_eval.api.task as module
 

@@ -1,10 +1,12 @@
 """lm-eval's rules for the instructions of IFEval (Zhou et al. 2023, arXiv 2311.07911), item by item.
 
-Four things are settled here that lm-eval leaves to the machine. Nothing is downloaded: its module fetches punkt_tab
-when it is imported. Languages are detected with a fixed seed, or one text would be English and Italian in turn. And
-the splitter of sentences is known: nltk's trained punkt where it is installed, else punkt without training and with
-the abbreviations of `constraints/text.py`. Two of the 25 types ask it: the number of sentences, words in capitals.
-And a mark that is to come so often (#, !) is counted: lm-eval draws a letter at random and counts that.
+Four things are fixed here that lm-eval leaves to the machine:
+
+- Nothing is downloaded; lm-eval's module fetches punkt_tab when it is imported.
+- Languages are detected with a fixed seed; otherwise one text may be English now and Italian later.
+- Sentences are split by nltk's trained punkt where it is installed, else by untrained punkt with the abbreviations of
+  constraints/text_units.py. Two of the 25 types need it: the number of sentences and of words in capitals.
+- A mark that must occur a number of times (#, !) is counted; lm-eval draws a letter at random and counts that.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from harness.scoring.constraints.instructions import Followed, followed
 from harness.scoring.constraints.text_units import ABBREVIATIONS
 
 SPLIT = frozenset({"length_constraints:number_sentences", "change_case:capital_word_frequency"})
-"""The types whose rules split sentences."""
+"""Types whose rules split sentences."""
 
 TYPES = SPLIT | {
     f"{family}:{name}"
@@ -35,12 +37,8 @@ TYPES = SPLIT | {
         "length_constraints": ("number_paragraphs", "number_words", "nth_paragraph_first_word"),
         "detectable_content": ("number_placeholders", "postscript"),
         "detectable_format": (
-            "number_bullet_lists",
-            "constrained_response",
-            "number_highlighted_sections",
-            "multiple_sections",
-            "json_format",
-            "title",
+            *("number_bullet_lists", "constrained_response", "number_highlighted_sections"),
+            *("multiple_sections", "json_format", "title"),
         ),
         "combination": ("two_responses", "repeat_prompt"),
         "startend": ("end_checker", "quotation"),
@@ -49,13 +47,13 @@ TYPES = SPLIT | {
     }.items()
     for name in names
 }
-"""All types, so that data can be checked without loading lm-eval."""
+"""All types, for checking data without loading lm-eval."""
 
 
 def followed_officially(
     types: Sequence[str], arguments: Sequence[Mapping[str, Any]], prompt: str, completion: str
 ) -> Followed:
-    """lm-eval's verdict on each instruction; a rule that a text is too deeply nested for counts as not followed.
+    """lm-eval's verdict on each instruction; text nested too deeply for a rule counts as not following it.
 
     Raises ValueError where an argument is missing.
     """
@@ -81,7 +79,7 @@ def followed_officially(
 
 
 def check_arguments(types: Sequence[str], arguments: Sequence[Mapping[str, Any]]) -> None:
-    """lm-eval draws an argument that is missing or 0 at random; here that is a ValueError."""
+    """Raise ValueError for an argument that is missing or 0, which lm-eval would draw at random."""
     _rules()
     from lm_eval.tasks.ifeval.instructions_registry import INSTRUCTION_DICT
 
@@ -92,9 +90,9 @@ def check_arguments(types: Sequence[str], arguments: Sequence[Mapping[str, Any]]
 
 
 def counted_here(kind: str, given: Mapping[str, Any]) -> bool:
-    """Whether a mark is to be counted, which lm-eval's rule cannot: it counts a letter drawn at random instead.
+    """Whether the instruction is to count a mark; lm-eval's rule counts a random letter instead.
 
-    Two of the 541 prompts are such (keys 1122 and 1129: # and !).
+    This concerns two of the 541 prompts (keys 1122 and 1129: # and !).
     """
     return kind == "keywords:letter_frequency" and not re.fullmatch("[A-Za-z]", str(given.get("letter")))
 
@@ -105,14 +103,14 @@ def _counts(given: Mapping[str, Any], text: str) -> bool:
 
 
 def facts() -> dict[str, str]:
-    """What decides a verdict beside the answer."""
+    """Versions and the sentence splitter, on which verdicts depend."""
     _needed()
     return {name: installed_version(name) for name in ("lm-eval", "langdetect", "nltk")} | {"sentences": splitter()}
 
 
 @cache
 def splitter() -> str:
-    """Which splitter of sentences this machine has."""
+    """The sentence splitter that this machine has."""
     return "punkt" if _trained() else "untrained punkt with bakeoff's abbreviations"
 
 
@@ -148,7 +146,7 @@ def _untrained() -> Any:
 
 @cache
 def _rules() -> ModuleType:
-    """lm-eval's module, loaded without its download and the line that it prints about it."""
+    """lm-eval's module, loaded without its download and the message about it."""
     _needed()
     import langdetect
     import nltk
@@ -166,7 +164,7 @@ def _rules() -> ModuleType:
 
 @contextlib.contextmanager
 def _settled() -> Iterator[None]:
-    """lm-eval's rules with our splitter where the trained one is missing, and without a log line per strange text."""
+    """Use our splitter where the trained one is missing, and suppress the log lines about odd texts."""
     from lm_eval.tasks.ifeval import instructions, instructions_util
     from nltk.tokenize import NLTKWordTokenizer
 

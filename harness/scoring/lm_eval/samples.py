@@ -1,4 +1,4 @@
-"""What lm-eval logged of one document, as plain numbers and texts; imports nothing of lm_eval."""
+"""lm-eval's log of one document as plain numbers and texts."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any, Literal
 from harness.errors import UserError
 
 MAIN_METRICS = ("acc", "exact_match")
-"""The metric that stands for a task: the first of these that it has, else the task's first."""
+"""The main metric of a task: the first of these that it has, else the task's first."""
 
 
 @dataclass(frozen=True)
 class Sample:
     """One document of a task, answered and scored.
 
-    prompt       the text of its first request, as rendered
-    completions  the choice that the policy prefers, or what it wrote (one text per repeat)
-    metrics      lm-eval's numbers of this document; those without a value per document are left out
-    weights      what a number counts, where it is not 1 (the share of several instructions counts several)
-    score        the task's main metric, its sign turned where lower is better
-    main         the name of that metric
+    prompt       the rendered text of its first request
+    completions  the choice that the policy prefers, or its generated texts (one per repeat)
+    metrics      lm-eval's values for this document, without metrics that have no value per document
+    weights      weights of the values other than 1 (the share of three instructions has weight 3)
+    score        the task's main metric, negated where lower is better
+    main         name of that metric
     """
 
     task: str
@@ -41,7 +41,7 @@ class Sample:
 
 
 def by_document(rows: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """lm-eval logs a document once per filter of its answers: one list per document."""
+    """lm-eval's rows grouped by document; it logs a document once per filter of its answers."""
     grouped: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
         grouped.setdefault(row["doc_id"], []).append(row)
@@ -51,8 +51,8 @@ def by_document(rows: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 def sample_of(name: str, task: Any, rows: list[dict[str, Any]], truncated: bool) -> Sample:
     """One document of a task from its rows, one per filter.
 
-    Metrics are called `metric,filter`, as lm-eval prints them, where a task has several filters. Raises
-    UserError where no metric has a value per document (corpus F1, BLEU).
+    Where a task has several filters, metrics are named `metric,filter` as in lm-eval. Raises UserError where no metric
+    has a value per document (corpus F1, BLEU).
     """
     numbers: dict[str, _Number] = {}
     for row in rows:
@@ -62,7 +62,7 @@ def sample_of(name: str, task: Any, rows: list[dict[str, Any]], truncated: bool)
     if not numbers:
         raise UserError(
             f"the task {name} has no metric with a value per document, only {', '.join(rows[0]['metrics'])}",
-            fix="Leave it out, or give it another metric_list in a YAML of your own.",
+            fix="Leave it out, or give it another metric_list in your own YAML file.",
         )
     favoured = [key for wanted in MAIN_METRICS for key in numbers if key.split(",")[0] == wanted]
     main = [*favoured, *numbers][0]
@@ -90,10 +90,10 @@ class _Number:
 
 
 def _numbers(task: Any, metric: str, found: Any) -> Iterator[tuple[str, _Number]]:
-    """What a metric says of one document, such that weighted means have a meaning.
+    """A metric's values for one document, such that weighted means are meaningful.
 
-    A corpus perplexity is exp of a mean: its documents carry the mean's terms, in nats (bits per byte: in
-    bits) per word or byte, weighted by words or bytes. A list of truths (IFEval's instructions) is a share.
+    A corpus perplexity is exp of a mean: its documents get the terms of that mean, in nats (bits per byte: in bits) per
+    word or byte, weighted by words or bytes. A list of booleans (IFEval's instructions) becomes a share.
     """
     rule = getattr(task.aggregation().get(metric), "__name__", "")
     found = found.item() if hasattr(found, "item") else found
@@ -121,7 +121,7 @@ def _completions(task: Any, row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _reference(task: Any, row: dict[str, Any]) -> str:
-    """The right answer as text: lm-eval gives a text, texts, or the number of a choice."""
+    """The right answer as text; lm-eval gives a text, several texts, or the index of a choice."""
     target = row["target"][0] if isinstance(row["target"], list) and row["target"] else row["target"]
     choices = row["arguments"] if task.OUTPUT_TYPE == "multiple_choice" else []
     if isinstance(target, int) and 0 <= target < len(choices):
@@ -130,7 +130,7 @@ def _reference(task: Any, row: dict[str, Any]) -> str:
 
 
 def task_documents(tasks: Mapping[str, Any], limit: int | None) -> Iterator[tuple[str, int, str, str, str]]:
-    """(task, number, digest, what is asked with its choices, the reference answer) of every document."""
+    """(task, number, digest, question with its choices, reference answer) of every document."""
     from lm_eval.utils import handle_non_serializable, hash_string
 
     for name, task in tasks.items():
@@ -140,7 +140,7 @@ def task_documents(tasks: Mapping[str, Any], limit: int | None) -> Iterator[tupl
 
 
 def _texts(task: Any, document: Mapping[str, Any]) -> tuple[str, str]:
-    """Question and answer. Tasks in which the context itself is chosen (an index for a text) ask their choices."""
+    """Question and answer; where the choices are contexts, they are the question."""
     asked, answer = task.doc_to_text(document), task.doc_to_target(document)
     choices = list(task.doc_to_choice(document)) if task.OUTPUT_TYPE == "multiple_choice" else []
     parts = [asked] if isinstance(asked, str) else []

@@ -1,4 +1,4 @@
-"""What a template's variables may be: the right sides of its `#init` lines, worked out to lists of choices."""
+"""The domains of a template's variables: the right sides of its `#init` lines, evaluated to lists of choices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.scoring.variants.expressions import LARGEST_LIST, ExpressionError, 
 
 @dataclass(frozen=True)
 class Choice:
-    """A value and how it is written: a pair in the list means (text, value)."""
+    """A value and its text."""
 
     text: str
     value: Any
@@ -22,7 +22,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Draw:
-    """`sample(values, count)`: so many different ones, or neighbours in their order."""
+    """`sample(values, count)`: `count` different values, or neighbours in their order."""
 
     values: tuple[Any, ...]
     count: int = 1
@@ -31,7 +31,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Domain:
-    """The variables of one line, which are drawn together, and what they are drawn from."""
+    """The variables of one line, which are drawn together, and their choices."""
 
     names: tuple[str, ...]
     choices: tuple[Choice, ...]
@@ -48,19 +48,19 @@ class Domain:
 
 
 def domain_of(names: Sequence[str], text: str) -> Domain:
-    """What `names = text` lets them be. Raises ExpressionError where it cannot be read."""
+    """The domain of the line `names = text`. Raises ExpressionError where it cannot be read."""
     work, unknown = worked(text, FUNCTIONS)
     if unknown - set(WORD_LISTS):
-        raise ExpressionError(f"the list {', '.join(sorted(unknown - set(WORD_LISTS)))} is not known here")
+        raise ExpressionError(f"the list {', '.join(sorted(unknown - set(WORD_LISTS)))} is unknown")
     found = work(WORD_LISTS)
     drawn = found if isinstance(found, Draw) else Draw(tuple(found)) if isinstance(found, list) else None
     if drawn is None or drawn.count < len(names) or len(drawn.values) < len(names):
-        raise ExpressionError(f"{text[:80]!r} is no list of {len(names)} values or more")
+        raise ExpressionError(f"{text[:80]!r} is not a list of at least {len(names)} values")
     return Domain(tuple(names), tuple(map(choice_of, drawn.values)), drawn.in_order)
 
 
 def choice_of(value: Any) -> Choice:
-    """A pair is a text and its value; a number is written in digits."""
+    """The choice for a list element: a pair is (text, value), a number is written in digits."""
     if isinstance(value, tuple) and len(value) == 2:
         return Choice(written(value[0]), exact(value[1]))
     value = exact(value)
@@ -68,7 +68,7 @@ def choice_of(value: Any) -> Choice:
 
 
 def written(value: Any) -> str:
-    """A number in digits (a fraction as a decimal where it ends, else as 1/3), anything else as it is."""
+    """A number in digits (a fraction as a decimal where that is finite, else as 1/3), anything else as str()."""
     if not isinstance(value, Fraction):
         return str(value)
     rest, places = value.denominator, 0
@@ -84,17 +84,17 @@ def written(value: Any) -> str:
 
 
 def is_int(value: Any) -> bool:
-    """Whether a number is whole."""
+    """Whether a number is an integer."""
     return type(exact(value)) is int
 
 
 def divides(value: Any, by: Any) -> bool:
-    """Whether `value` is a multiple of `by`, in the order that the templates use."""
+    """Whether `value` is a multiple of `by`; the order of arguments is that of the templates."""
     return by != 0 and is_int(quotient(value, by))
 
 
 def _range(*ends: Any) -> list[Any]:
-    """Steps as in Python's range, of fractions too (numpy's arange)."""
+    """A list as from Python's range, also with fractions (numpy's arange)."""
     start, stop, step = (0, *ends, 1) if len(ends) == 1 else (*ends, 1)[:3]
     count = math.ceil(quotient(stop - start, step))
     if count > LARGEST_LIST:
@@ -103,7 +103,7 @@ def _range(*ends: Any) -> list[Any]:
 
 
 def _in_words(low: int, high: int) -> list[tuple[str, int]]:
-    """From `low` to `high`, both included."""
+    """The numbers from `low` to `high` inclusive, in words."""
     return [(number_word(number), number) for number in range(low, high + 1)]
 
 
@@ -128,7 +128,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "range": _range,
     "frange": _range,
     "np.arange": _range,
-    # so many draws, of which one is drawn: any of them
+    # one of several random draws is drawn, so any value in the range is possible
     "np.random.randint": lambda low, high, count=1: _range(low, high),
     "numbers_within": _in_words,
     "list": list,
@@ -147,9 +147,9 @@ TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy",
 
 
 def number_word(number: int) -> str:
-    """A whole number from 0 to 99 in words. Raises ValueError for any other."""
+    """An integer from 0 to 99 in words. Raises ValueError for any other."""
     if not 0 <= number < 100:
-        raise ValueError(f"the number {number} has no word here")
+        raise ValueError(f"the number {number} cannot be written in words")
     if number < len(UNITS):
         return UNITS[number]
     tens, rest = divmod(number, 10)

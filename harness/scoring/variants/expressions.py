@@ -1,7 +1,8 @@
-"""Arithmetic in Python's notation, worked out by walking its syntax tree: nothing is ever executed.
+"""Arithmetic in Python's notation, evaluated by walking its syntax tree; nothing is executed.
 
-Only what `_READERS` lists is known. Numbers are exact (int or Fraction; 0.25 is 1/4), so that "is it whole?" has an
-answer. An expression is turned into nested functions once, since a template's conditions are tried thousands of times.
+Only the node types in `_READERS` are allowed. Numbers are exact (int or Fraction; 0.25 is 1/4), so that it can be
+decided whether they are integers. An expression is compiled to nested functions once, since the conditions of a
+template are evaluated thousands of times.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ LARGEST_LIST = 10_000
 
 
 class ExpressionError(ValueError):
-    """An expression that cannot be read or worked out; its text says why."""
+    """An expression that cannot be read or evaluated; the message gives the reason."""
 
 
 def worked(text: str, functions: Mapping[str, Callable[..., Value]]) -> tuple[Worked, frozenset[str]]:
     """The expression as a function of its names' values, and those names.
 
-    Raises ExpressionError for what is no expression or is not known here; the function, where it has no value.
+    Raises ExpressionError for anything but a supported expression; the function does so where there is no value.
     """
     if len(text) > LONGEST:
         raise ExpressionError(f"an expression of {len(text)} characters")
@@ -39,7 +40,7 @@ def worked(text: str, functions: Mapping[str, Callable[..., Value]]) -> tuple[Wo
             warnings.simplefilter("ignore")
             tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise ExpressionError(f"{text[:80]!r} is no expression") from error
+        raise ExpressionError(f"{text[:80]!r} is not an expression") from error
     return worked_node(tree, functions), frozenset(_names(tree))
 
 
@@ -60,7 +61,7 @@ def worked_node(tree: ast.expr, functions: Mapping[str, Callable[..., Value]]) -
 
 
 def exact(value: Any) -> Value:
-    """A number as an int where it is whole, else as a Fraction; anything else as it is."""
+    """A number as an int where it is an integer, else as a Fraction; anything else unchanged."""
     if type(value) is int:
         return value
     if isinstance(value, float):
@@ -69,7 +70,7 @@ def exact(value: Any) -> Value:
 
 
 def quotient(left: Value, right: Value) -> Value:
-    """left / right, exactly."""
+    """The exact quotient left / right."""
     if type(left) is int and type(right) is int:
         whole, rest = divmod(left, right)
         return Fraction(left, right) if rest else whole
@@ -77,7 +78,7 @@ def quotient(left: Value, right: Value) -> Value:
 
 
 def _names(tree: ast.expr) -> set[str]:
-    """The names of values, without those of functions."""
+    """The names of values, without names of functions."""
     called = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.Call) for inner in ast.walk(node.func)}
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called}
 
@@ -85,7 +86,7 @@ def _names(tree: ast.expr) -> set[str]:
 def _read(node: ast.expr, functions: Mapping[str, Any]) -> Worked:
     reader = _READERS.get(type(node))
     if reader is None:
-        raise ExpressionError(f"{type(node).__name__} is not known here")
+        raise ExpressionError(f"{type(node).__name__} is not supported")
     return reader(node, functions)
 
 
@@ -95,7 +96,7 @@ def _constant(node: Any, functions: Mapping[str, Any]) -> Worked:
     try:
         value = exact(node.value)
     except ValueError as error:  # 1e999
-        raise ExpressionError("a number without end") from error
+        raise ExpressionError("an infinite number") from error
     return lambda names: value
 
 
@@ -104,7 +105,7 @@ def _name(node: Any, functions: Mapping[str, Any]) -> Worked:
 
     def look_up(names: Names) -> Value:
         if key not in names:
-            raise ExpressionError(f"the name {key!r} is not known here")
+            raise ExpressionError(f"the name {key!r} is unknown")
         return names[key]
 
     return look_up
@@ -113,7 +114,7 @@ def _name(node: Any, functions: Mapping[str, Any]) -> Worked:
 def _binary(node: Any, functions: Mapping[str, Any]) -> Worked:
     apply = _BINARY.get(type(node.op))
     if apply is None:
-        raise ExpressionError(f"{type(node.op).__name__} is not known here")
+        raise ExpressionError(f"{type(node.op).__name__} is not supported")
     left, right = _read(node.left, functions), _read(node.right, functions)
     return lambda names: apply(left(names), right(names))
 
@@ -121,7 +122,7 @@ def _binary(node: Any, functions: Mapping[str, Any]) -> Worked:
 def _unary(node: Any, functions: Mapping[str, Any]) -> Worked:
     apply = _UNARY.get(type(node.op))
     if apply is None:
-        raise ExpressionError(f"{type(node.op).__name__} is not known here")
+        raise ExpressionError(f"{type(node.op).__name__} is not supported")
     inner = _read(node.operand, functions)
     return lambda names: apply(inner(names))
 
@@ -129,7 +130,7 @@ def _unary(node: Any, functions: Mapping[str, Any]) -> Worked:
 def _compare(node: Any, functions: Mapping[str, Any]) -> Worked:
     tests = [_COMPARED.get(type(one)) for one in node.ops]
     if not all(tests):
-        raise ExpressionError("a comparison that is not known here")
+        raise ExpressionError("a comparison that is not supported")
     sides = [_read(one, functions) for one in (node.left, *node.comparators)]
 
     def hold(names: Names) -> bool:
@@ -158,7 +159,7 @@ def _choice(node: Any, functions: Mapping[str, Any]) -> Worked:
 def _call(node: Any, functions: Mapping[str, Any]) -> Worked:
     name = ast.unparse(node.func) if isinstance(node.func, (ast.Name, ast.Attribute)) else ""
     if name not in functions or node.keywords or any(isinstance(one, ast.Starred) for one in node.args):
-        raise ExpressionError(f"the function {name!r} is not known here")
+        raise ExpressionError(f"the function {name!r} is unknown")
     apply, given = functions[name], [_read(one, functions) for one in node.args]
     return lambda names: apply(*[one(names) for one in given])
 
@@ -183,7 +184,7 @@ def _product(left: Value, right: Value) -> Value:
         return left * right
     for one, other in ((left, right), (right, left)):
         if isinstance(one, (list, tuple, str)) and (type(other) is not int or len(one) * other > LARGEST_LIST):
-            raise ExpressionError("a list that long")
+            raise ExpressionError("a list that is too long")
     return exact(left * right)
 
 
@@ -195,7 +196,7 @@ def _power(left: Value, right: Value) -> Value:
 
 
 def _remainder(left: Value, right: Value) -> Value:
-    if isinstance(left, str):  # "%d" % 1 would format
+    if isinstance(left, str):  # "%d" % 1 would format the text
         raise ExpressionError("the remainder of a text")
     return exact(left % right)
 

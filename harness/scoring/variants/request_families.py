@@ -1,8 +1,7 @@
-"""Requests with one trained instruction, and each about something else, reworded, with one instruction more, and with
-an instruction of a type that no training set has.
+"""Families of requests: an original with one instruction of a type in the training sets, and its variants.
 
-`about another` changes nothing but whom or what is asked about. It is the control: what a redraw alone does to the
-score, the same kind of prompt and the same instruction.
+The variants ask about another person or category, are reworded, have one instruction more, or have an instruction of a
+type that occurs in no training set. `about another` is the control: its change shows the effect of a redraw alone.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from harness.scoring.variants.variant_families import FAMILY_SEED, Member
 
 REQUEST_KINDS = ("about another", "reworded", "an instruction more", "unseen instruction")
 Wish = tuple[str, tuple[Instruction, ...], str]
-"""How it is asked, what a right answer follows, and a right answer."""
+"""A prompt, the instructions that a right answer follows, and a right answer."""
 
 
 def request_families(split: str, count: int) -> Iterator[list[Member]]:
@@ -34,7 +33,7 @@ def request_families(split: str, count: int) -> Iterator[list[Member]]:
 
 @dataclass(frozen=True)
 class _Fact:
-    """A question on a person, the sentence that answers it, and its one telling word."""
+    """A question about a person, the sentence that answers it, and the word that counts."""
 
     question: str
     sentence: str
@@ -45,7 +44,7 @@ class _Fact:
 
 
 def _two_facts(stuff: Material, chance: random.Random) -> tuple[_Fact, _Fact]:
-    """About two people."""
+    """Facts about two people."""
     first, second = (_fact(person, chance) for person in chance.sample(list(stuff.people), 2))
     return first, second
 
@@ -57,7 +56,7 @@ def _fact(person: str, chance: random.Random) -> _Fact:
 
 
 def _named(*wishes: Wish) -> dict[str, Wish]:
-    """The original first, then the kinds in their order."""
+    """Kind of change -> request; the original comes first."""
     return dict(zip(("", *REQUEST_KINDS), wishes, strict=False))
 
 
@@ -92,7 +91,7 @@ def _note(
     answer: Callable[[str, str], str],
     framed: bool,
 ) -> dict[str, Wish]:
-    """Notes with a marker at one end; one instruction more is a marker at the other end too."""
+    """Notes with a marker at one end; the further instruction is a marker at the other end."""
     (fact, other), (marker, second) = _two_facts(stuff, chance), chance.sample(word_lists.MARKERS, 2)
     wish = Instruction(name, {"marker": marker})
     ask = "with a note that {verb} {marker}".format
@@ -119,7 +118,7 @@ def _twice(fact: _Fact) -> Wish:
 
 
 def _list(stuff: Material, chance: random.Random) -> dict[str, Wish]:
-    """Lists have no unseen type; one instruction more is upper case, which is trained on sentences alone."""
+    """Lists have no unseen type; the further instruction is upper case, which training sets ask only of sentences."""
     category, other = chance.sample(list(stuff.categories), 2)
     count = chance.choice(list(word_lists.COUNTS))
     wishes = (Instruction("bullet_list"), Instruction("item_count", {"count": count}))

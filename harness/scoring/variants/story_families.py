@@ -1,7 +1,8 @@
-"""Stories of three steps, and each with its numbers redrawn, a step less, a step more, an irrelevant clause, reworded.
+"""Families of stories: an original of three steps, and its variants.
 
-A story is a template in the form of harness/symbolic: its numbers are drawn, and its answer worked out, by the
-generator that redraws the problems of GSM-Symbolic. A variant fixes the numbers that it shares with its original.
+The variants have redrawn numbers, a step less, a step more, an irrelevant clause, or other verbs. A story is a template
+(templates.py): its numbers are drawn and its answer is computed as for the problems of GSM-Symbolic. A variant keeps
+the numbers that it shares with its original.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from harness.scoring.variants.variant_families import FAMILY_SEED, Member
 from harness.scoring.variants.variants import variants_of
 
 STEPS = 3
-"""A length that is trained, between two others; four steps, one more, are in no training set."""
+"""A length between two others that training sets contain; no training set contains four steps."""
 
 STORY_KINDS = ("numbers redrawn", "a step less", "a step more", "irrelevant clause", "reworded")
 
 
 @dataclass(frozen=True)
 class Plot:
-    """What happens, without numbers: a sign and a verb for each step, and a clause on someone else at a place."""
+    """A story without numbers: a sign and a verb for each step, and possibly a clause about another person."""
 
     person: str
     thing: str
@@ -45,12 +46,12 @@ class Plot:
         return " ".join([*told, phrases.STORY_QUESTION])
 
     def total(self, steps: int) -> str:
-        """The formula of what is there after so many steps."""
+        """The formula of the total after `steps` steps."""
         return " ".join(["n0", *(f"{sign} n{at}" for at, sign in enumerate(self.signs[:steps], 1))])
 
 
 def story_families(split: str, count: int) -> Iterator[list[Member]]:
-    """Families of an original and a variant of each kind."""
+    """`count` families of an original and a variant of each kind."""
     for at in range(count):
         identity = f"story/{split}/{at:03d}"
         yield _family(identity, random.Random(f"{FAMILY_SEED} {identity}"), material(split).people)
@@ -60,7 +61,7 @@ def _family(identity: str, chance: random.Random, people: Sequence[str]) -> list
     plot = _draw_plot(chance, people)
     original = _told(identity, "", plot, ())
     numbers = original.numbers[:-1]
-    # a step more must have somewhere to go
+    # a further step must stay within the limits
     sign = "-" if original.numbers[-1] == LARGEST_TOTAL else "+" if original.numbers[-1] == 0 else chance.choice("+-")
     longer = replace(plot, signs=(*plot.signs, sign), verbs=(*plot.verbs, _usual(sign)))
     shorter = replace(plot, signs=plot.signs[:-1], verbs=plot.verbs[:-1])
@@ -90,7 +91,7 @@ def _synonyms(sign: str) -> tuple[str, ...]:
 
 
 def _told(identity: str, kind: str, plot: Plot, given: Sequence[int]) -> Member:
-    """The story with these numbers, and others drawn; original and redrawn differ in the draw."""
+    """The story with the given numbers, the others drawn; the original and `numbers redrawn` use different draws."""
     template = template_for(plot, given, identity)
     variant = variants_of(template, 1, seed=int(kind == STORY_KINDS[0]))[0]
     numbers = (*(int(variant.values[f"n{at}"]) for at in range(len(plot.signs) + 1)), int(variant.answer))
@@ -99,7 +100,7 @@ def _told(identity: str, kind: str, plot: Plot, given: Sequence[int]) -> Member:
 
 
 def template_for(plot: Plot, given: Sequence[int], identity: str) -> Template:
-    """The plot with the microworld's limits as its conditions; the first numbers may be given."""
+    """The template of a plot, with the microworld's limits as conditions; the first numbers may be given."""
     count = len(plot.signs) + 1
     ranges = ["range(10, 41)", *[f"range(1, {LARGEST_CHANGE + 1})"] * (count - 1)]
     chosen = [f"[{given[at]}]" if at < len(given) else ranges[at] for at in range(count)]
@@ -108,12 +109,12 @@ def template_for(plot: Plot, given: Sequence[int], identity: str) -> Template:
     limits = [line for total in totals for line in (f"- {total} >= 0", f"- {total} <= {LARGEST_TOTAL}")]
     lines = ["#init:", *init, "#conditions:", *limits, f"#answer: {plot.total(count - 1)}"]
     annotated = f"{plot.slotted}\n\n" + "\n".join(lines)
-    # the question stands for the template's name, from which its draws follow
+    # the question is the template's id, which seeds its draws
     return template_of({"question": identity, "answer": "", "question_annotated": annotated}, identity)
 
 
 def _worked(plot: Plot, numbers: Sequence[int]) -> str:
-    """The answer as training shows it."""
+    """The answer in the form of the training sets."""
     total, equations = numbers[0], []
     for sign, change in zip(plot.signs, numbers[1:-1], strict=True):
         after = total + change if sign == "+" else total - change

@@ -1,4 +1,4 @@
-"""GSM-Symbolic's template files: a question with slots, what the slots may hold, conditions, and the answer's formula.
+"""GSM-Symbolic's template files: a question with slots, their domains, conditions, and the formula of the answer.
 
     {name,Ann} has {n,3} dogs and {m,2} cats. How many pets has {name,Ann}?   a slot is {variable,original text}
 
@@ -10,8 +10,8 @@
     - m < n
     #answer: n + m
 
-The worked solution (`answer_annotated`) closes with the formula a second time, as `#### {n + m}`. That one counts where
-it is there: in one published template (GSM8K 456) the line #answer does not give the original's answer, and it does.
+The worked solution (`answer_annotated`) repeats the formula at its end, as `#### {n + m}`, which is preferred: in one
+published template (GSM8K 456) it gives the original's answer and the line #answer does not.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from harness.scoring.variants.expressions import ExpressionError, Worked, worked
 
 HEADING = re.compile(r"^\s*#(init|conditions|answer)\s*[:=]?[ \t]*", re.M)
 SLOT = re.compile(r"\{\s*(\w+)\s*(?:,([^{}]*))?\}")
-FIX = "Mend the template, or take it out of the folder; harness/scoring/variants/templates.py shows the format."
+FIX = "Correct the template or remove it from the folder; harness/scoring/variants/templates.py shows the format."
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition on the variables that it names; `gives` is the right side of an equation with one variable alone."""
+    """A condition on variables; `gives` has, for `variable == expression`, the expression."""
 
     text: str
     holds: Worked
@@ -42,7 +42,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Template:
-    """A problem whose numbers can be drawn again; `question` and `answer` are the original's."""
+    """A problem whose numbers can be redrawn; `question` and `answer` are the original's."""
 
     id: str
     question: str
@@ -54,7 +54,7 @@ class Template:
 
 
 def template_of(row: Mapping[str, Any], where: str) -> Template:
-    """The template in a file's object. Raises UserError, naming the line, where it cannot be read."""
+    """The template in a row of a file. Raises UserError with the line that cannot be read."""
     texts = [row.get(name) for name in ("question", "answer", "question_annotated")]
     if not all(isinstance(text, str) for text in texts):
         raise UserError(
@@ -75,7 +75,7 @@ def template_of(row: Mapping[str, Any], where: str) -> Template:
 
 
 def _closing(solution: Any) -> str:
-    """The formula that a worked solution closes with, or "" where it closes with anything else."""
+    """The formula at the end of a worked solution, or ""."""
     last = solution.rpartition("####")[2].strip() if isinstance(solution, str) else ""
     return last[1:-1] if last[:1] == "{" and last[-1:] == "}" and last.count("{") == 1 else ""
 
@@ -98,7 +98,7 @@ def _domain(line: str, where: str) -> Domain:
     left, equals, right = line.partition("=")
     names = [name.strip().removeprefix("$") for name in left.split(",")]
     if not equals or not all(name.isidentifier() for name in names):
-        raise UserError(f"{line!r} is no line `variable = choices`", where=where, fix=FIX)
+        raise UserError(f"{line!r} is not a line `variable = choices`", where=where, fix=FIX)
     try:
         return domain_of(names, right)
     except ExpressionError as error:
@@ -106,19 +106,19 @@ def _domain(line: str, where: str) -> Domain:
 
 
 def _condition(line: str, known: set[str], where: str) -> Condition:
-    # half of the templates write frac[1] for the number of a pair of text and number
+    # half of the templates write frac[1] for the number in a pair (text, number)
     text = re.sub(r"\$(?=\w)|(?<=\w)\[1\]", "", line)
     try:
         holds, names = worked(text, ARITHMETIC)
     except ExpressionError as error:
         raise UserError(f"{line!r}: {error}", where=where, fix=FIX) from error
     if names - known:
-        raise UserError(f"{line!r}: nothing says what {sorted(names - known)[0]} is", where=where, fix=FIX)
+        raise UserError(f"{line!r}: {sorted(names - known)[0]} has no line under #init", where=where, fix=FIX)
     return Condition(text, holds, names, _equation(text))
 
 
 def _equation(text: str) -> dict[str, Worked]:
-    """What `total == a + b` says of total."""
+    """{"total": a + b} for `total == a + b`."""
     sides = text.split("==")
     if len(sides) != 2:
         return {}

@@ -1,7 +1,7 @@
-"""Items and variants of them: one thing is changed, and everything else stays.
+"""Items and their variants, each with a single change.
 
-A family is an original of a kind that is trained and its variants, each of another kind of change. Families of stories
-are in `story_families.py`, those of requests in `request_families.py`.
+A family is an original of a kind that training sets contain, and variants with one kind of change each. Families of
+stories are in `story_families.py`, those of requests in `request_families.py`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ FAMILY_SEED = 3000
 class Member:
     """A prompt of a family.
 
-    kind       what was changed; "" for the original
-    wanted     all that a right answer follows
+    kind       the kind of change; "" for the original
+    wanted     the instructions that a right answer follows
     reference  a right answer
-    numbers    those of the prompt and of its answer, where the task is arithmetic
+    numbers    the numbers of the prompt and its answer, where the task is arithmetic
     """
 
     family: str
@@ -34,17 +34,17 @@ class Member:
 
     @property
     def id(self) -> str:
-        """Unique within its split."""
+        """An id, unique within its split."""
         return f"{self.family}/{self.kind.replace(' ', '-') or 'original'}"
 
     @property
     def group(self) -> str:
-        """The kind of change to this sort of prompt."""
+        """The sort of prompt and the kind of change."""
         return f"{self.sort}: {self.kind or 'original'}"
 
 
 def is_right(member: Member, answer: str) -> bool:
-    """Whether an answer follows all that its prompt asks."""
+    """Whether an answer follows all instructions of its prompt."""
     return all(_follows(instruction, answer) for instruction in member.wanted)
 
 
@@ -55,18 +55,18 @@ def _follows(instruction: Instruction, answer: str) -> bool:
 
 
 def _one_word(said: list[str], arguments: Mapping[str, object]) -> bool:
-    """The value alone, with or without a full stop."""
+    """Only the value, with or without a full stop."""
     return [word for word in said if word != "."] == [arguments["word"]]
 
 
 def _twice(said: list[str], arguments: Mapping[str, object]) -> bool:
-    """The same sentence two times and nothing else; the value stands in it."""
+    """The same sentence, which contains the value, twice and nothing else."""
     half = len(said) // 2
     return half > 1 and said[:half] == said[half:] and arguments["word"] in said
 
 
 def _framed(said: list[str], arguments: Mapping[str, object]) -> bool:
-    """One marker at both ends of a note."""
+    """The marker at both ends of a note."""
     return len(said) > 4 and said[0] == said[-1] == arguments["marker"]
 
 
@@ -82,4 +82,4 @@ UNSEEN: dict[str, Callable[[list[str], Mapping[str, object]], bool]] = {
     "framed": _framed,
     "upper_bullets": _upper_bullets,
 }
-"""Instructions that no training set of the microworld has."""
+"""Instructions that occur in no training set of the microworld."""

@@ -1,7 +1,7 @@
-"""Variants of a template: every slot drawn again under the template's conditions, and the answer recomputed.
+"""Variants of a template: every slot redrawn under the template's conditions, and the answer recomputed.
 
-Draws that break a condition are thrown away, so every set of values that is allowed is equally likely. Variables that
-share no condition are drawn apart, and a condition is tried as soon as its variables are known.
+Draws that break a condition are rejected, so all allowed sets of values are equally likely. Variables that share no
+condition are drawn separately, and a condition is tested as soon as its variables are known.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST_TRIES = 500_000
 
 @dataclass(frozen=True)
 class Variant:
-    """A drawn problem; `values` are the variables', and `answer` is what the formula makes of them."""
+    """A drawn problem with the values of its variables and the answer by the formula."""
 
     question: str
     answer: int | Fraction
@@ -36,7 +36,7 @@ class Variant:
 
 
 def variants_of(template: Template, count: int, seed: int) -> list[Variant]:
-    """Different questions, the same for the same seed. Raises UserError where the template allows too few."""
+    """`count` different variants, the same for the same seed. Raises UserError where the template allows too few."""
     rng, parts = Random(f"{seed}/{template.id}"), _parts_of(template)
     found: dict[str, Variant] = {}
     for _ in range(20 * count):
@@ -46,7 +46,8 @@ def variants_of(template: Template, count: int, seed: int) -> list[Variant]:
         found.setdefault(variant.question, variant)
     if len(found) < count:
         raise UserError(
-            f"the template {template.id} gave {len(found)} different questions, not {count}", fix="Ask for fewer."
+            f"the template {template.id} gave {len(found)} different questions, not {count}",
+            fix="Ask for fewer variants.",
         )
     return list(found.values())
 
@@ -59,14 +60,14 @@ def _variant(template: Template, parts: Sequence[Part], rng: Random) -> Variant:
     try:
         answer = exact(template.formula.holds(values))
     except ExpressionError as error:
-        raise UserError(f"the answer of {template.id} has no value: {error}", fix="Mend the template.") from error
+        raise UserError(f"the answer of {template.id} has no value: {error}", fix="Correct the template.") from error
     if isinstance(answer, bool) or not isinstance(answer, (int, Fraction)):
-        raise UserError(f"the answer of {template.id} is {answer!r}, no number", fix="Mend the template.")
+        raise UserError(f"the answer of {template.id} is {answer!r}, not a number", fix="Correct the template.")
     return Variant(_filled(template.slotted, choices), answer, values)
 
 
 def _filled(slotted: str, choices: Mapping[str, Choice]) -> str:
-    """The question with its slots filled: a capital letter opens a sentence, and money has two decimals or none."""
+    """The question with its slots filled; sentences start with a capital, and money has two decimals or none."""
     text, at = "", 0
     for slot in SLOT.finditer(slotted):
         text += slotted[at : slot.start()]
@@ -81,7 +82,7 @@ def _filled(slotted: str, choices: Mapping[str, Choice]) -> str:
 
 @dataclass(frozen=True)
 class DrawingStep:
-    """A domain, the conditions that can be tried once it is drawn, and the equation that leaves no choice, if any."""
+    """A domain, the conditions that can be tested once it is drawn, and the equation that determines it, if any."""
 
     domain: Domain
     conditions: tuple[Condition, ...]
@@ -89,7 +90,7 @@ class DrawingStep:
     by_value: Mapping[Any, Choice] = field(default_factory=dict)
 
     def drawn(self, rng: Random, values: Mapping[str, Any]) -> Sequence[Choice]:
-        """A choice for each name; none where the equation gives a value that the domain does not hold."""
+        """A choice for each name; none where the equation gives a value outside the domain."""
         if self.given is None:
             return self.domain.drawn(rng)
         try:
@@ -117,12 +118,12 @@ def _drawn(template: Template, part: Part, rng: Random) -> dict[str, Choice]:
         else:
             return choices
     raise UserError(
-        f"no values of {template.id} met its conditions in {MOST_TRIES:,} tries", fix="Mend the template's conditions."
+        f"no values of {template.id} met its conditions in {MOST_TRIES:,} tries", fix="Correct the conditions."
     )
 
 
 def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any]) -> bool:
-    """A condition without a value (a division by zero) does not hold."""
+    """Whether all conditions hold; one without a value (a division by zero) does not."""
     try:
         for condition in conditions:
             if not condition.holds(values):
@@ -142,7 +143,7 @@ def _parts_of(template: Template) -> tuple[Part, ...]:
 
 
 def _steps(domains: Sequence[Domain], conditions: Sequence[Condition]) -> Part:
-    """The domains in the order in which conditions can be tried soonest; what an equation gives comes last."""
+    """The domains in the order that tests conditions soonest; variables determined by an equation come last."""
     rest, known, steps = list(domains), set[str](), list[DrawingStep]()
     waiting = [condition for condition in conditions if any(condition.names & set(one.names) for one in domains)]
     while rest:
@@ -165,24 +166,24 @@ def _step(domain: Domain, conditions: Sequence[Condition]) -> DrawingStep:
     conditions = shared if len(domain.names) == 1 else tuple(conditions)
     by_value = {choice.value: choice for choice in domain.choices} if len(domain.names) == 1 else {}
     given = next((one.gives[domain.names[0]] for one in shared if domain.names[0] in one.gives), None)
-    # values that stand twice would be drawn too seldom by an equation
+    # an equation would draw repeated values too rarely
     return DrawingStep(domain, conditions, given if len(by_value) == len(domain.choices) else None, by_value)
 
 
 def _narrowed(domain: Domain, conditions: Sequence[Condition]) -> Domain:
-    """Without the choices of a single variable that its own conditions forbid."""
+    """The domain without choices that conditions on this variable alone forbid."""
     (name, *others) = domain.names
     if others or not conditions:
         return domain
     kept = [one for one in domain.choices if _all_hold(conditions, {name: one.value})]
     if not kept:
-        raise UserError(f"no choice of {name} meets its own conditions", fix="Mend the template.")
+        raise UserError(f"no choice of {name} meets its own conditions", fix="Correct the template.")
     return Domain(domain.names, tuple(kept))
 
 
 @dataclass(frozen=True)
 class Reached:
-    """What an item was answered with, 1 or 0, and how large its numbers are; None where it has none."""
+    """The score of an item (1 or 0) and the magnitude of its numbers, None without numbers."""
 
     correct: float
     magnitude: float | None = None
@@ -195,7 +196,7 @@ def magnitude(numbers: Iterable[Fraction | int]) -> float:
 
 
 def changes(original: Reached, variant: Reached) -> dict[str, float]:
-    """The metrics `change` (variant minus original) and, where its numbers are no larger, `change_no_larger`."""
+    """The metrics `change` (variant minus original) and, where numbers are not larger, `change_no_larger`."""
     change = variant.correct - original.correct
     if original.magnitude is None or variant.magnitude is None or variant.magnitude > original.magnitude:
         return {"change": change}
