@@ -25,7 +25,7 @@ from harness.report.findings.tables import groups_tables
 from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import BenchmarkInfo, BenchmarkMetric, Matrix, MethodInfo
 from harness.report.numbers.panel import groups_of, levels_of, panels_of
-from harness.report.render.document import Table
+from harness.report.render.tabular import Table
 from harness.stats.contrasts import Estimate, Scores, mean
 
 torch.set_num_threads(1)

@@ -14,8 +14,8 @@ from harness.report.collect import ReportModel, collect
 from harness.report.export import write_tables
 from harness.report.findings.tables import matrix_table
 from harness.report.numbers.comparisons import Result
-from harness.report.render.document import Column, Table, TableCell
 from harness.report.render.latex import escape_latex, to_latex
+from harness.report.render.tabular import Column, Table, TableCell
 
 LABEL = "a_b & c% [x]"
 PLACE = ["base", "method", "benchmark", "metric", "group"]

@@ -14,7 +14,8 @@ import pytest
 from harness.records import DataChoice
 from harness.report.findings.curves import Curve, curve_parts, curves_of
 from harness.report.numbers.matrix import BenchmarkInfo, BenchmarkMetric, Matrix, MethodInfo
-from harness.report.render.document import Bullets, Picture, Table
+from harness.report.render.document import Bullets, Picture
+from harness.report.render.tabular import Table
 
 SIZES, QUALITIES = (30, 300), ("good", "raw")
 Skill = Callable[[str, DataChoice], float]

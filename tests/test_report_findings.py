@@ -16,15 +16,14 @@ from harness.records import DataChoice
 from harness.report.collect import Block
 from harness.report.findings.audit import warning
 from harness.report.findings.harm import harm_parts
-from harness.report.findings.lengths import Lengths, lengths_of
-from harness.report.findings.prices import price
-from harness.report.findings.shifts import shifts_of
-from harness.report.findings.turnover import turnovers_of
+from harness.report.findings.prices import price, shifts_of
+from harness.report.findings.turnover import Lengths, lengths_of, turnovers_of
 from harness.report.numbers.comparisons import Comparison, Result, results_of
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix, MethodInfo
 from harness.report.numbers.panel import build_panel, measure, score_of
 from harness.report.numbers.protocol import Audit, ProtocolField, audit_of
-from harness.report.render.document import Paragraph, Table
+from harness.report.render.document import Paragraph
+from harness.report.render.tabular import Table
 from harness.stats.contrasts import Components, Estimate, Scale, Scores, Spread, difference, minimum_detectable_effect
 from harness.stats.families import independent_sum
 from harness.stats.resolution import needed, noise_floor

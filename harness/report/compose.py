@@ -13,11 +13,9 @@ from harness.report.findings.claims import claim_parts
 from harness.report.findings.curves import curve_parts, curves_of
 from harness.report.findings.detectable import resolution_parts
 from harness.report.findings.harm import harm_parts
-from harness.report.findings.lengths import length_parts
 from harness.report.findings.precision import precision_parts, precisions_of
-from harness.report.findings.prices import price_parts
+from harness.report.findings.prices import price_parts, shift_parts
 from harness.report.findings.record import ledger_part, provenance_parts, unfinished_part
-from harness.report.findings.shifts import shift_parts
 from harness.report.findings.side_by_side import examples_of
 from harness.report.findings.tables import (
     FLAG_FEW,
@@ -31,18 +29,11 @@ from harness.report.findings.tables import (
 from harness.report.findings.tradeoff import tradeoff_parts
 from harness.report.findings.training_data import training_data_parts
 from harness.report.findings.tuned_settings import tuning_parts
-from harness.report.findings.turnover import turnover_parts
+from harness.report.findings.turnover import length_parts, turnover_parts
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
-from harness.report.render.document import (
-    Document,
-    Folded,
-    Paragraph,
-    Part,
-    Prompts,
-    Section,
-    Table,
-)
+from harness.report.render.document import Document, Folded, Paragraph, Part, Prompts, Section
+from harness.report.render.tabular import BLANK, Table
 from harness.report.verdict import experiment_question, verdict_parts
 from harness.stats.contrasts import FEWEST_CLUSTERS
 
@@ -141,7 +132,7 @@ def _legend(block: Block, matrix: Matrix) -> str:
         said.append("Knowledge kept: per cent of the baseline's score, below it the difference in points.")
     if block.gaps:
         said += _gap_words(block, matrix)
-    said.append(f"{text.BLANK} could not be computed; it is not zero.")
+    said.append(f"{BLANK} could not be computed; it is not zero.")
     if any(block.audit.apart(method.label) for method in block.methods):
         said.append(f"{FLAG_UNLIKE} differs from most methods in these fields of the protocol: see the fairness audit.")
     results = [*block.results, *block.groups]

@@ -17,10 +17,9 @@ from harness.report.findings.audit import FLAG as FLAG_UNLIKE
 from harness.report.findings.tables import FLAG_FEW, FLAG_PARTIAL, finding_cell, matrix_table
 from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import Matrix
-from harness.report.render import text
-from harness.report.render.document import Column, Table
 from harness.report.render.latex import to_latex
 from harness.report.render.markdown import table_lines
+from harness.report.render.tabular import BLANK, Column, Table
 from harness.stats.contrasts import FEWEST_CLUSTERS
 
 PLACE = {
@@ -173,7 +172,7 @@ def _caption(block: Block, matrix: Matrix) -> str:
             f"Bold: different from {matrix.baseline}, better or worse, after Holm's correction over "
             f"{block.tests} tests."
         )
-    said.append(f"{text.BLANK}: could not be computed, not zero.")
+    said.append(f"{BLANK}: could not be computed, not zero.")
     marks = " ".join(f"{cell.text} {cell.small}" for row in matrix_table(block, matrix).rows for cell in row)
     if FLAG_FEW in marks:
         said.append(f"{FLAG_FEW}: fewer than {FEWEST_CLUSTERS} clusters, the interval is too narrow.")

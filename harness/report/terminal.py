@@ -10,7 +10,8 @@ from rich.text import Text
 from harness.report.compare import Pairing
 from harness.report.findings.tables import FLAG_FEW, finding_cell, sample_size_text
 from harness.report.numbers.comparisons import Comparison, Result
-from harness.report.render import text
+from harness.report.render import tabular, text
+from harness.report.render.tabular import BLANK
 from harness.report.verdict import ONE_SEED
 from harness.stats.contrasts import FEWEST_CLUSTERS
 
@@ -46,11 +47,11 @@ def _row(pairing: Pairing, result: Result, name: tuple[str, ...], first: str, se
     yield from (plain_text(one) for one in name)
     for label in (first, second):
         score = result.scores.get(label)
-        yield plain_text(text.score_text(None if score is None else score.estimate.value, result.percent))
+        yield plain_text(tabular.score_text(None if score is None else score.estimate.value, result.percent))
     estimate = comparison.estimate
-    yield plain_text(text.signed(estimate.value, result.percent))
-    yield plain_text(text.interval(estimate.low, estimate.high, result.percent, "+") or text.BLANK)
-    yield plain_text(text.p_value(comparison.adjusted))
+    yield plain_text(tabular.signed(estimate.value, result.percent))
+    yield plain_text(tabular.interval(estimate.low, estimate.high, result.percent, "+") or BLANK)
+    yield plain_text(tabular.p_value(comparison.adjusted))
     yield _finding(pairing, result, comparison)
     yield plain_text(f"{sample_size_text(comparison)}{FLAG_FEW if estimate.few_clusters else ''}")
 

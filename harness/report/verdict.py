@@ -13,8 +13,21 @@ from harness.report.findings.audit import warning as unlike
 from harness.report.numbers.comparisons import Result, is_kept
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
-from harness.report.render.document import Bullets, Column, Folded, Mood, Paragraph, Part, Statement, Table, TableCell
-from harness.report.render.text import count, interval, listed, points, rank, score_text, seconds, signed
+from harness.report.render.document import Bullets, Folded, Paragraph, Part, Statement
+from harness.report.render.tabular import (
+    Column,
+    Mood,
+    Table,
+    TableCell,
+    count,
+    interval,
+    points,
+    rank,
+    score_text,
+    seconds,
+    signed,
+)
+from harness.report.render.text import listed
 from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate
 
 ONE_SEED = (

@@ -9,7 +9,8 @@ from harness.report.collect import Block
 from harness.report.numbers.matrix import Matrix
 from harness.report.numbers.protocol import Audit, ProtocolField
 from harness.report.render import text
-from harness.report.render.document import Column, Folded, Paragraph, Part, Table, TableCell
+from harness.report.render.document import Folded, Paragraph, Part
+from harness.report.render.tabular import BLANK, Column, Table, TableCell, blank_cell
 
 FLAG = "§"
 
@@ -64,13 +65,7 @@ def _fields_table(audit: Audit) -> Table:
 
 def _field_row(one: ProtocolField) -> tuple[TableCell, ...]:
     said = [f"{value} ({', '.join(labels)})" for value, labels in one.groups.items()]
-    found = (
-        TableCell("differs", mood="bad")
-        if one.differs
-        else TableCell("alike")
-        if said
-        else TableCell(text.BLANK, mood="blank")
-    )
+    found = TableCell("differs", mood="bad") if one.differs else TableCell("alike") if said else blank_cell()
     return TableCell(one.name), TableCell("; ".join(said) or "not recorded"), found
 
 
@@ -78,5 +73,5 @@ def _settings_table(matrix: Matrix) -> Table:
     rows = []
     for method in matrix.methods:
         said = ", ".join(f"{name}={json.dumps(value)}" for name, value in sorted(method.fields.items()))
-        rows.append((TableCell(method.title), TableCell(text.one_line(said, 400) or text.BLANK)))
+        rows.append((TableCell(method.title), TableCell(text.one_line(said, 400) or BLANK)))
     return Table((Column("method", left=True), Column("settings", left=True)), tuple(rows))

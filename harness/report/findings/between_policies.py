@@ -7,7 +7,7 @@ seeds are random, as everywhere. Twins share seeds with one another, so theirs i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,14 @@ from harness.engine.results.schema import read_excerpts, read_joint
 from harness.files import read_json
 from harness.records import DataChoice
 from harness.report.collect import Block
+from harness.report.findings.tradeoff import scaled_interval
 from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
-from harness.report.render import text
+from harness.report.render import tabular, text
 from harness.report.render.axes import Point, draw
-from harness.report.render.document import Column, Folded, Paragraph, Part, Picture, Reading, Readings, Table, TableCell
+from harness.report.render.document import Folded, Paragraph, Part, Picture, Reading, Readings
 from harness.report.render.heat_map import draw_heat_map
+from harness.report.render.tabular import BLANK, Column, Table, TableCell, blank_cell, estimate_cell
 from harness.stats.contrasts import Estimate, Scale, Scores, mean
 
 if TYPE_CHECKING:
@@ -228,7 +230,7 @@ def _legend(joint: JointFinding) -> str:
             "A model and its twin, trained alike with another seed, are the measure of all others. Twins share seeds "
             "with one another: their interval is of items only, for these runs."
         )
-    said.append(f"{text.BLANK} could not be computed; it is not zero.")
+    said.append(f"{BLANK} could not be computed; it is not zero.")
     return " ".join(said)
 
 
@@ -244,10 +246,11 @@ def _table(joint: JointFinding) -> Table:
 
 
 def _cell(estimate: Estimate | None) -> TableCell:
-    if estimate is None or estimate.value is None:
-        return TableCell(text.BLANK, mood="blank", note="" if estimate is None else estimate.reason)
-    shown, small = text.score_text(estimate.value, False), "items only" if estimate.items_only else ""
-    return TableCell(shown, text.interval(estimate.low, estimate.high, False), small=small)
+    if estimate is None:
+        return blank_cell()
+    cell = estimate_cell(estimate, False)
+    detail = "" if estimate.low is None else cell.detail
+    return replace(cell, detail=detail, small="items only" if estimate.items_only else "")
 
 
 def _maps(joint: JointFinding) -> Iterator[Part]:
@@ -317,16 +320,10 @@ def _points(block: Block, across: Result, up: Result, matrix: Matrix) -> list[Po
             continue
         factors = [100 if result.percent else 1 for result in (across, up)]
         x, y = one.estimate.value * factors[0], other.estimate.value * factors[1]
-        sides = [_scaled(score.estimate, factor) for score, factor in zip((one, other), factors, strict=True)]
+        sides = [scaled_interval(score.estimate, factor) for score, factor in zip((one, other), factors, strict=True)]
         found.append(Point(method.label, x, y, sides[0], sides[1], method.label == matrix.baseline))
     return found
 
 
-def _scaled(estimate: Estimate, factor: float) -> tuple[float, float] | None:
-    if estimate.low is None or estimate.high is None:
-        return None
-    return estimate.low * factor, estimate.high * factor
-
-
 def _axis(result: Result) -> str:
-    return text.one_line(f"{result.metric.title}{text.unit_suffix(result.metric.unit, result.percent)}", 60)
+    return text.one_line(f"{result.metric.title}{tabular.unit_suffix(result.metric.unit, result.percent)}", 60)

@@ -22,8 +22,9 @@ from harness.report.collect import ReportModel
 from harness.report.numbers.comparisons import claimable
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix, MethodInfo
 from harness.report.numbers.panel import Measured, build_panel, measure
-from harness.report.render import text
-from harness.report.render.document import Column, Folded, Mood, Paragraph, Part, Table, TableCell
+from harness.report.render import tabular, text
+from harness.report.render.document import Folded, Paragraph, Part
+from harness.report.render.tabular import Column, Mood, Table, TableCell, blank_cell, estimate_cell, text_columns
 from harness.stats.contrasts import Estimate, contrast
 from harness.stats.families import LEVEL, holm, independent_sum
 
@@ -359,14 +360,18 @@ def _reason(estimate: Estimate | None) -> str:
 
 
 def _bound_in_words(kind: str, bound: float, percent: bool) -> str:
-    from harness.report.render.text import points, score_text
-
     if kind == "within":
-        return f"within ±{points(bound, percent)}"
-    return f"{kind} {score_text(bound, percent)}"
+        return f"within ±{tabular.points(bound, percent)}"
+    return f"{kind} {tabular.score_text(bound, percent)}"
 
 
 MOODS: dict[Verdict, Mood] = {"supported": "good", "contradicted": "bad", "undecided": "open", "not testable": "blank"}
+
+
+COLUMNS = (
+    *text_columns("claim", "what it says", "verdict"), Column("effect", "pointwise 95 % interval"), Column("expected"),
+    Column("p", "Holm"), Column("tested as", left=True),
+)  # fmt: skip
 
 
 def claim_parts(model: ReportModel) -> Iterator[Part]:
@@ -383,10 +388,10 @@ def claim_parts(model: ReportModel) -> Iterator[Part]:
             "Intervals are pointwise 95 %. A contradiction holds for this rig; it does not refute the source.",
             "open",
         )
-        yield Table(_columns(), tuple(_row(claim) for claim in tried))
+        yield Table(COLUMNS, tuple(_row(claim) for claim in tried))
     rest = [claim for claim in claims if claim.verdict == "not testable"]
     if rest:
-        head = tuple(Column(word, left=True) for word in ("claim", "what it says", "missing here"))
+        head = text_columns("claim", "what it says", "missing here")
         rows = tuple(
             (TableCell(c.name, note=c.source), TableCell(c.statement, small=c.source), TableCell(c.missing))
             for c in rest
@@ -394,30 +399,17 @@ def claim_parts(model: ReportModel) -> Iterator[Part]:
         yield Folded(f"{len(rest)} that this experiment cannot test", Table(head, rows))
 
 
-def _columns() -> tuple[Column, ...]:
-    return (
-        Column("claim", left=True),
-        Column("what it says", left=True),
-        Column("verdict", left=True),
-        Column("effect", "pointwise 95 % interval"),
-        Column("expected", ""),
-        Column("p", "Holm"),
-        Column("tested as", left=True),
-    )
-
-
 def _row(claim: Claimed) -> tuple[TableCell, ...]:
-    found = claim.estimate
-    effect = TableCell(text.BLANK, mood="blank")
-    if found is not None and found.value is not None:
-        shown = text.interval(found.low, found.high, claim.percent, "+") or text.BLANK
-        effect = TableCell(text.signed(found.value, claim.percent), shown, "points" if claim.percent else "")
+    effect = blank_cell()
+    if claim.estimate is not None and claim.estimate.value is not None:
+        shown = estimate_cell(claim.estimate, claim.percent, signed=True)
+        effect = replace(shown, small="points" if claim.percent else "")
     return (
         TableCell(claim.name, note=claim.source),
         TableCell(claim.statement, small=claim.source),
         TableCell(claim.verdict, small=text.one_line(claim.missing, 80), mood=MOODS[claim.verdict]),
         effect,
         TableCell(claim.bound),
-        TableCell(text.p_value(claim.p)),
+        TableCell(tabular.p_value(claim.p)),
         TableCell(claim.contrast, small=claim.where),
     )

@@ -17,10 +17,21 @@ from harness.records import DataChoice
 from harness.report.numbers.comparisons import claimable
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, Panel, build_panel, difference_of, measure, method_rows, score_of
-from harness.report.render import text
+from harness.report.render import tabular, text
 from harness.report.render.curve_picture import Line, Place, draw_curves, size_ticks
-from harness.report.render.document import Bullets, Column, Mood, Paragraph, Part, Picture, Statement, Table, TableCell
-from harness.report.render.text import interval, listed, signed
+from harness.report.render.document import Bullets, Paragraph, Part, Picture, Statement
+from harness.report.render.tabular import (
+    BLANK,
+    Column,
+    Mood,
+    Table,
+    TableCell,
+    blank_cell,
+    estimate_cell,
+    interval,
+    signed,
+)
+from harness.report.render.text import listed
 from harness.stats.contrasts import Estimate
 from harness.stats.families import LEVEL, holm
 
@@ -289,7 +300,7 @@ def _change(contrast: DataContrast, percent: bool, direction: int = 1) -> str:
 
 
 def _table(curve: Curve, matrix: Matrix, several: bool) -> Table:
-    unit = f"{curve.metric.name}{text.unit_suffix(curve.metric.unit, curve.percent)}"
+    unit = f"{curve.metric.name}{tabular.unit_suffix(curve.metric.unit, curve.percent)}"
     columns = [Column("method", left=True)]
     if matrix.data_qualities != ("",):
         columns.append(Column("data", left=True))
@@ -303,7 +314,7 @@ def _table(curve: Curve, matrix: Matrix, several: bool) -> Table:
         first = next((estimate for (label, _), estimate in curve.scores.items() if label == method), None)
         head = [
             TableCell(method, "takes no data"),
-            *([TableCell(text.BLANK)] if matrix.data_qualities != ("",) else []),
+            *([TableCell(BLANK)] if matrix.data_qualities != ("",) else []),
         ]
         rows.append((*head, *[_score(curve, first, "") for _ in matrix.data_sizes]))
     return Table(tuple(columns), tuple(rows), caption=_title(curve, several))
@@ -323,10 +334,8 @@ def _cell(curve: Curve, method: str, data: DataChoice) -> TableCell:
 
 
 def _score(curve: Curve, estimate: Estimate | None, small: str, mood: Mood = "") -> TableCell:
-    if estimate is None or estimate.value is None:
-        return TableCell(text.BLANK, note=estimate.reason if estimate else "", mood="blank")
-    shown = interval(estimate.low, estimate.high, curve.percent) or text.BLANK
-    return TableCell(text.score_text(estimate.value, curve.percent), shown, small, note=estimate.reason, mood=mood)
+    cell = blank_cell() if estimate is None else estimate_cell(estimate, curve.percent)
+    return replace(cell, small=small, mood=mood or cell.mood)
 
 
 # ---- picture
@@ -336,7 +345,7 @@ def _picture(curve: Curve, matrix: Matrix, several: bool) -> Picture:
     by_size = len(matrix.data_sizes) > 1
     ticks = size_ticks(matrix.data_sizes) if by_size else list(matrix.data_qualities)
     lines = [line for line in _lines(curve, matrix, by_size) if line.places]
-    up = text.one_line(f"{_title(curve, several)}{text.unit_suffix(curve.metric.unit, curve.percent)}", 60)
+    up = text.one_line(f"{_title(curve, several)}{tabular.unit_suffix(curve.metric.unit, curve.percent)}", 60)
     across = "training examples" if by_size else "training data"
     said = "; ".join(
         f"{line.label}: {', '.join(f'{place.up:.1f} at {place.across}' for place in line.places)}" for line in lines

@@ -15,8 +15,9 @@ from harness.report.collect import Block
 from harness.report.numbers.comparisons import Comparison, Result
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured
-from harness.report.render import text
-from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
+from harness.report.render import tabular
+from harness.report.render.document import Paragraph, Part
+from harness.report.render.tabular import BLANK, Column, Table, TableCell
 from harness.stats.resolution import NoiseFloor, needed, noise_floor
 
 SOURCES: dict[Source, str] = {
@@ -75,9 +76,9 @@ def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     results = [r for r in block.results if r.metric.primary and r.percent and r.comparisons]
     if matrix.margin > 0 and any(_plan(c, r, matrix) for r in results for c in r.comparisons.values()):
         yield Paragraph(
-            f"Needed to find a true difference of {text.points(matrix.margin, True)} (the margin) with 80 % power, in "
-            "a single test and after Holm's correction; the other number stays as it is. A pilot's seed variance is "
-            f"very uncertain: take these for orders of magnitude. {text.BLANK}: no number up to a million clusters, or "
+            f"Needed to find a true difference of {tabular.points(matrix.margin, True)} (the margin) with 80 % power, "
+            "in a single test and after Holm's correction; the other number stays as it is. A pilot's seed variance is "
+            f"very uncertain: take these for orders of magnitude. {BLANK}: no number up to a million clusters, or "
             "a hundred seeds, would do; or nothing varies with the seed."
         )
         for result in results:
@@ -96,11 +97,11 @@ def _floor_table(floors: Sequence[Noise]) -> Table:
         floor = one.floor
         assert floor is not None
         unit = "points" if one.percent else one.metric.unit or one.metric.name
-        shown = partial(text.score_text, percent=one.percent)
+        shown = partial(tabular.score_text, percent=one.percent)
         rows.append((
             TableCell(one.metric.title), TableCell(SOURCES[one.source], small=", ".join(one.methods)),
             TableCell(f"{floor.methods} x {floor.seeds}"),
-            TableCell(shown(floor.deviation), text.interval(floor.low, floor.high, one.percent), unit),
+            TableCell(shown(floor.deviation), tabular.interval(floor.low, floor.high, one.percent), unit),
             TableCell(f"{shown(floor.calmest)} to {shown(floor.wildest)}", unit),
             *(TableCell(shown(value), unit) for value in (floor.widest, floor.single, floor.means)),
         ))  # fmt: skip
@@ -121,9 +122,9 @@ def _needed_table(result: Result, matrix: Matrix, block: Block) -> Table:
             continue
         effects = comparison.effect or (None, None)
         rows.append((
-            TableCell(method.label), TableCell(" / ".join(text.score_text(size, True) for size in effects)),
-            TableCell(" / ".join(text.count(plan[0]) for plan in plans)),
-            TableCell(" / ".join(text.count(plan[1]) for plan in plans)),
+            TableCell(method.label), TableCell(" / ".join(tabular.score_text(size, True) for size in effects)),
+            TableCell(" / ".join(tabular.count(plan[0]) for plan in plans)),
+            TableCell(" / ".join(tabular.count(plan[1]) for plan in plans)),
             TableCell(f"{comparison.estimate.clusters} x {comparison.estimate.seeds}"),
         ))  # fmt: skip
     return Table(columns, tuple(rows), caption=f"{result.metric.title}: what seeing the margin would take")

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from harness.report.collect import Block
 from harness.report.numbers.comparisons import Comparison, Result
 from harness.report.numbers.matrix import Matrix
-from harness.report.render import text
-from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
+from harness.report.render import tabular, text
+from harness.report.render.document import Paragraph, Part
+from harness.report.render.tabular import BLANK, Column, Table, TableCell
 
 MOST_LOWER = 6
 
@@ -26,7 +27,7 @@ def harm_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         if worse or lower:
             more = [f"{len(lower) - MOST_LOWER} more"] if len(lower) > MOST_LOWER else []
             shown = (
-                TableCell("; ".join(worse) or text.BLANK, mood="bad" if worse else "blank"),
+                TableCell("; ".join(worse) or BLANK, mood="bad" if worse else "blank"),
                 TableCell("; ".join([*lower[:MOST_LOWER], *more])),
             )
             rows.append((TableCell(method.label), *shown))
@@ -60,7 +61,7 @@ def _lists(block: Block, label: str) -> tuple[list[str], list[str]]:
         if comparison is None or not loss:
             continue
         name = ", ".join(part for part in (result.metric.title, result.group) if part)
-        said = f"{name} {text.signed(comparison.estimate.value, result.percent)}"
+        said = f"{name} {tabular.signed(comparison.estimate.value, result.percent)}"
         (worse if comparison.worse else lower).append((not result.percent, -loss, said))
     first, second = ([said for *_, said in sorted(found)] for found in (worse, lower))
     return first, second

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.report.numbers.matrix import BenchmarkMetric, CellState, Matrix
 from harness.report.numbers.panel import Measured, block_rows, difference_of, panels_of
-from harness.report.render import text
-from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
+from harness.report.render.document import Paragraph, Part
+from harness.report.render.tabular import BLANK, Column, Table, TableCell, estimate_cell
 from harness.stats.contrasts import Estimate
 
 if TYPE_CHECKING:
@@ -101,13 +101,6 @@ def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
         )
         rows = []
         for twin in one.twins:
-            own = twin.difference
-            shown = text.interval(own.low, own.high, one.percent, "+") or text.BLANK
-            rows.append(
-                (
-                    TableCell(twin.method),
-                    TableCell(text.signed(own.value, one.percent), note=own.reason),
-                    TableCell(shown),
-                )
-            )
+            shown = estimate_cell(twin.difference, one.percent, signed=True)
+            rows.append((TableCell(twin.method), replace(shown, detail="", small=""), TableCell(shown.detail or BLANK)))
         yield Table(columns, tuple(rows), caption=f"{one.metric.title}: {one.bases[1]} against {one.bases[0]}")

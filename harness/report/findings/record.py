@@ -8,16 +8,18 @@ from collections.abc import Iterator, Mapping
 from harness.engine.results.schema import EXCERPT_COLUMNS, JOINT_COLUMNS, ROW_COLUMNS, SAMPLE_COLUMNS
 from harness.report.collect import ReportModel
 from harness.report.numbers.matrix import Matrix
-from harness.report.render import text
-from harness.report.render.document import Column, Folded, Paragraph, Part, Table, TableCell, Verbatim
+from harness.report.render import tabular, text
+from harness.report.render.document import Folded, Paragraph, Part, Verbatim
+from harness.report.render.tabular import BLANK, Column, Table, TableCell, text_columns
 
 LONGEST_EXPERIMENT = 20_000
 
 
 def ledger_part(model: ReportModel) -> Part:
+    """A row for each artifact."""
     if not model.ledger:
         return Paragraph("No costs are recorded.")
-    columns = [
+    columns = (
         Column("base", left=True), Column("method", left=True), Column("data", left=True),
         Column("examples"), Column("seed"),
         Column("trained", "parameters"), Column("of", "parameters"), Column("stored", "MB"),
@@ -25,12 +27,11 @@ def ledger_part(model: ReportModel) -> Part:
         Column("trained on", "tokens"), Column("generated", "tokens"), Column("peak memory", "MB"),
         Column("evaluation", "seconds, all benchmarks"), Column("speed", "seconds per token"),
         Column("overhead", "x base"),
-    ]  # fmt: skip
-    rows = [_ledger_row(artifact) for artifact in model.ledger]
-    return Table(tuple(columns), tuple(rows))
+    )  # fmt: skip
+    return Table(columns, tuple(tuple(TableCell(shown) for shown in _ledger_row(entry)) for entry in model.ledger))
 
 
-def _ledger_row(artifact: Mapping[str, object]) -> tuple[TableCell, ...]:
+def _ledger_row(artifact: Mapping[str, object]) -> Iterator[str]:
     def number(name: str, divisor: float = 1.0) -> float | None:
         value = artifact.get(name)
         return float(value) / divisor if isinstance(value, int | float) else None
@@ -38,25 +39,15 @@ def _ledger_row(artifact: Mapping[str, object]) -> tuple[TableCell, ...]:
     evaluated = artifact.get("evaluate_seconds")
     spent = sum(float(value) for value in evaluated.values()) if isinstance(evaluated, Mapping) else None
     speed, overhead = number("seconds_per_token"), number("overhead_per_token")
-    shown = [
-        str(artifact["base"]),
-        str(artifact["method"]),
-        str(artifact["data_quality"]) or text.BLANK,
-        text.count(number("data_size") or None),
-        str(artifact["seed"]),
-        text.count(number("trained_parameters")),
-        text.count(number("total_parameters")),
-        text.seconds(number("stored_bytes", 1e6)),
-        text.seconds(number("fit_seconds")),
-        text.seconds(number("shared_fit_seconds")),
-        text.count(number("training_tokens")),
-        text.count(number("generated_tokens")),
-        text.count(number("peak_memory_mb")),
-        text.seconds(spent),
-        text.BLANK if speed is None else f"{speed:.2g}",
-        text.BLANK if overhead is None else f"{overhead:.2f}",
-    ]
-    return tuple(TableCell(value) for value in shown)
+    yield from (str(artifact["base"]), str(artifact["method"]), str(artifact["data_quality"]) or BLANK)
+    yield from (tabular.count(number("data_size") or None), str(artifact["seed"]))
+    yield from (tabular.count(number(f"{kind}_parameters")) for kind in ("trained", "total"))
+    seconds = (number("stored_bytes", 1e6), number("fit_seconds"), number("shared_fit_seconds"))
+    yield from (tabular.seconds(value) for value in seconds)
+    yield from (tabular.count(number(name)) for name in ("training_tokens", "generated_tokens", "peak_memory_mb"))
+    yield tabular.seconds(spent)
+    yield BLANK if speed is None else f"{speed:.2g}"
+    yield BLANK if overhead is None else f"{overhead:.2f}"
 
 
 def unfinished_part(matrix: Matrix) -> Part:
@@ -68,11 +59,11 @@ def unfinished_part(matrix: Matrix) -> Part:
             reasons.setdefault(key, []).append(cell.seed)
     if not reasons:
         return Paragraph("None: every cell of the matrix is done." if matrix.cells else "The matrix has no cells.")
-    columns = tuple(Column(n, left=True) for n in ("state", "base", "method", "data", "benchmark", "seeds", "why"))
+    columns = text_columns("state", "base", "method", "data", "benchmark", "seeds", "why")
     rows = []
     for (state, base, method, data, benchmark, why), seeds in sorted(reasons.items()):
         shown = [state, base, method, data, benchmark, ", ".join(str(seed) for seed in sorted(seeds))]
-        cells = [TableCell(value) for value in shown] + [TableCell(text.one_line(why, 400) or text.BLANK)]
+        cells = [TableCell(value) for value in shown] + [TableCell(text.one_line(why, 400) or BLANK)]
         rows.append((TableCell(state, mood="failed" if state == "failed" else "blank"), *cells[1:]))
     return Table(columns, tuple(rows))
 
@@ -97,7 +88,7 @@ def provenance_parts(model: ReportModel, several: bool) -> Iterator[Part]:
         lines = tuple(
             (TableCell(column), TableCell(kind), TableCell(meaning)) for column, (kind, meaning) in schema.items()
         )
-        head = tuple(Column(word, left=True) for word in ("column", "type", "meaning"))
+        head = text_columns("column", "type", "meaning")
         yield Folded(f"Schema of {name}", Table(head, lines))
 
 
@@ -111,7 +102,7 @@ def _flat(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _methods_table(matrix: Matrix) -> Table:
-    head = tuple(Column(word, left=True) for word in ("method", "plugin", "what it does", "settings"))
+    head = text_columns("method", "plugin", "what it does", "settings")
     rows = tuple(
         (
             TableCell(m.title, small=", ".join(m.badges)),

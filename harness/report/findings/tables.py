@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.report.collect import Block, MethodCost
 from harness.report.findings.audit import FLAG as FLAG_UNLIKE
 from harness.report.findings.audit import flagged
 from harness.report.numbers.comparisons import Comparison, Kept, MethodScore, Result, is_kept
 from harness.report.numbers.matrix import CellState, Matrix, MethodInfo
-from harness.report.render import text
-from harness.report.render.document import Column, Mood, Table, TableCell
-from harness.stats.contrasts import Estimate
+from harness.report.render import tabular, text
+from harness.report.render.tabular import BLANK, Column, Mood, Table, TableCell, blank_cell, estimate_cell
 from harness.stats.families import Gap
 
 FLAG_FEW = "‡"
 FLAG_PARTIAL = "†"
-
-
-def estimate_cell(estimate: Estimate, percent: bool, *, signed: bool = False) -> TableCell:
-    """A number above its pointwise interval, or a blank above its reason; `signed` for differences."""
-    if estimate.value is None:
-        return TableCell(text.BLANK, small=text.one_line(estimate.reason, 60), note=estimate.reason, mood="blank")
-    shown = text.interval(estimate.low, estimate.high, percent, "+" if signed else "") or text.BLANK
-    return TableCell((text.signed if signed else text.score_text)(estimate.value, percent), shown, note=estimate.reason)
 
 
 def matrix_table(block: Block, matrix: Matrix) -> Table:
@@ -42,7 +34,7 @@ def matrix_table(block: Block, matrix: Matrix) -> Table:
         Column("overhead", "x base, per token"),
     ]
     rows = [_matrix_row(method, block, matrix, results, quality) for method in block.methods]
-    rows += _chance_row([result.metric.chance for result in results], results, len(columns))
+    rows += _chance_row(results, len(columns))
     return Table(tuple(columns), tuple(rows))
 
 
@@ -64,7 +56,7 @@ def _short(result: Result, among: Sequence[Result]) -> str:
 
 def _score_column(result: Result) -> Column:
     arrow = "" if result.metric.higher_is_better else ", less is better"
-    unit = f"{result.metric.name}{text.unit_suffix(result.metric.unit, result.percent)}{arrow}"
+    unit = f"{result.metric.name}{tabular.unit_suffix(result.metric.unit, result.percent)}{arrow}"
     return Column(result.group or result.metric.benchmark, unit, note=result.metric.description)
 
 
@@ -98,15 +90,15 @@ def score_cell(label: str, result: Result, block: Block, matrix: Matrix) -> Tabl
         return state_cell(block.states.get((label, result.metric.benchmark), ()))
     estimate = score.estimate
     if estimate.value is None:
-        return TableCell(text.BLANK, note=estimate.reason, small=text.one_line(estimate.reason, 60), mood="blank")
+        return blank_cell(estimate.reason)
     flags = (FLAG_FEW if estimate.few_clusters else "") + (
         FLAG_PARTIAL if len(score.seeds) < len(matrix.seeds) and len(matrix.seeds) > 1 else ""
     )
     comparison = result.comparisons.get(label, Comparison(estimate))
     mood: Mood = "good" if comparison.better else "bad" if comparison.worse else ""
     return TableCell(
-        text.score_text(estimate.value, result.percent) + flags,
-        text.interval(estimate.low, estimate.high, result.percent) or text.BLANK,
+        tabular.score_text(estimate.value, result.percent) + flags,
+        tabular.interval(estimate.low, estimate.high, result.percent) or BLANK,
         _rank(score, FLAG_UNLIKE if flagged(block, label) else ""),
         note=estimate.reason or f"{score.items} items, {len(score.seeds)} seeds, {estimate.clusters} clusters",
         mood=mood,
@@ -114,7 +106,7 @@ def score_cell(label: str, result: Result, block: Block, matrix: Matrix) -> Tabl
 
 
 def _rank(score: MethodScore, flag: str) -> str:
-    return "" if score.rank is None else text.rank(*score.rank) + flag
+    return "" if score.rank is None else tabular.rank(*score.rank) + flag
 
 
 def state_cell(cells: Sequence[CellState]) -> TableCell:
@@ -126,77 +118,77 @@ def state_cell(cells: Sequence[CellState]) -> TableCell:
             return TableCell(
                 state, small=text.one_line(why, 48), note=why, mood="failed" if state == "failed" else "blank"
             )
-    return TableCell(text.BLANK, small="no scores", mood="blank")
+    return TableCell(BLANK, small="no scores", mood="blank")
 
 
 def _kept_cell(kept: Kept | None, is_baseline: bool) -> TableCell:
     if kept is None:
-        return TableCell(text.BLANK, mood="blank")
+        return blank_cell()
     if kept.difference is None:
-        shown = text.score_text(kept.score.value, kept.percent)
-        interval = text.interval(kept.score.low, kept.score.high, kept.percent)
+        shown = tabular.score_text(kept.score.value, kept.percent)
+        interval = tabular.interval(kept.score.low, kept.score.high, kept.percent)
         return TableCell("100", f"of {shown}") if is_baseline else TableCell(shown, interval)
     if kept.share is None:
-        return TableCell(text.BLANK, small=text.one_line(kept.difference.reason, 60), mood="blank")
+        return blank_cell(kept.difference.reason)
     low, high = kept.difference.low, kept.difference.high
-    change = text.signed(kept.difference.value, kept.percent)
-    interval = text.interval(low, high, kept.percent, "+") or text.BLANK
-    return TableCell(text.score_text(kept.share, True), f"{change} {interval}", note=kept.difference.reason)
+    change = tabular.signed(kept.difference.value, kept.percent)
+    interval = tabular.interval(low, high, kept.percent, "+") or BLANK
+    return TableCell(tabular.score_text(kept.share, True), f"{change} {interval}", note=kept.difference.reason)
 
 
 def _gap_cell(gap: Gap | None, label: str, matrix: Matrix) -> TableCell:
     if label in (matrix.baseline, matrix.reference):
         return TableCell("0" if label == matrix.baseline else "100", "by definition")
     if gap is None:
-        return TableCell(text.BLANK, mood="blank")
+        return blank_cell()
     if gap.low is None:
-        return TableCell(text.BLANK, small=text.one_line(gap.reason, 60), note=gap.reason, mood="blank")
-    return TableCell(text.score_text(gap.value, True), text.interval(gap.low, gap.high, True))
+        return blank_cell(gap.reason)
+    return TableCell(tabular.score_text(gap.value, True), tabular.interval(gap.low, gap.high, True))
 
 
 def _parameters_cell(cost: MethodCost) -> TableCell:
     if cost.trained is None:
-        return TableCell(text.BLANK, mood="blank")
+        return blank_cell()
     portion = f"{100 * cost.trained / cost.total:.3g} %" if cost.total else ""
-    return TableCell(text.count(cost.trained), portion)
+    return TableCell(tabular.count(cost.trained), portion)
 
 
 def _seconds_cell(cost: MethodCost) -> TableCell:
     if cost.fit_seconds is None:
-        return TableCell(text.BLANK, mood="blank")
-    shared = f"+ {text.seconds(cost.shared_fit_seconds)} shared" if cost.shared_fit_seconds else ""
-    return TableCell(text.seconds(cost.fit_seconds), shared)
+        return blank_cell()
+    shared = f"+ {tabular.seconds(cost.shared_fit_seconds)} shared" if cost.shared_fit_seconds else ""
+    return TableCell(tabular.seconds(cost.fit_seconds), shared)
 
 
 def _overhead_cell(cost: MethodCost) -> TableCell:
-    return TableCell(text.BLANK, mood="blank") if cost.overhead is None else TableCell(f"{cost.overhead:.2f}")
+    return blank_cell() if cost.overhead is None else TableCell(f"{cost.overhead:.2f}")
 
 
-def _chance_row(chances: Sequence[float | None], results: Sequence[Result], width: int) -> list[tuple[TableCell, ...]]:
-    if not any(chance is not None for chance in chances):
+def _chance_row(results: Sequence[Result], width: int) -> list[tuple[TableCell, ...]]:
+    if all(result.metric.chance is None for result in results):
         return []
-    cells = [TableCell("chance", mood="chance")]
-    for chance, result in zip(chances, results, strict=True):
-        cells.append(
-            TableCell(text.score_text(chance, result.percent), mood="chance") if chance is not None else TableCell("")
-        )
-    return [tuple(cells + [TableCell("")] * (width - len(cells)))]
+    chances = ((result.metric.chance, result.percent) for result in results)
+    shown = [TableCell("" if c is None else tabular.score_text(c, percent), mood="chance") for c, percent in chances]
+    shown = [cell if cell.text else TableCell("") for cell in shown]
+    return [(TableCell("chance", mood="chance"), *shown, *[TableCell("")] * (width - len(shown) - 1))]
 
 
 def groups_tables(block: Block, matrix: Matrix, by_group: bool) -> list[Table]:
     """One table a metric with its groups as columns: of metrics reported by group, or of the others."""
-    titles = dict.fromkeys(r.metric.title for r in block.groups if (r.metric.primary and r.metric.by_group) == by_group)
-    return [_groups_table(title, block, matrix) for title in titles]
+    tables: dict[str, list[Result]] = {}
+    for result in block.groups:
+        if (result.metric.primary and result.metric.by_group) == by_group:
+            tables.setdefault(result.metric.title, []).append(result)
+    return [_scores_table(block, groups, matrix, caption) for caption, groups in tables.items()]
 
 
-def _groups_table(title: str, block: Block, matrix: Matrix) -> Table:
-    groups = [result for result in block.groups if result.metric.title == title]
+def _scores_table(block: Block, results: Sequence[Result], matrix: Matrix, caption: str = "") -> Table:
     rows = [
-        (TableCell(method.label), *(score_cell(method.label, result, block, matrix) for result in groups))
+        (TableCell(method.label), *(score_cell(method.label, result, block, matrix) for result in results))
         for method in block.methods
     ]
-    rows += _chance_row([result.metric.chance for result in groups], groups, len(groups) + 1)
-    return Table((Column("method", left=True), *(_score_column(r) for r in groups)), tuple(rows), caption=title)
+    rows += _chance_row(results, len(results) + 1)
+    return Table((Column("method", left=True), *(_score_column(r) for r in results)), tuple(rows), caption)
 
 
 def secondary_table(block: Block, matrix: Matrix) -> Table | None:
@@ -204,29 +196,20 @@ def secondary_table(block: Block, matrix: Matrix) -> Table | None:
     results = [result for result in block.results if not result.metric.primary]
     if not results:
         return None
-    rows = []
-    for method in block.methods:
-        cells = [TableCell(method.label)]
-        for result in results:
-            cells.append(_secondary_cell(score_cell(method.label, result, block, matrix), method.label, result))
-        rows.append(tuple(cells))
-    rows += _chance_row([result.metric.chance for result in results], results, len(results) + 1)
-    return Table((Column("method", left=True), *(_score_column(result) for result in results)), tuple(rows))
+    whole = _scores_table(block, results, matrix)
+    rows = [
+        (row[0], *(_secondary_cell(cell, method.label, result) for cell, result in zip(row[1:], results, strict=True)))
+        for row, method in zip(whole.rows, block.methods, strict=False)
+    ]
+    return Table(whole.columns, (*rows, *whole.rows[len(rows) :]))
 
 
 def _secondary_cell(cell: TableCell, label: str, result: Result) -> TableCell:
     comparison = result.comparisons.get(label)
     if comparison is None or comparison.estimate.low is None:
-        return TableCell(
-            cell.text,
-            cell.detail,
-            cell.small if cell.mood in ("failed", "blank") else "",
-            cell.note,
-            cell.mood,
-        )
-    change = text.signed(comparison.estimate.value, result.percent)
-    interval = text.interval(comparison.estimate.low, comparison.estimate.high, result.percent, "+")
-    return TableCell(cell.text, cell.detail, f"Δ {change} {interval}", cell.note)
+        return cell if cell.mood in ("failed", "blank") else replace(cell, small="")
+    change = estimate_cell(comparison.estimate, result.percent, signed=True)
+    return replace(cell, small=f"Δ {change.text} {change.detail}", mood="")
 
 
 def differences_table(result: Result, matrix: Matrix, methods: Sequence[MethodInfo]) -> Table:
@@ -243,7 +226,9 @@ def differences_table(result: Result, matrix: Matrix, methods: Sequence[MethodIn
         Column("clusters", "items x seeds"),
     ]
     if result.metric.role == "knowledge" and matrix.margin > 0:
-        columns.insert(5, Column("loss ≥ margin", f"one-sided p, margin {text.points(matrix.margin, result.percent)}"))
+        columns.insert(
+            5, Column("loss ≥ margin", f"one-sided p, margin {tabular.points(matrix.margin, result.percent)}")
+        )
     rows = []
     for method in methods:
         if method.label in result.comparisons:
@@ -256,27 +241,22 @@ def differences_table(result: Result, matrix: Matrix, methods: Sequence[MethodIn
 def _difference_row(method: MethodInfo, result: Result, matrix: Matrix) -> tuple[TableCell, ...]:
     comparison = result.comparisons[method.label]
     estimate, percent = comparison.estimate, result.percent
+    cells = [TableCell(method.label), TableCell(tabular.signed(estimate.value, percent))]
     if estimate.low is None:
-        cells = [
-            TableCell(method.label),
-            TableCell(text.signed(estimate.value, percent)),
-            TableCell(text.BLANK),
-            TableCell(text.BLANK),
-        ]
-        cells += [TableCell(text.one_line(estimate.reason, 80), mood="blank"), *[TableCell(text.BLANK)] * 3]
+        reason = TableCell(text.one_line(estimate.reason, 80), mood="blank")
+        cells += [TableCell(BLANK), TableCell(BLANK), reason, *[TableCell(BLANK)] * 3]
     else:
-        cells = [
-            TableCell(method.label),
-            TableCell(text.signed(estimate.value, percent)),
-            TableCell(text.interval(estimate.low, estimate.high, percent, "+")),
-            TableCell(text.p_value(comparison.adjusted)),
+        clusters = f"{estimate.clusters}{FLAG_FEW if estimate.few_clusters else ''}"
+        cells += [
+            TableCell(tabular.interval(estimate.low, estimate.high, percent, "+")),
+            TableCell(tabular.p_value(comparison.adjusted)),
             finding_cell(comparison, result, matrix),
             TableCell(_effects(comparison, percent)),
             TableCell(_shares(comparison)),
-            TableCell(f"{estimate.clusters}{FLAG_FEW if estimate.few_clusters else ''}", sample_size_text(comparison)),
+            TableCell(clusters, sample_size_text(comparison)),
         ]
     if result.metric.role == "knowledge" and matrix.margin > 0:
-        cells.insert(5, TableCell(text.p_value(comparison.kept)))
+        cells.insert(5, TableCell(tabular.p_value(comparison.kept)))
     return tuple(cells)
 
 
@@ -296,14 +276,14 @@ def finding_cell(comparison: Comparison, result: Result, matrix: Matrix) -> Tabl
 
 def _effects(comparison: Comparison, percent: bool) -> str:
     if comparison.effect is None:
-        return text.BLANK
-    alone, corrected = (text.score_text(size, percent) for size in comparison.effect)
+        return BLANK
+    alone, corrected = (tabular.score_text(size, percent) for size in comparison.effect)
     return f"{alone} / {corrected}"
 
 
 def _shares(comparison: Comparison) -> str:
     if comparison.shares is None:
-        return "items only" if comparison.estimate.items_only else text.BLANK
+        return "items only" if comparison.estimate.items_only else BLANK
     return " / ".join(f"{100 * part:.0f}" for part in comparison.shares)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from harness.report.collect import Block
 from harness.report.numbers.comparisons import Kept, Result
 from harness.report.numbers.matrix import Matrix
-from harness.report.render import text
+from harness.report.render import tabular, text
 from harness.report.render.axes import Point, draw
 from harness.report.render.document import Paragraph, Part, Picture
 from harness.stats.contrasts import Estimate
@@ -25,7 +25,7 @@ def tradeoff_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         points = points_of(block, result, matrix)
         if not points:
             continue
-        up = text.one_line(f"{result.metric.title}{text.unit_suffix(result.metric.unit, result.percent)}", 60)
+        up = text.one_line(f"{result.metric.title}{tabular.unit_suffix(result.metric.unit, result.percent)}", 60)
         drawn = draw(points, text.one_line(across, 60), up, margin)
         places = "; ".join(f"{p.label}: {p.y:.1f} at {p.x:.1f}" for p in points)
         yield Picture(drawn, f"{up} against {across}: {places}.")
@@ -33,7 +33,7 @@ def tradeoff_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         yield Paragraph(
             "Up is better in quality, right keeps more knowledge; lines are pointwise 95 % intervals "
             "(across: of the paired difference to the baseline). The dashed line is the margin: "
-            f"{text.points(matrix.margin, start.percent if start else True)} below the baseline."
+            f"{tabular.points(matrix.margin, start.percent if start else True)} below the baseline."
         )
 
 
@@ -48,7 +48,7 @@ def points_of(block: Block, result: Result, matrix: Matrix) -> list[Point]:
         if place is None:
             continue
         factor = 100 if result.percent else 1
-        up = _scaled(score.estimate, factor)
+        up = scaled_interval(score.estimate, factor)
         is_baseline = method.label == matrix.baseline
         found.append(Point(method.label, place[0], score.estimate.value * factor, place[1], up, is_baseline))
     return found
@@ -62,7 +62,7 @@ def _knowledge(kept: Kept, is_baseline: bool, has_baseline: bool) -> tuple[float
         factor = 100 if kept.percent else 1
         if kept.score.value is None:
             return None
-        return kept.score.value * factor, _scaled(kept.score, factor)
+        return kept.score.value * factor, scaled_interval(kept.score, factor)
     if kept.share is None:
         return None
     if kept.share_low is None or kept.share_high is None:
@@ -70,7 +70,8 @@ def _knowledge(kept: Kept, is_baseline: bool, has_baseline: bool) -> tuple[float
     return 100 * kept.share, (100 * kept.share_low, 100 * kept.share_high)
 
 
-def _scaled(estimate: Estimate, factor: float) -> tuple[float, float] | None:
+def scaled_interval(estimate: Estimate, factor: float) -> tuple[float, float] | None:
+    """The interval in an axis's units; None where there is none."""
     if estimate.low is None or estimate.high is None:
         return None
     return estimate.low * factor, estimate.high * factor

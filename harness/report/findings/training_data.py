@@ -10,8 +10,9 @@ from harness.curation.card import is_restricted
 from harness.report.collect import Block, ReportModel
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, measure, score_of
-from harness.report.render import text
-from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
+from harness.report.render import tabular
+from harness.report.render.document import Paragraph, Part
+from harness.report.render.tabular import BLANK, Column, Table, TableCell, estimate_cell, text_columns
 from harness.stats.contrasts import Estimate
 
 if TYPE_CHECKING:
@@ -69,16 +70,16 @@ def training_data_parts(model: ReportModel) -> Iterator[Part]:
         words = "Restricted licences (non-commercial or no derivatives), which bear on what is trained on them: "
         yield Paragraph(words + ", ".join(limited), "warning")
     if sets:
-        head = tuple(Column(word, left=True) for word in ("training set", "kind", "licence", "digest"))
+        head = text_columns("training set", "kind", "licence", "digest")
         yield Table((*head, Column("rows")), tuple(_set_row(one) for one in sets))
     yield from _contamination_parts(model)
 
 
 def _set_row(one: Mapping[str, Any]) -> tuple[TableCell, ...]:
     licence = str(one.get("licence", ""))
-    shown = TableCell(licence or text.BLANK, mood="bad" if is_restricted(licence) else "")
+    shown = TableCell(licence or BLANK, mood="bad" if is_restricted(licence) else "")
     names = [TableCell(str(one.get("name"))), TableCell(str(one.get("kind"))), shown, TableCell(str(one.get("digest")))]
-    return (*names, TableCell(text.count(float(one.get("rows", 0)))))
+    return (*names, TableCell(tabular.count(float(one.get("rows", 0)))))
 
 
 def _contamination_parts(model: ReportModel) -> Iterator[Part]:
@@ -100,38 +101,29 @@ def _contamination_parts(model: ReportModel) -> Iterator[Part]:
 
 def _row(entry: Mapping[str, Any]) -> tuple[TableCell, ...]:
     name = f"{entry['set']} ({entry['kind']}{', ' + entry['quality'] if entry['quality'] else ''})"
+    place = (TableCell(name), TableCell(entry["benchmark"]))
     if entry["items"] is None:
-        return (
-            TableCell(name),
-            TableCell(entry["benchmark"]),
-            TableCell("not checked", mood="blank"),
-            TableCell(text.BLANK),
-        )
+        return *place, TableCell("not checked", mood="blank"), TableCell(BLANK)
     count = f"{len(entry['matched'])} of {entry['items']}{', flagged' if entry['flagged'] else ''}"
     named = [f"{m['item']} in {m['row']} ({m['how']}, {100 * m['coverage']:.0f} %)" for m in entry["matched"]]
     shown = "; ".join(named[:MOST_NAMED]) + ("; ..." if len(named) > MOST_NAMED else "")
-    mood = "bad" if entry["flagged"] else ""
-    return TableCell(name), TableCell(entry["benchmark"]), TableCell(count, mood=mood), TableCell(shown or text.BLANK)  # type: ignore[arg-type]
+    return *place, TableCell(count, mood="bad" if entry["flagged"] else ""), TableCell(shown or BLANK)
 
 
 def _scores_table(without: Without, block: Block, matrix: Matrix, several: bool) -> Table:
-    unit = f"{without.metric.name}{text.unit_suffix(without.metric.unit, without.percent)}"
+    unit = f"{without.metric.name}{tabular.unit_suffix(without.metric.unit, without.percent)}"
     columns = (
         Column("method", left=True),
         Column("all items", unit),
         Column(f"without {without.matched}", unit),
     )
     rows = [
-        (TableCell(method.label), *(_score(estimate, without.percent) for estimate in without.scores[method.label]))
+        (
+            TableCell(method.label),
+            *(estimate_cell(estimate, without.percent) for estimate in without.scores[method.label]),
+        )
         for method in block.methods
         if method.label in without.scores
     ]
     place = f"{block.base}{', ' + block.data.title if block.data.title else ''}: " if several else ""
     return Table(columns, tuple(rows), caption=f"{place}{without.metric.title}, with and without the matched items")
-
-
-def _score(estimate: Estimate, percent: bool) -> TableCell:
-    if estimate.value is None:
-        return TableCell(text.BLANK, small=text.one_line(estimate.reason, 60), mood="blank")
-    shown = text.interval(estimate.low, estimate.high, percent) or text.BLANK
-    return TableCell(text.score_text(estimate.value, percent), shown)

@@ -14,11 +14,11 @@ from typing import Any
 
 from harness.engine.search import TUNED
 from harness.report.collect import ReportModel
-from harness.report.findings.tables import estimate_cell
 from harness.report.numbers.matrix import BenchmarkMetric
 from harness.report.numbers.panel import Measured, difference_of
-from harness.report.render import text
-from harness.report.render.document import Column, Folded, Paragraph, Part, Table, TableCell
+from harness.report.render import tabular, text
+from harness.report.render.document import Folded, Paragraph, Part
+from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell
 from harness.stats.contrasts import Estimate
 
 Trial = Mapping[str, Any]
@@ -56,7 +56,7 @@ def tuning_parts(model: ReportModel) -> Iterator[Part]:
         f"others drawn at random from its declared ranges. Scored with one seed ({tuning['seed']}) on the "
         f"{tuning['split']} items of {text.listed(list(tuning['benchmarks']))}, {tuning['base']}, none of which is a "
         f"test item. The rule, {tuning['rule']}: the highest quality among those that lose no more than "
-        f"{text.points(tuning['margin'], True)} of knowledge against the baseline; where all lose more, the least "
+        f"{tabular.points(tuning['margin'], True)} of knowledge against the baseline; where all lose more, the least "
         "loss. These scores chose, so the best of them flatters; the test items have the last word."
     )
     yield _chosen_table(tuning["searches"])
@@ -81,11 +81,11 @@ def _chosen_table(searches: Sequence[Mapping[str, Any]]) -> Table:
         failed = sum(bool(trial["why"]) for trial in trials)
         rows.append((
             TableCell(str(search["method"])), TableCell(_changes(first, best)),
-            TableCell(" → ".join(text.score_text(trial["quality"], share) for trial in (first, best))),
-            TableCell(" → ".join(text.signed(trial["knowledge"], share) for trial in (first, best))),
+            TableCell(" → ".join(tabular.score_text(trial["quality"], share) for trial in (first, best))),
+            TableCell(" → ".join(tabular.signed(trial["knowledge"], share) for trial in (first, best))),
             TableCell(f"{len(trials)}{f' ({failed})' if failed else ''}"),
-            TableCell(text.count(_total(trials, "training_tokens"))),
-            TableCell(text.seconds(_total(trials, "fit_seconds"))),
+            TableCell(tabular.count(_total(trials, "training_tokens"))),
+            TableCell(tabular.seconds(_total(trials, "fit_seconds"))),
         ))  # fmt: skip
     return Table(columns, tuple(rows), caption="What the search chose")
 
@@ -113,14 +113,11 @@ def _test_table(tuned: Sequence[Tuned], where: str) -> Table:
     rows = []
     for method in dict.fromkeys(one.method for one in tuned):
         own = {one.metric.title: one for one in tuned if one.method == method}
-        rows.append((TableCell(method), *(_difference(own.get(title)) for title in titles)))
+        shown = [
+            estimate_cell(own[t].difference, own[t].percent, signed=True) if t in own else blank_cell() for t in titles
+        ]
+        rows.append((TableCell(method), *shown))
     return Table(columns, tuple(rows), caption=f"On the test items: {where}. Paired, pointwise 95 % intervals.")
-
-
-def _difference(one: Tuned | None) -> TableCell:
-    return (
-        TableCell(text.BLANK, mood="blank") if one is None else estimate_cell(one.difference, one.percent, signed=True)
-    )
 
 
 def _trials_table(search: Mapping[str, Any]) -> Table:
@@ -141,7 +138,8 @@ def _trials_table(search: Mapping[str, Any]) -> Table:
         rows.append((
             TableCell(str(trial["number"])),
             *(TableCell(text.one_line(json.dumps(trial["fields"][name]), 60)) for name in names),
-            TableCell(text.score_text(trial["quality"], share)), TableCell(text.signed(trial["knowledge"], share)),
+            TableCell(tabular.score_text(trial["quality"], share)),
+            TableCell(tabular.signed(trial["knowledge"], share)),
             TableCell(text.one_line(said, 200), mood="good" if chosen else "failed" if trial["why"] else ""),
         ))  # fmt: skip
     return Table(columns, tuple(rows))

@@ -1,23 +1,31 @@
-"""Items gained and lost against the baseline: a small net change may hide many that changed sides.
+"""Items gained and lost against the baseline, and the length of the answers.
 
-gained = mean over items and seeds of max(method - baseline, 0), lost the same of max(baseline - method, 0), so that
-gained - lost is the paired difference. Of right or wrong answers they are the shares of items that became right, and
-that became wrong. Intervals are those of any mean here: items clustered by their source, seeds random.
+A small net change may hide many items that changed sides. gained = mean over items and seeds of
+max(method - baseline, 0) and lost = mean of max(baseline - method, 0), so gained - lost is the paired difference. For
+right-or-wrong answers they are the shares of items that became right and that became wrong. Intervals are those of
+any mean here: items are clustered by their source, seeds are random.
+
+Words are separated by white space. Lengths are means over the answers in samples.parquet and show whether a gain
+comes with longer answers; nothing is tested.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy
 
 from harness.report.collect import Block
-from harness.report.findings.tables import estimate_cell
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, MethodValues, Panel, at_seeds, measure, score_of
-from harness.report.render.document import Column, Paragraph, Part, Table, TableCell
+from harness.report.render.document import Paragraph, Part
+from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell
 from harness.stats.contrasts import Estimate
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -80,3 +88,60 @@ def turnover_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         columns = (Column("method", left=True), Column("gained", unit), Column("lost", unit))
         rows = tuple((TableCell(o.method), *(estimate_cell(e, o.percent) for e in (o.gained, o.lost))) for o in own)
         yield Table(columns, rows, caption=f"{title}: items gained and lost")
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Of one method's answers to one benchmark.
+
+    words  per answer, on average
+    empty  share of answers without a word
+    cut    share of prompts that lost their left end
+    """
+
+    answers: int
+    words: float
+    empty: float
+    cut: float
+
+
+def lengths_of(samples: pandas.DataFrame) -> Mapping[tuple[str, str], Lengths]:
+    """(method, benchmark) -> its answers' lengths, where there are answers. `samples` are those of one block."""
+    found = {}
+    for (method, benchmark), own in samples.groupby(["method", "benchmark"], sort=True):
+        answers = [answer for texts in own["completions"] for answer in texts]
+        if answers:
+            words = [len(answer.split()) for answer in answers]
+            cut = sum("truncated" in flags for flags in own["flags"])
+            empty = sum(count == 0 for count in words)
+            found[str(method), str(benchmark)] = Lengths(
+                len(answers), sum(words) / len(words), empty / len(words), cut / len(own)
+            )
+    return found
+
+
+def length_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
+    """A row for each method, a column for each benchmark that asks for answers."""
+    lengths = lengths_of(block.samples) if block.samples is not None else {}
+    benchmarks = [b.label for b in matrix.benchmarks if any((m.label, b.label) in lengths for m in block.methods)]
+    if not benchmarks:
+        return
+    yield Paragraph(
+        "Words per answer, with the share of empty answers where there are any, and of prompts that lost their left "
+        "end. A metric that rewards length, or a judge that likes it, is to be read beside these."
+    )
+    columns = (Column("method", left=True), *(Column(name, "words per answer") for name in benchmarks))
+    rows = []
+    for method in block.methods:
+        own = [lengths.get((method.label, name)) for name in benchmarks]
+        if any(own):
+            rows.append((TableCell(method.label), *(_cell(one) for one in own)))
+    yield Table(columns, tuple(rows), caption="Length of the answers")
+
+
+def _cell(found: Lengths | None) -> TableCell:
+    if found is None:
+        return blank_cell()
+    said = [f"{100 * found.empty:.1f} % empty"] if found.empty else []
+    said += [f"{100 * found.cut:.1f} % of prompts cut"] if found.cut else []
+    return TableCell(f"{found.words:.1f}", small=", ".join(said), note=f"{found.answers:,} answers")

@@ -3,37 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Mood = Literal["", "good", "bad", "open", "blank", "failed", "chance", "warning"]
-
-
-@dataclass(frozen=True)
-class TableCell:
-    """text, a second and third line in small print, and a note that explains it (a tooltip, a footnote)."""
-
-    text: str
-    detail: str = ""
-    small: str = ""
-    note: str = ""
-    mood: Mood = ""
-
-
-@dataclass(frozen=True)
-class Column:
-    """head, and in small print its unit or meaning; `left` for text, otherwise numbers."""
-
-    head: str
-    unit: str = ""
-    note: str = ""
-    left: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[TableCell, ...], ...]
-    caption: str = ""
+from harness.report.render.tabular import Mood, Table
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.report.render import text
-from harness.report.render.document import Table, TableCell
+from harness.report.render.tabular import Table, TableCell
 
 # brackets and stars would be read as options of the row's end before them; a hyphen may be half of a dash
 _ESCAPES = {

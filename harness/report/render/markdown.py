@@ -18,10 +18,9 @@ from harness.report.render.document import (
     Readings,
     Section,
     ShownItem,
-    Table,
-    TableCell,
     Verbatim,
 )
+from harness.report.render.tabular import Table, TableCell
 from harness.report.render.text import escape_markdown as safe
 
 IN_TEXT = 8  # prompts shown in Markdown, which has no buttons to narrow them down

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 
-BLANK = "–"  # a number that could not be computed; never 0
 LONGEST_LINE = 400
 LONGEST_TEXT = 1600
 LONGEST_PROSE = 4000  # a cell or a paragraph; only the names and messages in it can be that long
@@ -74,80 +73,6 @@ def fenced(text: str) -> str:
     return f"{fence}text\n{clean(text)}\n{fence}"
 
 
-def score_text(value: float | None, percent: bool) -> str:
-    """A score: per cent with one decimal (the header says so), or three significant digits."""
-    return BLANK if value is None else _number(value, percent, "")
-
-
-def signed(value: float | None, percent: bool) -> str:
-    """A difference: percentage points with one decimal, or three significant digits."""
-    return BLANK if value is None else _number(value, percent, "+")
-
-
-def interval(low: float | None, high: float | None, percent: bool, sign: str = "") -> str:
-    """'[low, high]', or nothing where there is none."""
-    if low is None or high is None:
-        return ""
-    return f"[{_number(low, percent, sign)}, {_number(high, percent, sign)}]"
-
-
-def points(value: float, percent: bool) -> str:
-    """A size with its unit: '2.0 points', or the bare number for a metric that is no share."""
-    return f"{_number(value, percent, '')} points" if percent else _number(value, percent, "")
-
-
-def _number(value: float, percent: bool, sign: str) -> str:
-    if percent:
-        shown = f"{100 * value:{sign}.1f}"
-    elif abs(value) >= 1000:
-        shown = f"{value:{sign},.0f}"
-    else:
-        shown = f"{value:{sign}.3g}"
-    if float(shown.replace(",", "")) == 0:
-        shown = shown.replace("-", "").replace("+", "")
-    return shown.replace("-", "−")
-
-
-def p_value(p: float | None) -> str:
-    if p is None:
-        return BLANK
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def share(value: float | None) -> str:
-    """A ratio in per cent."""
-    return BLANK if value is None else f"{100 * value:.1f} %".replace("-", "−")
-
-
-def count(value: float | None) -> str:
-    """A count, short: 1,234 or 12.3 M."""
-    if value is None:
-        return BLANK
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e5, "k")):
-        if abs(value) >= size:
-            return f"{value / min(size, 1e3 if unit == 'k' else size):.3g} {unit}"
-    return f"{value:,.0f}"
-
-
-def seconds(value: float | None) -> str:
-    """Seconds to three digits; a call that did nothing took none."""
-    if value is None:
-        return BLANK
-    if value < 0.005:
-        return "0"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
 def listed(names: list[str]) -> str:
     """'a, b and c'."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
-
-
-def unit_suffix(name: str, percent: bool) -> str:
-    """What follows a metric's name where its values stand."""
-    return ", %" if percent else f", {name}" if name else ""
-
-
-def rank(best: int, worst: int) -> str:
-    """A rank, or the ranks between which it lies."""
-    return f"rank {best}" if best == worst else f"rank {best}–{worst}"

@@ -1,0 +1,127 @@
+"""Tables, their cells, and how a number is written in one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.report.render.text import one_line
+from harness.stats.contrasts import Estimate
+
+BLANK = "–"  # a number that could not be computed; never 0
+Mood = Literal["", "good", "bad", "open", "blank", "failed", "chance", "warning"]
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """text, a second and third line in small print, and a note that explains it (a tooltip, a footnote)."""
+
+    text: str
+    detail: str = ""
+    small: str = ""
+    note: str = ""
+    mood: Mood = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """head, and in small print its unit or meaning; `left` for text, otherwise numbers."""
+
+    head: str
+    unit: str = ""
+    note: str = ""
+    left: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[TableCell, ...], ...]
+    caption: str = ""
+
+
+def text_columns(*heads: str) -> tuple[Column, ...]:
+    """Columns of text without a unit."""
+    return tuple(Column(head, left=True) for head in heads)
+
+
+def blank_cell(reason: str = "") -> TableCell:
+    """The cell of a number that could not be computed, above the reason."""
+    return TableCell(BLANK, small=one_line(reason, 60), note=reason, mood="blank")
+
+
+def estimate_cell(estimate: Estimate, percent: bool, *, signed: bool = False) -> TableCell:
+    """A number above its pointwise interval, or a blank above its reason; `signed` for differences."""
+    if estimate.value is None:
+        return blank_cell(estimate.reason)
+    shown = interval(estimate.low, estimate.high, percent, "+" if signed else "") or BLANK
+    return TableCell(_number(estimate.value, percent, "+" if signed else ""), shown, note=estimate.reason)
+
+
+def score_text(value: float | None, percent: bool) -> str:
+    """A score: per cent with one decimal (the header says so), or three significant digits."""
+    return BLANK if value is None else _number(value, percent, "")
+
+
+def signed(value: float | None, percent: bool) -> str:
+    """A difference: percentage points with one decimal, or three significant digits."""
+    return BLANK if value is None else _number(value, percent, "+")
+
+
+def interval(low: float | None, high: float | None, percent: bool, sign: str = "") -> str:
+    """'[low, high]', or nothing where there is none."""
+    if low is None or high is None:
+        return ""
+    return f"[{_number(low, percent, sign)}, {_number(high, percent, sign)}]"
+
+
+def points(value: float, percent: bool) -> str:
+    """A size with its unit: '2.0 points', or the bare number for a metric that is no share."""
+    return f"{_number(value, percent, '')} points" if percent else _number(value, percent, "")
+
+
+def _number(value: float, percent: bool, sign: str) -> str:
+    if percent:
+        shown = f"{100 * value:{sign}.1f}"
+    elif abs(value) >= 1000:
+        shown = f"{value:{sign},.0f}"
+    else:
+        shown = f"{value:{sign}.3g}"
+    if float(shown.replace(",", "")) == 0:
+        shown = shown.replace("-", "").replace("+", "")
+    return shown.replace("-", "−")
+
+
+def p_value(p: float | None) -> str:
+    if p is None:
+        return BLANK
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def count(value: float | None) -> str:
+    """A count, short: 1,234 or 12.3 M."""
+    if value is None:
+        return BLANK
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e5, "k")):
+        if abs(value) >= size:
+            return f"{value / min(size, 1e3 if unit == 'k' else size):.3g} {unit}"
+    return f"{value:,.0f}"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds to three digits; a call that did nothing took none."""
+    if value is None:
+        return BLANK
+    if value < 0.005:
+        return "0"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def unit_suffix(name: str, percent: bool) -> str:
+    """What follows a metric's name where its values stand."""
+    return ", %" if percent else f", {name}" if name else ""
+
+
+def rank(best: int, worst: int) -> str:
+    """A rank, or the ranks between which it lies."""
+    return f"rank {best}" if best == worst else f"rank {best}–{worst}"
