@@ -18,8 +18,9 @@ import pytest
 from harness.engine.results.schema import write_rows
 from harness.errors import UserError
 from harness.files import write_json
-from harness.report import verdict, write_report
+from harness.report import verdict
 from harness.report.collect import Block, collect
+from harness.report.compose import write_report
 from harness.report.findings.side_by_side import examples_of
 from harness.stats.contrasts import Estimate
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from test_report import Fake
 
-from harness.report import write_report
+from harness.report.compose import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_report import Fake
 
-from harness.report import write_report
+from harness.report.compose import write_report
 from harness.report.render.document import Answer, ShownItem
 from harness.report.render.html import CHANGES, benchmarks_of, changes_of, kinds_of, marked_texts
 

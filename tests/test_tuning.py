@@ -20,7 +20,7 @@ from harness.engine.states import state_of
 from harness.engine.store.store import Store
 from harness.engine.tuning import best_trial, plans, unfilled
 from harness.errors import UserError
-from harness.report import write_report
+from harness.report.compose import write_report
 from methods.best_of_n import BestOfN
 from methods.lora import Lora
 from methods.loreft import Loreft

@@ -16,7 +16,7 @@ from harness.engine.results.digests import matrix_digest, write_digests
 from harness.errors import UserError
 from harness.files import read_json, write_json
 from harness.report import verify as module
-from harness.report import write_report
+from harness.report.compose import write_report
 from harness.report.verify import Check, check_files, check_report, verify
 
 EXPERIMENT = "name: fake\nnote: </pre><script>\n"

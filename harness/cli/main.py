@@ -102,7 +102,7 @@ def run_command(
 @app.command("report")
 def report_command(folder: ResultsFolder) -> None:
     """Write report.md and report.html again from a results folder."""
-    from harness.report import write_report
+    from harness.report.compose import write_report
 
     for path in write_report(folder):
         typer.echo(str(path))

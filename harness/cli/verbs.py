@@ -137,7 +137,7 @@ def _current(folder: Path, digest: str, compares: bool) -> bool:
 
 
 def _write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
-    from harness.report import write_report
+    from harness.report.compose import write_report
 
     with disk_errors(folder):
         states = write_results(plan, store, folder)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
-from harness.report.collect import Block, ReportModel
+from harness.engine.results.digests import record_report
+from harness.files import write_text
+from harness.report.collect import Block, ReportModel, collect
 from harness.report.findings.audit import FLAG as FLAG_UNLIKE
 from harness.report.findings.audit import audit_parts
 from harness.report.findings.between_policies import joint_findings, joint_parts
@@ -33,9 +36,25 @@ from harness.report.findings.turnover import length_parts, turnover_parts
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
 from harness.report.render.document import Document, Folded, Paragraph, Part, Prompts, Section
+from harness.report.render.html import to_html
+from harness.report.render.markdown import to_markdown
 from harness.report.render.tabular import BLANK, Table
 from harness.report.verdict import experiment_question, verdict_parts
 from harness.stats.contrasts import FEWEST_CLUSTERS
+
+
+def write_report(folder: Path) -> tuple[Path, Path]:
+    """Write report.md and report.html beside the results in `folder`; returns their paths.
+
+    The same files give the same bytes: no clock, no chance. Both appear whole or not at all. Raises UserError
+    where matrix.json is missing or a file has another schema. Where the folder has a digests.json, it names them.
+    """
+    document = compose(collect(folder))
+    written = {folder / "report.md": to_markdown(document), folder / "report.html": to_html(document)}
+    for path, content in written.items():
+        write_text(path, content)
+    record_report(folder)
+    return folder / "report.md", folder / "report.html"
 
 
 def compose(model: ReportModel) -> Document:

@@ -20,7 +20,7 @@ from harness.report.numbers.matrix import Matrix
 from harness.report.render.latex import to_latex
 from harness.report.render.markdown import table_lines
 from harness.report.render.tabular import BLANK, Column, Table
-from harness.stats.contrasts import FEWEST_CLUSTERS
+from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate
 
 PLACE = {
     "base": ("string", "the block's base model; a method on the small base stands beside the others"),
@@ -87,46 +87,44 @@ def write_tables(model: ReportModel, folder: Path) -> list[Path]:
 
 def scores(model: ReportModel) -> Iterator[dict[str, Any]]:
     """A row for each method and metric (and group) that has a score or the reason why it has none."""
-    for block in model.blocks:
-        for result in (*block.results, *block.groups):
-            for label, score in result.scores.items():
-                estimate, rank = score.estimate, score.rank or (None, None)
-                yield {
-                    **_place(block, result, label),
-                    "estimate": estimate.value,
-                    "low": estimate.low,
-                    "high": estimate.high,
-                    "seeds": len(score.seeds) or None,
-                    "items": score.items or None,
-                    "clusters": estimate.clusters or None,
-                    "rank_best": rank[0],
-                    "rank_worst": rank[1],
-                    "reason": estimate.reason,
-                }
+    for block, result in _results(model):
+        for label, score in result.scores.items():
+            best, worst = score.rank or (None, None)
+            yield {
+                **_place(block, result, label),
+                **_estimate(score.estimate),
+                "seeds": len(score.seeds) or None,
+                "items": score.items or None,
+                "rank_best": best,
+                "rank_worst": worst,
+            }
 
 
 def differences(model: ReportModel) -> Iterator[dict[str, Any]]:
     """A row for each comparison with the baseline."""
-    for block in model.blocks:
-        for result in (*block.results, *block.groups):
-            for label, comparison in result.comparisons.items():
-                estimate = comparison.estimate
-                yield {
-                    **_place(block, result, label),
-                    "against": model.matrix.baseline,
-                    "estimate": estimate.value,
-                    "low": estimate.low,
-                    "high": estimate.high,
-                    "p": estimate.p,
-                    "p_holm": comparison.adjusted,
-                    "family": result.family or None,
-                    "finding": finding_cell(comparison, result, model.matrix).text,
-                    "seeds": estimate.seeds or None,
-                    "items": comparison.items or None,
-                    "dropped": comparison.dropped if comparison.items else None,
-                    "clusters": estimate.clusters or None,
-                    "reason": estimate.reason,
-                }
+    for block, result in _results(model):
+        for label, comparison in result.comparisons.items():
+            yield {
+                **_place(block, result, label),
+                **_estimate(comparison.estimate),
+                "against": model.matrix.baseline,
+                "p": comparison.estimate.p,
+                "p_holm": comparison.adjusted,
+                "family": result.family or None,
+                "finding": finding_cell(comparison, result, model.matrix).text,
+                "seeds": comparison.estimate.seeds or None,
+                "items": comparison.items or None,
+                "dropped": comparison.dropped if comparison.items else None,
+            }
+
+
+def _results(model: ReportModel) -> Iterator[tuple[Block, Result]]:
+    return ((block, result) for block in model.blocks for result in (*block.results, *block.groups))
+
+
+def _estimate(found: Estimate) -> dict[str, Any]:
+    names = {"estimate": found.value, "low": found.low, "high": found.high}
+    return {**names, "clusters": found.clusters or None, "reason": found.reason}
 
 
 def _place(block: Block, result: Result, label: str) -> dict[str, Any]:

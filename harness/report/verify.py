@@ -236,7 +236,7 @@ def _matrix_digest(matrix: Mapping[str, Any], text: str | None) -> Check:
 
 def check_report(folder: Path) -> Iterator[Check]:
     """Write the report anew elsewhere and compare it with the one that is there."""
-    from harness.report import write_report
+    from harness.report.compose import write_report
 
     names = (*_names(_matrix(folder)), TUNING_FILE)
     with tempfile.TemporaryDirectory() as elsewhere:

@@ -262,7 +262,7 @@ def minimum_detectable_effect(
     if stochastic and seeds > 1:
         spread += between**2 / (stochastic * (seeds - 1))
     degrees = max((clusters * seeds * variance) ** 2 / spread, 1.0) if spread > 0 else float(clusters - 1)
-    quantiles = _quantile(1 - (1 - CONFIDENCE) / 2 / comparisons, degrees) + _quantile(MEASURABLE_POWER, degrees)
+    quantiles = quantile(1 - (1 - CONFIDENCE) / 2 / comparisons, degrees) + quantile(MEASURABLE_POWER, degrees)
     few_seeds = 1.15 if stochastic and seeds < 5 else 1.0
     return few_seeds * quantiles * math.sqrt(variance)
 
@@ -328,7 +328,7 @@ def _spread(
 
 
 def _half_width(spread: Spread) -> float:
-    return _quantile(0.5 + CONFIDENCE / 2, spread.degrees) * spread.error
+    return quantile(0.5 + CONFIDENCE / 2, spread.degrees) * spread.error
 
 
 # scipy.special, not scipy.stats: importing the latter costs the command line half a second
@@ -338,7 +338,8 @@ def _upper_tail(t: float, degrees: float) -> float:
     return float(stdtr(degrees, -t))
 
 
-def _quantile(probability: float, degrees: float) -> float:
+def quantile(probability: float, degrees: float) -> float:
+    """The quantile of Student's t."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, probability))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from harness.stats.contrasts import CONFIDENCE, FEWEST_CLUSTERS, Estimate, Scores, minimum_detectable_effect
+from harness.stats.contrasts import CONFIDENCE, FEWEST_CLUSTERS, Estimate, Scores, minimum_detectable_effect, quantile
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def noise_floor(methods: Sequence[Scores]) -> NoiseFloor | None:
     squares = sum(float(((values - values.mean()) ** 2).sum()) for values in runs)
     deviation, seeds = math.sqrt(squares / degrees), min(len(values) for values in runs)
     low, high = (math.sqrt(squares / _chi_squared(tail, degrees)) for tail in _TAILS)
-    single = _quantile(degrees) * deviation * math.sqrt(2)
+    single = quantile(0.5 + CONFIDENCE / 2, degrees) * deviation * math.sqrt(2)
     return NoiseFloor(
         methods=len(several),
         seeds=seeds,
@@ -76,12 +76,6 @@ def _chi_squared(tail: float, degrees: int) -> float:
     from scipy.special import chdtri
 
     return float(chdtri(degrees, tail))
-
-
-def _quantile(degrees: int) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, 0.5 + CONFIDENCE / 2))
 
 
 MOST_CLUSTERS = 1_000_000

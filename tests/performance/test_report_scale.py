@@ -80,7 +80,7 @@ def _matrix(methods: list[str], benchmarks: list[str]) -> dict[str, Any]:
 
 
 def measure(folder: Path) -> None:
-    from harness.report import write_report
+    from harness.report.compose import write_report
 
     start = time.perf_counter()
     _, web = write_report(folder)

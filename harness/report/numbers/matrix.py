@@ -31,10 +31,10 @@ class MethodInfo:
     label: str
     plugin: str
     on_small_base: bool
-    fields: Mapping[str, Any]
-    summary: str
-    deterministic: bool
-    badges: tuple[str, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    deterministic: bool = False
+    badges: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -135,16 +135,14 @@ def read_matrix(folder: Path) -> Matrix:
     )
 
 
+def _declared(kind: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass that an entry holds."""
+    return {one.name: raw[one.name] for one in fields(kind) if one.name in raw}
+
+
 def _method(raw: Mapping[str, Any]) -> MethodInfo:
-    return MethodInfo(
-        label=raw["label"],
-        plugin=raw.get("plugin", raw["label"]),
-        on_small_base=raw.get("on") == "small_base",
-        fields=raw.get("fields", {}),
-        summary=raw.get("summary", ""),
-        deterministic=bool(raw.get("deterministic")),
-        badges=tuple(raw.get("badges", ())),
-    )
+    own = {"plugin": raw["label"], **_declared(MethodInfo, raw), "badges": tuple(raw.get("badges", ()))}
+    return MethodInfo(**own, on_small_base=raw.get("on") == "small_base")
 
 
 def _benchmark(raw: Mapping[str, Any]) -> BenchmarkInfo:
@@ -160,17 +158,11 @@ def _benchmark(raw: Mapping[str, Any]) -> BenchmarkInfo:
 
 
 def _metric(benchmark: str, raw: Mapping[str, Any]) -> BenchmarkMetric:
-    declared = {one.name: raw[one.name] for one in fields(Metric) if one.name in raw}
-    return BenchmarkMetric(**{"description": "", **declared}, benchmark=benchmark)
+    return BenchmarkMetric(**{"description": "", **_declared(Metric, raw)}, benchmark=benchmark)
 
 
 def _cell(raw: Mapping[str, Any]) -> CellState:
+    data = DataChoice(raw["data_quality"], int(raw["data_size"]))
     return CellState(
-        base=raw["base"],
-        method=raw["method"],
-        data=DataChoice(raw["data_quality"], int(raw["data_size"])),
-        seed=int(raw["seed"]),
-        benchmark=raw["benchmark"],
-        state=raw["state"],
-        why=raw.get("why", ""),
+        raw["base"], raw["method"], data, int(raw["seed"]), raw["benchmark"], raw["state"], raw.get("why", "")
     )

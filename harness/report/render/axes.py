@@ -6,7 +6,7 @@ Colours are CSS classes of the page (light and dark); every text is escaped here
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -31,14 +31,11 @@ class Point:
 
 
 def draw(points: Sequence[Point], across: str, up: str, margin: float | None = None) -> str:
-    """The SVG of `points`; `across` and `up` name the axes, `margin` (an x) marks the most to be lost."""
+    """The SVG of `points`; `across` and `up` name the axes, `margin` (an x) marks the largest tolerated loss."""
     x_axis = Axis.around([p.x for p in points] + [e for p in points for e in p.across or ()], LEFT, WIDTH - RIGHT)
     y_axis = Axis.around([p.y for p in points] + [e for p in points for e in p.up or ()], HEIGHT - BOTTOM, TOP)
-    name = attribute(f"{up} against {across}")
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}">',
-        *_grid(x_axis, y_axis, across, up),
-    ]
+    grid = [part for tick in x_axis.ticks() for part in x_tick(x_axis.place(tick), tick_text(tick))]
+    parts = []
     if margin is not None and x_axis.low < margin < x_axis.high:
         x = x_axis.place(margin)
         parts.append(f'<line class="margin" x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{HEIGHT - BOTTOM}"/>')
@@ -48,7 +45,7 @@ def draw(points: Sequence[Point], across: str, up: str, margin: float | None = N
     for index, (point, (x, y)) in enumerate(zip(points, _labels(points, places), strict=True)):
         shown = escape(_label(point))
         parts.append(f'<text class="label c{index % COLOURS}" x="{x:.1f}" y="{y:.1f}">{shown}</text>')
-    return "\n".join([*parts, "</svg>"])
+    return svg(across, up, [*grid, *y_ticks(y_axis)], parts)
 
 
 @dataclass(frozen=True)
@@ -79,22 +76,34 @@ class Axis:
         return [index * self.step for index in range(first, math.floor(self.high / self.step) + 1)]
 
 
-def _grid(x_axis: Axis, y_axis: Axis, across: str, up: str) -> list[str]:
-    floor, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-    parts = []
-    for tick in x_axis.ticks():
-        x = x_axis.place(tick)
-        parts.append(f'<line class="grid" x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{floor}"/>')
-        parts.append(f'<text class="tick middle" x="{x:.1f}" y="{floor + 17}">{tick_text(tick)}</text>')
-    for tick in y_axis.ticks():
-        y = y_axis.place(tick)
-        parts.append(f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick end" x="{LEFT - 8}" y="{y + 4:.1f}">{tick_text(tick)}</text>')
-    middle = (TOP + floor) / 2
-    parts.append(f'<text class="axis middle" x="{(LEFT + right) / 2:.1f}" y="{HEIGHT - 8}">{escape(across)}</text>')
+def svg(across: str, up: str, grid: Iterable[str], marks: Iterable[str], right: float = WIDTH - RIGHT) -> str:
+    """A picture: its grid, the names of its two axes (up to `right`), and its marks."""
+    floor, middle = HEIGHT - BOTTOM, (TOP + HEIGHT - BOTTOM) / 2
     turned = f'transform="rotate(-90 14 {middle:.1f})"'
-    parts.append(f'<text class="axis middle" x="14" y="{middle:.1f}" {turned}>{escape(up)}</text>')
-    return parts
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{attribute(f"{up} against {across}")}">',
+        *grid,
+        f'<text class="axis middle" x="{(LEFT + right) / 2:.1f}" y="{floor + 38}">{escape(across)}</text>',
+        f'<text class="axis middle" x="14" y="{middle:.1f}" {turned}>{escape(up)}</text>',
+        *marks,
+        "</svg>",
+    ]
+    return "\n".join(parts)
+
+
+def x_tick(x: float, name: str) -> Iterator[str]:
+    """A vertical line of the grid with its name below."""
+    floor = HEIGHT - BOTTOM
+    yield f'<line class="grid" x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{floor}"/>'
+    yield f'<text class="tick middle" x="{x:.1f}" y="{floor + 17}">{escape(name)}</text>'
+
+
+def y_ticks(axis: Axis, right: float = WIDTH - RIGHT) -> Iterator[str]:
+    """The horizontal lines of the grid with their numbers."""
+    for tick in axis.ticks():
+        y = axis.place(tick)
+        yield f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{right:g}" y2="{y:.1f}"/>'
+        yield f'<text class="tick end" x="{LEFT - 8}" y="{y + 4:.1f}">{tick_text(tick)}</text>'
 
 
 def tick_text(value: float) -> str:

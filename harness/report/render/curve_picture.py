@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from harness.report.render import text
-from harness.report.render.axes import (  # fmt: skip
+from harness.report.render.axes import (
     BOTTOM,
     COLOURS,
     HEIGHT,
@@ -18,8 +18,9 @@ from harness.report.render.axes import (  # fmt: skip
     TOP,
     WIDTH,
     Axis,
-    attribute,
-    tick_text,
+    svg,
+    x_tick,
+    y_ticks,
 )
 
 GAP = 15  # pixels between the names of two lines
@@ -52,16 +53,15 @@ def draw_curves(lines: Sequence[Line], ticks: Sequence[str], across: str, up: st
     values = [v for line in lines for p in line.places for v in (p.up, p.low, p.high) if v is not None]
     y_axis = Axis.around(values, HEIGHT - BOTTOM, TOP)
     places = {tick: LEFT + 30 + (right - LEFT - 60) * _share(at, len(ticks)) for at, tick in enumerate(ticks)}
-    name = attribute(f"{up} against {across}")
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}">']
-    parts += _grid(y_axis, places, right, across, up)
+    named = ((x, text.one_line(tick, 20)) for tick, x in places.items())
+    grid = [*y_ticks(y_axis, round(right, 1)), *(part for x, name in named for part in x_tick(x, name))]
+    parts: list[str] = []
     ends: list[tuple[float, int, Line]] = []
     for index, line in enumerate(lines):
         shift = SIDE * (index - (len(lines) - 1) / 2) if len(ticks) > 1 else 0.0
         parts += _line(line, index, y_axis, places, 0.0 if line.level else shift, right)
         ends.append((y_axis.place(line.places[-1].up), index, line))
-    parts += _names(ends, right)
-    return "\n".join([*parts, "</svg>"])
+    return svg(across, up, grid, [*parts, *_names(ends, right)], right)
 
 
 def size_ticks(sizes: Sequence[int]) -> list[str]:
@@ -71,21 +71,6 @@ def size_ticks(sizes: Sequence[int]) -> list[str]:
 
 def _share(at: int, count: int) -> float:
     return at / (count - 1) if count > 1 else 0.5
-
-
-def _grid(y_axis: Axis, places: dict[str, float], right: float, across: str, up: str) -> Iterator[str]:
-    floor, middle = HEIGHT - BOTTOM, (TOP + HEIGHT - BOTTOM) / 2
-    for tick in y_axis.ticks():
-        y = y_axis.place(tick)
-        yield f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{right:.1f}" y2="{y:.1f}"/>'
-        yield f'<text class="tick end" x="{LEFT - 8}" y="{y + 4:.1f}">{tick_text(tick)}</text>'
-    for name, x in places.items():
-        shown = escape(text.one_line(name, 20))
-        yield f'<line class="grid" x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{floor}"/>'
-        yield f'<text class="tick middle" x="{x:.1f}" y="{floor + 17}">{shown}</text>'
-    yield f'<text class="axis middle" x="{(LEFT + right) / 2:.1f}" y="{HEIGHT - 8}">{escape(across)}</text>'
-    turned = f'transform="rotate(-90 14 {middle:.1f})"'
-    yield f'<text class="axis middle" x="14" y="{middle:.1f}" {turned}>{escape(up)}</text>'
 
 
 def _line(line: Line, index: int, y_axis: Axis, places: dict[str, float], shift: float, right: float) -> Iterator[str]:
