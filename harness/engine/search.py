@@ -1,6 +1,6 @@
-"""Settings drawn at random from the ranges that a method declares. The same words give the same settings anywhere.
+"""Random settings from the ranges that a method declares, and the record of a search. Equal seeds draw equal settings.
 
-Every field has a stream of its own, so a field more or less leaves the draws of the others as they are.
+Every field has its own random stream, so adding or removing a field leaves the draws of the others unchanged.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from harness.errors import UserError
 from harness.method import Method
 
 MOST_DRAWS = 200
+TRIAL = "~"  # NAME~3 is the third draw of NAME
+TUNED = "_tuned"
+Role = Literal["quality", "knowledge"]
 
 
 def searchable(method: Method) -> list[str]:
@@ -27,8 +30,8 @@ def searchable(method: Method) -> list[str]:
 def draws(method: Method, names: Sequence[str], count: int, seed: str) -> list[Method]:
     """Up to `count` settings of `names`, all different from one another and from the method itself.
 
-    Fewer where the ranges hold no more, as far as that many tries tell. Combinations that the method's own `check`
-    refuses are drawn again.
+    A combination that the method's own `check` refuses is drawn again. Fewer are returned where MOST_DRAWS tries for
+    each find no more.
     """
     found: list[Method] = []
     for attempt in range(MOST_DRAWS * count):
@@ -45,7 +48,7 @@ def _draw(method: Method, name: str, seed: str) -> Any:
     declared = next(item for item in dataclasses.fields(method) if item.name == name)  # type: ignore[arg-type]
     chance = random.Random(f"{seed}/{name}")
     search, log = declared.metadata["search"], declared.metadata["log"]
-    if not is_range(search):
+    if len(search) != 2 or not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in search):
         return chance.choice(search)
     low, high = search
     whole = isinstance(low, int) and isinstance(high, int)
@@ -53,11 +56,6 @@ def _draw(method: Method, name: str, seed: str) -> Any:
         value = math.exp(chance.uniform(math.log(low), math.log(high)))
         return round(value) if whole else float(f"{value:.3g}")
     return chance.randint(low, high) if whole else float(f"{chance.uniform(low, high):.3g}")
-
-
-def is_range(search: Sequence[Any]) -> bool:
-    """Whether it is (low, high) of a number."""
-    return len(search) == 2 and all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in search)
 
 
 def _allowed(method: Method) -> bool:
@@ -68,23 +66,14 @@ def _allowed(method: Method) -> bool:
     return True
 
 
-TRIAL = "~"  # NAME~3 is the third draw of NAME
-
-
-TUNED = "_tuned"
-
-
-Role = Literal["quality", "knowledge"]
-
-
 @dataclass(frozen=True)
 class Trial:
-    """One setting and, once it is scored, what came of it.
+    """One setting and, once it is scored, its result.
 
     quality    None where it failed
-    knowledge  the trial's less the baseline's; None without a knowledge metric or a baseline
-    why        what failed
-    cost       fit_seconds, training_tokens and generated_tokens of the artifact and of those it stands on
+    knowledge  the trial's minus the baseline's; None without a knowledge metric or a baseline
+    why        the reason of a failure
+    cost       fit_seconds, training_tokens and generated_tokens of the artifact and of those it is made from
     """
 
     number: int
@@ -97,7 +86,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """All trials of one method; `names` are the fields that were searched, `chosen` the trial's number."""
+    """All trials of one method; `names` are the fields that were searched, `chosen` the number of a trial."""
 
     entry: MethodEntry
     names: tuple[str, ...]
@@ -105,18 +94,18 @@ class Search:
     chosen: int = 0
 
     def entries(self) -> Iterator[MethodEntry]:
-        """A row for each trial; the settings as written keep their label."""
+        """A row for each trial; the first, with the settings of the experiment, keeps its label."""
         for trial in self.trials:
             label = f"{self.entry.label}{TRIAL}{trial.number}" if trial.number else self.entry.label
             yield dataclasses.replace(self.entry, label=label, method=trial.method)
 
     def rows(self) -> tuple[str, ...]:
-        """The labels of the rows that its method has in the experiment; the last one is what was chosen."""
+        """The labels of the method's rows in the experiment; the last one has the chosen settings."""
         tuned = self.tuned()
         return (self.entry.label, tuned.label) if tuned else (self.entry.label,)
 
     def tuned(self) -> MethodEntry | None:
-        """The row of what was chosen; None where that is the settings as written."""
+        """The row with the chosen settings; None where those of the experiment were chosen."""
         if not self.chosen:
             return None
         return dataclasses.replace(self.entry, label=self.entry.label + TUNED, method=self.trials[self.chosen].method)

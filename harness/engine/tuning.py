@@ -1,7 +1,7 @@
-"""Equal-budget tuning: as many trials for every method, chosen by one rule on items that no test uses.
+"""Equal-budget tuning: the same number of trials for every method, chosen by one rule on items that no test uses.
 
-The trials are an experiment of their own (one base, the first choice of data, one seed), planned, kept and resumed
-as any other. The settings that they choose join the experiment as further rows, NAME_tuned, beside those as written.
+The trials are an experiment of their own (one base, the first choice of data, one seed), planned, stored and resumed
+like any other. The settings that win join the experiment as further rows, NAME_tuned, next to those it declares.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.benchmark import Benchmark, Metric
-from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry, Tune
+from harness.benchmark import Metric
+from harness.engine.experiment import BenchmarkEntry, Experiment, Tune
 from harness.engine.plan import Cell, Plan, make_plan
 from harness.engine.plugin_fields import build_plugin
 from harness.engine.search import Role, Search, Trial, draws, searchable
@@ -22,7 +22,6 @@ from harness.engine.store.store import Store
 from harness.engine.yaml_lines import Located
 from harness.errors import UserError
 from harness.method import fields_of
-from harness.records import TestItem
 
 
 def plans(experiment: Experiment, folder: Path, *, download: bool = False) -> Iterator[Plan]:
@@ -33,9 +32,10 @@ def plans(experiment: Experiment, folder: Path, *, download: bool = False) -> It
     if experiment.tune is None:
         yield make_plan(experiment, folder, download=download)
         return
-    trials = make_plan(trials_of(experiment, experiment.tune), folder, download=download)
+    searches = _searches(experiment, experiment.tune)
+    trials = make_plan(_trials(experiment, experiment.tune, searches), folder, download=download)
     yield trials
-    searches = select(trials, searched(experiment, experiment.tune), Store(folder))
+    searches = select(trials, searches, Store(folder))
     plan = make_plan(_with_tuned(experiment, searches), folder, download=download)
     plan.searches = tuple(searches)
     plan.tuned_on = tuple(column.label for column in trials.experiment.benchmarks)
@@ -43,15 +43,15 @@ def plans(experiment: Experiment, folder: Path, *, download: bool = False) -> It
 
 
 def unfilled(plan: Plan, store: Store) -> int:
-    """The cells that are neither done nor failed."""
+    """The number of cells that are neither done nor failed."""
     return sum(state_of(cell, store).name in ("to run", "running") for cell in plan.cells)
 
 
-def trials_of(experiment: Experiment, tune: Tune) -> Experiment:
-    """The experiment of the trials: the settings as written and those drawn, on the other items."""
+def _trials(experiment: Experiment, tune: Tune, searches: list[Search]) -> Experiment:
+    """The experiment of the trials: the settings that it declares and those drawn, on the other items."""
     columns = _columns(experiment, tune)
     _check_apart(experiment, columns, tune)
-    drawn = [one for search in searched(experiment, tune) for one in search.entries()]
+    drawn = [one for search in searches for one in search.entries()]
     named = {entry.label for entry in drawn}
     first = [entry for entry in experiment.methods if entry.label == experiment.baseline and entry.label not in named]
     return dataclasses.replace(
@@ -69,92 +69,71 @@ def trials_of(experiment: Experiment, tune: Tune) -> Experiment:
     )
 
 
-def searched(experiment: Experiment, tune: Tune) -> list[Search]:
-    """What is tried for each method that has anything to search; its first trial is the method as written."""
+def _searches(experiment: Experiment, tune: Tune) -> list[Search]:
+    """The trials of each method that has a field to search; the first is the method as the experiment declares it."""
     found = []
     for entry in experiment.methods:
         names = list(tune.fields.get(entry.label, searchable(entry.method)))
-        if not names:
-            continue
-        drawn = draws(entry.method, names, tune.trials - 1, f"{tune.seed}/{entry.label}")
-        tried = tuple(Trial(number, method) for number, method in enumerate([entry.method, *drawn]))
-        found.append(Search(entry, tuple(names), tried))
+        if names:
+            drawn = draws(entry.method, names, tune.trials - 1, f"{tune.seed}/{entry.label}")
+            tried = tuple(Trial(number, method) for number, method in enumerate([entry.method, *drawn]))
+            found.append(Search(entry, tuple(names), tried))
     if not found:
-        raise UserError(
-            "no method has anything to search", where=str(experiment.file), fix="Leave out `tune`, or add a method."
-        )
+        raise _error(experiment, "no method has a field to search", "Leave out `tune`, or add a method.")
     return found
 
 
 def _columns(experiment: Experiment, tune: Tune) -> tuple[BenchmarkEntry, ...]:
-    """The benchmarks that decide, on the other split. One that is named and has no split is an error."""
+    """The benchmarks that decide, on the other split. A benchmark that `tune` names must have splits."""
     found = []
     for entry in experiment.benchmarks:
         if tune.benchmarks and entry.label not in tune.benchmarks:
             continue
-        if not any(item.name == "split" for item in dataclasses.fields(entry.benchmark)):  # type: ignore[arg-type]
-            if tune.benchmarks:
-                raise UserError(
-                    f"`tune`: {entry.label} has no splits", where=str(experiment.file), fix="Name others to tune on."
-                )
-            continue
-        found.append(dataclasses.replace(entry, benchmark=_on(entry, tune.on, str(experiment.file))))
+        given = fields_of(entry.benchmark)
+        if "split" in given:
+            located = Located({**given, "split": tune.on}, {(): f"{experiment.file}, tune: on"})
+            found.append(dataclasses.replace(entry, benchmark=build_plugin("benchmarks", entry.plugin, located, {})))
+        elif tune.benchmarks:
+            raise _error(experiment, f"`tune`: {entry.label} has no splits", "Name others to tune on.")
     roles = {metric.role for entry in found for metric in entry.benchmark.metrics() if metric.primary}
     if "quality" not in roles:
-        raise UserError(
-            f"nothing to tune on: no benchmark with a primary quality metric has a split {tune.on!r}",
-            where=str(experiment.file),
-            fix="Add such a benchmark, or leave out `tune`.",
-        )
+        what = f"nothing to tune on: no benchmark with a primary quality metric has a split {tune.on!r}"
+        raise _error(experiment, what, "Add such a benchmark, or leave out `tune`.")
     return tuple(found)
-
-
-def _on(entry: BenchmarkEntry, split: str, where: str) -> Benchmark:
-    given = {**fields_of(entry.benchmark), "split": split}
-    located = Located(given, {(): f"{where}, tune: on"})
-    built: Benchmark = build_plugin("benchmarks", entry.plugin, located, {})
-    return built
 
 
 def _check_apart(experiment: Experiment, columns: tuple[BenchmarkEntry, ...], tune: Tune) -> None:
     """Raises UserError where an item that settings are chosen on is also an item of a test."""
-    asked = {_words(item.text): (entry.label, item.id) for entry in columns for item in _items(entry)}
-    for entry in experiment.benchmarks:
-        for item in _items(entry):
-            if found := asked.get(_words(item.text)):
-                raise UserError(
-                    f"`tune`: item {found[1]!r} of {found[0]} ({tune.on}) is also item {item.id!r} of {entry.label}",
-                    where=str(experiment.file),
-                    fix="Tune on a split that no test uses.",
-                )
+    asked = {words: (label, name) for label, name, words in _items(columns)}
+    for label, name, words in _items(experiment.benchmarks):
+        if found := asked.get(words):
+            what = f"`tune`: item {found[1]!r} of {found[0]} ({tune.on}) is also item {name!r} of {label}"
+            raise _error(experiment, what, "Tune on a split that no test uses.")
 
 
-def _items(entry: BenchmarkEntry) -> tuple[TestItem, ...]:
-    known = entry.benchmark.test_set()
-    return known.items if known else ()
+def _items(columns: Iterable[BenchmarkEntry]) -> Iterator[tuple[str, str, str]]:
+    """(benchmark, item, its words) of every benchmark whose items are known."""
+    for entry in columns:
+        if known := entry.benchmark.test_set():
+            yield from ((entry.label, item.id, " ".join(item.text.casefold().split())) for item in known.items)
 
 
-def _words(text: str) -> str:
-    return " ".join(text.casefold().split())
+def _error(experiment: Experiment, what: str, fix: str) -> UserError:
+    return UserError(what, where=str(experiment.file), fix=fix)
 
 
 def _with_tuned(experiment: Experiment, searches: list[Search]) -> Experiment:
-    """The experiment with a row beside each method for which something better than as written was found."""
-    by_label = {search.entry.label: search for search in searches}
-    methods: list[MethodEntry] = []
-    for entry in experiment.methods:
-        methods.append(entry)
-        search = by_label.get(entry.label)
-        if search is not None and (tuned := search.tuned()):
-            methods.append(tuned)
-    return dataclasses.replace(experiment, methods=tuple(methods))
+    """The experiment with a row after each method for which a trial beat the settings that it declares."""
+    tuned = {search.entry.label: search.tuned() for search in searches}
+    rows = ((entry, tuned.get(entry.label)) for entry in experiment.methods)
+    return dataclasses.replace(experiment, methods=tuple(one for pair in rows for one in pair if one))
 
 
 RULE = "quality_within_margin"
 
 
 def select(plan: Plan, searches: Iterable[Search], store: Store) -> list[Search]:
-    """The searches with their trials scored and chosen. `plan` is that of the trials, filled."""
+    """The searches with scored trials and a chosen one. `plan` is the plan of the trials, filled."""
     by_label: dict[str, list[Cell]] = {}
     for cell in plan.cells:
         by_label.setdefault(cell.entry.label, []).append(cell)
@@ -168,7 +147,7 @@ def select(plan: Plan, searches: Iterable[Search], store: Store) -> list[Search]
 
 
 def best_trial(trials: Sequence[Trial], margin: float) -> int:
-    """The number of the trial that the rule chooses; the settings as written where every trial failed."""
+    """The number of the trial that the rule chooses; 0, the declared settings, where every trial failed."""
     usable = [trial for trial in trials if trial.quality is not None]
     kept = [trial for trial in usable if trial.knowledge is None or trial.knowledge >= -margin]
     if kept:
@@ -179,7 +158,7 @@ def best_trial(trials: Sequence[Trial], margin: float) -> int:
 
 
 def record(search: Search) -> dict[str, Any]:
-    """One search as tuning.json has it."""
+    """One search as tuning.json holds it."""
     return {
         "method": search.entry.label,
         "fields": list(search.names),
@@ -209,7 +188,7 @@ def _scored(trial: Trial, cells: Sequence[Cell], start: float | None, store: Sto
 
 
 def _mean_of(cells: Iterable[Cell], role: Role, store: Store) -> float | None:
-    """Mean over benchmarks of the weighted means of their primary metrics with that role; None where there is none."""
+    """Mean over benchmarks of the mean of their primary metrics with that role; None where there is none."""
     means = []
     for cell in cells:
         metrics = [one for one in cell.column.benchmark.metrics() if one.primary and one.role == role]
@@ -223,7 +202,7 @@ def _mean_of(cells: Iterable[Cell], role: Role, store: Store) -> float | None:
 
 
 def _signed(outcomes: Sequence[Mapping[str, Any]], metric: Metric) -> float | None:
-    """The weighted mean, turned so that more is better; None where no item has the metric."""
+    """The weighted mean, signed so that higher is better; None where no item has the metric."""
     own = [one for one in outcomes if metric.name in one["metrics"]]
     weights = [float(one["weights"].get(metric.name, 1.0)) for one in own]
     if not sum(weights):
@@ -233,7 +212,7 @@ def _signed(outcomes: Sequence[Mapping[str, Any]], metric: Metric) -> float | No
 
 
 def _spent(cells: Sequence[Cell], store: Store) -> dict[str, float]:
-    """What the fits of these cells' artifact, and of all that it stands on, cost as far as they are done."""
+    """The cost of the fits of these cells' artifact and of all that it is made from, as far as they are done."""
     names = ("fit_seconds", "training_tokens", "generated_tokens")
     node = cells[0].node
     ledgers = [store.cost("artifacts", key) for key in (node.key, *node.beneath) if store.done("artifacts", key)]
