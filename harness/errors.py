@@ -1,28 +1,17 @@
-"""The one error that a user's mistake raises: what, where, and what would be right."""
+"""The error that a user's mistake raises: what is wrong, where, and what would be right."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-from harness.lazy import LazyModule
-
-if TYPE_CHECKING:
-    import torch
-    import transformers
-
-else:
-    torch = LazyModule("torch")
-    transformers = LazyModule("transformers")
 
 
 class UserError(Exception):
-    """A mistake that the user can mend. The command line prints it without a traceback and exits with 2.
+    """A mistake that the user can correct. The command line prints it without a traceback and exits with 2.
 
     what   one sentence on what is wrong, with the offending value
-    where  file and row, or file and key ("" where there is no place)
-    fix    what would be right
+    where  file and line, or file and key ("" where there is no place)
+    fix    what would be right, with an example
     """
 
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
@@ -39,7 +28,7 @@ class UserError(Exception):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Name the nearest known word, then all of them: the `fix` of an unknown-name error."""
+    """The nearest known word, then all of them: the `fix` of an unknown-name error."""
     known = sorted(known)
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
@@ -47,5 +36,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for a message that has no room for more."""
+    """The first line of an error's text, for a message with room for one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,4 +1,4 @@
-"""The cost ledger: what is measured while an artifact is made and while it answers."""
+"""The measurements of the cost ledger: time, memory and size of an artifact, and the speed of its policy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Stopwatch:
 
 
 class PeakMemory:
-    """The most memory held at once during a block, in MB: of the GPU, or of this process and what it held before."""
+    """Peak memory during a block, in MB: of the GPU, or of this process including what it held before."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -47,7 +47,7 @@ class PeakMemory:
         if self.device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats()
         else:
-            with suppress(OSError):  # no Linux: the peak is that of the process so far
+            with suppress(OSError):  # not Linux: the peak is that of the process so far
                 Path("/proc/self/clear_refs").write_text("5")
         return self
 
@@ -56,9 +56,9 @@ class PeakMemory:
 
 
 def peak_memory_mb(device: str) -> float:
-    """The most memory held so far: of the GPU, or of this process.
+    """Peak memory so far, in MB: of the GPU, or of this process.
 
-    Linux counts a parent's peak among its children's in `ru_maxrss`, even of another program; VmHWM is our own.
+    On Linux `ru_maxrss` includes the peak of the parent process, even of another program; VmHWM does not.
     """
     if device.startswith("cuda"):
         return float(torch.cuda.max_memory_allocated()) / 2**20
@@ -75,10 +75,10 @@ def stored_bytes(folder: Path) -> int:
 
 
 def decoding_cost(policy: Policy, base: Policy) -> dict[str, float | None]:
-    """Seconds per decoded token of a policy, and that over the base's, measured in turn in this process.
+    """Seconds per decoded token of a policy, and their ratio to the base's, measured in this process.
 
-    One prompt, a forced number of tokens; the medians over rounds, each with both in turn, so that what slows the
-    machine for a moment slows both or counts in few of them. An answer chosen among n costs n. Blank for a policy
+    One prompt and a fixed number of tokens; medians over rounds that time both policies in turn, so that a moment in
+    which the machine is slow affects both or few rounds. An answer chosen among n counts n times. None for a policy
     that cannot be stepped.
     """
     policy, times = policy.decoded_by()
@@ -97,7 +97,7 @@ def decoding_cost(policy: Policy, base: Policy) -> dict[str, float | None]:
 
 
 def _decode_seconds(policy: StepwisePolicy) -> float:
-    """Seconds per token of greedy decoding after a short prompt, the prompt's own reading left out."""
+    """Seconds per token of greedy decoding after a short prompt, without the time of reading the prompt."""
     prompt = policy.encode(Prompt(messages=(Message("user", "hello"),)))
     steps = min(PROBE_TOKENS, policy.encoder.max_length - len(prompt.prompt) - 1)
     logits, state = policy.prefill([prompt.fitted(policy.encoder.max_length, steps)])

@@ -1,6 +1,6 @@
-"""The gate before a run: do the training sets hold items of the benchmarks? It annotates; `strict` blocks.
+"""The check before a run: do the training sets contain items of the benchmarks? It warns; `strict` blocks.
 
-What is found is kept in the store under the digests of both sides, so that nothing is compared twice.
+Results are kept in the store under the digests of both sides, so that nothing is compared twice.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def check_contamination(plan: Plan, folder: Path) -> list[dict[str, Any]]:
     flagged = [entry for entry in found if entry["flagged"]]
     if flagged and plan.experiment.strict:
         raise UserError(
-            f"the experiment is strict, and its training data holds test items: {line_of(flagged[0])}",
+            f"the experiment is strict, and its training data contains test items: {line_of(flagged[0])}",
             where=str(plan.experiment.file),
             fix="Remove them with `bakeoff data decontaminate`, or leave out `strict: true`.",
         )
@@ -45,13 +45,13 @@ def check_contamination(plan: Plan, folder: Path) -> list[dict[str, Any]]:
 
 def line_of(entry: dict[str, Any]) -> str:
     """One entry in words."""
-    share = f"{len(entry['matched'])} of {entry['items']} items of {entry['benchmark']} stand in {entry['set']}"
+    share = f"{len(entry['matched'])} of {entry['items']} items of {entry['benchmark']} are in {entry['set']}"
     named = ", ".join(match["item"] for match in entry["matched"][:MOST_NAMED])
     return f"{share} ({named}{', ...' if len(entry['matched']) > MOST_NAMED else ''})"
 
 
 def warnings_of(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """What the user is to know before the run."""
+    """The warnings to show before the run."""
     for entry in entries:
         if entry["matched"]:
             lead = "CONTAMINATED" if entry["flagged"] else "contamination"
@@ -59,7 +59,7 @@ def warnings_of(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _entry(loaded: LoadedSet, column: BenchmarkEntry, folder: Path) -> dict[str, Any]:
-    """What one set holds of one benchmark. items: None where the benchmark does not tell them."""
+    """The items of one benchmark that one set contains. items: None where the benchmark's items are not known."""
     document = {
         "rows": loaded.manifest["digest"],
         "benchmark": column.plugin,
@@ -86,15 +86,11 @@ def _measured(loaded: LoadedSet, column: BenchmarkEntry) -> dict[str, Any]:
     if tests is None or not tests.items:
         return {"items": None, "matched": [], "flagged": False}
     found = find_contamination(loaded.records, [tests])
-    return {
-        "items": len(tests.items),
-        "matched": list(_matched(found, loaded)),
-        "flagged": bool(found.flagged()),
-    }
+    return {"items": len(tests.items), "matched": list(_matched(found, loaded)), "flagged": bool(found.flagged())}
 
 
 def _matched(found: Contamination, loaded: LoadedSet) -> Iterator[dict[str, Any]]:
-    """The first row that holds each item, by item."""
+    """The first row that contains each item, by item."""
     seen: dict[str, Match] = {}
     for match in found.matches:
         seen.setdefault(match.item, match)

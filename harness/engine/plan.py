@@ -1,6 +1,6 @@
 """From an experiment to its cells, grouped by the artifact that they score, each with a content key.
 
-Planning loads no model: a model is known by the digest of its files, a data set by the digest of its rows.
+Planning loads no model: a model is identified by the digest of its files, a data set by the digest of its rows.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One artifact: a method fitted on a base with some data and a seed, and the artifacts it stands on."""
+    """One artifact: a method fitted on a base with some data and a seed, from other artifacts (`inputs`)."""
 
     method: Method
     base: BaseModel
@@ -45,12 +46,12 @@ class Node:
 
     @cached_property
     def draws(self) -> bool:
-        """Whether its policy's answers depend on the seed even where the benchmark draws nothing."""
+        """Whether its policy's answers depend on the seed even where the benchmark samples nothing."""
         return self.method.draws or any(node.draws for node in self.inputs.values())
 
     @cached_property
     def beneath(self) -> dict[str, Node]:
-        """All artifacts that it stands on, by key: each once, however many ways lead to it."""
+        """All artifacts that it is made from, directly or not, by key."""
         found: dict[str, Node] = {}
         for node in self.inputs.values():
             found |= {node.key: node, **node.beneath}
@@ -68,7 +69,7 @@ class Cell:
     """One square of the matrix.
 
     node  the artifact that it scores; a method without training data has one node for all `data`
-    why   set where the cell is not applicable
+    why   the reason where the cell is not applicable
     """
 
     entry: MethodEntry
@@ -86,7 +87,7 @@ class Cell:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """Its place in the result files."""
+        """The values of its columns in the result files."""
         return {
             "base": self.node.base.spec.label,
             "method": self.entry.label,
@@ -106,8 +107,8 @@ class Cell:
 class Plan:
     """The cells of an experiment in the order in which they run: those of one artifact together.
 
-    searches  where settings were searched for: what was tried and chosen for each method
-    tuned_on  and the labels of the benchmarks that decided
+    searches  the searches for settings, with all trials; empty without `tune`
+    tuned_on  the labels of the benchmarks that decided them
     """
 
     experiment: Experiment
@@ -151,38 +152,29 @@ class _Planner:
     def _check_sizes(self) -> None:
         most = max((len(one.records) for one in self.sets), default=0)
         if self.sets and max(self.experiment.data_sizes) > most:
-            raise UserError(
-                f"`data_sizes` names {max(self.experiment.data_sizes):,} rows, and the largest set has {most:,}",
-                where=str(self.experiment.file),
-                fix=f"Name sizes up to {most:,}, or 0 for all rows.",
-            )
+            what = f"`data_sizes` names {max(self.experiment.data_sizes):,} rows, and the largest set has {most:,}"
+            fix = f"Name sizes up to {most:,}, or 0 for all rows."
+            raise UserError(what, where=str(self.experiment.file), fix=fix)
 
     def _cells(self) -> Iterator[Cell]:
+        asked = self.experiment
+        choices = [DataChoice(quality, size) for quality in asked.data_quality for size in asked.data_sizes]
         seen: set[tuple[str, str]] = set()
-        for spec in self.experiment.bases:
-            for data in self._data():
-                for entry in self.experiment.methods:
-                    for seed in self.experiment.seeds:
-                        for cell in self._row(spec, data, entry, seed):
-                            place = repr(cell.columns)
-                            # a method on the small base stands once, whatever the number of bases
-                            if (place, cell.key) not in seen:
-                                seen.add((place, cell.key))
-                                yield cell
-
-    def _data(self) -> Iterator[DataChoice]:
-        for quality in self.experiment.data_quality:
-            for size in self.experiment.data_sizes:
-                yield DataChoice(quality, size)
+        for spec, data, entry, seed in product(asked.bases, choices, asked.methods, asked.seeds):
+            for cell in self._row(spec, data, entry, seed):
+                place = repr(cell.columns)
+                # a method on the small base has one row, whatever the number of bases
+                if (place, cell.key) not in seen:
+                    seen.add((place, cell.key))
+                    yield cell
 
     def _row(self, spec: BaseSpec, data: DataChoice, entry: MethodEntry, seed: int) -> Iterator[Cell]:
         chosen = self._small_spec(entry.method) if entry.on == "small_base" else spec
         try:
             node = self._node(entry.method, self._model(chosen), data, seed)
         except UserError as error:
-            raise UserError(
-                f"{entry.label}: {error.what}", where=error.where or str(self.experiment.file), fix=error.fix
-            ) from None
+            where = error.where or str(self.experiment.file)
+            raise UserError(f"{entry.label}: {error.what}", where=where, fix=error.fix) from None
         for column in self.experiment.benchmarks:
             why = column.benchmark.unavailable() or _lacking(entry, column)
             yield Cell(entry, column, node, data, seed, self._outcome_document(node, column, seed), why)
@@ -195,7 +187,7 @@ class _Planner:
         if "small_base" in method.needs:
             self._small_spec(method)
         document = self._document(method, base, data, seed, inputs)
-        # what no data reaches is the same artifact whatever the choice of data
+        # without data the artifact is the same for every choice of data
         reached = method.needs - {"small_base"} or any(node.data != DataChoice() for node in inputs.values())
         node = Node(method, base, data if reached else DataChoice(), seed, inputs, document)
         return self.nodes.setdefault(node.key, node)
@@ -222,10 +214,8 @@ class _Planner:
 
     def _data_key(self, kind: str, method: Method, data: DataChoice, seed: int) -> str:
         if kind not in self.experiment.data:
-            raise UserError(
-                f"{plugin_name(method)} needs {kind}, and the experiment names none",
-                fix=f"Add `data: {{{kind}: NAME}}`.",
-            )
+            what = f"{plugin_name(method)} needs {kind}, and the experiment names none"
+            raise UserError(what, fix=f"Add `data: {{{kind}: NAME}}`.")
         chosen = set_of(self.sets, kind, data.quality)
         if data.size == 0 or data.size >= len(chosen.records):
             return str(chosen.manifest["digest"])
@@ -241,16 +231,14 @@ class _Planner:
         return {"artifact": node.key, "seed": seed if column.benchmark.stochastic or node.draws else None, **asked}
 
     def _folders(self, plugin: Method | Benchmark) -> dict[str, Any]:
-        """What lies in the folders that a plugin's settings name."""
+        """The digests of the folders that a plugin's settings name."""
         found = {field: folder_digest(path, self.store / "digests.json") for field, path in folders_of(plugin).items()}
         return {"folders": found} if found else {}
 
     def _small_spec(self, method: Method) -> BaseSpec:
         if self.experiment.small_base is None:
-            raise UserError(
-                f"{plugin_name(method)} needs a small base, and the experiment names none",
-                fix="Add `small_base: NAME`.",
-            )
+            what = f"{plugin_name(method)} needs a small base, and the experiment names none"
+            raise UserError(what, fix="Add `small_base: NAME`.")
         return self.experiment.small_base
 
     def _model(self, spec: BaseSpec) -> BaseModel:
@@ -259,22 +247,22 @@ class _Planner:
             digest = model_digest(folder, self.store / "digests.json")
             small = self.experiment.small_base
             self.models[spec] = BaseModel(spec, folder, digest)
-            # a model may be its own small base: known before it is asked for
+            # a model may be its own small base, so it is in the table before its small base is looked up
             self.models[spec].small = self._model(small) if small else None
         return self.models[spec]
 
 
 def _lacking(entry: MethodEntry, column: BenchmarkEntry) -> str:
-    """What the benchmark needs and the method does not give, or nothing."""
+    """The capabilities that the benchmark needs and the method lacks, in words; "" where there are none."""
     missing = column.benchmark.needs - entry.method.gives
-    said = [f"{entry.label} gives no {what}" for what in sorted(missing - {"text"})]
+    said = [f"{entry.label} gives no {name}" for name in sorted(missing - {"text"})]
     if "text" in missing:
         said.append(f"{entry.label} acts on conversations alone, and the benchmark asks in bare text")
     return "; ".join(said)
 
 
 def inside(method: Method) -> list[Method]:
-    """The methods among its fields, at any depth: what they do, it does."""
+    """The methods among its fields, at any depth: their code is part of its own."""
     found: list[Method] = []
     for item in dataclasses.fields(method):  # type: ignore[arg-type]
         value = getattr(method, item.name)
@@ -292,7 +280,7 @@ def _sources(method: Method) -> dict[str, str]:
 
 
 def _column_document(column: BenchmarkEntry) -> dict[str, Any]:
-    """What decides the outcomes on the benchmark's side; its items are made once for all cells."""
+    """All that decides the outcomes on the benchmark's side; its items are made once for all cells."""
     benchmark = column.benchmark
     return {
         "benchmark": column.plugin,
@@ -306,7 +294,7 @@ def _column_document(column: BenchmarkEntry) -> dict[str, Any]:
 
 
 def _base_document(base: BaseModel) -> dict[str, Any]:
-    """What identifies a base: its bytes, how it is loaded and rendered; not where it lies."""
+    """All that identifies a base: its bytes, and how it is loaded and rendered; not its path."""
     template = Path(base.spec.chat_template).read_text("utf-8") if base.spec.chat_template else ""
     return {
         "name": base.spec.label,

@@ -1,4 +1,4 @@
-"""What a person sees while the matrix fills: one bar for the cells, one for the work at hand."""
+"""The display of a run: one bar for the cells, one for the current piece of work."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Progress:
         return self.working(f"fitting {title}")
 
     def working(self, on: str) -> Callable[[int, int, str], None]:
-        """The same for any work, shown on the bar alone."""
+        """The same for any work, shown on the bar only."""
         self.bars.reset(self.work, description=on, visible=True, note="")
         return lambda done, total, note: self.bars.update(self.work, completed=done, total=total, note=note)
 
@@ -62,7 +62,7 @@ class Progress:
         self.say(f"done    {title}")
 
     def advance(self) -> None:
-        """One more of what is counted is done, whatever came of it."""
+        """One more cell is finished, whether or not it failed."""
         self.bars.advance(self.cells)
         self.bars.update(self.work, visible=False)
 
@@ -72,9 +72,9 @@ class Progress:
         self.say(f"failed  {title}: {why}")
 
     def waiting(self, title: str, who: str) -> None:
-        """Somebody else is making it."""
+        """Another process is making it."""
         self.say(f"waiting for {title}: {who} is making it")
 
     def say(self, text: str) -> None:
-        """One line, as it is: model output may stand in it."""
+        """One line, printed as it is: it may contain model output."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

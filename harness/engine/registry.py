@@ -1,6 +1,6 @@
-"""Where plugins come from: a file in `methods/` or `benchmarks/`, or another package's entry point.
+"""The plugins: files in `methods/` and `benchmarks/`, and other packages' entry points.
 
-The file's name is the plugin's name. Nothing is imported until a plugin is asked for; listing reads names.
+The file's name is the plugin's name. A plugin is imported when it is used; listing only reads file names.
 Other packages register through the entry points `bakeoff.methods` and `bakeoff.benchmarks`, each naming
 a class.
 """
@@ -54,23 +54,15 @@ def plugin_class(kind: Kind, name: str) -> type[Any]:
         raise
     except Exception as error:
         file = source_file(kind, name)
-        raise UserError(
-            f"the {kind[:-1]} {name!r} does not load: {type(error).__name__}: {error}",
-            where=f"{file}{_line_of(error, file)}",
-            fix="Correct the file; its line is named where the error came from it.",
-        ) from error
+        what = f"the {kind[:-1]} {name!r} does not load: {type(error).__name__}: {error}"
+        raise UserError(what, where=f"{file}{_line_of(error, file)}", fix="Correct the file.") from error
+    where = str(source_file(kind, name))
     if missing := sorted(getattr(found, "__abstractmethods__", ())):
-        raise UserError(
-            f"{found.__name__} does not define {', '.join(missing)}",
-            where=str(source_file(kind, name)),
-            fix=f"See {kind}/README.md for what each is to do.",
-        )
+        what = f"{found.__name__} does not define {', '.join(missing)}"
+        raise UserError(what, where=where, fix=f"See {kind}/README.md for the purpose of each.")
     if not (dataclasses.is_dataclass(found) and issubclass(found, CONTRACTS[kind])):
-        raise UserError(
-            f"{found.__name__} is no {kind[:-1]}",
-            where=str(source_file(kind, name)),
-            fix=f"It must be a frozen dataclass that derives from harness.{kind[:-1]}.{CONTRACTS[kind].__name__}.",
-        )
+        fix = f"It must be a frozen dataclass that derives from harness.{kind[:-1]}.{CONTRACTS[kind].__name__}."
+        raise UserError(f"{found.__name__} is not a {kind[:-1]}", where=where, fix=fix)
     setattr(found, "plugin", name)  # noqa: B010
     return found
 
@@ -89,7 +81,7 @@ def source_file(kind: Kind, name: str) -> Path:
         return plugin_folder(kind) / f"{name}.py"
     spec = importlib.util.find_spec(outside.module)
     if spec is None or spec.origin is None:
-        raise UserError(f"the entry point {name!r} names the module {outside.module}, which is not there")
+        raise UserError(f"the entry point {name!r} names the module {outside.module}, which does not exist")
     return Path(spec.origin)
 
 
@@ -110,11 +102,9 @@ def _only_plugin(kind: Kind, name: str) -> type[Any]:
         and dataclasses.is_dataclass(value)
     ]
     if len(own) != 1:
-        raise UserError(
-            f"it defines {len(own)} {kind}, and a plugin file defines one",
-            where=str(plugin_folder(kind) / f"{name}.py"),
-            fix=f"Write one frozen dataclass deriving from {CONTRACTS[kind].__name__}.",
-        )
+        what = f"it defines {len(own)} {kind}, and a plugin file defines one"
+        fix = f"Write one frozen dataclass deriving from {CONTRACTS[kind].__name__}."
+        raise UserError(what, where=str(plugin_folder(kind) / f"{name}.py"), fix=fix)
     return own[0]
 
 

@@ -1,9 +1,9 @@
-"""Further processes on the same store: each goes through the whole plan from another place, and locks share it out.
+"""Worker processes on one store: each goes through the whole plan from another starting point; locks divide the work.
 
-A worker writes nothing but the store; what it leaves undone, whatever befalls it, the run that started it does
-itself. It ends with that run, even when the run is killed: its standard input closes. With several GPUs worker k
-sees the k-th alone (libraries put everything on the first one that they see); on a CPU each uses the experiment's own
-number of threads, so that bytes stay the same.
+A worker writes only to the store; whatever it leaves undone, the run that started it does itself. It ends with that
+run, even when the run is killed, because its standard input closes. With several GPUs worker k sees only the k-th
+(libraries use the first one that they see); on a CPU each uses the experiment's own number of threads, so that bytes
+stay the same.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from harness.errors import UserError
 
 @contextmanager
 def workers(count: int, file: Path, store: Path, settings: Sequence[str]) -> Iterator[list[Path]]:
-    """`count` processes beside this one, as long as this lasts; gives the file that each writes to.
+    """Start `count` processes and end them with the block; yields the log file of each.
 
     Raises UserError for a negative count.
     """
     if count < 0:
-        raise UserError(f"{count + 1} workers", fix="Give 1 or more: this process is one of them.")
+        raise UserError(f"{count + 1} workers", fix="Give 1 or more. This process is one of them.")
     logs = [store / "logs" / f"worker-{number}.log" for number in range(1, count + 1)]
     with ExitStack() as running:
         for number, log in enumerate(logs, 1):
@@ -50,7 +50,7 @@ def workers(count: int, file: Path, store: Path, settings: Sequence[str]) -> Ite
 
 
 def work(file: Path, store_folder: Path, settings: Sequence[str], number: int, count: int) -> None:
-    """Do what is not done, beginning at the `number`-th of `count` parts of the plan."""
+    """Do everything that is not done, beginning at the `number`-th of `count` parts of the plan."""
     from rich.console import Console
 
     from harness.engine.config import load_experiment
@@ -67,7 +67,7 @@ def work(file: Path, store_folder: Path, settings: Sequence[str], number: int, c
 def seen_gpu(number: int, visible: str | None, devices: Path) -> dict[str, str]:
     """The environment in which process `number` sees one GPU of several; empty where there is at most one.
 
-    visible  what CUDA_VISIBLE_DEVICES says, if it is set; devices: where the system lists them
+    visible  the value of CUDA_VISIBLE_DEVICES, if it is set; devices: the folder where the system lists them
     """
     found = visible.split(",") if visible else []
     if visible is None:
@@ -76,7 +76,7 @@ def seen_gpu(number: int, visible: str | None, devices: Path) -> dict[str, str]:
 
 
 def _end_with_the_run() -> None:
-    """Wait until the other end of standard input is closed, and end at once: the store bears that at any moment."""
+    """Wait until standard input is closed, and end at once: the store stays consistent at any moment."""
     sys.stdin.buffer.read()
     os._exit(0)
 

@@ -1,11 +1,11 @@
-"""What lets others verify a results folder: the digest of every file, and of what the matrix stands for.
+"""The digests with which a results folder can be verified: of every file, and of the plan behind the matrix.
 
 digests.json holds, with no times:
 
     files   name -> sha256 of the data files, as the run wrote them
     report  files: name -> sha256 of report.md and report.html; by: the code and libraries that wrote them
 
-It finds damage, slips and mixed-up files. It is not signed: who changes a file can change its digest, too.
+They detect corruption and mistakes, not tampering: they are not signed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from harness.files import HARNESS, read_json, write_json
 
 DIGESTS = "digests.json"
 _REPORT = HARNESS / "report"
-_COMPUTING = ("numpy", "scipy", "pandas", "jinja2")  # what the report's bytes depend on besides our code
+_COMPUTING = ("numpy", "scipy", "pandas", "jinja2")  # the report's bytes depend on them, too
 
 
 def sha256(path: Path) -> str:
-    """64 hexadecimal digits that name the file's bytes."""
+    """The SHA-256 of the file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -57,7 +57,7 @@ def report_writer() -> dict[str, str]:
 
 
 def matrix_digest(text: str, cells: Iterable[Mapping[str, Any]], joints: Iterable[Mapping[str, Any]]) -> str:
-    """Names what a results folder is made of: the experiment's text, and every cell's key and state.
+    """Digest of all that a results folder is made from: the experiment's text, and every cell's key and state.
 
     cells, joints  as matrix.json lists them, each with its `key`
     """

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit, machine, models and data. No times and no paths."""
+"""The origin of a result: versions, commit, machine, models and data. No times and no paths."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIBRARIES = (
 
 
 def provenance(plan: Plan) -> dict[str, Any]:
-    """A nested dictionary of what a reader needs to repeat the run."""
+    """Everything that a reader needs to repeat the run, as a nested dictionary."""
     experiment = plan.experiment
     return {
         "code": commit(),
@@ -95,7 +95,7 @@ def _processor() -> str:
 
 
 def gpus(folder: Path) -> list[str]:
-    """The models of the GPUs, as the driver tells them; seconds of one card say nothing about another's."""
+    """The models of the GPUs, as the driver reports them: times on one model do not apply to another."""
     found = []
     for path in sorted(folder.glob("*/information")):
         lines = [line for line in path.read_text("utf-8").splitlines() if line.startswith("Model:")]

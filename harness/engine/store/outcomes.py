@@ -13,14 +13,15 @@ from harness.benchmark import JointOutcome, Outcome
 
 
 def write_outcomes(path: Path, outcomes: Iterable[Outcome], each: Callable[[int], None]) -> int:
-    """Write them in order and return their number. `each` is told how many are done.
+    """Write them in order and return their number; calls `each` with the number written so far.
 
     Raises ValueError where a benchmark breaks its contract: no item, an id twice, a value that is not finite.
     """
     seen: set[tuple[str, ...]] = set()
     with path.open("w", encoding="utf-8") as file:
         for outcome in outcomes:
-            _check(outcome, seen)
+            _once((outcome.group, outcome.item), seen)
+            _finite(outcome.item, {**outcome.metrics, **outcome.weights})
             file.write(json.dumps(_plain(asdict(outcome)), sort_keys=True) + "\n")
             each(len(seen))
     if not seen:
@@ -29,20 +30,20 @@ def write_outcomes(path: Path, outcomes: Iterable[Outcome], each: Callable[[int]
 
 
 def read_outcomes(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a file of outcomes, joint ones too."""
+    """The lines of a file of outcomes or joint outcomes, as dictionaries."""
     with path.open(encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
 
 
 def answered(path: Path) -> Iterator[Outcome]:
-    """The same as outcomes."""
+    """The lines of a file of outcomes, as `Outcome`."""
     for row in read_outcomes(path):
         yield Outcome(**{**row, **{name: tuple(row[name]) for name in ("completions", "flags")}})
 
 
 def write_joint_outcomes(path: Path, outcomes: Iterable[JointOutcome], each: Callable[[int], None]) -> int:
-    """The same for joint outcomes: item by item, each once for every set of policies. Returns the number of items."""
+    """The same for joint outcomes, item by item, one for each set of policies; returns the number of items."""
     items: set[tuple[str, ...]] = set()
     sets: set[tuple[str, ...]] = set()
     last: tuple[str, ...] = ()
@@ -50,7 +51,7 @@ def write_joint_outcomes(path: Path, outcomes: Iterable[JointOutcome], each: Cal
         for outcome in outcomes:
             place = (outcome.group, outcome.item)
             if place != last:
-                # of the items before, only their names are kept: there may be millions of outcomes
+                # only the names of earlier items are kept: there may be millions of outcomes
                 _once(place, items)
                 last, sets = place, set()
                 each(len(items))
@@ -60,11 +61,6 @@ def write_joint_outcomes(path: Path, outcomes: Iterable[JointOutcome], each: Cal
     if not items:
         raise ValueError("the benchmark compared no item")
     return len(items)
-
-
-def _check(outcome: Outcome, seen: set[tuple[str, ...]]) -> None:
-    _once((outcome.group, outcome.item), seen)
-    _finite(outcome.item, {**outcome.metrics, **outcome.weights})
 
 
 def _once(place: tuple[str, ...], seen: set[tuple[str, ...]]) -> None:
@@ -80,7 +76,7 @@ def _finite(item: str, values: Mapping[str, float]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Lone surrogates cannot be stored as UTF-8: they are written out as escapes."""
+    """The value with lone surrogates, which UTF-8 cannot store, as escapes."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, (list, tuple)):

@@ -1,14 +1,14 @@
-"""The store: artifacts and outcomes by content key. Whatever is killed, what is marked done is whole.
+"""The store: artifacts and outcomes by content key. A folder with a `done` marker is complete, whatever was killed.
 
     STORE/artifacts/KEY/   the files a fit wrote, key.json (the document behind the key), cost.json, done
     STORE/outcomes/KEY/    outcomes.jsonl, key.json, cost.json, done
-    STORE/joint/KEY/       joint.jsonl (what several outcomes say together), key.json, cost.json, done
+    STORE/joint/KEY/       joint.jsonl (outcomes of several policies compared), key.json, cost.json, done
     STORE/failures/KEY.json
-    STORE/locks/KEY.lock   held while somebody makes KEY; the system frees it when that process dies
-    STORE/temporary/       what is being written
+    STORE/locks/KEY.lock   held while a process makes KEY; the system frees it when that process dies
+    STORE/temporary/       folders that are being written
 
-A folder is written aside, synced and renamed; the `done` marker comes last, so its presence means that
-everything before it is on disk.
+A folder is written in `temporary`, synced and renamed; the `done` marker comes last, so its presence means that
+everything else is on disk.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from harness.files import write_json
 
 Area = Literal["artifacts", "outcomes", "joint"]
 DEFAULT_STORE = Path(".bakeoff")
+UNUSABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST}
 
 
 class Store:
@@ -37,11 +38,11 @@ class Store:
         self.root = root
 
     def folder(self, area: Area, key: str) -> Path:
-        """Where that key's files are or will be."""
+        """The folder of that key's files, which may not exist yet."""
         return self.root / area / key
 
     def done(self, area: Area, key: str) -> bool:
-        """Whether it is finished and whole."""
+        """Whether it is finished and complete."""
         return (self.folder(area, key) / "done").exists()
 
     def document(self, area: Area, key: str) -> dict[str, Any]:
@@ -49,7 +50,7 @@ class Store:
         return _read(self.folder(area, key) / "key.json")
 
     def cost(self, area: Area, key: str) -> dict[str, Any]:
-        """What a finished key cost."""
+        """The cost ledger of a finished key."""
         return _read(self.folder(area, key) / "cost.json")
 
     def documents(self, area: Area) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -59,7 +60,7 @@ class Store:
 
     @contextmanager
     def writing(self, area: Area, key: str, document: Mapping[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """A temporary folder to fill and a cost to fill in; published when the block ends without an error.
+        """A temporary folder and a cost ledger to fill; published when the block ends without an error.
 
         Call it with the key's lock held. Raises UserError when the disk is full.
         """
@@ -86,7 +87,7 @@ class Store:
         for path in [*aside.rglob("*"), aside]:
             _sync(path)
         final = self.folder(area, key)
-        # without its marker it is the rest of a killed run
+        # a folder without its marker was left by a killed run
         shutil.rmtree(final, ignore_errors=True)
         final.parent.mkdir(parents=True, exist_ok=True)
         os.rename(aside, final)
@@ -112,7 +113,7 @@ class Store:
 
     @contextmanager
     def lock(self, key: str, waiting: Callable[[str], None]) -> Iterator[None]:
-        """Hold the key's lock; `waiting` is told once who holds it."""
+        """Hold the key's lock; `waiting` is called with the name of another holder, if there is one."""
         import filelock
 
         path = self._lock_path(key)
@@ -132,7 +133,7 @@ class Store:
             lock.release()
 
     def holder(self, key: str) -> str | None:
-        """Who is making this key right now, if anybody."""
+        """The process that is making this key right now, or None."""
         import filelock
 
         path = self._lock_path(key)
@@ -144,7 +145,7 @@ class Store:
         except filelock.Timeout:
             try:
                 return _owner_path(path).read_text("utf-8")
-            except FileNotFoundError:  # it has just been let go
+            except FileNotFoundError:  # the lock has just been released
                 return "another process"
         lock.release()
         return None
@@ -163,30 +164,23 @@ def disk_errors(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in {
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EROFS,
-            errno.EACCES,
-            errno.ENOTDIR,
-            errno.EEXIST,
-        }:
-            raise
-        raise _unusable(root, str(error.strerror)) from error
+        if error.errno in UNUSABLE:
+            raise _unusable(root, str(error.strerror)) from error
+        raise
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether it says that the disk is full: as an OSError, or in the words of a library that wraps one."""
+    """Whether an error means that the disk is full: an OSError, or the text of a library that wraps one."""
     return getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "No space left on device" in str(error)
 
 
 def _unusable(root: Path, why: str) -> StoreUnusable:
-    fix = "Free some space or name another folder with --store; what is finished stays finished."
+    fix = "Free some space or name another folder with --store. Finished work is kept."
     return StoreUnusable(f"the store cannot be written: {why}", where=str(root), fix=fix)
 
 
 class StoreUnusable(UserError):
-    """The store cannot be written, so no further cell can be kept: the run ends."""
+    """The store cannot be written, so no further cell can be stored: the run ends."""
 
 
 def _write(path: Path, value: Any) -> None:
