@@ -163,7 +163,7 @@ def test_another_packages_method_that_breaks_a_promise_exits_with_1_and_says_wha
     assert "FAILED   an artifact holds plain files without absolute paths" in done.stdout
     assert "found weights.bin" in done.stdout
     assert "1 failed" in done.stdout
-    assert f"Next: mend {file}, then: bakeoff check mine" in done.stdout
+    assert f"Next: fix {file}, then: bakeoff check mine" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 

@@ -1,4 +1,4 @@
-"""`bakeoff check`: one method, every clause, one line for each."""
+"""`bakeoff check`: try every clause of the contract on one method, and print a line for each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,29 +18,30 @@ from harness.engine.contract.bench import Bench, quick
 from harness.engine.contract.clauses import CLAUSES, Verdict, sentence, try_clause
 from harness.engine.contract.isolation import quiet
 from harness.engine.plugin_fields import build_method
-from harness.engine.progress import Progress
+from harness.engine.progress import Progress, print_line
 from harness.engine.yaml_lines import parse_yaml
 from harness.errors import UserError
 from harness.method import Method, plugin_name
 
 
 def check_verb(text: str) -> int:
-    """Check the method that a YAML text names; 0 where no clause failed, else 1."""
+    """Check the method that a YAML text names; return 0 where no clause failed, else 1."""
     method, given = asked(text)
     name = plugin_name(method)
     console = Console(soft_wrap=True)
+    say = partial(print_line, console)
     started = time.monotonic()
-    say(console, f"{name} on two tiny random models:")
+    say(f"{name} on two tiny random models:")
     with TemporaryDirectory() as folder, Progress(console, "clauses") as progress:
         verdicts = list(verdicts_of(method, given, Path(folder), progress))
     counts = Counter(verdict.state for verdict in verdicts)
     parts = [f"{counts[state]} {state}" for state in ("passed", "skipped", "failed") if counts[state]]
     seconds = time.monotonic() - started
-    say(console, f"\n{len(verdicts)} of {len(CLAUSES)} clauses: {', '.join(parts)}, in {seconds:.0f} s.")
+    say(f"\n{len(verdicts)} of {len(CLAUSES)} clauses: {', '.join(parts)}, in {seconds:.0f} s.")
     if counts["failed"]:
-        say(console, f"Next: mend {registry.source_file('methods', name)}, then: bakeoff check {shlex.quote(text)}")
+        say(f"Next: fix {registry.source_file('methods', name)}, then: bakeoff check {shlex.quote(text)}")
         return 1
-    say(console, f"Next: list {text} under `methods:` of an experiment, then: bakeoff plan EXPERIMENT")
+    say(f"Next: list {text} under `methods:` of an experiment, then: bakeoff plan EXPERIMENT")
     return 0
 
 
@@ -53,14 +55,14 @@ def asked(text: str) -> tuple[Method, Sequence[str]]:
     missing = [name for name in method.libraries if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"{plugin_name(method)} needs what is not installed: {', '.join(missing)}", fix="Install it first."
+            f"{plugin_name(method)} needs {', '.join(missing)}, not installed here", fix="Install it first."
         )
     fields = next(iter(given.value.values())) if isinstance(given.value, dict) else None
     return method, list(fields or ())
 
 
 def verdicts_of(method: Method, given: Sequence[str], folder: Path, progress: Progress) -> Iterator[Verdict]:
-    """The verdict on each clause, said as soon as it is known."""
+    """The verdict on each clause, printed as soon as it is known."""
     quiet()
     source = registry.source_file("methods", plugin_name(method))
     progress.start(len(CLAUSES), 0)
@@ -72,7 +74,7 @@ def verdicts_of(method: Method, given: Sequence[str], folder: Path, progress: Pr
         progress.advance()
         yield verdict
         if clause is CLAUSES[0] and verdict.state == "failed":
-            progress.say("The other clauses need that one.")
+            progress.say("The other clauses depend on that one.")
             return
 
 
@@ -83,8 +85,3 @@ def result_lines(verdict: Verdict) -> str:
     if verdict.state == "passed":
         return f"passed   {verdict.sentence}"
     return f"FAILED   {verdict.sentence}\n         expected {verdict.expected}\n         found {verdict.found}"
-
-
-def say(console: Console, text: str) -> None:
-    """One line, as it is."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -115,7 +115,7 @@ def verify_command(folder: ResultsFolder) -> None:
     Each check is a line that starts with ok, NOT ok or unchecked (an older folder records less). Exit code 1: one is
     not ok. Writes nothing. It finds damage and slips, not a forger: digests are no signature.
     """
-    from harness.cli.results import verify_verb
+    from harness.cli.verbs import verify_verb
 
     raise typer.Exit(verify_verb(folder))
 
@@ -131,7 +131,7 @@ def compare_command(
     The statistics are the report's: paired over the seeds and items in common, p after Holm's correction over the
     table. Differences are the first minus the second. Writes nothing.
     """
-    from harness.cli.results import compare_verb
+    from harness.cli.verbs import compare_verb
 
     compare_verb(folder, first, second)
 
@@ -147,7 +147,7 @@ def export_command(
 
     What could not be computed is blank, never 0.
     """
-    from harness.cli.results import export_verb
+    from harness.cli.verbs import export_verb
 
     export_verb(folder, out)
 

@@ -1,12 +1,13 @@
-"""What the verbs of the command line do, once their words are parsed."""
+"""The verbs that work on experiments (plan, run, explain) and on results folders (verify, compare, export)."""
 
 from __future__ import annotations
 
 import os
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from harness.engine.experiment import Experiment
 from harness.engine.gate import check_contamination, warnings_of
 from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Cell, Plan
-from harness.engine.progress import Progress
+from harness.engine.progress import Progress, print_line
 from harness.engine.results.digests import DIGESTS
 from harness.engine.results.schema import DATA_FILES, JOINT_FILES, REPORT_FILES
 from harness.engine.results.write import results_digest, write_results
@@ -25,115 +26,112 @@ from harness.engine.states import State, explain, find_cells, state_of
 from harness.engine.store.store import DEFAULT_STORE, Store, disk_errors
 from harness.engine.tuning import plans, unfilled
 from harness.engine.workers import workers
+from harness.errors import UserError
 from harness.files import read_json
+
+WIDTH = 160
 
 
 def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
-    """Print every cell's state and the counts; of an experiment that tunes, the trials first."""
-    store = Store(store_folder)
-    console = _console()
+    """Print every cell's state and the counts; for an experiment that tunes, the trials first."""
+    store, say = Store(store_folder), _printer()
     experiment = load_experiment(file, settings)
-    for plan in _plans_so_far(experiment, store_folder, store):
-        states = _say_cells(console, plan, store)
+    for plan in _plans_so_far(experiment, store):
+        states = [state_of(cell, store) for cell in plan.cells]
+        for cell, state in zip(plan.cells, states, strict=True):
+            place = ", ".join(part for part in (cell.node.base.spec.label, cell.data.title) if part)
+            say(f"{cell.title:44} {place}  {state}")
+        for joint in joint_cells(plan, store):
+            say(f"{joint.title:44} {joint.state(store)}")
     if experiment.tune and not plan.experiment.tune:
-        _say(console, "The rows of tuned settings are planned once the trials are done.")
+        say("The rows of tuned settings are planned once the trials are done.")
     done = all(state.name not in ("to run", "running") for state in states)
     more = ["--retry-failed"] if done and any(state.name == "failed" for state in states) else []
-    _say(console, f"\n{_counts(states)}. Next: {_command('run', file, store_folder, settings, *more)}")
-
-
-def _say_cells(console: Console, plan: Plan, store: Store) -> list[State]:
-    states = [state_of(cell, store) for cell in plan.cells]
-    for cell, state in zip(plan.cells, states, strict=True):
-        place = ", ".join(part for part in (cell.node.base.spec.label, cell.data.title) if part)
-        console.print(f"{cell.title:44} {place}  {state}", markup=False, highlight=False)
-    for joint in joint_cells(plan, store):
-        console.print(f"{joint.title:44} {joint.state(store)}", markup=False, highlight=False)
-    return states
+    say(f"\n{_counts(states)}. Next: {_command('run', file, store_folder, settings, *more)}")
 
 
 def run_verb(
     file: Path, store_folder: Path, out: Path | None, settings: Sequence[str], *, retry_failed: bool, processes: int
 ) -> int:
-    """Fill the matrix, collect, report; the exit code."""
-    console = _console()
+    """Fill the matrix, write results and report; return the exit code."""
+    console = Console(soft_wrap=True)
+    say = partial(print_line, console)
     experiment = load_experiment(file, settings)
     with disk_errors(store_folder):
         store_folder.mkdir(parents=True, exist_ok=True)
     store = Store(store_folder)
-    folder = out or _results_folder(file)
+    # `experiment.yaml` has its results next to it; any other file has a folder of its name
+    folder = out or (file.parent if file.name == "experiment.yaml" else file.parent / file.stem)
+    wanted = {"to run", "running"} | ({"failed"} if retry_failed else set())
     tally = Tally()
     at_work = False
-    with ExitStack() as beside:
+    with ExitStack() as stack:
         for plan in plans(experiment, store_folder, download=True):
             states = [state_of(cell, store) for cell in plan.cells]
-            if not _work(_all_states(plan, states, store), retry_failed):
+            if not any(state.name in wanted for state in _all_states(plan, states, store)):
                 continue
-            console.print(f"{plan.experiment.name}: {_counts(states)}", markup=False, highlight=False)
+            say(f"{plan.experiment.name}: {_counts(states)}")
             for warning in warnings_of(check_contamination(plan, store.root)):
-                _say(console, warning)
+                say(warning)
             try:
                 if not at_work:
-                    beside.enter_context(workers(processes - 1, file, store_folder, settings))
+                    stack.enter_context(workers(processes - 1, file, store_folder, settings))
                 at_work = True
                 with Progress(console) as progress:
                     tally = tally.then(run_plan(plan, store, progress, retry_failed=retry_failed))
             except KeyboardInterrupt:
                 done = sum(state_of(cell, store).name == "done" for cell in plan.cells)
-                _say(console, f"\nInterrupted. {done} of {len(plan.cells)} cells are done and kept; "
-                     "the same command goes on.")  # fmt: skip
+                kept = f"{done} of {len(plan.cells)} cells are done and kept"
+                say(f"\nInterrupted. {kept}; the same command goes on.")
                 return 2
-    if not at_work:
-        return _nothing_to_do(console, plan, store, folder, states)
-    states = _write_results(plan, store, folder)
-    _say_end(console, tally, states, folder, lambda verb, *more: _command(verb, file, store_folder, settings, *more))
-    return 1 if any(state.name == "failed" for state in _all_states(plan, states, store)) else 0
-
-
-def _all_states(plan: Plan, states: Sequence[State], store: Store) -> list[State]:
-    """Of the cells, and of what is between policies."""
-    return [*states, *(joint.state(store) for joint in joint_cells(plan, store))]
+    if at_work or not _current(folder, plan, states, store):
+        states = _write_results(plan, store, folder)
+    failed = any(state.name == "failed" for state in _all_states(plan, states, store))
+    report = f"The report is {folder / 'report.html'}"
+    if at_work:
+        say(f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now).")
+        cells = [cell for cell, _ in tally.failed if isinstance(cell, Cell)]
+        if cells:
+            say(f"Next: {_command('explain', file, store_folder, settings, cells[0].title)}")
+        elif tally.failed:
+            say(f"Next: fix the cause, then {_command('run', file, store_folder, settings, '--retry-failed')}")
+        say(f"{report} (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})")
+    else:
+        hint = " Failed cells are tried again with --retry-failed." if failed else ""
+        say(f"Nothing to do: {_counts(states)}.{hint}")
+        say(report)
+    return 1 if failed else 0
 
 
 def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:
-    """Print why the named cells are as they are; those of trials are among them where settings are searched for."""
+    """Print why the named cells have their states; in an experiment that tunes, the trials' cells have names, too."""
     store = Store(store_folder)
-    known = _plans_so_far(load_experiment(file, settings), store_folder, store)
+    known = _plans_so_far(load_experiment(file, settings), store)
     for cell in find_cells([cell for plan in known for cell in plan.cells], name):
         for line in explain(cell, store):
             print(line)
 
 
-def _plans_so_far(experiment: Experiment, folder: Path, store: Store) -> Iterator[Plan]:
-    """The plan of the trials, and that of the experiment once it can be known."""
-    for plan in plans(experiment, folder):
+def _all_states(plan: Plan, states: Sequence[State], store: Store) -> list[State]:
+    """The states of the cells and of the joint cells."""
+    return [*states, *(joint.state(store) for joint in joint_cells(plan, store))]
+
+
+def _plans_so_far(experiment: Experiment, store: Store) -> Iterator[Plan]:
+    """The plan of the trials, and the experiment's own once the trials are done."""
+    for plan in plans(experiment, store.root):
         yield plan
         if plan.experiment.tune is not experiment.tune and unfilled(plan, store):
             return
 
 
-def _work(states: Sequence[State], retry_failed: bool) -> bool:
-    wanted = {"to run", "running"} | ({"failed"} if retry_failed else set())
-    return any(state.name in wanted for state in states)
-
-
-def _nothing_to_do(console: Console, plan: Plan, store: Store, folder: Path, states: list[State]) -> int:
-    """Everything is done or has failed: leave results that are current alone, mend others."""
+def _current(folder: Path, plan: Plan, states: list[State], store: Store) -> bool:
+    """Whether the results folder is complete and was written from the same plan and states."""
     joints = joint_cells(plan, store)
-    failed = sum(state.name == "failed" for state in _all_states(plan, states, store))
-    if not _current(folder, results_digest(plan, states, joints, store), bool(joints)):
-        _write_results(plan, store, folder)
-    hint = " Failed cells are tried again with --retry-failed." if failed else ""
-    console.print(f"Nothing to do: {_counts(states)}.{hint}", highlight=False)
-    console.print(f"The report is {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
-    return 1 if failed else 0
-
-
-def _current(folder: Path, digest: str, compares: bool) -> bool:
-    wanted = (*DATA_FILES, *REPORT_FILES, DIGESTS, *(JOINT_FILES if compares else ()))
+    wanted = (*DATA_FILES, *REPORT_FILES, DIGESTS, *(JOINT_FILES if joints else ()))
     if not all((folder / name).exists() for name in wanted):
         return False
-    return bool(read_json(folder / "matrix.json").get("digest") == digest)
+    return bool(read_json(folder / "matrix.json").get("digest") == results_digest(plan, states, joints, store))
 
 
 def _write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
@@ -146,29 +144,10 @@ def _write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
 
 
 def _command(verb: str, file: Path, store: Path, settings: Sequence[str], *more: str) -> str:
-    """The command line for the same experiment, settings and store, to be typed as it stands."""
+    """A command line for the same experiment, settings and store, ready to be typed."""
     own = [] if store == DEFAULT_STORE or os.environ.get("BAKEOFF_STORE") == str(store) else ["--store", str(store)]
     changed = [word for setting in settings for word in ("--set", setting)]
     return shlex.join(["bakeoff", verb, str(file), *more, *changed, *own])
-
-
-def _say_end(
-    console: Console, tally: Tally, states: Sequence[State], folder: Path, command: Callable[..., str]
-) -> None:
-    _say(console, f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now).")
-    cells = [failed for failed, _ in tally.failed if isinstance(failed, Cell)]
-    if cells:
-        _say(console, f"Next: {command('explain', cells[0].title)}")
-    elif tally.failed:
-        _say(console, f"Next: mend the cause, then {command('run', '--retry-failed')}")
-    _say(
-        console,
-        f"The report is {folder / 'report.html'} (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})",
-    )
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _counts(states: Sequence[State]) -> str:
@@ -177,10 +156,67 @@ def _counts(states: Sequence[State]) -> str:
     return f"{len(states)} cells: " + ", ".join(f"{counted[name]} {name}" for name in order if counted[name])
 
 
-def _results_folder(file: Path) -> Path:
-    """`experiment.yaml` has its results beside it; any other file has a folder of its name beside it."""
-    return file.parent if file.name == "experiment.yaml" else file.parent / file.stem
+def _printer() -> partial[None]:
+    return partial(print_line, Console(soft_wrap=True))
 
 
-def _console() -> Console:
-    return Console(soft_wrap=True)
+def verify_verb(folder: Path) -> int:
+    """Print every check of a results folder; 1 where a check fails, otherwise 0."""
+    from harness.report.render.text import one_line
+    from harness.report.verify import verify
+
+    say = _printer()
+    counted: Counter[str] = Counter()
+    for check in verify(folder):
+        counted[check.word] += 1
+        say(f"{check.word:10} {one_line(check.file)}: {one_line(check.said, 400)}")
+    total = ", ".join(f"{counted[word]} {word}" for word in ("ok", "NOT ok", "unchecked") if counted[word])
+    say(f"\n{folder}: {total}. Nothing was written.")
+    if counted["NOT ok"]:
+        say("Next: get the named files again from their source, or run the experiment again.")
+        return 1
+    say(f"Next: bakeoff compare {folder} METHOD METHOD, or bakeoff export {folder}")
+    return 0
+
+
+def compare_verb(folder: Path, first: str, second: str | None) -> None:
+    """Print a table for two methods of a folder, or for two folders."""
+    from harness.report.compare import two_methods, two_runs
+    from harness.report.render.text import one_line
+    from harness.report.terminal import pairing_table, remarks
+
+    if second is None and not Path(first).is_dir():
+        fix = "Write `bakeoff compare FOLDER A B` for two methods, or `bakeoff compare FOLDER FOLDER` for two runs."
+        raise UserError(f"{first!r} is compared with nothing: it is not a folder", where=str(folder), fix=fix)
+    found = two_runs(folder, Path(first)) if second is None else two_methods(folder, first, second)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)  # a file or a pipe has no width of its own
+    said: list[str] = []
+    for pairing in found:
+        console.print(pairing_table(pairing))
+        for line in (line for line in remarks(pairing) if line not in said):
+            said.append(line)
+            print_line(console, one_line(line, 1000))
+    whole = f"{folder / 'report.html'}" if second else f"{folder / 'report.html'} and {Path(first) / 'report.html'}"
+    print_line(console, f"\nNothing was written. The full report is {whole}. Next, as files: bakeoff export {folder}")
+
+
+def export_verb(folder: Path, out: Path | None) -> None:
+    """Write the tables, by default into a folder with the results' name in the working directory."""
+    from harness.report.collect import collect
+    from harness.report.export import write_tables
+
+    say = _printer()
+    model = collect(folder)
+    target = out or Path(f"{folder.resolve().name}-tables")
+    try:
+        written = write_tables(model, target)
+    except OSError as error:
+        what = f"the tables cannot be written: {error.strerror}"
+        raise UserError(what, where=str(target), fix="Name another folder with --out.") from None
+    for path in written:
+        say(str(path))
+    say("\nValues are in the metric's own unit (a share is 0.5, not 50); blank: not computable, see `reason`.")
+    table = repr(str(target / "scores.parquet"))
+    say(f"Next: pandas.read_parquet({table}), or \\input{{{target / 'matrix'}}} in a paper (booktabs)")

@@ -77,4 +77,9 @@ class Progress:
 
     def say(self, text: str) -> None:
         """One line, printed as it is: it may contain model output."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_line(self.console, text)
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print a line without markup, colours or wrapping."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
