@@ -174,7 +174,7 @@ def test_what_would_overwrite_or_cannot_be_is_refused(tmp_path: Path) -> None:
         (["mix", f"{file}=much", "--n", 1, "--out", tmp_path / "b.jsonl"], "the weight of"),
         (["mix", file, file, "--n", 1, "--out", tmp_path / "b.jsonl"], "a source is named twice"),
         (["inspect", tmp_path / "none.jsonl"], "no such file"),
-        (["decontaminate", file, "--against", file, "--out", tmp_path / "b.jsonl"], "every row holds a test item"),
+        (["decontaminate", file, "--against", file, "--out", tmp_path / "b.jsonl"], "every row contains a test item"),
     ):
         with pytest.raises(UserError, match=said):
             data(*words)

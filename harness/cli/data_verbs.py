@@ -1,9 +1,9 @@
-"""What `bakeoff data VERB` does, once its words are parsed. Each returns the lines to print."""
+"""The verbs of `bakeoff data`. Each yields the lines to print."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from harness.curation.inspect import chosen_rows, harmless, inspect_page, inspec
 from harness.curation.mixing import merge, mix
 from harness.curation.own_samples import Samples, read_own_samples
 from harness.curation.pairs import Pairs, call_pairs, verifier_pairs
-from harness.curation.pipeline import Curated, CurationStep, FunnelLine, curate, parse_steps
+from harness.curation.pipeline import CurationStep, FunnelLine, curate, parse_steps
 from harness.curation.rendering import encoder_of, trained_texts
 from harness.curation.writing.drafts import Generated, removed_row
 from harness.curation.writing.evolve import evolve
@@ -36,7 +36,7 @@ DEFAULT_STEPS = ("judged_good", "exact_duplicates", "near_duplicates", "quality"
 
 
 def inspect_verb(name: str, rows: int, on_error: str, split: str, model: str, html: Path | None) -> Iterator[str]:
-    """What is in the file; with a model as its chat template renders it, with --html as a page too."""
+    """The content of a file; with a model as its chat template renders it, with --html as a page, too."""
     found = named_examples(name, on_error, split)
     encoder = encoder_of(model) if model else None
     lines = [harmless(line) for line in inspection(found, encoder)]
@@ -54,7 +54,7 @@ def inspect_verb(name: str, rows: int, on_error: str, split: str, model: str, ht
 def curate_verb(
     names: Sequence[str], out: Path, steps: Path | None, n: int, seed: int, on_error: str, licences: Sequence[str]
 ) -> Iterator[str]:
-    """Run the pipeline and write the set, what was removed, and the card."""
+    """Run the pipeline; write the set, the removed rows, and the card."""
     check_out(out, names)
     declared = _declared(steps, n)
     sets = [named_examples(name, on_error) for name in names]
@@ -64,10 +64,10 @@ def curate_verb(
     curated = curate(merge(sets), declared, seed)
     yield from funnel_lines(curated.funnel)
     card = data_card(curated.examples, curated.funnel, licences_of(licences, sets), seed)
-    write_lines(out, (canonical_row(one) for one in curated.examples))
-    write_lines(sibling_file(out, "removed.jsonl"), _removed_rows(curated))
-    write_card(out, card)
-    yield f"{len(curated.examples):,} rows in {out}; removed rows and the data card stand beside it."
+    rows = ({"step": one.step, "reason": one.reason, "row": canonical_row(one.example)} for one in curated.removed)
+    write_lines(sibling_file(out, "removed.jsonl"), rows)
+    _write_set(out, curated.examples, card)
+    yield f"{len(curated.examples):,} rows in {out}; removed rows and the data card are next to it."
 
 
 def decontaminate_verb(
@@ -81,7 +81,7 @@ def decontaminate_verb(
     embed: str = "",
     similar: float = 0.9,
 ) -> Iterator[str]:
-    """Compare with every test set; with --out write the clean rows and the others, each with what it matches."""
+    """Compare with every test set; with --out write the clean rows, and the others with their matches."""
     if out:
         check_out(out, [name, *against])
     rows = named_examples(name, on_error)
@@ -94,13 +94,11 @@ def decontaminate_verb(
         dirty = set(found.contaminated_rows())
         kept = [one for at, one in enumerate(rows.examples) if at not in dirty]
         if not kept:
-            raise UserError("every row holds a test item", where=name, fix="Is it the test set itself?")
-        write_lines(out, (canonical_row(one) for one in kept))
+            raise UserError("every row contains a test item", where=name, fix="Is it the test set itself?")
         write_lines(sibling_file(out, "removed.jsonl"), _matched_rows(rows, found))
-        step = FunnelLine(
-            f"decontaminate size={size}", len(rows.examples), len(kept), 0, {"holds a test item": len(dirty)}
-        )
-        write_card(out, data_card(kept, [step], licences_of([], [rows]), 0))
+        why = {"holds a test item": len(dirty)}
+        step = FunnelLine(f"decontaminate size={size}", len(rows.examples), len(kept), 0, why)
+        _write_set(out, kept, data_card(kept, [step], licences_of([], [rows]), 0))
         yield f"{len(kept):,} clean rows in {out}; {len(dirty):,} others in {sibling_file(out, 'removed.jsonl')}."
     if strict and found.flagged():
         raise UserError(f"more than {found.flag_above:.0%} of {', '.join(found.flagged())} is in the training set")
@@ -115,7 +113,7 @@ def _embedder(model: str) -> Embed | None:
 
 
 def _test_sets(name: str, templates: Sequence[str]) -> Iterator[TestSet]:
-    """The items of a file; of an experiment, those of every benchmark that tells its items."""
+    """The items of a file, or those of every benchmark of an experiment."""
     if not name.endswith((".yaml", ".yml")):
         yield read_test_set(name, templates)
         return
@@ -124,7 +122,7 @@ def _test_sets(name: str, templates: Sequence[str]) -> Iterator[TestSet]:
     for column in load_experiment(Path(name)).benchmarks:
         found = column.benchmark.test_set()
         if found is None:
-            raise UserError(f"the benchmark {column.label} does not tell its items", where=name)
+            raise UserError(f"the items of the benchmark {column.label} are not known", where=name)
         yield replace(found, name=column.label, templates=(*found.templates, *templates))
 
 
@@ -132,7 +130,7 @@ def mix_verb(sources: Sequence[str], out: Path, n: int, seed: int, on_error: str
     """Draw exactly n rows from FILE=WEIGHT sources."""
     weights = dict(_weighted(source) for source in sources)
     if len(weights) < len(sources):
-        raise UserError("a source is named twice", fix="Name each once, with its whole weight.")
+        raise UserError("a source is named twice", fix="Name each source once, with its total weight.")
     check_out(out, list(weights))
     sets = {name: named_examples(name, on_error) for name in weights}
     by_set = iter(merge(list(sets.values())))
@@ -145,9 +143,8 @@ def mix_verb(sources: Sequence[str], out: Path, n: int, seed: int, on_error: str
         took = f"{share.taken:,} rows of {share.rows:,}, {share.epochs:.2f} epochs"
         yield f"{share.name}: {took}, weight {share.weight:g}"
         yield from skipped_lines(sets[share.name].skipped)
-    write_lines(out, (canonical_row(one) for one in examples))
-    write_card(out, data_card(examples, [], licences_of([], list(sets.values())), seed))
-    yield f"{len(examples):,} rows in {out}; the data card stands beside it."
+    _write_set(out, examples, data_card(examples, [], licences_of([], list(sets.values())), seed))
+    yield f"{len(examples):,} rows in {out}; the data card is next to it."
 
 
 def contamination_lines(found: Contamination) -> Iterator[str]:
@@ -162,11 +159,11 @@ def contamination_lines(found: Contamination) -> Iterator[str]:
             f"{name}: {len(matched):,} of {size:,} items ({found.share(name):.2%}) are in the training set: {verdict}"
             + (f" (pairs: {ways})" if ways else "")
         )
-    yield f"{len(found.contaminated_rows()):,} of {found.rows:,} rows hold a test item"
+    yield f"{len(found.contaminated_rows()):,} of {found.rows:,} rows contain a test item"
 
 
 def _declared(file: Path | None, n: int) -> list[CurationStep]:
-    """The steps of the file, or the usual ones; --n adds the choice of exactly n diverse rows."""
+    """The steps of the file, or the standard ones; --n adds the choice of exactly n diverse rows."""
     steps: Any = list(DEFAULT_STEPS)
     if file:
         steps = parse_yaml(read_small_text(file), file).value
@@ -179,9 +176,8 @@ def _weighted(source: str) -> tuple[str, float]:
     try:
         return name or weight, float(weight) if name else 1.0
     except ValueError:
-        raise UserError(
-            f"the weight of {source!r} is {weight!r}", fix="Write FILE=WEIGHT, such as a.jsonl=2."
-        ) from None
+        fix = "Write FILE=WEIGHT, such as a.jsonl=2."
+        raise UserError(f"the weight of {source!r} is {weight!r}", fix=fix) from None
 
 
 def funnel_lines(funnel: Sequence[FunnelLine]) -> Iterator[str]:
@@ -190,11 +186,6 @@ def funnel_lines(funnel: Sequence[FunnelLine]) -> Iterator[str]:
         why = "; ".join(f"{count:,} {reason}" for reason, count in line.removed.items())
         changed = f" ({line.changed:,} changed)" if line.changed else ""
         yield f"{line.rows_in:9,} {line.rows_out:9,}  {line.step}{changed}{': ' if why else ''}{why}"
-
-
-def _removed_rows(curated: Curated) -> Iterator[dict[str, Any]]:
-    for one in curated.removed:
-        yield {"step": one.step, "reason": one.reason, "row": canonical_row(one.example)}
 
 
 def _matched_rows(rows: ExampleSet, found: Contamination) -> Iterator[dict[str, Any]]:
@@ -210,7 +201,7 @@ def _matched_rows(rows: ExampleSet, found: Contamination) -> Iterator[dict[str, 
 def pairs_verb(
     name: str, out: Path, samples: str, per_prompt: int, kinds: Sequence[str], seed: int, on_error: str
 ) -> Iterator[str]:
-    """Pairs from function calls, or from problems with a verifier and completions; with the counts of each failure."""
+    """Pairs from function calls, or from problems with a verifier and completions; and the counts of each failure."""
     check_out(out, [name, *([samples] if samples else [])])
     rows = named_examples(name, on_error)
     drawn = read_own_samples(samples, on_error) if samples else None
@@ -221,18 +212,16 @@ def pairs_verb(
     if not found.examples:
         raise UserError("no pair could be made", where=name, fix="Sample more completions, or name other rows.")
     written = FunnelLine("pairs", len(found.examples), len(found.examples), 0, {})
-    write_lines(out, (canonical_row(one) for one in found.examples))
-    write_card(out, data_card(found.examples, [written], licences_of([], [rows]), seed))
-    yield f"{len(found.examples):,} pairs in {out}; the data card stands beside it."
+    _write_set(out, found.examples, data_card(found.examples, [written], licences_of([], [rows]), seed))
+    yield f"{len(found.examples):,} pairs in {out}; the data card is next to it."
 
 
 def _pairs(rows: ExampleSet, drawn: Samples | None, per_prompt: int, kinds: Sequence[str], seed: int) -> Pairs:
     if rows.detection.kind != "problems":
         return call_pairs(rows.examples, per_prompt, seed, kinds, drawn)
     if drawn is None:
-        raise UserError(
-            "problems need completions", where=rows.name, fix="Give --samples FILE with what a model answered."
-        )
+        fix = "Give --samples FILE with a model's completions."
+        raise UserError("problems need completions", where=rows.name, fix=fix)
     if kinds:
         raise UserError("--kind is for corrupted calls", where=rows.name, fix="Leave it out for problems.")
     return verifier_pairs(rows.examples, drawn, per_prompt, seed)
@@ -252,11 +241,11 @@ MODES = ("evol", "self-instruct")
 
 @dataclass(frozen=True)
 class Evolution:
-    """How new rows are made.
+    """The options of `bakeoff data evolve`.
 
     mode       evol: rewrite every instruction;  self-instruct: continue a list of them
-    operators  names of those to use (none: all);  prompts: a YAML file of the user's own
-    requests   of each round of self-instruct;  judge: ask the model what a rewriting adds
+    operators  names of the operators to use (none: all);  prompts: a YAML file with the user's own
+    requests   per round of self-instruct;  judge: ask the model whether a rewrite adds anything
     """
 
     mode: str = "evol"
@@ -275,9 +264,9 @@ class Evolution:
 
 
 def evolve_verb(name: str, out: Path, writer: Writer, plan: Evolution, seed: int, on_error: str) -> Iterator[str]:
-    """New rows from those of the file, each with its parent, operator, round and model.
+    """New rows from the rows of a file, each with its parent, operator, round and model.
 
-    While it works, NAME.partial.jsonl holds the rows of the rounds that are done: an endpoint may fail after hours.
+    NAME.partial.jsonl holds the rows of finished rounds until the end, since an endpoint may fail after hours.
     """
     plan.check()
     check_out(out, [name])
@@ -296,7 +285,7 @@ def evolve_verb(name: str, out: Path, writer: Writer, plan: Evolution, seed: int
 
 
 def refine_verb(name: str, out: Path, writer: Writer, seed: int, on_error: str) -> Iterator[str]:
-    """Each row with its better versions, as a group."""
+    """Each row with its improved versions, as a group."""
     check_out(out, [name])
     rows = named_examples(name, on_error)
     yield from _head(rows)
@@ -317,11 +306,14 @@ def _written(rows: ExampleSet, found: Generated, out: Path, model: str, seed: in
     removed = sibling_file(out, "removed.jsonl")
     write_lines(removed, (removed_row(draft, reason) for draft, reason in found.removed))
     if not found.examples:
-        raise UserError(
-            "every draft was dropped", where=str(removed), fix="See the reasons there; a base model may not do."
-        )
-    write_lines(out, (canonical_row(one) for one in found.examples))
+        fix = "See the reasons there; a base model may be too weak."
+        raise UserError("every draft was dropped", where=str(removed), fix=fix)
     licences = with_joint(licences_of([], [rows]), found.examples)
     card = data_card(found.examples, found.funnel, licences, seed)
-    write_card(out, {**card, "written_by": model})
-    yield f"{len(found.examples):,} rows in {out}; dropped drafts and the data card stand beside it."
+    _write_set(out, found.examples, {**card, "written_by": model})
+    yield f"{len(found.examples):,} rows in {out}; dropped drafts and the data card are next to it."
+
+
+def _write_set(out: Path, examples: Sequence[Example], card: Mapping[str, Any]) -> None:
+    write_lines(out, (canonical_row(one) for one in examples))
+    write_card(out, card)
