@@ -325,6 +325,46 @@ def test_a_key_follows_code_fields_and_weights_but_no_comment_or_docstring(tmp_p
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "follows"),
+    [
+        ("methods/lora.py", '"rank of each update"', '"the rank"', False),
+        ("methods/lora.py", "quick=3", "quick=2", False),
+        ("methods/lora.py", "setting(8,", "setting(4,", True),
+        ("methods/lora.py", "rslora: bool", "rslora: int", True),
+        ("methods/dpo.py", 'f"beta is {self.beta}"', 'f"beta: {self.beta:.2f}"', False),
+        ("methods/dpo.py", "if self.beta <= 0:", "if self.beta < 0:", True),
+        ("harness/errors.py", "Did you mean", "Perhaps you mean", False),
+        ("harness/errors.py", "cutoff=0.5", "cutoff=0.6", True),
+        ("benchmarks/call_or_ask.py", "share answered with a question", "share of questions", False),
+        ("benchmarks/call_or_ask.py", '"asked"', '"questioned"', True),
+    ],
+)
+def test_a_key_follows_defaults_and_rules_but_no_help_and_no_message(
+    tmp_path: Path, file: str, old: str, new: str, follows: bool
+) -> None:
+    copy = tmp_path / file
+    copy.parent.mkdir()
+    text = (ROOT / file).read_text("utf-8")
+    assert old in text
+    digests = []
+    for version in (text, text.replace(old, new)):
+        copy.write_text(version, "utf-8")
+        keys.source_digests.cache_clear()
+        digests.append(keys.source_digests(copy)[file.removesuffix(".py").replace("/", ".")])
+    assert (digests[0] != digests[1]) == follows
+
+
+def test_reading_sources_for_a_key_imports_no_heavy_library() -> None:
+    script = (
+        "import sys; from harness.engine import registry; from harness.engine.store import keys\n"
+        "for name in registry.plugin_names('methods'): keys.source_digests(registry.source_file('methods', name))\n"
+        "print(*sorted({'torch', 'trl', 'peft', 'pyreft'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
 def test_a_key_follows_what_is_inside_functions_and_no_order_of_a_set(tmp_path: Path) -> None:
     """Sets of words are ordered anew in every process."""
     file = tmp_path / "plugin.py"

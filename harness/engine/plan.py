@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness.data.load import LoadedSet, load_set, set_of, subset
 from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry
 from harness.engine.registry import source_file
-from harness.engine.store.keys import key_of, library_versions, source_digests
+from harness.engine.store.keys import SCHEMA, key_of, library_versions, source_digests
 from harness.errors import UserError
 from harness.method import Method, fields_of, folders_of, plugin_name
 from harness.policy.base_model import BaseModel, BaseSpec
@@ -198,6 +198,7 @@ class _Planner:
         name = plugin_name(method)
         small = base.small if "small_base" in method.needs else None
         return {
+            "keys": SCHEMA,
             "method": name,
             "fields": fields_of(method),
             **self._folders(method),
@@ -283,6 +284,7 @@ def _column_document(column: BenchmarkEntry) -> dict[str, Any]:
     """All that decides the outcomes on the benchmark's side; its items are made once for all cells."""
     benchmark = column.benchmark
     return {
+        "keys": SCHEMA,
         "benchmark": column.plugin,
         "fields": fields_of(benchmark),
         "version": benchmark.version,

@@ -1,7 +1,8 @@
-"""Content keys: what decides an artifact's or an outcome's bytes, as one document and its digest.
+"""Content keys: the document of all that decides an artifact's or an outcome's bytes, and its digest.
 
-Equal documents are the same work, done once. The document is kept beside what it names, so `explain` can
-say which field made a cell stale.
+Equal documents are the same work, which is done once. The document is kept next to the result that it names, so
+`explain` can say which field made a cell stale. It holds digests of source code that cover what Python runs, without
+prose: comments, docstrings, assertions, help texts, metrics' descriptions and the texts of a `UserError` do not count.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from types import CodeType
 from typing import Any
 
 OURS = ("harness", "methods", "benchmarks")
+SCHEMA = 2
+"""The rules by which documents and digests are made, kept in each document as `keys`. 1, unwritten, counted prose."""
+IGNORED = {"setting": {"help", "null", "quick"}, "Metric": {"description"}}
+"""Calls of which the second argument, and these arguments by name, decide no byte of a result."""
 
 
 def key_of(document: Mapping[str, Any]) -> str:
@@ -40,43 +45,67 @@ def differing_fields(old: Mapping[str, Any], new: Mapping[str, Any], path: str =
 
 @cache
 def source_digests(file: Path) -> dict[str, str]:
-    """Digest of a plugin's source and of every module of ours that it imports, directly or not.
-
-    Comments, blank lines, docstrings and assertions do not count: they change no number.
-    """
+    """Digests, by module, of a plugin's source and of every module of ours that it imports, directly or not."""
     digests: dict[str, str] = {}
     waiting = [file]
     while waiting:
         path = waiting.pop()
         name = _module_name(path)
-        if name in digests:
-            continue
-        digests[name], imported = _read(path.read_text("utf-8"))
-        waiting.extend(imported)
+        if name not in digests:
+            digests[name], imported = _read(path.read_text("utf-8"), name == "harness.errors")
+            waiting.extend(imported)
     return dict(sorted(digests.items()))
 
 
 @cache
-def _read(source: str) -> tuple[str, tuple[Path, ...]]:
-    """A module's digest and the files it imports: most modules stand behind several plugins.
+def _read(source: str, only_messages: bool) -> tuple[str, tuple[Path, ...]]:
+    """A module's digest and the files that it imports; cached, since most modules belong to several plugins.
 
-    What is hashed is what Python runs, without its line numbers: reading that back is quicker than any walk through
-    the syntax tree. Level 2 leaves out docstrings and assertions.
+    The digest is that of the compiled code without its line numbers. Level 2 leaves out docstrings and assertions.
     """
-    code = compile(source, "", "exec", dont_inherit=True, optimize=2)
-    digest = hashlib.sha256(repr(_of_code(code)).encode()).hexdigest()[:12]
-    return digest, tuple(dict.fromkeys(_imported_files(ast.parse(source))))
+    tree = ast.parse(source)
+    nodes = [*ast.walk(tree)]
+    imported = tuple(dict.fromkeys(_imported_files(nodes)))
+    if only_messages:
+        _Blank().visit(tree)
+    _blank_prose(nodes)
+    code = compile(tree, "", "exec", dont_inherit=True, optimize=2)
+    return hashlib.sha256(repr(_of_code(code)).encode()).hexdigest()[:12], imported
+
+
+def _blank_prose(nodes: Iterable[ast.AST]) -> None:
+    """Remove the arguments that IGNORED names, and blank the strings in the arguments of a UserError.
+
+    An f-string goes as a whole, with the expressions inside.
+    """
+    for call in nodes:
+        name = getattr(call.func, "id", "") if isinstance(call, ast.Call) else ""
+        if name == "UserError":
+            _Blank().generic_visit(call)
+        elif isinstance(call, ast.Call) and name in IGNORED:
+            call.args[1:2] = []
+            call.keywords = [one for one in call.keywords if one.arg not in IGNORED[name]]
+
+
+class _Blank(ast.NodeTransformer):
+    """Replaces every string and f-string by an empty string."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        return ast.copy_location(ast.Constant(""), node) if isinstance(node.value, str) else node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.Constant:
+        return ast.copy_location(ast.Constant(""), node)
 
 
 def _of_code(code: CodeType) -> tuple[Any, ...]:
-    """All of a code object but where its lines stand."""
+    """All of a code object except its line numbers."""
     named = (code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
     return (*named, *counts, code.co_code, code.co_exceptiontable, _of_constant(code.co_consts))
 
 
 def _of_constant(value: Any) -> Any:
-    """A constant in a form whose text is the same in every process: the order of a set's members is not."""
+    """A constant in a form whose text is equal in every process, which the order of a set's members is not."""
     if isinstance(value, CodeType):
         return _of_code(value)
     if isinstance(value, tuple):
@@ -92,9 +121,9 @@ def _module_name(path: Path) -> str:
     return ".".join(parts[starts[-1] :] if starts else parts[-1:])
 
 
-def _imported_files(tree: ast.Module) -> Iterator[Path]:
+def _imported_files(nodes: Iterable[ast.AST]) -> Iterator[Path]:
     """Files of our own modules that are imported anywhere in the source, also inside functions."""
-    for node in _statements(tree.body):
+    for node in nodes:
         names: Iterable[str] = ()
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -105,27 +134,21 @@ def _imported_files(tree: ast.Module) -> Iterator[Path]:
                 yield file
 
 
-def _statements(body: Iterable[Any]) -> Iterator[Any]:
-    """All statements, also inside others; expressions hold none."""
-    for node in body:
-        yield node
-        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
-            inner = getattr(node, name, None)
-            if isinstance(inner, list):
-                yield from _statements(inner)
-
-
 @cache
 def _file_of(module: str) -> Path | None:
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, AttributeError, ValueError):
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    """The file of a module of ours, found without importing its parents: some of them load heavy libraries."""
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top)
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        path = Path(folder, *rest)
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
 
 
 def library_versions(names: Iterable[str]) -> dict[str, str]:
-    """Installed versions of these packages and of Python; a missing one is named as such."""
+    """Installed versions of these packages and of Python, or "not installed"."""
     found = {"python": platform.python_version()}
     for name in sorted(set(names)):
         try:
