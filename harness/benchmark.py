@@ -1,8 +1,8 @@
-"""All that a benchmark author reads: `Benchmark`, `Metric`, `Outcome`, `JointOutcome`.
+"""The interface for benchmark authors: `Benchmark`, `Metric`, `Outcome`, `JointOutcome`.
 
 A benchmark is one file in `benchmarks/` holding one frozen dataclass; its fields are its settings.
-It asks a policy to score or to sample and yields one `Outcome` per item. It never averages. Where the answers of
-several policies say something together, it compares them item by item, once they are all there.
+It asks a policy to score or to sample and yields one `Outcome` per item; it never averages. A benchmark may also
+compare the answers of several policies item by item, once all of them are finished.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Metric:
-    """What a number means, so that the report needs to know no benchmark by name.
+    """The meaning of a number, so that the report does not depend on any benchmark's name.
 
-    role      "quality" (what alignment is to bring), "knowledge" (what it must not cost), "other"
-    primary   it stands in the matrix and in the tested family; the others stand in the details
-    by_group  every group of items gets a column of its own
+    role      "quality" (alignment should raise it), "knowledge" (alignment must not lower it), "other"
+    primary   it is shown in the matrix and tested; other metrics are in the details
+    by_group  every group of items gets its own column
     chance    the value that random answers reach, where it is known
-    unit      what it counts, such as nats; empty: a share, in per cent where all its values lie in [0, 1]
-    against_baseline  False for what is a difference already, from the base or from the same items unchanged: it gets
-                      its interval, and is neither tested against the baseline nor ranked nor called harm
+    unit      what it counts, such as nats; empty: a share, in per cent where all its values are in [0, 1]
+    against_baseline  False for a value that is already a difference, from the base or from the same items unchanged: it
+                      gets an interval, but is not tested against the baseline, ranked or reported as harm
     """
 
     name: str
@@ -45,14 +45,14 @@ class Metric:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened on one item.
+    """The result for one item.
 
     item         an id that is the same for every method and seed
     cluster      items that share a source share a cluster
-    metrics      metric name -> finite value; `chance`, if items differ in it, is what random answers reach on this one
-    weights      metric name -> weight, where it is not 1 (a prompt with two instructions counts two)
-    group        the stratum that the report shows apart ("" for none)
-    flags        such as "truncated": the prompt lost its left end
+    metrics      metric name -> finite value; `chance`, where items differ in it, is its value on this item
+    weights      metric name -> weight, where it is not 1 (a prompt with two instructions counts twice)
+    group        the stratum that the report shows separately ("" for none)
+    flags        such as "truncated": the left end of the prompt was cut off
     """
 
     item: str
@@ -67,15 +67,15 @@ class Outcome:
 
 
 Answered = Callable[[], Iterator[Outcome]]
-"""A policy's outcomes in the order of `evaluate`, read from the disk anew at each call."""
+"""A policy's outcomes in the order of `evaluate`, read from the disk again at each call."""
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """What stands out among several policies' answers to one item, for a reader.
+    """The notable answers of several policies to one item, for a reader.
 
     title     such as "most alike"
-    policies  who gave each of the texts
+    policies  for each text the policy that gave it
     """
 
     title: str
@@ -86,10 +86,10 @@ class Excerpt:
 
 @dataclass(frozen=True)
 class JointOutcome:
-    """What the answers of some policies to one item have to do with one another.
+    """A comparison of the answers that several policies gave to one item.
 
     policies  one of the sets that `compare` was given
-    metrics   joint metric -> finite value; one that cannot be computed is left out
+    metrics   joint metric -> finite value; a metric that cannot be computed is left out
     """
 
     policies: tuple[str, ...]
@@ -104,8 +104,8 @@ class JointOutcome:
 class Benchmark(ABC):
     """A set of items and a rule that scores a policy on each of them.
 
-    version  raised whenever the same completions would get another score
-    needs    what it asks of a policy; a policy that cannot is shown as n/a
+    version  raised whenever the same completions would get a different score
+    needs    capabilities that a policy must have; the cells of other policies are n/a
     """
 
     version: ClassVar[int]
@@ -125,21 +125,21 @@ class Benchmark(ABC):
 
     @abstractmethod
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics that its outcomes carry, in the order of display."""
+        """The metrics of its outcomes, in the order of display."""
 
     @abstractmethod
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per item, in a fixed order."""
 
     def joint_metrics(self) -> tuple[Metric, ...]:
-        """The metrics of `compare`, in the order of display; none: policies are not compared with one another."""
+        """The metrics of `compare`, in the order of display; empty where policies are not compared with one another."""
         return ()
 
     def compare(self, answered: Mapping[str, Answered], sets: Sequence[tuple[str, ...]]) -> Iterator[JointOutcome]:
         """One joint outcome per item and set of policies, item by item.
 
-        answered  a policy's name -> its outcomes; names say nothing of method, base or seed
-        sets      who is compared with whom: pairs, and larger sets of all methods on one base
+        answered  a policy's name -> its outcomes; names do not reveal method, base or seed
+        sets      the policies to compare: pairs, and larger sets of all methods on one base
         """
         raise NotImplementedError(f"{type(self).__name__} has joint metrics and no `compare`")
 
@@ -148,9 +148,9 @@ class Benchmark(ABC):
         return ""
 
     def test_set(self) -> TestSet | None:
-        """Its items under the ids of their outcomes, to be looked for in the training data; None: not known."""
+        """Its items under the ids of their outcomes, to be searched for in the training data; None if unknown."""
         return None
 
     def scorer_facts(self) -> dict[str, str]:
-        """Whatever else decides the score (a tokenizer of sentences, a library's version)."""
+        """Everything else that decides the score (a sentence tokenizer, a library's version)."""
         return {}

@@ -1,4 +1,4 @@
-"""Heavy modules that load at their first use, so that listing plugins and planning stay instant.
+"""Heavy modules that load on first use, so that listing plugins and planning stay fast.
 
 if TYPE_CHECKING:
     import torch
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class LazyModule:
-    """Stands for a module until an attribute is asked of it."""
+    """A placeholder that imports its module when an attribute is first read."""
 
     def __init__(self, name: str) -> None:
         self._name = name

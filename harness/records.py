@@ -21,7 +21,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A conversation whose assistant turns are to be imitated; it ends with one."""
+    """A conversation that ends with an assistant turn; all its assistant turns are imitated."""
 
     messages: tuple[Message, ...]
     id: str
@@ -30,7 +30,7 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class PreferencePair:
-    """Two answers to one prompt, of which `chosen` is the better."""
+    """Two answers to one prompt: `chosen` is better than `rejected`."""
 
     prompt: tuple[Message, ...]
     chosen: str
@@ -41,7 +41,7 @@ class PreferencePair:
 
 @dataclass(frozen=True)
 class Problem:
-    """A prompt whose answer can be verified against `reference` by the verifier of that name."""
+    """A prompt whose answer the named verifier can check against `reference`."""
 
     prompt: tuple[Message, ...]
     reference: str
@@ -55,7 +55,7 @@ Record = Demonstration | PreferencePair | Problem
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a method may train on, with where it came from.
+    """The data that a method may train on, and its sources.
 
     manifest  one entry per set: its name, kind, number of rows, licence and digest
     """
@@ -67,7 +67,7 @@ class TrainingData:
 
 
 def digest_of(records: Sequence[Record]) -> str:
-    """Hexadecimal digest of the records in their order: equal rows, equal digest."""
+    """Hexadecimal digest of the records in their order: equal rows give equal digests."""
     hasher = hashlib.sha256()
     for record in records:
         line = json.dumps([type(record).__name__, asdict(record)], sort_keys=True, ensure_ascii=True)
@@ -77,9 +77,9 @@ def digest_of(records: Sequence[Record]) -> str:
 
 @dataclass(frozen=True)
 class TestItem:
-    """An item of a benchmark: what is asked, and the reference answer where there is one."""
+    """An item of a benchmark: the question, and the reference answer if it has one."""
 
-    __test__ = False  # pytest would take it for a test
+    __test__ = False  # otherwise pytest takes it for a test
     id: str
     text: str
     answer: str = ""
@@ -96,22 +96,22 @@ class TestSet:
 
 
 AFTER = {"original": "response", "instruction": "both"}
-"""The version with a better answer, by the version whose answer it betters."""
+"""For each version of a refined demonstration the version that improves its answer."""
 
 
 def parent_and_version(id: str) -> tuple[str, str]:
-    """What the versions share, and which one this is; an id without such an end is an original."""
+    """The part of the id that all versions share, and the version; an id without such an ending is an original."""
     parent, _, version = id.rpartition("/")
     return (parent, version) if version in {*AFTER, *AFTER.values()} else (id, "original")
 
 
 class DataChoice(NamedTuple):
-    """quality: one of the named sets, "" without that axis; size: rows drawn from it, 0 for all of them."""
+    """quality: one of the named sets, "" without that axis; size: rows drawn from it, 0 for all."""
 
     quality: str = ""
     size: int = 0
 
     @property
     def title(self) -> str:
-        """In words; empty where the experiment has neither axis."""
+        """The choice in words; empty where the experiment has neither axis."""
         return " ".join([self.quality, f"{self.size:,} training examples" if self.size else ""]).strip()

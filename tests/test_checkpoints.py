@@ -55,7 +55,7 @@ def test_rows_are_set_aside_by_their_names_alone() -> None:
 
 @pytest.mark.parametrize("held_out", [0, 6, 50])
 def test_setting_all_or_nothing_aside_is_refused(held_out: int) -> None:
-    with pytest.raises(UserError, match=rf"held_out_loss sets {held_out} of 6 demonstrations aside"):
+    with pytest.raises(UserError, match=rf"held_out_loss holds out {held_out} of 6 demonstrations"):
         set_aside(DATA.demonstrations, "held_out_loss", held_out)
 
 

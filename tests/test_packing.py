@@ -56,5 +56,5 @@ def test_a_model_that_reads_on_from_row_to_row_is_refused() -> None:
         def forward(self, input_ids: torch.Tensor, **ignored: object) -> object:
             return type("Output", (), {"logits": self.table(input_ids).cumsum(1)})
 
-    with pytest.raises(UserError, match="Running does not keep packed rows apart"):
+    with pytest.raises(UserError, match="Running does not keep packed rows separate"):
         require_apart(Running(), [[3, 4, 5], [6, 7]])

@@ -72,5 +72,5 @@ def test_a_block_whose_parts_are_not_known_is_refused() -> None:
             super().__init__()
             self.mixer = torch.nn.Identity()
 
-    with pytest.raises(UserError, match="where Odd adds to the residual stream is not known"):
+    with pytest.raises(UserError, match="not known where Odd adds to the residual stream"):
         additions(Odd())

@@ -274,7 +274,7 @@ def test_a_bfloat16_base_trains_in_float32_and_a_float16_one_is_refused(base: Ba
     assert 0 < moved.max() < 1e-4
     assert "forward" not in model.__dict__
     half = BaseModel(replace(base.spec, dtype="float16"), base.folder)
-    with pytest.raises(UserError, match="float16 is too narrow"):
+    with pytest.raises(UserError, match="float16 has too small a range"):
         train(half.load(), rows, half, PLAN, FitContext(0, 16))
 
 

@@ -1,7 +1,7 @@
-"""Records with what their rows held besides: nothing that stood in a file is lost on the way through.
+"""Records together with the further columns of their rows, so that no content of a file is lost.
 
 examples = read_examples("data.json")       # detection decides the format, and says why
-native_row(example)                         # the row as it stood in the file
+native_row(example)                         # the row as it was in the file
 canonical_row(example)                      # the row as our own files write it; read_examples reads it back
 """
 
@@ -22,7 +22,7 @@ MISSING = object()
 
 @dataclass(frozen=True)
 class Example:
-    """A record, the format of its row, and the columns that the record alone would not write back.
+    """A record, the format of its row, and the columns that cannot be restored from the record.
 
     origin  the set or file it was first read from, as label_of names it
     """
@@ -34,7 +34,7 @@ class Example:
     origin: str = ""
 
     def edited(self, record: Record) -> Example:
-        """The example with another text; columns that spelt the old one are dropped."""
+        """The example with another record; columns that repeated the old text are dropped."""
         stale = OPTIONAL - {"label"} | set(by_name(self.format).columns)
         kept = {name: value for name, value in self.extra.items() if name not in stale}
         return replace(self, record=record, extra=kept)
@@ -42,7 +42,7 @@ class Example:
 
 @dataclass(frozen=True)
 class ExampleSet:
-    """The examples of one file, what detection decided, and what was skipped."""
+    """The examples of one file, the detected format, and the skipped rows."""
 
     name: str
     examples: tuple[Example, ...]
@@ -53,7 +53,7 @@ class ExampleSet:
 def read_examples(name: str, on_error: str = "stop", split: str = "train", revision: str = "") -> ExampleSet:
     """Read a file, folder or hub id by detection alone.
 
-    Raises UserError at the first row that is malformed, repeats an id or is in another format than most;
+    Raises UserError for the first row that is malformed, repeats an id or is not in the format of most rows;
     with on_error="skip" such rows are left out and listed in `skipped`.
     """
     faults = Faults(on_error)
@@ -80,7 +80,7 @@ def _examples(rows: Sequence[Placed], name: str, detection: Detection, faults: F
 
 
 def example_of(placed: Placed, name: str, expected: str = "") -> Example:
-    """The example of one row; raises UserError where it is not in the expected format."""
+    """The example of one row. Raises UserError where the row is not in the expected format."""
     row = _plain(placed.row)
     found = format_of(row)
     if found is None:
@@ -102,12 +102,12 @@ def example_of(placed: Placed, name: str, expected: str = "") -> Example:
 
 
 def native_row(example: Example) -> dict[str, Any]:
-    """The row in the format it came in."""
+    """The row in its original format."""
     return {**by_name(example.format).write(example.record), **example.extra}
 
 
 def canonical_row(example: Example) -> dict[str, Any]:
-    """The row of our own files: id, source, the record, and its provenance."""
+    """The row as bakeoff writes it: id, source, the record, and its provenance."""
     record = example.record
     row = {"id": record.id, "source": record.source, **CANONICAL[example.kind].write(record)}
     if example.kind == "judged":
@@ -119,20 +119,20 @@ def canonical_row(example: Example) -> dict[str, Any]:
 
 
 def prompt_text(record: Record) -> str:
-    """What the user says in it: all user turns, a line each."""
+    """All user turns, joined by line breaks."""
     asked = record.messages if isinstance(record, Demonstration) else record.prompt
     return "\n".join(message.content for message in asked if message.role == "user")
 
 
 def answer_text(record: Record) -> str:
-    """What is to be imitated, preferred or reached: every assistant's turn, the chosen answer, the reference."""
+    """The target text: all assistant turns, the chosen answer, or the reference."""
     if isinstance(record, Demonstration):
         return "\n".join(message.content for message in record.messages if message.role == "assistant")
     return record.chosen if isinstance(record, PreferencePair) else record.reference
 
 
 def whole_text(record: Record) -> str:
-    """Everything that a model trained on it would read, in order."""
+    """All text that a model trained on it would read, in order."""
     if isinstance(record, Demonstration):
         return "\n".join(message.content for message in record.messages)
     answers = [record.chosen, record.rejected] if isinstance(record, PreferencePair) else [record.reference]
@@ -140,7 +140,7 @@ def whole_text(record: Record) -> str:
 
 
 def _plain(row: Row) -> Row:
-    """The row without its provenance, where that is ours."""
+    """The row without its provenance column, if bakeoff wrote that column."""
     kept = row.get("provenance")
     if not isinstance(kept, Mapping) or set(kept) != {"format", "extra", "origin"}:
         return row
@@ -150,7 +150,7 @@ def _plain(row: Row) -> Row:
 
 
 def _storable(value: Any) -> Any:
-    """The value, with what JSON has no word for (a Parquet file's dates and bytes) as text."""
+    """The value; what JSON cannot represent (a Parquet file's dates and bytes) becomes text."""
     try:
         json.dumps(value)
     except TypeError:
@@ -163,7 +163,7 @@ def _check_writable(values: Any, where: str) -> None:
         json.dumps(values, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:
         raise UserError(
-            "a column holds half a character (a lone surrogate)", where=where, fix="Remove or mend it."
+            "a column holds half a character (a lone surrogate)", where=where, fix="Remove or fix it."
         ) from error
 
 

@@ -1,8 +1,8 @@
 """The formats of rows: how each is recognised, read into a record, and written back.
 
-A format names the columns it needs. The first one in FORMATS that recognises a row is the row's format, so the
-more particular ones stand first. What a record alone cannot write back (further columns, another spelling) is
-kept beside it: see examples.py.
+A format names the columns it needs. A row's format is the first one in FORMATS that recognises it, so the more
+specific formats come first. Content that a record cannot hold (further columns, other spellings) is kept in an
+Example: see examples.py.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from harness.errors import UserError
 from harness.records import Demonstration, Record
 
 Kind = Literal["demonstrations", "preferences", "problems", "judged"]
-# columns that a format reads besides those it needs; an edited record no longer agrees with them
+# columns that a format reads in addition to those it needs; an edited record no longer agrees with them
 OPTIONAL = frozenset({"input", "system", "history", "tools", "output", "answer", "label", "completion", "response"})
 
 
@@ -46,10 +46,10 @@ OPTIONAL = frozenset({"input", "system", "history", "tools", "output", "answer",
 class Format:
     """One way of writing a row.
 
-    columns      what it needs; `wanted` says so in words
-    recognises   a further condition under which detection chooses it (always true by default)
-    read         (row, where, id) -> record; raises UserError
-    write        record -> the row's content columns
+    columns     the columns it needs
+    recognises  a further condition under which detection chooses it (always true by default)
+    read        (row, where, id) -> record; raises UserError
+    write       record -> the row's content columns
     """
 
     name: str
@@ -64,7 +64,7 @@ class Format:
         return all(name in row for name in self.columns)
 
     def recognised(self, row: Row) -> bool:
-        """Whether detection would choose this format, were it asked first."""
+        """Whether detection chooses this format if no earlier one fits."""
         return self.fits(row) and self.recognises(row)
 
 
@@ -79,7 +79,7 @@ def by_name(name: str) -> Format:
 
 
 def unknown(row: Row, where: str, kind: str = "") -> UserError:
-    """The error of a row that no format of this kind (any, by default) understands."""
+    """The error for a row that fits no format of this kind (any kind, by default)."""
     wanted = [known for known in FORMATS if kind in ("", known.kind) and known.name in SHOWN]
     return UserError(
         f"its columns are {', '.join(sorted(map(str, row))) or 'none'}",
@@ -149,7 +149,7 @@ FORMATS: tuple[Format, ...] = (
         ("instruction", "answer"),
         read_alpaca_answer,
         lambda record: {"instruction": joined_text(record.prompt), "answer": record.reference},
-        # a filled `output` is a demonstration, and its `answer` a further column
+        # with a non-empty `output` the row is a demonstration, and `answer` is a further column
         lambda row: row.get("output") in (None, ""),
     ),
     Format("alpaca", "demonstrations", ("instruction", "output"), read_alpaca, write_alpaca),
@@ -173,7 +173,7 @@ FORMATS: tuple[Format, ...] = (
             ("problem", "answer"),
         )
     ),
-    # never detected, for `question_answer` stands before it; what fine-tuning on GSM8K asks for by kind
+    # never detected, since `question_answer` comes first; fine-tuning on GSM8K asks for it by kind
     Format(
         "question_as_demonstration",
         "demonstrations",
@@ -182,13 +182,13 @@ FORMATS: tuple[Format, ...] = (
         lambda record: {"question": record.messages[0].content, "answer": record.messages[1].content},
     ),
 )
-# the formats that an error message offers
+# the formats that an error message suggests
 SHOWN = {"messages", "sharegpt", "alpaca", "prompt_completion", "preference", "sharegpt_pair"} | {
     "prompt_reference",
     "question_answer",
     "alpaca_answer",
 }
-# how our own files write each kind
+# the format in which bakeoff writes each kind
 CANONICAL: dict[str, Format] = {
     "demonstrations": by_name("messages"),
     "judged": by_name("messages_judged"),
@@ -198,7 +198,7 @@ CANONICAL: dict[str, Format] = {
 
 
 NOTES = {
-    "judged": "`label` says whether the answer is good: the bad ones are no demonstrations",
+    "judged": "`label` says whether the answer is good: bad answers are not demonstrations",
     "alpaca_answer": "`output` is empty or absent and `answer` is not, so these are problems, not demonstrations",
     "self_instruct": "each row has one instance",
 }
@@ -206,7 +206,7 @@ NOTES = {
 
 @dataclass(frozen=True)
 class Detection:
-    """The format and kind of the rows, and the reason in words; `counts` has the rows of every format met."""
+    """The format and kind of the rows, and the reason in words; `counts` has the number of rows in each format."""
 
     format: str
     kind: Kind
@@ -215,7 +215,7 @@ class Detection:
 
 
 def detect(rows: Iterable[Row], where: str = "") -> Detection:
-    """The format that most rows are in. Raises UserError where no row is in a known one, or there are none."""
+    """The format of most rows. Raises UserError where no row is in a known format, or there are no rows."""
     counts: Counter[str] = Counter()
     formats: dict[str, Format] = {}
     columns: set[str] = set()
@@ -235,7 +235,7 @@ def detect(rows: Iterable[Row], where: str = "") -> Detection:
             where=where,
             fix="See the formats in README.md; rename the columns, or write rows of `messages`.",
         )
-    # most rows, then the order of the table
+    # ties go to the format that occurs first in the file
     best = max(formats.values(), key=lambda known: counts[known.name])
     return Detection(best.name, best.kind, _reason(best, counts, columns, has_tools), dict(counts))
 

@@ -27,11 +27,11 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 @dataclass(frozen=True)
 class DataSpec:
-    """A training set as the experiment names it.
+    """A training set as an experiment names it.
 
     name      microworld/NAME, a .json, .jsonl, .csv or .parquet file, a folder of them, or a hub id
     split     of a hub data set, or of a microworld set
-    licence   what the user knows of a local file's licence; it is shown in the report
+    licence   the licence of a local file as the user states it; the report shows it
     """
 
     name: str
@@ -42,7 +42,7 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class LoadedSet:
-    """Records of one kind with the manifest entry that names them; quality: "" for all of the experiment's."""
+    """Records of one kind with their manifest entry; quality: "" where the set serves every quality."""
 
     kind: str
     records: tuple[Record, ...]
@@ -51,7 +51,7 @@ class LoadedSet:
 
 
 def load_set(kind: str, spec: DataSpec, quality: str = "") -> LoadedSet:
-    """Read, convert and check every row; a malformed row is fatal and named."""
+    """Read, convert and check every row. Raises UserError naming the first malformed row."""
     if spec.name.startswith(SHIPPED):
         records, licence = _shipped(kind, spec), SHIPPED_LICENCE
     else:
@@ -69,7 +69,7 @@ def load_set(kind: str, spec: DataSpec, quality: str = "") -> LoadedSet:
 
 
 def _licence_on_card(name: str) -> str:
-    """The licences on the data card that lies beside a curated set, or nothing."""
+    """The licences on the data card next to a curated set, or ""."""
     from harness.files import sibling_file
 
     card = sibling_file(Path(name), "card.json")
@@ -80,21 +80,21 @@ def _licence_on_card(name: str) -> str:
 
 
 def set_of(sets: Sequence[LoadedSet], kind: str, quality: str) -> LoadedSet:
-    """The set of a kind for a quality: its own, or the one that serves all. The experiment was checked to have it."""
+    """The set of a kind for a quality: its own, or the one that serves every quality. It exists: config checks it."""
     return next(s for s in sets if s.kind == kind and s.quality in (quality, ""))
 
 
 def training_data(sets: Sequence[LoadedSet], size: int, seed: int) -> TrainingData:
-    """The sets together, each cut to `size` rows (0: whole)."""
+    """All sets, each cut to `size` rows (0: not cut)."""
     cut = {loaded.kind: subset(loaded.records, size, seed) for loaded in sets}
     manifest = tuple({**loaded.manifest, "used": len(cut[loaded.kind])} for loaded in sets)
     return TrainingData(manifest=manifest, **cut)  # type: ignore[arg-type]
 
 
 def subset(records: tuple[AnyRecord, ...], size: int, seed: int) -> tuple[AnyRecord, ...]:
-    """`size` records in their own order, redrawn by seed; a smaller subset lies inside a larger one.
+    """`size` records in their own order, drawn by seed; a smaller subset is part of a larger one.
 
-    Versions of one demonstration stay together: those that `size` would tear apart are left out.
+    Versions of one demonstration stay together: groups that `size` would split are left out.
     """
     if size == 0 or size >= len(records):
         return records
@@ -138,13 +138,13 @@ def _converted(kind: str, spec: DataSpec) -> tuple[Record, ...]:
 
 
 def _record(kind: str, placed: Placed, id: str) -> Record:
-    """The row as a record of the kind that the experiment asks for, whatever format of that kind it is in."""
+    """The row as a record of the kind that the experiment asks for, in any format of that kind."""
     row, where = placed.row, placed.where
     found = format_of(row)
     if found and found.kind == "judged" and kind == "demonstrations":
         if row["label"] is False:
             raise UserError(
-                "its `label` is false: a bad answer is no demonstration",
+                "its `label` is false: a bad answer is not a demonstration",
                 where=where,
                 fix="`bakeoff data curate FILE --out NEW.jsonl` keeps the good ones.",
             )
@@ -157,7 +157,7 @@ def _record(kind: str, placed: Placed, id: str) -> Record:
 
 
 def named_examples(name: str, on_error: str = "stop", split: str = "train") -> ExampleSet:
-    """Like read_examples, and `microworld/NAME` besides."""
+    """Like read_examples, and also reads `microworld/NAME`."""
     if not name.startswith(SHIPPED):
         return read_examples(name, on_error, split)
     from harness.microworld import datasets

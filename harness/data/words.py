@@ -1,8 +1,8 @@
-"""Words of a text for matching: case and spacing do not count, and letters keep their marks.
+"""The words of a text for matching: case and spacing are ignored, and letters keep their marks.
 
-Python's `\\w` leaves combining marks out and so cuts Hindi or Thai words in pieces; here marks (Unicode category
-M) belong to the word. Scripts that put no space between words (Thai, Chinese, Japanese, Lao, Khmer, Burmese)
-count each letter with its marks as a word, or a whole sentence would be one.
+Python's `\\w` does not match combining marks and so splits Hindi and Thai words; here marks (Unicode category M) belong
+to the word. In scripts without spaces between words (Thai, Chinese, Japanese, Lao, Khmer, Burmese) each letter with
+its marks is a word; otherwise a whole sentence would be one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _pattern() -> re.Pattern[str]:
 
 
 def _ranges(codes: list[int]) -> str:
-    """The codes as the inside of a character class."""
+    """The codes as the content of a character class."""
     parts, start = [], codes[0]
     for before, code in zip(codes, [*codes[1:], -1], strict=True):
         if code != before + 1:

@@ -1,4 +1,4 @@
-"""What methods that train a PEFT adapter share: fitting it, writing it, and a model with it in place."""
+"""PEFT adapters: training one, writing it, and loading a model with it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def fit_adapter(
     max_length: int | None = None,
     loss_of: LossOf | None = None,
 ) -> FitReport:
-    """Train the adapter of a PEFT configuration on a frozen copy of the base, and write it alone.
+    """Train the adapter of a PEFT configuration on a frozen copy of the base, and write only the adapter.
 
-    method   its fields say how the adapter is optimised
+    method   its fields configure the optimisation
     loss_of  as for `train`
 
     Raises UserError where the adapter does not fit the model.
@@ -56,12 +56,12 @@ def fit_adapter(
 
 
 def save_adapter(model: Any, out: Path) -> None:
-    """Write a PEFT adapter without any path of this machine, in an order that no hash decides."""
+    """Write a PEFT adapter without paths of this machine, in an order that does not depend on hashes."""
     import peft
     from safetensors.torch import save_file
 
     weights = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
-    # copies, since some adapters use one tensor under several names
+    # copies: some adapters use one tensor under several names
     save_file({name: part.contiguous().clone() for name, part in weights.items()}, out / "adapter_model.safetensors")
     config = model.peft_config["default"].to_dict() | {"base_model_name_or_path": "", "inference_mode": True}
     if "tokenizer_name_or_path" in config:
@@ -70,19 +70,19 @@ def save_adapter(model: Any, out: Path) -> None:
 
 
 def adapted_copy(base: BaseModel, artifact: Path) -> Any:
-    """A frozen copy of the base with a written adapter: merged into its weights, or beside them where PEFT cannot."""
+    """A frozen copy of the base with a written adapter, merged into its weights where PEFT can do that."""
     import peft
 
     adapted = peft.PeftModel.from_pretrained(base.load(), str(artifact))
     try:
         return adapted.merge_and_unload().requires_grad_(False)
     except (NotImplementedError, AttributeError, ValueError):
-        # the attempt may have changed weights
+        # the failed attempt may have changed weights
         return peft.PeftModel.from_pretrained(base.load(), str(artifact)).requires_grad_(False)
 
 
 def _plain(value: Any) -> Any:
-    """Sets in order, for JSON."""
+    """The value with its sets as sorted lists, for JSON."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):

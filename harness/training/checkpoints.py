@@ -1,9 +1,9 @@
-"""Which pass over the demonstrations is kept: by a named rule on rows set aside, never by chance or habit.
+"""Choosing which pass over the demonstrations to keep, by a named rule on held-out rows.
 
-`last` keeps what training ends with, and sets nothing aside. `held_out_loss` keeps the pass whose mean
+`last` keeps the final weights and holds nothing out. `held_out_loss` keeps the pass whose mean
 -log p over the held-out answers' tokens is lowest; for open answers that is often the wrong one: in LIMA
 (2305.11206) perplexity rose while quality rose. `held_out_match` keeps the pass that answers most held-out
-demonstrations word for word, which suits short answers. Of equal passes the earlier is kept.
+demonstrations word for word, which suits short answers. Ties go to the earlier pass.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ Rule = Literal["last", "held_out_loss", "held_out_match"]
 
 
 def set_aside(demonstrations: Sequence[Demonstration], rule: Rule, held_out: int) -> tuple[Any, Any]:
-    """(rows to train on, rows to choose by): the same for every seed and every order of the rows.
+    """(rows to train on, held-out rows): the same for every seed and every order of the rows.
 
-    Raises UserError where that leaves nothing to train on.
+    Raises UserError where no row is left to train on.
     """
     if rule == "last":
         return tuple(demonstrations), ()
     if not 0 < held_out < len(demonstrations):
         raise UserError(
-            f"{rule} sets {held_out} of {len(demonstrations)} demonstrations aside",
+            f"{rule} holds out {held_out} of {len(demonstrations)} demonstrations",
             fix="Let held_out be 1 or more and leave rows to train on, or use checkpoint: last.",
         )
     chosen = set(sorted((row.id for row in demonstrations), key=_place)[:held_out])
@@ -57,7 +57,7 @@ def _place(name: str) -> str:
 
 @dataclass
 class BestPass:
-    """Looks at a model after every pass over the rows, and remembers the weights of the best."""
+    """Evaluates a model after every pass over the rows, and keeps the weights of the best pass."""
 
     model: Any
     encoder: TextEncoder
@@ -67,7 +67,7 @@ class BestPass:
     _weights: dict[str, Any] = field(default_factory=dict)
 
     def look(self) -> None:
-        """After a pass: what the rule says of it. The model is left in training mode, as it was."""
+        """Evaluate the pass that has just ended. The model stays in training mode."""
         if self.rule == "last":
             return
         policy = CausalPolicy(self.model, self.encoder)
@@ -84,7 +84,7 @@ class BestPass:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What the report should say of the choice; nothing where there was none."""
+        """The choice, for the report; empty for the rule `last`."""
         if self.rule == "last":
             return {}
         return {"checkpoint": self.rule, "pass_kept": self._best() + 1, "passes": [round(v, 6) for v in self.values]}
@@ -102,7 +102,7 @@ def mean_loss(policy: Policy, rows: Sequence[Demonstration]) -> float:
 
 
 def share_matched(policy: Policy, rows: Sequence[Demonstration]) -> float:
-    """The share of rows whose last answer is what the policy answers, surrounding white space aside."""
+    """The share of rows whose last answer the policy gives, ignoring surrounding white space."""
     prompts, answers = zip(*(list(_turns(row))[-1] for row in rows), strict=True)
     longest = max(len(policy.encoder.tokens(answer, bare=True)) for answer in answers)
     drawn = policy.sample(prompts, Sampling(max_new_tokens=longest + 1), [row.id for row in rows])
@@ -111,7 +111,7 @@ def share_matched(policy: Policy, rows: Sequence[Demonstration]) -> float:
 
 
 def _turns(row: Demonstration) -> list[tuple[Prompt, str]]:
-    """Every assistant turn of a demonstration, after what precedes it."""
+    """Every assistant turn of a demonstration, with the messages that precede it as its prompt."""
     return [
         (Prompt(messages=row.messages[:at]), message.content)
         for at, message in enumerate(row.messages)

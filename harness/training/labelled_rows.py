@@ -20,23 +20,23 @@ else:
 
 
 IGNORED = -100
-"""The label of a token that is read but not trained, as torch's cross-entropy has it."""
+"""The label of a token that is read but not trained: torch's cross-entropy ignores it."""
 
 
 @dataclass
 class TrainingRow:
-    """One sequence (T,): what is read, and what is trained of it (IGNORED elsewhere)."""
+    """One sequence (T,): its token ids, and their labels (IGNORED where a token is not trained)."""
 
     input_ids: list[int]
     labels: list[int]
 
     def add(self, ids: Sequence[int], *, trained: bool) -> None:
-        """Read these ids too."""
+        """Append ids, trained or only read."""
         self.input_ids.extend(ids)
         self.labels.extend(ids if trained else [IGNORED] * len(ids))
 
     def cut(self, length: int) -> TrainingRow:
-        """Its first tokens: the right end is lost, as in TRL, so that the prompt stays whole."""
+        """The row cut at its right end, as in TRL, so that the prompt stays complete."""
         return TrainingRow(self.input_ids[:length], self.labels[:length])
 
     @property
@@ -47,7 +47,7 @@ class TrainingRow:
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Rows ready to train on, and how many lost their right end."""
+    """Rows to train on, and how many of them were cut."""
 
     rows: tuple[TrainingRow, ...]
     truncated: int = 0
@@ -60,9 +60,9 @@ def training_rows(
     *,
     per_turn: bool = False,
 ) -> TrainingRows:
-    """Rows of all demonstrations, none longer than the context. Raises UserError where nothing is left.
+    """Rows of all demonstrations, none longer than the context. Raises UserError where no trained token is left.
 
-    per_turn  one row for every assistant turn, for a method that treats a prompt unlike what follows it
+    per_turn  one row for every assistant turn, for a method that treats the prompt differently from the answer
     """
     if not demonstrations:
         raise UserError("there are no demonstrations to train on", fix="Name some under data: demonstrations.")
@@ -88,9 +88,9 @@ def training_rows(
 def answer_row(
     prompt: Sequence[Message], answer: str, encoder: TextEncoder, max_length: int | None = None, *, end: bool = True
 ) -> TrainingRow:
-    """One answer, trained after exactly the ids that it is scored after, none longer than the context.
+    """One answer, trained after the same ids as it is scored after; cut to the context.
 
-    end  whether its end of turn, which is read in any case, is trained too
+    end  whether its end of turn is trained; it is read in any case
     """
     encoded = encoder.encode(Prompt(messages=tuple(prompt)), answer)
     row = TrainingRow([], [])
@@ -101,10 +101,10 @@ def answer_row(
 
 
 def _rows_of(demonstration: Demonstration, encoder: TextEncoder, per_turn: bool) -> Iterator[TrainingRow]:
-    """Every assistant turn is trained once, after exactly the ids that it is scored after.
+    """Rows in which every assistant turn is trained once, after the same ids as it is scored after.
 
-    Turns share a row while each prompt continues what was read before. A template that renders earlier
-    turns differently later (dropping thoughts, say) breaks that; then the turn gets a row of its own.
+    Turns share a row as long as each prompt continues the ids before it. Where the template renders earlier turns
+    differently later (it may drop thoughts), the turn starts a new row.
     """
     row = TrainingRow([], [])
     for turn, message in enumerate(demonstration.messages):
@@ -120,12 +120,12 @@ def _rows_of(demonstration: Demonstration, encoder: TextEncoder, per_turn: bool)
     yield row
 
 
-# how far logits may lie apart, relative to the largest: rounding only
+# how much logits may differ by rounding, relative to the largest; by whether the model is in float32
 CLOSE = {True: 1e-3, False: 5e-2}
 
 
 def pack(rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
-    """Tensors (1, T) of rows, one after the other; each row's first token is read, never predicted."""
+    """Tensors (1, T) of concatenated rows; the first token of each row is never predicted."""
     packed: dict[str, list[int]] = {"input_ids": [], "labels": [], "position_ids": []}
     for row in rows:
         packed["input_ids"] += row["input_ids"]
@@ -135,7 +135,7 @@ def pack(rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
 
 
 def require_apart(model: Any, rows: Sequence[Sequence[int]]) -> None:
-    """Raise UserError where the model, as it is loaded, lets packed rows (token ids) see one another."""
+    """Raise UserError where the model, as loaded, lets packed rows (token ids) attend to one another."""
     if len(rows) < 2:
         return
     device = next(model.parameters()).device
@@ -150,5 +150,5 @@ def require_apart(model: Any, rows: Sequence[Sequence[int]]) -> None:
     close = CLOSE[next(model.parameters()).dtype is torch.float32]
     if (together - alone).abs().max() > close * alone.abs().max():
         raise UserError(
-            f"{type(model).__name__} does not keep packed rows apart", fix="Set packing to false for this model."
+            f"{type(model).__name__} does not keep packed rows separate", fix="Set packing to false for this model."
         )

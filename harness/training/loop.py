@@ -1,8 +1,7 @@
-"""What every method that trains by gradient descent shares: the order of rows, TRL's settings, one call.
+"""Training by gradient descent through TRL: the order of rows, the settings, and the call that trains.
 
 TRL trains on rows that are tokenised and labelled beforehand (`training_rows`). The loss is the mean over the
-labelled tokens of a batch, -(1/|R|) sum log p(token), so it does not depend on how the batch is split to fit
-into memory.
+labelled tokens of a batch, -(1/|R|) sum log p(token), so it does not depend on how the batch is split to fit in memory.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ CURVE_POINTS = 20
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How AdamW moves the weights (betas .9 and .999, gradients clipped to norm 1).
+    """The settings of AdamW (betas 0.9 and 0.999, gradients clipped to norm 1).
 
-    batch_size    rows per step, whatever fits into memory at once
+    batch_size    rows per step, however many fit in memory at once
     warmup_ratio  share of the steps in which the learning rate rises from 0
-    schedule      what it does after that: any name that `transformers` knows
-    final_rate    share of the learning rate that a linear schedule ends with
-    updates       steps in all, whatever the number of rows; None: as many as `epochs` passes take
-    packing       rows that fit into memory at once are one sequence, without padding
+    schedule      its course after that: any name that `transformers` knows
+    final_rate    share of the learning rate at the end of a linear schedule
+    updates       number of steps, whatever the number of rows; None: as many as `epochs` passes take
+    packing       rows of one forward pass are joined into one sequence, without padding
     """
 
     learning_rate: float
@@ -65,7 +64,7 @@ class Optimisation:
 
     @classmethod
     def of(cls, method: Method) -> Optimisation:
-        """The fields of the same names of a method; those that it lacks keep their defaults."""
+        """The settings from a method's fields of the same names; missing ones keep their defaults."""
         return cls(**{item.name: getattr(method, item.name) for item in fields(cls) if hasattr(method, item.name)})
 
     def order(self, rows: int, seed: int) -> list[int]:
@@ -76,13 +75,13 @@ class Optimisation:
         return data_order(rows, math.ceil(wanted / rows), seed)[:wanted]
 
     def ends_of_passes(self, rows: int, steps: int) -> set[int]:
-        """The updates, counted from 1, in which a pass over the rows ends; the last of all is one."""
+        """The updates, counted from 1, in which a pass over the rows ends; the last update is always one."""
         passes = range(1, steps * self.batch_size // rows + 1)
         return {math.ceil(rows * number / self.batch_size) for number in passes} | {steps}
 
 
 def data_order(rows: int, epochs: int, seed: int) -> list[int]:
-    """Row indices of all epochs, shuffled anew in each: the same for every method that sees as many rows."""
+    """Row indices of all epochs, shuffled again in each: the same for every method with as many rows."""
     shuffler = random.Random(seed)
     order: list[int] = []
     for _ in range(epochs):
@@ -93,34 +92,34 @@ def data_order(rows: int, epochs: int, seed: int) -> list[int]:
 
 
 def sorted_within_batches(order: Sequence[int], lengths: Sequence[int], batch_size: int) -> list[int]:
-    """The same rows in every update, long ones first: rows that are computed together then need little padding.
+    """The same rows in every update, sorted by falling length: rows that are computed together need little padding.
 
-    An update does not depend on the order of its rows, but for rounding.
+    An update does not depend on the order of its rows, except for rounding.
     """
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     return [row for batch in batches for row in sorted(batch, key=lambda row: -lengths[row])]
 
 
 def rows_at_once(batch_size: int, limit: int) -> int:
-    """The most rows per forward pass that are within the limit and divide the batch evenly."""
+    """The largest number of rows per forward pass that is within the limit and divides the batch."""
     return max(size for size in range(1, min(batch_size, max(limit, 1)) + 1) if batch_size % size == 0)
 
 
 def seed_everything(context: FitContext) -> None:
-    """Seed Python, numpy and torch: call it before anything random, such as adapters, is made."""
+    """Seed Python, numpy and torch. Call it before anything random, such as an adapter, is created."""
     transformers.set_seed(context.seed)
 
 
 def trl_config(
     config_class: Any, scratch: str, base: BaseModel, optimisation: Optimisation, context: FitContext, **own: Any
 ) -> Any:
-    """A TRL configuration that holds on CPU and CUDA alike, with the trainer's own arguments besides.
+    """A TRL configuration for CPU and CUDA; `own` are further arguments of this trainer.
 
-    It reads the dataset once, in its order: lay all epochs out with `data_order`. A bfloat16 base trains under
-    autocast; what is trained is held in float32, where small steps count.
+    The dataset is read once, in its order, so it must hold all epochs in the order of `data_order`. A bfloat16 base
+    trains under autocast; trained weights are held in float32, where small steps are not lost.
     """
     if base.spec.dtype == "float16":
-        raise UserError("float16 is too narrow to train in", fix="Give the base dtype: bfloat16 or float32.")
+        raise UserError("float16 has too small a range for training", fix="Give the base dtype: bfloat16 or float32.")
     at_once = rows_at_once(optimisation.batch_size, context.micro_batch)
     shared = {
         "output_dir": scratch,
@@ -145,13 +144,13 @@ def trl_config(
         "disable_tqdm": True,
     }
     config = config_class(**(shared | own))
-    # TRL refuses a process that sees several GPUs, though it would use only one
+    # TRL refuses a process that sees several GPUs, although only one is used
     config._n_gpu = min(config.n_gpu, 1)
     return config
 
 
 def _schedule(optimisation: Optimisation) -> dict[str, Any]:
-    """TRL's arguments for the course of the learning rate; a line that ends above 0 is a polynomial of power 1."""
+    """TRL's arguments for the schedule; a linear one that ends above 0 is a polynomial of power 1."""
     if optimisation.schedule == "linear" and optimisation.final_rate:
         end = {"power": 1.0, "lr_end": optimisation.learning_rate * optimisation.final_rate}
         return {"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": end}
@@ -171,9 +170,9 @@ def train(
     trainer_class: Any = None,
     **own: Any,
 ) -> FitReport:
-    """Train what requires a gradient in the model on the rows, in place, and report what it took.
+    """Train, in place, the model's weights that require a gradient, and report the cost.
 
-    around         given a batch as `collate` makes it, a context in which its forward pass runs
+    around         given a batch of `collate`, the context in which its forward pass runs
     each_pass      called after every pass over the rows, and at the end
     loss_of        (model, batch, labelled tokens of the whole update) -> loss, in place of the usual one
     trainer_class  a WatchedTrainer to use in place of LabelledTrainer; `own` are its arguments
@@ -197,7 +196,7 @@ def train(
             train_dataset=datasets.Dataset.from_dict(columns).select(order),
             processing_class=base.tokenizer,
         )
-        # count a batch's labels before it is split, whatever the model's forward takes
+        # count the labels of the whole batch before it is split, whatever arguments the model's forward takes
         trainer.model_accepts_loss_kwargs = True
         trainer.loss_of = loss_of
         if around:
@@ -231,15 +230,15 @@ def thinned(losses: Sequence[float]) -> list[tuple[int, float]]:
 
 
 def require_trained_end(model: Any, encoder: TextEncoder) -> None:
-    """Raise UserError where the base never saw the token that ends a turn: an adapter cannot teach it.
+    """Raise UserError where the base never trained the token that ends a turn: an adapter cannot learn it.
 
-    Such rows are left at zero (Llama 3), or beyond the table.
+    The embedding of such a token is zero (Llama 3) or outside the table.
     """
     weights = model.get_input_embeddings().weight
     for token in encoder.end_of_turn:
         if token >= len(weights) or not bool(weights[token].any()):
             raise UserError(
                 f"the base never trained {encoder.tokenizer.convert_ids_to_tokens(token)!r}, which ends a turn,"
-                " and this method leaves embeddings as they are",
+                " and this method does not train embeddings",
                 fix="Use a chat_template that ends turns with the end-of-text token, or fine-tune all weights.",
             )

@@ -1,4 +1,4 @@
-"""A trained model as a folder beside its base: written, and read back as a policy."""
+"""A trained model as a folder: written, and loaded as a policy."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ else:
 
 
 def save_model(model: Any, base: BaseModel, out: Path) -> None:
-    """Write a trained model as a folder that `transformers` reads, in the base's dtype; no tokenizer."""
-    # the trainer changed this copy's (cache off, tokens aligned)
+    """Write a trained model as a folder that `transformers` reads, in the base's dtype, without a tokenizer."""
+    # the trainer changed the copy's config (cache off, tokens aligned)
     model.config = copy.deepcopy(base.config)
     model.to(getattr(torch, base.spec.dtype)).save_pretrained(out)
 
 
 def load_model(base: BaseModel, artifact: Path) -> CausalPolicy:
-    """The model of such a folder, frozen, behind the base's chat template."""
+    """The frozen model of such a folder, with the base's chat template."""
     return CausalPolicy(BaseModel(base.spec, artifact).load().requires_grad_(False), base.encoder)
 
 
 def trainable_copy(start: Policy) -> Any:
-    """The model of a start in float32, every weight of it open to training.
+    """A copy of the start's model in float32, with every weight trainable.
 
-    Raises UserError where the start is more than one model, or a model that is edited while it runs.
+    Raises UserError where the start is not one plain model: several models, or one that is edited while it runs.
     """
-    # PEFT wraps a model whose adapter it cannot merge: saved, it would be the adapter without the trained weights
+    # PEFT wraps a model whose adapter it cannot merge; saving that would write the adapter without the trained weights
     if type(start) is not CausalPolicy or hasattr(start.model, "peft_config"):
         made = start.model if type(start) is CausalPolicy else start
         raise UserError(

@@ -1,9 +1,9 @@
-"""Dropout on what a model's blocks add to the residual stream, rising with depth (LIMA, 2305.11206).
+"""Dropout on the outputs that a model's blocks add to the residual stream, rising with depth (LIMA, 2305.11206).
 
     block l of L drops with rate  top * l / (L - 1):   nothing at the first, `top` at the last
 
-Every block adds twice, after attention and after its feed-forward part; each addition is dropped on its own,
-and only while the model is in training mode.
+Every block adds twice, after attention and after its feed-forward part; dropout applies to each addition separately,
+and only in training mode.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ else:
     torch = LazyModule("torch")
 
 
-# families that normalise what they add (Gemma 2, OLMo 2) add the norms' outputs; all others the parts' own.
-# OPT's feed-forward part has no module of its own: it ends with fc2
+# families that normalise their additions (Gemma 2, OLMo 2) add the norms' outputs, all others the parts' own outputs;
+# OPT's feed-forward part is not a module, but ends with fc2
 _AFTER_NORMS = (("post_attention_layernorm",), ("post_feedforward_layernorm",))
 _PARTS = (("self_attn", "self_attention", "attention", "attn"), ("mlp", "feed_forward", "fc2"))
 
 
 def dropout_rates(blocks: int, top: float) -> list[float]:
-    """The rate of each block, from 0 at the first to `top` at the last; one block alone has `top`."""
+    """The rate of each block, from 0 at the first to `top` at the last; a single block has `top`."""
     return [top * block / (blocks - 1) for block in range(blocks)] if blocks > 1 else [top] * blocks
 
 
 @contextmanager
 def residual_dropout(model: Any, top: float) -> Iterator[None]:
-    """While this lasts, the model drops what its blocks add. Raises UserError where that cannot be found."""
+    """Within this context, dropout applies to the blocks' additions. Raises UserError where they are not found."""
     blocks = list(decoder_blocks(model)) if top else []
     handles = [
         part.register_forward_hook(partial(_drop, rate))
@@ -58,14 +58,14 @@ def additions(block: Any) -> list[Any]:
     found = [[children[name] for name in alike if name in children] for alike in names]
     if any(len(one) != 1 for one in found):
         raise UserError(
-            f"where {type(block).__name__} adds to the residual stream is not known, and dropout belongs there",
+            f"it is not known where {type(block).__name__} adds to the residual stream, so dropout cannot be applied",
             fix="Set dropout to 0, or use a model of the Llama, Qwen, Mistral, Gemma, GPT-2, NeoX or OPT family.",
         )
     return [one[0] for one in found]
 
 
 def _drop(rate: float, part: Any, arguments: Any, output: Any) -> Any:
-    """A part's output with dropout; attention returns a tuple that opens with it."""
+    """A part's output with dropout; attention returns a tuple whose first element is the output."""
     hidden = output[0] if isinstance(output, tuple) else output
     hidden = torch.nn.functional.dropout(hidden, rate, training=part.training)
     return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
