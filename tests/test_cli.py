@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import outside
@@ -35,6 +36,11 @@ def test_plan_shows_states_and_changes_nothing(tmp_path: Path) -> None:
     assert "outside/outside_bench/0" in done.stdout
     assert "1 cells: 1 to run" in done.stdout
     assert not (tmp_path / "store" / "artifacts").exists()
+
+
+def test_the_version_is_printed() -> None:
+    done = bakeoff("--version")
+    assert (done.returncode, done.stdout) == (0, f"bakeoff {version('bakeoff')}\n")
 
 
 @pytest.mark.parametrize(

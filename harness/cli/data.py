@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Inspect, curate, decontaminate, mix, pair and generate training data.", no_args_is_help=True)
+app = typer.Typer(help="Inspect, clean, mix and generate training data.", no_args_is_help=True)
 
 OnError = Annotated[str, typer.Option("--on-error", help="on a malformed row: stop, or skip it and list it")]
 OutFile = Annotated[Path, typer.Option("--out", help="the .jsonl file to write")]
@@ -47,7 +47,7 @@ def inspect_command(
     split: Annotated[str, typer.Option("--split", help="split of a folder or hub id")] = "train",
     on_error: OnError = "stop",
 ) -> None:
-    """Show a file's format and how it was recognised, counts, lengths, duplicates and some rows."""
+    """Show a file's format, counts, lengths, duplicates and rows."""
     from harness.cli.data_verbs import inspect_verb
 
     _print(inspect_verb(file, rows, on_error, split, model, html))
@@ -67,7 +67,10 @@ def curate_command(
     on_error: OnError = "stop",
     licences: Licences = [],  # noqa: B006
 ) -> None:
-    """Run a pipeline over raw rows; write the set, the removed rows with reasons, and a data card."""
+    """Run a pipeline of curation steps over raw rows.
+
+    Writes the set, the removed rows with reasons, and a data card.
+    """
     from harness.cli.data_verbs import curate_verb
 
     _print(curate_verb(files, out, steps, n, seed, on_error, licences))
@@ -87,7 +90,10 @@ def decontaminate_command(
     on_error: OnError = "stop",
     strict: Annotated[bool, typer.Option("--strict", help="exit with an error where a test set is flagged")] = False,
 ) -> None:
-    """Find test items in training rows (8-grams, Tulu 3's rule), and remove those rows."""
+    """Find test items in training rows, and remove those rows.
+
+    By default with 8-grams and the rule of Tulu 3.
+    """
     from harness.cli.data_verbs import decontaminate_verb
 
     _print(decontaminate_verb(file, against, out, ngram, template, on_error, strict, embed, similar))
@@ -119,7 +125,10 @@ def pairs_command(
     seed: Seed = 0,
     on_error: OnError = "stop",
 ) -> None:
-    """Make preference pairs: function calls with corrupted ones, or completions that a verifier accepts and rejects."""
+    """Make preference pairs.
+
+    From function calls and corrupted ones, or from completions that a verifier accepts and rejects.
+    """
     from harness.cli.data_verbs import pairs_verb
 
     _print(pairs_verb(file, out, samples, per_prompt, kinds, seed, on_error))
@@ -144,7 +153,10 @@ def evolve_command(
     seed: Seed = 0,
     on_error: OnError = "stop",
 ) -> None:
-    """Let a model write new instructions from given ones and answer them; drop bad and duplicate ones."""
+    """Let a model write and answer new instructions.
+
+    Bad and duplicate ones are dropped.
+    """
     from harness.cli.data_verbs import Evolution, evolve_verb
     from harness.curation.writing.writer import writer_of
 
@@ -168,7 +180,7 @@ def refine_command(
     seed: Seed = 0,
     on_error: OnError = "stop",
 ) -> None:
-    """Let a model reflect on demonstrations and write better versions of them."""
+    """Let a model write better versions of demonstrations."""
     from harness.cli.data_verbs import refine_verb
     from harness.curation.writing.writer import writer_of
 

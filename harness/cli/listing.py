@@ -1,4 +1,4 @@
-"""What `list` and `show` print."""
+"""The lines that `list` and `show` print."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = ("methods", "benchmarks", "models", "data")
 
 
 def listing(kind: str) -> Iterator[str]:
-    """A heading and a line per thing of that kind, or of all kinds. Imports no plugin for its name."""
+    """A heading and a line for each entry of that kind, or of all kinds."""
     if kind not in {"all", *KINDS}:
         raise UserError(f"there is no list of {kind!r}", fix=did_you_mean(kind, ["all", *KINDS]))
     for name in KINDS if kind == "all" else (kind,):
@@ -29,10 +29,13 @@ def listing(kind: str) -> Iterator[str]:
         elif name == "benchmarks":
             yield from (f"  {b:24} {registry.summary('benchmarks', b)}" for b in registry.plugin_names("benchmarks"))
         elif name == "models":
-            yield from (f"  microworld/{model}" for model in _shipped_models())
+            models = (HARNESS / "microworld" / "models").glob("*/config.json")
+            yield from (f"  microworld/{model}" for model in sorted(path.parent.name for path in models))
             yield "  or a folder in Hugging Face layout, or a Hugging Face id"
         else:
-            yield from (f"  microworld/{data}" for data in _shipped_data())
+            from harness.microworld.datasets import dataset_names
+
+            yield from (f"  microworld/{data}" for data in dataset_names())
             yield "  or a .json, .jsonl, .csv or .parquet file, a folder of them, or a Hugging Face id"
 
 
@@ -45,7 +48,7 @@ def _methods() -> Iterator[str]:
 
 
 def _defaults(plugin: Any) -> str:
-    """Every field with its default; `show` says what they mean."""
+    """Every field with its default; `show` explains them."""
     if required_fields(plugin):
         return "defaults: some fields have none"
     values = [f"{name} {json.dumps(value)}" for name, value in fields_of(plugin()).items()]
@@ -56,19 +59,8 @@ def _words(values: Any) -> str:
     return ", ".join(sorted(values)) or "nothing"
 
 
-def _shipped_models() -> list[str]:
-    models = HARNESS / "microworld" / "models"
-    return sorted(path.parent.name for path in models.glob("*/config.json"))
-
-
-def _shipped_data() -> list[str]:
-    from harness.microworld.datasets import dataset_names
-
-    return list(dataset_names())
-
-
 def details(name: str) -> Iterator[str]:
-    """The docstring of a plugin, then what it needs, gives and takes."""
+    """The docstring of a plugin, then its needs, capabilities and fields."""
     kinds: tuple[Kind, ...] = ("benchmarks", "methods")
     known = {n: kind for kind in kinds for n in registry.plugin_names(kind)}
     if name not in known:
@@ -94,7 +86,7 @@ def _fields(plugin: Any) -> Iterator[str]:
         default = shown.get(item.name, "required" if item.default is dataclasses.MISSING else item.default)
         search = item.metadata.get("search")
         scale = ", log" if item.metadata.get("log") else ""
-        span = (
-            f"; {search[0]} to {search[-1]}{scale}" if search and len(search) == 2 else f"; {search}" if search else ""
-        )
+        span = f"; {search}" if search else ""
+        if search and len(search) == 2:
+            span = f"; {search[0]} to {search[-1]}{scale}"
         yield f"  {item.name} = {default}{span}; {item.metadata.get('help', '')}"

@@ -1,7 +1,7 @@
-"""The command line. Only typer is imported here and in data_cli: each verb loads what it needs when it is called.
+"""The command line. Only typer is imported here and in `data`; a verb's modules are loaded when it is called.
 
-Exit codes: 0 all done; 1 the run ended and some cells failed, a method broke a promise, or a results folder is not
-what was written; 2 a mistake in what was asked, or interrupted.
+Exit codes: 0 all done; 1 some cells failed, a method broke a clause of its contract, or a results folder failed
+verification; 2 a user's mistake, or interrupted.
 """
 
 from __future__ import annotations
@@ -17,27 +17,45 @@ from harness.cli.data import app as data_app
 from harness.engine.store.store import DEFAULT_STORE
 
 app = typer.Typer(
-    help="Which way of aligning a language model works best on my base model, and what does it cost me?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     # plain help: drawing boxes would cost half of the start
     rich_markup_mode=None,
 )
-microworld = typer.Typer(help="The embedded tiny models.", no_args_is_help=True)
+microworld = typer.Typer(help="Pretrain the embedded tiny models.", no_args_is_help=True)
 app.add_typer(microworld, name="microworld")
 app.add_typer(data_app, name="data")
 
-ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="the YAML experiment")]
+ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="an experiment file (YAML)")]
 ResultsFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="a results folder")]
 StoreFolder = Annotated[
-    Path, typer.Option("--store", envvar="BAKEOFF_STORE", help="where artifacts and outcomes are kept")
+    Path, typer.Option("--store", envvar="BAKEOFF_STORE", help="the folder of artifacts and outcomes")
 ]
 Settings = Annotated[
     list[str],
-    typer.Option("--set", metavar="LABEL.FIELD=VALUE", help="change a field, or a top-level KEY=VALUE"),
+    typer.Option(
+        "--set", metavar="LABEL.FIELD=VALUE", help="change a field of an entry, or a top-level key: KEY=VALUE"
+    ),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="the results folder (default: beside the experiment file)")]
+Out = Annotated[Path | None, typer.Option("--out", help="the results folder (default: next to the experiment file)")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"bakeoff {version('bakeoff')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Which way of aligning a language model works best on my base model, and what does it cost me?"""
 
 
 @app.command("list")
@@ -54,7 +72,7 @@ def list_command(
 
 @app.command("show")
 def show_command(plugin: Annotated[str, typer.Argument(help="a method or a benchmark")]) -> None:
-    """Show a plugin: what it does, what it needs, its fields with defaults and search ranges."""
+    """Show a plugin's description, needs and fields."""
     from harness.cli.listing import details
 
     for line in details(plugin):
@@ -65,7 +83,10 @@ def show_command(plugin: Annotated[str, typer.Argument(help="a method or a bench
 def check_command(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="a method, or '{name: {field: value}}'")],
 ) -> None:
-    """Try every promise of a method on tiny random models: seconds, no GPU, no network."""
+    """Check a method against every clause of its contract.
+
+    It runs on tiny random models in seconds, without GPU or network.
+    """
     from harness.cli.check import check_verb
 
     raise typer.Exit(check_verb(method))
@@ -86,15 +107,15 @@ def run_command(
     out: Out = None,
     settings: Settings = [],  # noqa: B006
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try failed cells again")] = False,
-    workers: Annotated[int, typer.Option("--workers", metavar="N", help="processes that share the work")] = 1,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="number of processes that share the work")] = 1,
 ) -> None:
-    """Fill the matrix and write the report. What is done is never done again."""
+    """Fill the matrix and write the report. Finished work is never repeated."""
     from harness.cli.verbs import run_verb
 
     try:
         code = run_verb(file, store, out, settings, retry_failed=retry_failed, processes=workers)
     except KeyboardInterrupt:
-        typer.echo("Interrupted. What is done is kept; the same command goes on.")
+        typer.echo("Interrupted. Finished work is kept; the same command continues.")
         code = 2
     raise typer.Exit(code)
 
@@ -110,10 +131,11 @@ def report_command(folder: ResultsFolder) -> None:
 
 @app.command("verify")
 def verify_command(folder: ResultsFolder) -> None:
-    """Check a results folder: files, schemas, digests, and that its rows give its report again, byte for byte.
+    """Check that a results folder is intact.
 
-    Each check is a line that starts with ok, NOT ok or unchecked (an older folder records less). Exit code 1: one is
-    not ok. Writes nothing. It finds damage and slips, not a forger: digests are no signature.
+    It checks files, schemas and digests, and that the rows reproduce the report byte for byte. Each check is a line
+    that starts with ok, NOT ok or unchecked (an older folder records less). The exit code is 1 where a check fails.
+    Writes nothing. It detects corruption and mistakes, not tampering: digests are not signatures.
     """
     from harness.cli.verbs import verify_verb
 
@@ -123,13 +145,14 @@ def verify_command(folder: ResultsFolder) -> None:
 @app.command("compare")
 def compare_command(
     folder: ResultsFolder,
-    first: Annotated[str, typer.Argument(metavar="A", help="a method of it; or a second results folder")],
-    second: Annotated[str | None, typer.Argument(metavar="[B]", help="the method that A is compared with")] = None,
+    first: Annotated[str, typer.Argument(metavar="A", help="a method of the folder, or a second results folder")],
+    second: Annotated[str | None, typer.Argument(metavar="[B]", help="the method to compare A with")] = None,
 ) -> None:
-    """Compare two methods of a results folder (FOLDER A B), or two runs method by method (FOLDER FOLDER).
+    """Compare two methods, or two runs method by method.
 
-    The statistics are the report's: paired over the seeds and items in common, p after Holm's correction over the
-    table. Differences are the first minus the second. Writes nothing.
+    FOLDER A B compares two methods of a results folder, FOLDER FOLDER the methods of two runs. The statistics are
+    those of the report: paired over common seeds and items, with p-values after Holm's correction over the table.
+    Differences are the first minus the second. Writes nothing.
     """
     from harness.cli.verbs import compare_verb
 
@@ -140,12 +163,14 @@ def compare_command(
 def export_command(
     folder: ResultsFolder,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="where to (default: NAME-tables in this directory)")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="the folder to write to (default: NAME-tables in this directory)"),
     ] = None,
 ) -> None:
-    """Write the report's numbers as tables: scores and differences (CSV, Parquet), the matrix (LaTeX, Markdown).
+    """Write the report's numbers as tables.
 
-    What could not be computed is blank, never 0.
+    Scores and differences are written as CSV and Parquet, the matrix as LaTeX and Markdown. A value that could not
+    be computed is blank, never 0.
     """
     from harness.cli.verbs import export_verb
 
@@ -159,7 +184,7 @@ def explain_command(
     store: StoreFolder = DEFAULT_STORE,
     settings: Settings = [],  # noqa: B006
 ) -> None:
-    """Say why a cell is done, stale, failed or not applicable."""
+    """Explain why a cell is done, stale, failed or not applicable."""
     from harness.cli.verbs import explain_verb
 
     explain_verb(file, cell, store, settings)
@@ -169,8 +194,8 @@ def explain_command(
 def build_command(
     size: Annotated[str, typer.Argument(help="small or large")],
     out: Annotated[Path, typer.Option(help="the folder to write the model to")],
-    tokens: Annotated[int | None, typer.Option(help="pretraining tokens (default: the recipe's)")] = None,
-    seed: Annotated[int, typer.Option(help="of the corpus and of the initial weights")] = 0,
+    tokens: Annotated[int | None, typer.Option(help="number of pretraining tokens (default: the recipe's)")] = None,
+    seed: Annotated[int, typer.Option(help="random seed of the corpus and the initial weights")] = 0,
 ) -> None:
     """Pretrain an embedded model from scratch."""
     from harness.microworld.build import build
@@ -180,7 +205,7 @@ def build_command(
 
 
 def main() -> Any:
-    """Run the command line; a user's mistake is one message and exit code 2, never a traceback."""
+    """Run the command line; a user's mistake ends with one message and exit code 2, never a traceback."""
     from harness.errors import UserError
 
     try:
