@@ -84,6 +84,17 @@ def test_every_path_in_a_document_exists(document: str) -> None:
         assert (ROOT / path).exists() or path == "methods/norms.py", path
 
 
+def test_the_guide_to_the_engine_names_files_that_exist_and_walks_of_twelve_files_at_most() -> None:
+    text = (ROOT / "harness" / "README.md").read_text("utf-8")
+    rooms = [path.name for path in (ROOT / "harness").iterdir() if path.is_dir()]
+    for path in re.findall(rf"`((?:{'|'.join(rooms)})/[\w/.]*)`", text):
+        assert (ROOT / "harness" / path).exists(), path
+    walks = text[text.index("## Three walks") :].split("\n### ")[1:]
+    for walk in walks:
+        steps = re.findall(r"^\| `([\w/.]+)` \|", walk, flags=re.M)
+        assert 0 < len(set(steps)) <= 12, walk.split("\n")[0]
+
+
 def test_the_experiments_of_the_guides_are_read_as_they_are(tmp_path: Path) -> None:
     found = []
     for at, text in enumerate(text for document in GUIDES for text in blocks(document, "yaml")):
