@@ -279,7 +279,9 @@ def test_draws_follow_the_law_after_temperature_then_top_p(temperature: float, t
 
 def test_the_nucleus_is_the_smallest_set_that_reaches_the_mass() -> None:
     law = torch.tensor([[0.25, 0.5, 0.25], [0.2, 0.3, 0.5]])
-    assert torch.isfinite(nucleus(law.log(), 0.5)).tolist() == [[False, True, False], [False, False, True]]
+    # two equal logits have exactly one half each on every processor; elsewhere rounding decides at the very boundary
+    assert torch.isfinite(nucleus(torch.zeros(1, 2), 0.5)).tolist() == [[True, False]]
+    assert torch.isfinite(nucleus(law.log(), 0.49)).tolist() == [[False, True, False], [False, False, True]]
     assert torch.isfinite(nucleus(law.log(), 0.6)).tolist() == [[True, True, False], [False, True, True]]
     assert torch.isfinite(nucleus(law.log(), 0.999)).all()
 
