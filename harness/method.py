@@ -1,8 +1,8 @@
-"""All that a method author reads: `Method`, what `fit` and `load` receive, and how a field is declared.
+"""All that the author of a method needs: `Method`, the arguments of `fit` and `load`, and the declaration of fields.
 
-A method is one file in `methods/` holding one frozen dataclass; its fields are its hyperparameters, each
-with default, search range and meaning on one line. `fit` writes files; `load` makes a policy of them.
-Evaluation only ever sees what `load` returns.
+A method is one file in `methods/` with one frozen dataclass. Its fields are its hyperparameters, each with default,
+search range and meaning on one line. `fit` writes files, and `load` makes a policy of them, which is all that
+evaluation sees.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def setting(
     """A field of a method or benchmark: its default, its meaning, and its search range.
 
     search  (low, high) of a number, or the choices; None: it is not tuned. log: search on a log scale
-    folder  its value is a local folder that is read: the folder's content decides the artifact
+    folder  the value is a local folder whose content affects the artifact
     least   the smallest value allowed; a smaller one is refused before anything is loaded
     null    the value at which the method changes nothing: `bakeoff check` compares it with the base
     quick   the value that `bakeoff check` uses, so that a fit takes seconds
@@ -50,7 +50,7 @@ def setting(
 
 @dataclass(frozen=True)
 class ArtifactSpec:
-    """An artifact that a method stands on: another method's fit, on the base or on the small base."""
+    """An artifact that a method requires: another method's fit, on the base or on the small base."""
 
     method: Method
     on: Literal["base", "small_base"] = "base"
@@ -58,7 +58,7 @@ class ArtifactSpec:
 
 @dataclass(frozen=True)
 class Input:
-    """A required artifact, done: its folder, the base it belongs to, and how to make its policy."""
+    """A finished required artifact: its folder, its base, and a function that makes its policy."""
 
     folder: Path
     base: BaseModel
@@ -67,11 +67,11 @@ class Input:
 
 @dataclass(frozen=True)
 class FitContext:
-    """What a fit must respect, so that cells of one comparison are alike.
+    """The conditions of a fit that are common to all cells of one comparison.
 
-    seed         everything random in training follows from it
-    micro_batch  rows per forward pass at most; the effective batch is the method's own field
-    progress     call with (steps done, steps in all, what is shown beside the bar)
+    seed         decides everything random in training
+    micro_batch  largest number of rows per forward pass; the effective batch is the method's own field
+    progress     to be called with (steps done, total steps, note shown next to the bar)
     """
 
     seed: int
@@ -81,9 +81,9 @@ class FitContext:
 
 @dataclass(frozen=True)
 class FitReport:
-    """What a fit cost and how it went, for the cost ledger and the report.
+    """Cost and course of a fit, for the cost ledger and the report.
 
-    notes  what a reader should know: rows truncated, the last loss, the rule that chose a checkpoint
+    notes  facts for the reader: rows truncated, the loss curve, the rule that chose a checkpoint
     """
 
     trained_parameters: int = 0
@@ -95,11 +95,11 @@ class FitReport:
 class Method(ABC):
     """One way of aligning a base model.
 
-    needs      the kinds of data, and whether a small base, that it stands on
-    gives      what its policies can do; a benchmark that needs more is n/a for it
-    trains     False: nothing depends on the seed, so it is made and, where possible, scored once
-    draws      True: its policies draw at a temperature of their own, so the seed changes even their greedy answers
-    libraries  the packages whose versions decide its artifact
+    needs      the kinds of data it trains on, and small_base if it needs one
+    gives      the capabilities of its policies; a benchmark that needs others is n/a
+    trains     False: its artifact does not depend on the seed and is made once
+    draws      True: its policies sample at their own temperature, so the seed changes even greedy answers
+    libraries  the packages whose versions affect its artifact
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
@@ -109,7 +109,7 @@ class Method(ABC):
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     def requires(self) -> dict[str, ArtifactSpec]:
-        """The artifacts that it stands on, by role; the engine makes, keys and shares them."""
+        """The required artifacts by role; the engine makes, keys and shares them."""
         return {}
 
     def check(self) -> None:
@@ -119,11 +119,11 @@ class Method(ABC):
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
-        """Write the artifact into the folder `out`: safetensors, configs, nothing that names an absolute path."""
+        """Write the artifact into the folder `out`: safetensors and configurations, without absolute paths."""
 
     @abstractmethod
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
-        """The policy of a fitted artifact. The base that others use must stay unchanged."""
+        """The policy of a fitted artifact. The shared base must stay unchanged."""
 
 
 def fields_of(plugin: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The untuned base model: what every other method is compared with.
+"""The untuned base model, which every other method is compared with.
 
 No equation and no defaults: the policy is the base itself, behind its own chat template.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Base(Method):
-    """Nothing is trained."""
+    """The base model as it is, without training."""
 
     trains = False
 

@@ -1,14 +1,14 @@
-"""Best of n: several answers are drawn and one is given, by majority vote or by a reward model.
+"""Best of n: several answers are sampled and one is returned, by majority vote or by a reward model.
 
     majority:  the first answer that agrees with most others (self-consistency, Wang et al. 2022, 2203.11171)
     reward:    arg max over the n answers of r(prompt, answer)  (Stiennon et al. 2020, 2009.01325)
 
-Nothing is trained and nothing is known of the reference answer: choosing with it is pass@n, an oracle and not a
-method, and a policy never sees it. Whatever temperature a benchmark asks for, candidates are drawn at this
-method's own, by default 0.7 as in self-consistency. Only samples are given, no log-probabilities, and decoding
-costs n times as much. A vote compares what is found in each text, such as its last number; a tie goes to the
-answer that came first, and texts without an answer do not vote. A reward model is a sequence classifier of one
-output that reads prompt and answer through its own chat template.
+Nothing is trained, and the policy never sees the reference answer: choosing with it would be pass@n, an oracle.
+Candidates are sampled at this method's own temperature, whatever a benchmark asks for; the default is 0.7, as in
+self-consistency. The policy gives samples but no log-probabilities, and decoding costs n times as much. A vote
+compares the answers found in the texts, such as their last numbers. Ties go to the earliest answer, and texts without
+an answer do not vote. A reward model is a sequence classifier with one output that reads prompt and answer through
+its own chat template.
 """
 
 from __future__ import annotations
@@ -37,46 +37,46 @@ Choose = Callable[[Prompt, Sequence[Completion]], Completion]
 
 @dataclass(frozen=True)
 class BestOfN(Method):
-    """Answers of another method, of which the best is given."""
+    """Several answers of another method are sampled and the best one is returned."""
 
     gives = frozenset({"sample", "text"})
     trains = False
     draws = True
 
-    policy: Method = setting(Sft(), "the method whose answers are drawn")
-    samples: int = setting(16, "answers drawn for each that is given", search=(1, 64), log=True, quick=4)
-    temperature: float = setting(0.7, "temperature of the drawing", search=(0.3, 1.3))
+    policy: Method = setting(Sft(), "the method that answers")
+    samples: int = setting(16, "answers sampled for each one returned", search=(1, 64), log=True, quick=4)
+    temperature: float = setting(0.7, "sampling temperature", search=(0.3, 1.3))
     choose: Literal["majority", "reward"] = setting("majority", "how one is chosen", search=("majority", "reward"))
-    answer: str = setting("number", "for a vote: which kind of answer is looked for in a text")
+    answer: str = setting("number", "for a vote: the kind of answer to find in a text")
     reward_model: str = setting("", "for a reward: the folder of a sequence classifier with one output", folder=True)
 
     def requires(self) -> dict[str, ArtifactSpec]:
-        """What answers."""
+        """The artifact of the answering method."""
         return {"policy": ArtifactSpec(self.policy)}
 
     def check(self) -> None:
-        """There must be something to choose from, and by."""
+        """Refuse settings without candidates, and a choice without its reward model."""
         self.policy.check()
         require_kind(self.answer)
         if self.samples < 1 or self.temperature <= 0:
             raise UserError(
                 f"samples is {self.samples} and temperature {self.temperature}",
-                fix="Draw at least one answer, at a temperature above 0: below, all are alike.",
+                fix="Sample at least one answer, at a temperature above 0; at 0 all answers are equal.",
             )
         if (self.choose == "reward") != bool(self.reward_model):
             raise UserError(
                 f"choose is {self.choose!r} and reward_model {self.reward_model!r}",
-                fix="Name a reward_model with `choose: reward`, and none without.",
+                fix="Name a reward_model exactly where choose is reward.",
             )
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
-        """Write nothing: all that is trained is what answers."""
+        """Write nothing: only the answering method is trained."""
         return FitReport()
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
-        """The answering policy, behind the choice."""
+        """The answering policy, wrapped by the choice."""
         choose: Choose = self._by_vote
         if self.reward_model:
             choose = partial(rewarded, RewardModel.named(self.reward_model, base.spec.device))
@@ -87,7 +87,7 @@ class BestOfN(Method):
 
 
 def voted(kind: str, candidates: Sequence[Completion]) -> Completion:
-    """The first candidate with the commonest answer; of equally common ones, the one that came first."""
+    """The first candidate with the commonest answer; ties go to the earliest."""
     answers = [answer_of(kind, candidate.text) for candidate in candidates]
     votes = Counter(answer for answer in answers if answer is not None)
     if not votes:
@@ -96,7 +96,7 @@ def voted(kind: str, candidates: Sequence[Completion]) -> Completion:
 
 
 class ChoosingPolicy(Policy):
-    """Gives one of several answers of another policy."""
+    """Samples several answers of another policy and returns one."""
 
     gives = frozenset({"sample", "text"})
 
@@ -105,14 +105,14 @@ class ChoosingPolicy(Policy):
         self.encoder = policy.encoder
 
     def decoded_by(self) -> tuple[Policy, int]:
-        """Every candidate is decoded; choosing among them is not counted."""
+        """The inner policy decodes every candidate; the cost of choosing is not counted."""
         inner, times = self.policy.decoded_by()
         return inner, times * self.samples
 
     def sample(
         self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[str]
     ) -> list[tuple[Completion, ...]]:
-        """As many chosen answers as asked for, each from candidates of its own."""
+        """As many answers as asked for, each chosen from its own candidates."""
         wider = replace(sampling, temperature=self.temperature, samples=sampling.samples * self.samples)
         drawn = self.policy.sample(prompts, wider, keys)
         return [
@@ -125,6 +125,6 @@ class ChoosingPolicy(Policy):
 
 
 def rewarded(model: RewardModel, prompt: Prompt, candidates: Sequence[Completion]) -> Completion:
-    """The candidate with the highest reward; of equal ones, the first."""
+    """The candidate with the highest reward; ties go to the earliest."""
     rewards = [model.of(prompt, candidate.text) for candidate in candidates]
     return candidates[rewards.index(max(rewards))]

@@ -1,18 +1,18 @@
-"""DPO: preferred answers become likelier than rejected ones, relative to a start (Rafailov et al. 2023, 2305.18290).
+"""DPO: chosen answers become likelier than rejected ones, relative to a start (Rafailov et al. 2023, 2305.18290).
 
     loss = -log sigmoid(beta (h_w - h_l)),   h = log p(answer | prompt) - log p_start(answer | prompt)
 
-Log-probabilities are summed over the answer's tokens and its end of turn. The start, by default sft, is where
-training begins and what it is measured from: both are copies of what the start's own artifact loads, so the first
-loss is log 2. Options: `label_smoothing` e gives -(1 - e) log sigmoid(z) - e log sigmoid(-z) (the authors' code);
-`loss: ipo` gives (h_w - h_l - 1 / (2 beta))^2 (Azar et al. 2023, 2310.12036); `mask_termination` leaves the end of
-turn out of both answers and `nll` adds that multiple of the chosen answer's mean -log p, both as in Llama 3
-(2407.21783), which takes 0.2.
+Log-probabilities are summed over the answer's tokens and its end of turn. The start, by default sft, is both the
+initial model and the reference model: two copies of the model in the start's artifact, so the first loss is log 2.
+Options: `label_smoothing` e gives -(1 - e) log sigmoid(z) - e log sigmoid(-z) (the authors' code); `loss: ipo` gives
+(h_w - h_l - 1 / (2 beta))^2 (Azar et al. 2023, 2310.12036); `mask_termination` leaves the end of turn out of both
+answers, and `nll` adds that multiple of the chosen answer's mean -log p, both as in Llama 3 (2407.21783), which
+uses 0.2.
 
 Defaults: beta 0.1, batch 64 and one epoch as in the authors' code, learning rate 1e-6 after a warm-up as in the
-paper's appendix; the optimiser is AdamW where they used RMSprop. Trains all weights through TRL's DPOTrainer, on
-rows that are tokenised here: its own tokenisation could put the boundary elsewhere. The loss is ours too, since
-TRL's changes with the micro-batch, smooths nothing and averages IPO over tokens.
+paper's appendix; the optimiser is AdamW, where the authors used RMSprop. Trains all weights through TRL's DPOTrainer,
+on rows that are tokenised here, since TRL's tokenisation could move the boundary between prompt and answer. The loss is
+also computed here: TRL's depends on the micro-batch, lacks label smoothing and averages IPO over tokens.
 """
 
 from __future__ import annotations
@@ -54,42 +54,45 @@ else:
 
 @dataclass(frozen=True)
 class Dpo(Method):
-    """All weights are trained on preference pairs, from a start that stays the reference."""
+    """All weights are trained on preference pairs, from a start that remains the reference model."""
 
     needs = frozenset({"preferences"})
     libraries = ("torch", "transformers", "trl", "accelerate")
 
-    start: Method = setting(Sft(), "the method whose model is trained further, and the reference")
-    beta: float = setting(0.1, "how dear it is to leave the start", search=(0.01, 5.0), log=True)
-    loss: Literal["sigmoid", "ipo"] = setting("sigmoid", "DPO's own loss or IPO's", search=("sigmoid", "ipo"))
-    label_smoothing: float = setting(0.0, "share of pairs taken to be labelled wrongly", search=(0.0, 0.3))
+    start: Method = setting(Sft(), "the method whose model is trained further and is the reference model")
+    beta: float = setting(0.1, "strength of the KL penalty towards the start", search=(0.01, 5.0), log=True)
+    loss: Literal["sigmoid", "ipo"] = setting("sigmoid", "the loss of DPO or of IPO", search=("sigmoid", "ipo"))
+    label_smoothing: float = setting(0.0, "assumed share of wrongly labelled pairs", search=(0.0, 0.3))
     nll: float = setting(0.0, "weight of the chosen answer's mean -log p", search=(0.0, 1.0))
     mask_termination: bool = setting(False, "leave the end of turn out of the loss", search=(False, True))
     learning_rate: float = setting(1e-6, "peak value", search=(1e-7, 1e-3), log=True, least=0, null=0.0, quick=1e-2)
     epochs: int = setting(1, "passes over the pairs", search=(1, 5), least=1, quick=3)
     batch_size: int = setting(64, "pairs per update", search=(8, 16, 32, 64, 128), least=1, quick=8)
-    weight_decay: float = setting(0.0, "decay of all weights but norms and biases", search=(0.0, 0.1))
-    warmup_ratio: float = setting(0.1, "share of updates with a rising rate", search=(0.0, 0.1), quick=0.0)
+    weight_decay: float = setting(0.0, "decay of all weights except norms and biases", search=(0.0, 0.1))
+    warmup_ratio: float = setting(0.1, "share of updates over which the rate rises", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting(
-        "constant_with_warmup", "the learning rate's course", search=("constant_with_warmup", "linear", "cosine")
+        "constant_with_warmup", "course of the learning rate", search=("constant_with_warmup", "linear", "cosine")
     )
-    max_length: int | None = setting(None, "longest prompt and answer in tokens; none: the model's context")
+    max_length: int | None = setting(None, "longest prompt with answer, in tokens; none: the model's context")
 
     def requires(self) -> dict[str, ArtifactSpec]:
-        """The start."""
+        """The artifact that training starts from."""
         return {"start": ArtifactSpec(self.start)}
 
     def check(self) -> None:
-        """The numbers must lie where the loss means something."""
+        """Refuse values for which the loss is not defined."""
         self.start.check()
         if self.beta <= 0:
-            raise UserError(f"beta is {self.beta}", fix="beta is positive; 0.1 is usual.")
+            raise UserError(f"beta is {self.beta}", fix="Give a positive number, such as 0.1.")
         if not 0 <= self.label_smoothing < 0.5:
             raise UserError(
-                f"label_smoothing is {self.label_smoothing}", fix="It is 0 or more, and below one half: a coin's toss."
+                f"label_smoothing is {self.label_smoothing}", fix="Give 0 or more and less than 0.5, such as 0.1."
             )
         if self.loss == "ipo" and self.label_smoothing:
-            raise UserError("label_smoothing belongs to the sigmoid loss", fix="Set one of loss, label_smoothing.")
+            raise UserError(
+                "label_smoothing needs the sigmoid loss, and loss is ipo",
+                fix="Leave out label_smoothing, or use loss: sigmoid.",
+            )
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
@@ -151,7 +154,7 @@ Pair = tuple[TrainingRow, TrainingRow]
 
 
 def _cut(pairs: Sequence[Pair], encoder: TextEncoder) -> int:
-    """Pairs of which an answer lost its end to the greatest length."""
+    """The number of pairs with an answer whose end max_length cut off."""
     end = list(encoder.end_of_turn)
     return sum(any(row.input_ids[-len(end) :] != end for row in pair) for pair in pairs)
 
@@ -164,18 +167,20 @@ def preference_rows(
     Raises UserError, naming the pairs, where nothing is left of an answer, or both read alike.
     """
     if not preferences:
-        raise UserError("there are no preference pairs to train on", fix="Name some under data: preferences.")
+        raise UserError(
+            "there are no preference pairs to train on", fix="Name a set, such as `data: {preferences: NAME}`."
+        )
     row = partial(answer_row, encoder=encoder, max_length=max_length, end=end)
     pairs = [(row(pair.prompt, pair.chosen), row(pair.prompt, pair.rejected)) for pair in preferences]
     names = [pair.id for pair in preferences]
     if lost := [name for name, rows in zip(names, pairs, strict=True) if not all(row.labelled for row in rows)]:
         raise UserError(
-            f"{_named(lost)} no token of an answer within the longest row", fix="Remove them, or raise max_length."
+            f"{_named(lost)} no token of an answer within max_length", fix="Remove them, or raise max_length."
         )
     if alike := [name for name, (chosen, rejected) in zip(names, pairs, strict=True) if chosen == rejected]:
         raise UserError(
             f"{_named(alike)} a chosen answer that equals the rejected one, token for token",
-            fix="Remove them: nothing can be preferred. Where max_length cut them alike, raise it.",
+            fix="Remove them, or raise max_length if it cut them to equal rows.",
         )
     return pairs
 

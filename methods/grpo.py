@@ -1,22 +1,22 @@
-"""GRPO: answers that verify become likelier than their group's others (Shao et al. 2024, DeepSeekMath, 2402.03300).
+"""GRPO: answers that verify become likelier than others of their group (Shao et al. 2024, 2402.03300, DeepSeekMath).
 
     A_i = (r_i - mean r) / (std r + 1e-4),   r_i = 1 where answer i of the problem's group verifies, else 0
     loss = mean over answers of mean over tokens of  -min(s A_i, clip(s, 1 - epsilon, 1 + epsilon) A_i) + beta KL
     s = p / p_old,   KL = p_start / p - log(p_start / p) - 1,   both of a token given all before it
 
-The standard deviation divides by the group's size less one. A group whose answers all verify, or none, teaches
-nothing. `loss_type` dapo (2503.14476) takes the mean over the tokens of an update, dr_grpo (2503.20783) divides by
-`max_new_tokens` and goes with `scale_rewards: none`, which leaves the standard deviation out; `batch` takes that of
-the whole update. With `iterations` at 1, as in the paper, s is 1 and nothing is ever clipped.
+The standard deviation divides by the group's size less one. A group in which all answers verify, or none, gives no
+gradient. `loss_type` dapo (2503.14476) takes the mean over the tokens of an update; dr_grpo (2503.20783) divides by
+`max_new_tokens` and belongs with `scale_rewards: none`, which leaves out the standard deviation; `batch` takes that of
+the whole update. With `iterations` at 1, as in the paper, s is 1 and nothing is clipped.
 
 Defaults: learning rate 1e-6, beta 0.04, clipping at 0.2, 16 problems per update and one update per batch as in the
-paper, which draws 64 answers of up to 1,024 tokens; 8 of up to 256 are drawn here. There is no reward for form. The
-start, by default sft, is where training begins and what KL is measured from: copies of what its own artifact loads.
+paper, which samples 64 answers of up to 1,024 tokens; here 8 of up to 256 are sampled. Form is not rewarded. The
+start, by default sft, is both the initial model and the reference model: two copies of the model in its artifact.
 
-Trains all weights through TRL's GRPOTrainer, whose advantages and loss these are. Answers are drawn here: after the
-ids that evaluation puts before them, with its stop tokens, and with noise that the seed alone decides. TRL would
-reload the reference from where the model's config says it came from; here it is set. TRL also left-pads prompts
-without telling the model positions, which one with absolute positions misreads: here rows begin where they are read.
+Trains all weights through TRL's GRPOTrainer, with its advantages and its loss. Answers are sampled here, with the
+prompt ids and the stop tokens of evaluation and with noise that the seed alone decides. TRL would reload the reference
+model from the path in the model's config; here it is set. TRL also left-pads prompts without passing positions, which
+is wrong for a model with absolute positions; here rows are padded on the right.
 """
 
 from __future__ import annotations
@@ -57,42 +57,46 @@ class Grpo(Method):
     needs = frozenset({"problems"})
     libraries = ("torch", "transformers", "trl", "accelerate")
 
-    start: Method = setting(Sft(), "the method whose model is trained further, and the reference")
-    samples: int = setting(8, "answers drawn per problem: the group", search=(4, 8, 16, 64), quick=4)
-    beta: float = setting(0.04, "how dear it is to leave the start; 0: no reference", search=(0.0, 0.1))
-    temperature: float = setting(1.0, "temperature of the drawing", search=(0.7, 1.2))
-    max_new_tokens: int = setting(256, "longest answer that is drawn", quick=4)
-    epsilon: float = setting(0.2, "how far a token's ratio to its old probability counts", search=(0.1, 0.3))
+    start: Method = setting(Sft(), "the method whose model is trained further and is the reference model")
+    samples: int = setting(8, "answers sampled per problem: the group", search=(4, 8, 16, 64), quick=4)
+    beta: float = setting(0.04, "strength of the KL penalty towards the start; 0: none", search=(0.0, 0.1))
+    temperature: float = setting(1.0, "sampling temperature", search=(0.7, 1.2))
+    max_new_tokens: int = setting(256, "longest sampled answer in tokens", quick=4)
+    epsilon: float = setting(0.2, "clipping range of the probability ratio", search=(0.1, 0.3))
     iterations: int = setting(1, "updates on each batch of answers", search=(1, 4))
     loss_type: Literal["grpo", "dr_grpo", "dapo"] = setting(
         "grpo", "how tokens are averaged", search=("grpo", "dr_grpo", "dapo")
     )
     scale_rewards: Literal["group", "batch", "none"] = setting(
-        "group", "whose standard deviation divides a reward", search=("group", "batch", "none")
+        "group", "the set whose standard deviation divides a reward", search=("group", "batch", "none")
     )
     learning_rate: float = setting(1e-6, "peak value", search=(1e-7, 1e-3), log=True, least=0, null=0.0, quick=1e-2)
     epochs: int = setting(1, "passes over the problems", search=(1, 15), least=1, quick=3)
     batch_size: int = setting(16, "problems per update, each with its group", search=(8, 16, 32, 64), least=1, quick=8)
-    weight_decay: float = setting(0.0, "decay of all weights but norms and biases", search=(0.0, 0.1))
-    warmup_ratio: float = setting(0.0, "share of updates with a rising rate", search=(0.0, 0.1), quick=0.0)
+    weight_decay: float = setting(0.0, "decay of all weights except norms and biases", search=(0.0, 0.1))
+    warmup_ratio: float = setting(0.0, "share of updates over which the rate rises", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting(
-        "constant_with_warmup", "the learning rate's course", search=("constant_with_warmup", "linear", "cosine")
+        "constant_with_warmup", "course of the learning rate", search=("constant_with_warmup", "linear", "cosine")
     )
     updates: int | None = setting(
-        None, "batches of problems in all, in place of epochs: they repeat until then", least=1
+        None, "total batches of problems, instead of epochs; problems repeat as needed", least=1
     )
 
     def requires(self) -> dict[str, ArtifactSpec]:
-        """The start."""
+        """The artifact that training starts from."""
         return {"start": ArtifactSpec(self.start)}
 
     def check(self) -> None:
-        """A group needs others to be compared with, and what differs."""
+        """Refuse groups without two different answers to compare."""
         self.start.check()
         if self.samples < 2:
-            raise UserError(f"samples is {self.samples}", fix="Draw 2 answers or more: a lone one has no group.")
+            raise UserError(
+                f"samples is {self.samples}", fix="Give 2 or more: an answer is compared with the others of its group."
+            )
         if self.temperature <= 0:
-            raise UserError(f"temperature is {self.temperature}", fix="Above 0: there all answers are alike.")
+            raise UserError(
+                f"temperature is {self.temperature}", fix="Give more than 0; at 0 all answers of a group are equal."
+            )
         if min(self.max_new_tokens, self.iterations) < 1:
             raise UserError(
                 f"max_new_tokens is {self.max_new_tokens} and iterations {self.iterations}", fix="Give 1 or more."
@@ -179,22 +183,24 @@ class Grpo(Method):
 def require_verifiable(problems: Sequence[Problem]) -> None:
     """Raise UserError where there are no problems, or one's verifier is unknown or cannot read its reference."""
     if not problems:
-        raise UserError("there are no problems to draw answers for", fix="Name some under data: problems.")
+        raise UserError(
+            "there are no problems to sample answers for", fix="Name a set, such as `data: {problems: NAME}`."
+        )
     for problem in problems:
         require_verifier(problem.verifier)
         verifies(problem, "")
 
 
 def verified(completions: Sequence[str], right: Sequence[bool], **others: Any) -> list[float]:
-    """The reward of each answer, as `Rollouts` found it."""
+    """The reward of each answer, 1 or 0, as `Rollouts` found it."""
     return [float(one) for one in right]
 
 
 @dataclass
 class Rollouts:
-    """Draws groups of answers with the model in training, and remembers what they cost and earned.
+    """Samples groups of answers with the model in training, and counts their tokens and rewards.
 
-    right  for each group drawn so far, how many of its answers verified
+    right  for each group so far, how many of its answers verified
     """
 
     problems: Sequence[Problem]
@@ -240,7 +246,7 @@ class Rollouts:
         }
 
     def notes(self) -> dict[str, Any]:
-        """What a reader should know of the answers."""
+        """Counts and rewards of the answers, for the fit's report."""
         size = self.sampling.samples
         silent = sum(count in (0, size) for count in self.right)
         return {
@@ -253,7 +259,7 @@ class Rollouts:
         }
 
     def _draw(self, places: Sequence[int], trainer: Any) -> list[tuple[Completion, ...]]:
-        """A group for each place; a problem that comes again is answered anew."""
+        """A group for each place; a repeated problem is answered with new noise."""
         keys = []
         for at in places:
             keys.append(f"{self.problems[at].id}, {self.drawn[at]}")
@@ -277,5 +283,5 @@ class Rollouts:
 
 
 def trained_ids(answer: Completion) -> list[int]:
-    """The ids of an answer with the token that ended it, if one did: to end is drawn, and rewarded, too."""
+    """The ids of an answer and of the stop token that ended it, if any: ending is sampled and rewarded too."""
     return list(answer.drawn_ids)

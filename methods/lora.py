@@ -5,11 +5,11 @@
 Defaults: rank 8 and dropout 0 are PEFT's, alpha = 2 x rank is common practice, the learning rate is ten times
 that of sft, and all linear layers are adapted as in QLoRA (Dettmers et al. 2023, 2305.14314); the rest is
 sft's. `rslora` (2312.03732) scales by alpha / sqrt(rank) instead, `dora` (2402.09353) also trains each
-column's norm. The adapter trains in float32. Embeddings stay as they are, so an end of turn that the base
+column's norm. The adapter trains in float32. Embeddings are not trained, so an end of turn that the base
 never trained is an error.
 
-`load` merges the adapter into a fresh copy of the base, as its users do: decoding then costs what the base
-costs, and scores differ from the unmerged model by rounding. Two loads give the same bits.
+`load` merges the adapter into a fresh copy of the base, as is usual: decoding then costs as much as with the base,
+and scores differ from the unmerged model by rounding. Two loads give the same bits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lora(Method):
-    """Low-rank adapters are trained on the demonstrations."""
+    """Low-rank adapters are trained on the demonstrations, and the base is frozen."""
 
     needs = frozenset({"demonstrations"})
     libraries = ("torch", "transformers", "trl", "peft", "accelerate")
@@ -39,17 +39,17 @@ class Lora(Method):
     rank: int = setting(8, "rank of each update", search=(1, 64), log=True)
     alpha: float = setting(16.0, "the update is scaled by alpha / rank", search=(1.0, 128.0), log=True, null=0.0)
     dropout: float = setting(0.0, "dropout on the input of each update", search=(0.0, 0.1))
-    targets: str | tuple[str, ...] = setting("all-linear", "names of the layers that are adapted")
+    targets: str | tuple[str, ...] = setting("all-linear", "names of the adapted layers, or all-linear")
     rslora: bool = setting(False, "scale by alpha / sqrt(rank)", search=(False, True))
     dora: bool = setting(False, "also train each column's norm", search=(False, True))
     learning_rate: float = setting(1e-4, "peak value", search=(1e-5, 2e-2), log=True, least=0, null=0.0, quick=1e-2)
     epochs: int = setting(3, "passes over the demonstrations", search=(1, 15), least=1, quick=3)
     batch_size: int = setting(16, "rows per update", search=(8, 16, 32, 64), least=1, quick=8)
     weight_decay: float = setting(0.0, "decay of the adapter's weights", search=(0.0, 0.1))
-    warmup_ratio: float = setting(0.03, "share of updates with a rising rate", search=(0.0, 0.1), quick=0.0)
+    warmup_ratio: float = setting(0.03, "share of updates over which the rate rises", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
     updates: int | None = setting(
-        None, "updates in all, in place of epochs: the demonstrations repeat until then", least=1
+        None, "total updates, instead of epochs; the demonstrations repeat as needed", least=1
     )
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
 

@@ -3,15 +3,15 @@
     h <- h + R^T (W h + b - R h),   R (r, d) with orthonormal rows, W (r, d), b (r)
     direft:  h <- h + W2^T (W1 h + b),   W2 free
 
-h is the output of a decoder block (the residual stream) at the first `prefix` and the last `suffix` positions of
-the prompt, which reach the cache edited; nothing that is generated is touched, so decoding costs what the base's
-does. The answer's tokens are trained as in sft, one row per assistant turn, since what is a prompt differs. All
-weights of the model stay frozen: the end of a turn must be one that the base knows.
+h is the output of a decoder block (the residual stream) at the first `prefix` and the last `suffix` positions of the
+prompt, whose edited states enter the cache. Generated tokens are not edited, so decoding costs as much as with the
+base. The answer's tokens are trained as in sft, in one row per assistant turn, since each turn has its own prompt. All
+weights of the model stay frozen, so the base must have been trained on the end-of-turn token.
 
 Defaults: the paper's commonsense setting (rank 8, seven and seven positions, tied, all layers, learning rate 9e-4,
 six epochs, batch 32, a tenth of warm-up). For instructions the paper takes rank 4, five and five, untied, four
-layers, nine epochs, batch 128, no warm-up. Interventions are created as in pyreft, whose `dropout` falls on the
-edited states whole. No weight decay: it would pull R back to where it began.
+layers, nine epochs, batch 128, no warm-up. Interventions are initialised as in pyreft, whose `dropout` applies
+to the whole edited state. No weight decay: it would pull R back to its initial value.
 """
 
 from __future__ import annotations
@@ -53,25 +53,25 @@ class Loreft(Method):
     libraries = ("torch", "transformers", "trl", "accelerate")
     weight_decay: ClassVar[float] = 0.0
 
-    rank: int = setting(8, "dimensions that an edit may change", search=(1, 32), log=True)
-    prefix: int = setting(7, "how many first positions of the prompt are edited", search=(0, 11))
-    suffix: int = setting(7, "how many last positions of the prompt are edited", search=(0, 11))
-    layers: str | tuple[int, ...] = setting("all", "numbers of the edited blocks from 0, or all")
-    tied: bool = setting(True, "one edit per layer for prefix and suffix together", search=(False, True))
-    direft: bool = setting(False, "neither orthonormal rows nor the subtraction of R h", search=(False, True))
+    rank: int = setting(8, "number of dimensions that an edit changes", search=(1, 32), log=True)
+    prefix: int = setting(7, "number of edited positions at the start of the prompt", search=(0, 11))
+    suffix: int = setting(7, "number of edited positions at the end of the prompt", search=(0, 11))
+    layers: str | tuple[int, ...] = setting("all", "numbers of the edited blocks, counted from 0, or all")
+    tied: bool = setting(True, "prefix and suffix share one edit per layer", search=(False, True))
+    direft: bool = setting(False, "DiReFT: no orthonormal rows and no subtraction of R h", search=(False, True))
     identity: bool = setting(False, "start with W = R (direft: W = 0) and b = 0, which edits nothing", null=True)
     dropout: float = setting(0.0, "dropout on the edited states", search=(0.0, 0.05))
     learning_rate: float = setting(9e-4, "peak value", search=(1e-4, 4e-2), log=True, least=0, null=0.0, quick=1e-2)
     epochs: int = setting(6, "passes over the demonstrations", search=(1, 15), least=1, quick=3)
     batch_size: int = setting(32, "rows per update", search=(8, 16, 32, 64, 128), least=1, quick=8)
-    warmup_ratio: float = setting(0.1, "share of updates with a rising rate", search=(0.0, 0.1), quick=0.0)
+    warmup_ratio: float = setting(0.1, "share of updates over which the rate rises", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
 
     def check(self) -> None:
-        """An edit needs a rank, a place and layers."""
+        """Refuse edits without a rank, a position or a layer."""
         if self.rank < 1:
-            raise UserError(f"rank is {self.rank}", fix="An edit changes at least one dimension.")
+            raise UserError(f"rank is {self.rank}", fix="Give 1 or more, such as 8.")
         if min(self.prefix, self.suffix) < 0 or self.prefix + self.suffix < 1:
             raise UserError(
                 f"prefix {self.prefix} and suffix {self.suffix} leave no position to edit",
@@ -126,7 +126,7 @@ class Loreft(Method):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What the prompt is divided into, each with edits of its own."""
+        """The parts of the prompt, each with its own edits."""
         if self.tied:
             return ("prompt",)
         return tuple(name for name, size in (("prefix", self.prefix), ("suffix", self.suffix)) if size)
@@ -169,7 +169,7 @@ class Weights(NamedTuple):
 
 
 def edit(weights: Weights, direft: bool, hidden: torch.Tensor) -> torch.Tensor:
-    """The edited states (N, d) in float32: equal to the given ones where W = R and b = 0, to the last bit."""
+    """The edited states (N, d) in float32, equal to the given ones to the last bit where W = R and b = 0."""
     directions, weight, bias = weights
     read = weight if direft else weight - directions
     hidden = hidden.float()
@@ -184,7 +184,7 @@ def orthonormal(directions: torch.Tensor) -> torch.nn.ParameterDict:
     which pyreft uses; that one keeps Q whole, 64 MB at d = 4096, and completes it at random.
     """
     start = torch.geqrf(directions.T)[0].tril(-1) + torch.eye(*directions.T.shape)
-    # axes of reflections are known but for their sign
+    # the axes of reflections are known up to their sign
     sign = (reflected(start, torch.eye(*start.shape)) * directions.T).sum(0).sign()
     fixed = {"start": start, "sign": torch.cat([sign, torch.ones(len(start) - len(sign))])[:, None]}
     part = torch.nn.ParameterDict({name: torch.nn.Parameter(it, requires_grad=False) for name, it in fixed.items()})
@@ -217,7 +217,7 @@ def weights_of(part: torch.nn.ParameterDict) -> Weights:
 
 
 def prompt_lengths(labels: torch.Tensor) -> list[int]:
-    """How many tokens stand before the first trained one, in each row of labels (B, T)."""
+    """The number of tokens before the first trained one, in each row of labels (B, T)."""
     return [int(length) for length in (labels != IGNORED).int().argmax(1)]
 
 
@@ -252,7 +252,7 @@ def load_interventions(artifact: Path, base: BaseModel) -> tuple[Loreft, dict[st
     """Where interventions act, and their frozen weights by "layer-part"."""
     from safetensors.torch import load_file
 
-    # moved out of the file's memory map, where alignment, and so the last bit, is chance
+    # copied out of the file's memory map, where alignment, and so the last bit, is arbitrary
     tensors = {name: tensor.clone() for name, tensor in load_file(artifact / WEIGHTS, base.spec.device).items()}
     keys = sorted({name.split(".")[0] for name in tensors})
     interventions = {key: Weights(*(tensors[f"{key}.{name}"] for name in Weights._fields)) for key in keys}

@@ -2,15 +2,15 @@
 
     peft: {type: vera, settings: {r: 64}}
 
-`type` is a PEFT type in any case, `settings` are the arguments of its configuration, whose names are checked before
-anything is trained; those left out have PEFT's defaults. Everything else is as in lora: all but the adapter is
-frozen, rows, optimiser and loss are those of every method, and the adapter is merged into the weights where PEFT
-can. `peft: {type: lora, ...}` and `lora` with equal settings give equal artifacts.
+`type` is a PEFT type in any case, and `settings` are the arguments of its configuration, whose names are checked before
+training; the others keep PEFT's defaults. Everything else is as in lora: all weights except the adapter's are frozen,
+rows, optimiser and loss are those of every method, and the adapter is merged into the weights where PEFT can do so.
+`peft: {type: lora, ...}` and `lora` with equal settings give equal artifacts.
 
 Types that learn a prompt (prompt_tuning, p_tuning, prefix_tuning) put virtual tokens before every prompt. Their keys
-and values are computed once and open the cache of the shared base, so that scoring, sampling and training read the
-same positions; a context is shorter by as many tokens. What is stored is the prompt, without the network that some
-train to make it. Types that another training loop belongs to, or other inputs, are refused (`REFUSED`).
+and values are computed once and begin the cache of the shared base, so that scoring, sampling and training read the
+same positions; the context is shorter by as many tokens. The artifact stores the prompt, without the network that some
+types train to produce it. Types that need another training loop or other inputs are refused (`REFUSED`).
 
 Defaults: IA3 (Liu et al. 2022, 2205.05638), the smallest that starts as the base; its paper's learning rate is 3e-3.
 """
@@ -44,17 +44,17 @@ else:
     transformers = LazyModule("transformers")
 
 PROMPTS = ("prompt_tuning", "p_tuning", "prefix_tuning")
-# what these begin with by PEFT's defaults is not the base
+# with PEFT's defaults, these types do not start as the base
 STARTS_ELSEWHERE = {*PROMPTS, "c3a", "fourierft", "unilora", "vblora"}
-# a prompt that begins as a text is read with the base's tokenizer, whose folder `fit` knows
+# a prompt initialised from a text needs the base's tokenizer, whose folder `fit` knows
 BASES_TOKENIZER = {"prompt_tuning": {"tokenizer_name_or_path": "the base's"}}
 REFUSED = {
     "adalora": "its ranks are shared out by a training loop of its own",
     "adaption_prompt": "it cannot read a text in steps",
     "cartridge": "it is made from a corpus by a procedure of its own",
     "cpt": "it needs the types of the tokens of a fixed context",
-    "multitask_prompt_tuning": "it needs tasks beside the demonstrations",
-    "poly": "it needs tasks beside the demonstrations",
+    "multitask_prompt_tuning": "it needs tasks in addition to demonstrations",
+    "poly": "it needs tasks in addition to demonstrations",
     "shadow": "it trains parts that the loss of the answers does not reach",
     "xlora": "it mixes adapters that are trained already",
 }
@@ -67,36 +67,38 @@ OURS = {
     "revision",
     "task_type",
     "tokenizer_name_or_path",
-    # finds its place in the whole text, and a text is read in steps
+    # searches the whole text for its position, and a text is read in steps
     "alora_invocation_tokens",
 }
 
 
 @dataclass(frozen=True)
 class Peft(Method):
-    """An adapter of any type is trained on the demonstrations."""
+    """An adapter of any PEFT type is trained on the demonstrations."""
 
     needs = frozenset({"demonstrations"})
     libraries = ("torch", "transformers", "trl", "peft", "accelerate")
 
-    type: str = setting("ia3", "PEFT's name of the kind of adapter")
-    settings: dict[str, Any] | None = setting(None, "arguments of its configuration; those left out are PEFT's")
+    type: str = setting("ia3", "PEFT's name for the type of adapter")
+    settings: dict[str, Any] | None = setting(None, "arguments of its configuration; the others keep PEFT's defaults")
     learning_rate: float = setting(3e-3, "peak value", search=(1e-4, 3e-2), log=True, least=0, null=0.0, quick=1e-2)
     epochs: int = setting(3, "passes over the demonstrations", search=(1, 15), least=1, quick=3)
     batch_size: int = setting(16, "rows per update", search=(8, 16, 32, 64), least=1, quick=8)
     weight_decay: float = setting(0.0, "decay of the adapter's weights", search=(0.0, 0.1))
-    warmup_ratio: float = setting(0.03, "share of updates with a rising rate", search=(0.0, 0.1), quick=0.0)
+    warmup_ratio: float = setting(0.03, "share of updates over which the rate rises", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
     updates: int | None = setting(
-        None, "updates in all, in place of epochs: the demonstrations repeat until then", least=1
+        None, "total updates, instead of epochs; the demonstrations repeat as needed", least=1
     )
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
 
     def check(self) -> None:
-        """PEFT must know the type and its settings."""
+        """Refuse types and settings that PEFT does not know."""
         self.configuration()
         if self.kind in STARTS_ELSEWHERE and self.learning_rate == 0:
-            raise UserError(f"learning_rate is 0, and {self.kind} starts at random", fix="Give it more than 0.")
+            raise UserError(
+                f"learning_rate is 0, and {self.kind} starts at random", fix="Give more than 0, such as 3e-3."
+            )
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
@@ -108,7 +110,7 @@ class Peft(Method):
             return fit(max_length=self.max_length)
         if self.kind in BASES_TOKENIZER:
             config.tokenizer_name_or_path = str(base.folder)
-        room = room_beside(config.num_virtual_tokens, base.encoder)
+        room = room_left(config.num_virtual_tokens, base.encoder)
         report = fit(max_length=min(self.max_length or room, room), loss_of=_prompt_loss)
         return dataclasses.replace(report, notes={**report.notes, "stored_parameters": _stored(out)})
 
@@ -155,8 +157,8 @@ class Peft(Method):
         return classes[self.kind]
 
 
-def room_beside(virtual: int, encoder: TextEncoder) -> int:
-    """How many tokens of the context the virtual ones leave. Raises UserError where they leave none."""
+def room_left(virtual: int, encoder: TextEncoder) -> int:
+    """The number of tokens of the context that the virtual ones leave. Raises UserError where they leave none."""
     room = encoder.max_length - virtual
     if room < 2:
         raise UserError(
@@ -186,7 +188,7 @@ class VirtualTokensPolicy(CausalPolicy):
         super().__init__(model, encoder)
         self.start, self.virtual = start, int(start.get_seq_length())
         self.encoder = copy.copy(encoder)
-        self.encoder.max_length = room_beside(self.virtual, encoder)
+        self.encoder.max_length = room_left(self.virtual, encoder)
 
     def read(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, CausalState]:
         """Read left-padded prompts (B, T) after the virtual tokens, which every row sees."""

@@ -1,12 +1,12 @@
-"""In-context alignment: nothing is trained, demonstrations stand before the question (URIAL, 2312.01552).
+"""In-context alignment: nothing is trained, demonstrations precede the question (Lin et al. 2023, 2312.01552, URIAL).
 
     p(answer | instruction, question_1, answer_1, ..., question_k, answer_k, question)
 
-Lin et al. 2023 align a base model with a system text and three constant examples; we show four of the
-demonstrations that the other methods train on, drawn once for all seeds. `demonstrations: 0` with an
-`instruction` is zero-shot prompting. Where the context is too short, the first examples are left out whole
-and the item is flagged. Bare text has no turns to put examples before: benchmarks that ask in it are n/a, since the
-base's own numbers would look like knowledge kept.
+URIAL aligns a base model with a system text and three constant examples. Here the model sees four of the
+demonstrations that the other methods train on, drawn once for all seeds. `demonstrations: 0` with an `instruction` is
+zero-shot prompting. Where the context is too short, whole examples are left out, the first ones first, and the item is
+flagged. Bare text has no turns to put examples before, so benchmarks that use it are n/a: the base's own numbers would
+look as if knowledge had been kept.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ Turns = tuple[Message, ...]
 
 @dataclass(frozen=True)
 class Prompting(Method):
-    """The base, shown an instruction and a few demonstrations before every question."""
+    """The base reads an instruction and a few demonstrations before every question."""
 
     needs = frozenset({"demonstrations"})
     gives = frozenset({"score", "sample"})
     trains = False
 
     demonstrations: int = setting(4, "demonstrations shown before the question", search=(0, 16), null=0, quick=2)
-    instruction: str = setting("", "system text before them; none if empty")
-    selection_seed: int = setting(0, "which demonstrations are drawn", search=(0, 9))
+    instruction: str = setting("", "system text before the demonstrations; none if empty")
+    selection_seed: int = setting(0, "seed that decides which demonstrations are drawn", search=(0, 9))
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
@@ -69,8 +69,8 @@ def drawn(demonstrations: tuple[Demonstration, ...], count: int, seed: int) -> l
     single = [d for d in demonstrations if [message.role for message in d.messages] == ["user", "assistant"]]
     if len(single) < count:
         raise UserError(
-            f"{count} demonstrations are to be shown, and {len(single)} have one question and one answer",
-            fix="Lower `demonstrations`, or give more data.",
+            f"demonstrations is {count}, and only {len(single)} of the data have one question and one answer",
+            fix="Lower demonstrations, or give more data.",
         )
     chosen = sorted(random.Random(seed).sample(range(len(single)), count))
     return [single[index] for index in chosen]
@@ -98,7 +98,7 @@ class PromptedPolicy(CausalPolicy):
         return EncodedWithExamples(*parts, fewer=partial(self._encoded, prompt, completion, skipped + 1))
 
     def _shown(self, messages: Turns, skipped: int) -> Turns:
-        """The messages after all examples but the first few; their own system text joins the instruction."""
+        """The messages after the examples, without the first `skipped`; their system text follows the instruction."""
         system = [message.content for message in messages if message.role == "system"]
         text = "\n\n".join(part for part in (self.instruction, *system) if part)
         head = (Message("system", text),) if text else ()
@@ -108,12 +108,12 @@ class PromptedPolicy(CausalPolicy):
 
 @dataclass(frozen=True)
 class EncodedWithExamples(Encoded):
-    """A request whose prompt can be had with one example fewer."""
+    """A request whose prompt can be encoded with one example fewer."""
 
     fewer: Callable[[], Encoded] | None = field(default=None, repr=False, compare=False)
 
     def fitted(self, max_length: int, reserve: int) -> Encoded:
-        """Leave out whole examples until the rest fits; cut only where none is left."""
+        """Leave out whole examples until the rest fits; cut the prompt only when none is left."""
         if self.fewer is None or len(self.prompt) + reserve <= max_length:
             return super().fitted(max_length, reserve)
         return replace(self.fewer().fitted(max_length, reserve), truncated=True)

@@ -1,4 +1,4 @@
-"""Proxy-tuning: a small tuned model steers the untouched base (Liu et al. 2024, 2401.08565).
+"""Proxy-tuning: a small tuned model steers the unchanged base (Liu et al. 2024, 2401.08565).
 
     p = softmax( base + alpha (expert - anti_expert) ),   logits of the same context and vocabulary
 
@@ -9,7 +9,7 @@ their vocabularies differently, the logits are cut to the width that all of them
 tokens are only the beginning of the other's (Llama 2 and Code Llama), to the tokens that both have.
 
 Written with log-probabilities (emulated fine-tuning, Mitchell et al. 2023, 2310.12962) it is the same policy: each
-model's normaliser is one number per position, and the softmax forgets it.
+model's normaliser is one number per position, which cancels in the softmax.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ else:
 
 @dataclass(frozen=True)
 class ProxyTuning(Method):
-    """The base's logits, moved by the difference between a small model after and before tuning."""
+    """The base's logits are shifted by the difference between a small model after and before tuning."""
 
     needs = frozenset({"small_base"})
     trains = False
 
-    alpha: float = setting(1.0, "strength of the small models' difference; 0 is the base", search=(0.0, 2.0), null=0.0)
+    alpha: float = setting(1.0, "weight of the small models' difference; 0 is the base", search=(0.0, 2.0), null=0.0)
     expert: Method = setting(Sft(), "the method that tunes the small base")
 
     def requires(self) -> dict[str, ArtifactSpec]:
@@ -53,18 +53,18 @@ class ProxyTuning(Method):
         return {"expert": ArtifactSpec(self.expert, on="small_base")}
 
     def check(self) -> None:
-        """The expert must give log-probabilities, and its own fields must agree."""
+        """Refuse an expert without log-probabilities, or with fields that contradict one another."""
         self.expert.check()
         if "score" not in self.expert.gives:
             raise UserError(
-                f"{type(self.expert).__name__} gives no log-probabilities, which an expert must",
+                f"{type(self.expert).__name__} gives no log-probabilities, which an expert needs",
                 fix="Choose an expert that trains weights, such as sft or lora.",
             )
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
-        """Write nothing: all that is trained is the expert."""
+        """Write nothing: only the expert is trained."""
         check_bases(base)
         return FitReport()
 
@@ -87,7 +87,7 @@ def check_bases(base: BaseModel) -> BaseModel:
         raise UserError(
             "proxy_tuning needs a small base model",
             where=base.spec.name,
-            fix="Give the experiment a small_base.",
+            fix="Add `small_base: NAME` to the experiment.",
         )
     shared = shared_tokens(base)
     large, small = base.tokenizer.get_vocab(), base.small.tokenizer.get_vocab()
@@ -110,7 +110,7 @@ def check_bases(base: BaseModel) -> BaseModel:
 
 
 def shared_tokens(base: BaseModel) -> int:
-    """The first id that stands for something else in the base than in its small base, or for nothing in one."""
+    """The first id whose token differs between the base and its small base, or is missing in one of them."""
     assert base.small is not None
     large, small = ({at: token for token, at in model.tokenizer.get_vocab().items()} for model in (base, base.small))
     ids = range(max(*large, *small) + 1)
@@ -118,7 +118,7 @@ def shared_tokens(base: BaseModel) -> int:
 
 
 class ProxyPolicy(StepwisePolicy):
-    """Three policies read the same words, each in its own way; their logits are combined at every token."""
+    """Three policies read the same text, each through its own template; their logits are combined at every token."""
 
     def __init__(
         self,
@@ -128,12 +128,12 @@ class ProxyPolicy(StepwisePolicy):
         alpha: float,
         shared: int | None = None,
     ) -> None:
-        """shared: the tokens that all parts write alike; None: all of them."""
+        """shared: the number of first ids whose tokens are equal in all parts; None: all of them."""
         self.parts, self.alpha = (base, expert, anti_expert), alpha
         widths = [part.vocabulary for part in self.parts]
         vocabularies = [part.encoder.tokenizer.get_vocab() for part in self.parts]
         self._alike = all(vocabulary == vocabularies[0] for vocabulary in vocabularies)
-        # what no tokenizer writes is padding, and may stay where all have it
+        # ids beyond every tokenizer are padding, which is kept where all parts have it
         self._width = min(widths) if self._alike or shared is None else min(*widths, shared)
         # the base's prompt is cut, and flagged, where the shortest context demands it
         self.encoder = copy.copy(base.encoder)
@@ -146,11 +146,11 @@ class ProxyPolicy(StepwisePolicy):
 
     @property
     def vocabulary(self) -> int:
-        """The width that all parts have; what lies beyond is padding."""
+        """The width that all parts have; logits beyond it are padding."""
         return self._width
 
     def encode(self, prompt: Prompt, completion: str | None = None) -> Encoded:
-        """The base's reading. Raises UserError where the completion needs a token that a part lacks."""
+        """The request as the base encodes it. Raises UserError where the completion needs a token that a part lacks."""
         encoded = super().encode(prompt, completion)
         if lacking := [token for token in (*encoded.prefix, *encoded.completion) if token >= self._width]:
             raise UserError(

@@ -2,13 +2,12 @@
 
     h <- h + R^T (W h + b - R h)
 
-The same equation, fields and defaults as `loreft`; here pyvene's hooks and pyreft's interventions compute it, in
-training and in answering, and rows, data order, optimiser and loss are those of every other method. It stands
-beside `loreft` to show that the two agree, and to import what others published: with `checkpoint`, a folder that
-pyreft saved, nothing is trained. A checkpoint does not say which positions it edits, so `prefix` and `suffix` must
-be those that it was trained with; layers, rank and tying are read from its files. Their tensors alone are read
-(no pickled code), and kept as safetensors in float32. The artifact is known by the folder's name: give changed files
-another.
+The equation, fields and defaults are those of `loreft`. Here pyvene's hooks and pyreft's interventions compute it, in
+training and in answering; rows, data order, optimiser and loss are those of every other method. The method exists to
+show that it agrees with `loreft`, and to import published checkpoints: with `checkpoint`, a folder that pyreft saved,
+nothing is trained. A checkpoint does not record which positions it edits, so `prefix` and `suffix` must be those of its
+training; layers, rank and tying are read from its files. Only their tensors are read (no pickled code), and stored as
+safetensors in float32.
 
 pyreft 0.1.0 asks for an old transformers that it does not need: install it with
 `pip install pyvene` and `pip install --no-deps pyreft`.
@@ -54,14 +53,14 @@ class Pyreft(Loreft):
 
     libraries = ("torch", "transformers", "trl", "accelerate", "pyreft", "pyvene")
 
-    checkpoint: str = setting("", "folder of a published pyreft checkpoint to use instead of training", folder=True)
+    checkpoint: str = setting("", "folder of a published pyreft checkpoint to import instead of training", folder=True)
 
     def check(self) -> None:
-        """The library must be there, and knows no DiReFT under this name."""
+        """Refuse a missing library, and DiReFT, which only `loreft` has."""
         super().check()
         require_library()
         if self.direft:
-            raise UserError("pyreft is LoReFT alone here", fix="Use loreft with `direft: true`.")
+            raise UserError("pyreft has no direft here", fix="Use loreft with `direft: true`.")
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
@@ -132,7 +131,7 @@ def require_library() -> None:
 
 
 def library() -> Any:
-    """pyreft; at its first import pyvene prints what another package would add, which tells our users nothing."""
+    """The library pyreft. At its first import pyvene prints advice on another package, which is suppressed."""
     with contextlib.redirect_stdout(io.StringIO()):
         import pyreft
 

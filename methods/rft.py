@@ -1,17 +1,17 @@
-"""RFT: fine-tuning on the model's own answers that verify (Yuan et al. 2023, 2308.01825).
+"""RFT: fine-tuning on the model's own verified answers (Yuan et al. 2023, 2308.01825).
 
-    for each problem draw k answers; keep those that verify; group them by reasoning path; keep one of each group;
-    fine-tune the base on the demonstrations and on what was kept
+    for each problem sample k answers; keep those that verify; group them by reasoning path; keep one of each group;
+    fine-tune the base on the demonstrations and on the kept answers
 
 A path is the ordered list of an answer's equations, `<<48/2=24>>` or plain `48 / 2 = 24`, without spaces; an answer
 with a false equation (off by more than 1e-3) is dropped, and answers without equations are one path, as in the
-authors' code. Of two answers with one path that stays whose summed edit distance to the other representatives is
-larger; distances are between words here. `samplers` may be several, whose answers are pooled. With `rounds` above 1
-(Llama 3, 2407.21783, runs six) the model of each round draws the next round's answers, which join the pool; the
-base, never that model, is fine-tuned again.
+authors' code. Of two answers with one path, the one whose summed edit distance to the other representatives is
+larger stays; here distances count words. `samplers` may be several, whose answers are pooled. With `rounds` above 1
+(Llama 3, 2407.21783, runs six) the model of each round samples the next round's answers, which join the pool;
+each round fine-tunes the base again, never that model.
 
 Defaults: k = 100, temperature 0.7 and 256 new tokens as in the paper, which finds most of the gain at k = 3
-already; fine-tuning is `tune`. Drawing costs more than training: the ledger gets every generated token. The fair
+already; fine-tuning is `tune`. Sampling costs more than training: the ledger counts every generated token. The fair
 control is fine-tuning on the demonstrations alone for as many steps.
 """
 
@@ -45,18 +45,18 @@ class Rft(Method):
     libraries = ("torch", "transformers", "trl", "accelerate")
 
     samplers: tuple[Method, ...] = setting((Sft(),), "the methods whose answers are pooled in the first round")
-    tune: Method = setting(Sft(), "how the base is fine-tuned on all that is kept")
-    samples: int = setting(100, "answers drawn per problem, policy and round", search=(1, 100), log=True, quick=4)
-    rounds: int = setting(1, "how often answers are drawn and the base is fine-tuned", search=(1, 6))
-    temperature: float = setting(0.7, "temperature of the drawing", search=(0.5, 1.3))
-    max_new_tokens: int = setting(256, "longest answer that is drawn", quick=4)
+    tune: Method = setting(Sft(), "how the base is fine-tuned on the kept answers")
+    samples: int = setting(100, "answers sampled per problem, policy and round", search=(1, 100), log=True, quick=4)
+    rounds: int = setting(1, "how often answers are sampled and the base is fine-tuned", search=(1, 6))
+    temperature: float = setting(0.7, "sampling temperature", search=(0.5, 1.3))
+    max_new_tokens: int = setting(256, "longest sampled answer in tokens", quick=4)
 
     def requires(self) -> dict[str, ArtifactSpec]:
-        """The policies that draw in the first round."""
+        """The artifacts of the samplers of the first round."""
         return {f"sampler-{number}": ArtifactSpec(method) for number, method in enumerate(self.samplers)}
 
     def check(self) -> None:
-        """There must be something that draws, and something to draw."""
+        """Refuse settings without a sampler or without samples, and a `tune` that needs other data."""
         for method in (*self.samplers, self.tune):
             method.check()
         if not self.samplers:
@@ -70,15 +70,17 @@ class Rft(Method):
             raise UserError(
                 f"samples {self.samples}, rounds {self.rounds}, max_new_tokens {self.max_new_tokens} and"
                 f" temperature {self.temperature} must all be above 0",
-                fix="At temperature 0 all samples are alike.",
+                fix="Raise those that are not; at temperature 0 all samples are equal.",
             )
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
-        """Draw, keep and fine-tune, round after round; write the last model and what it was trained on."""
+        """Sample, select and fine-tune in each round; write the last model and the answers it was trained on."""
         if not data.problems:
-            raise UserError("there are no problems to draw answers for", fix="Name some under data: problems.")
+            raise UserError(
+                "there are no problems to sample answers for", fix="Name a set, such as `data: {problems: NAME}`."
+            )
         for problem in data.problems:
             require_verifier(problem.verifier)
         pool, reports = Pool(), []
@@ -105,7 +107,7 @@ class Rft(Method):
     def _policies(
         self, number: int, base: BaseModel, inputs: Mapping[str, Input], previous: Path
     ) -> Iterator[tuple[str, Policy]]:
-        """What draws in a round, one at a time in memory: the samplers, or the model of the round before."""
+        """The policies that sample in a round, loaded one at a time: the samplers, or the previous round's model."""
         if number:
             yield "tuned", self.tune.load(base, previous, {})
             return
@@ -120,7 +122,7 @@ class Rft(Method):
         number: int,
         context: FitContext,
     ) -> None:
-        """Draw answers of a round and put those that verify into the pool. Raises UserError where it stays empty."""
+        """Sample answers and put those that verify into the pool. Raises UserError where it stays empty."""
         for role, policy in policies:
             sampling = Sampling(
                 self.max_new_tokens,
@@ -134,21 +136,21 @@ class Rft(Method):
             for problem, completions in zip(problems, drawn, strict=True):
                 pool.generated_tokens += sum(len(completion.token_ids) for completion in completions)
                 for completion in completions:
-                    # an answer without an end would be taught to end where it was cut
+                    # training on an answer that was cut off would teach the model to end there
                     if completion.finish == "stop":
                         pool.offer(problem, completion.text)
             drawn_by_now = self.samples * len(problems)
             pool.history.append({"round": number + 1, "by": role, "drawn": drawn_by_now, "kept": pool.size})
         if not pool.size:
             raise UserError(
-                f"of {self.samples} samples for each of {len(problems)} problems none verified",
-                fix="Draw more samples, take a sampler that solves some problems, or check the verifier.",
+                f"none of {self.samples} samples for each of {len(problems)} problems verified",
+                fix="Sample more, choose a sampler that solves some problems, or check the verifier.",
             )
 
 
 @dataclass
 class Pool:
-    """Answers that verify: one representative per problem and reasoning path."""
+    """Verified answers: one representative per problem and reasoning path."""
 
     kept: dict[str, dict[str, str]] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
@@ -157,7 +159,7 @@ class Pool:
 
     @property
     def size(self) -> int:
-        """How many answers are kept."""
+        """The number of kept answers."""
         return sum(len(paths) for paths in self.kept.values())
 
     def offer(self, problem: Problem, answer: str) -> None:
@@ -173,7 +175,7 @@ class Pool:
             paths[path] = answer
 
     def demonstrations(self) -> tuple[Demonstration, ...]:
-        """What is kept, in the order of the problems, as rows to train on."""
+        """The kept answers as rows to train on, in the order of the problems."""
         return tuple(
             Demonstration(
                 (*self.problems[name].prompt, Message("assistant", answer)), f"{name}, path {number}", "sampled"
@@ -199,7 +201,7 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def write_demonstrations(demonstrations: Sequence[Demonstration], file: Path) -> None:
-    """One row a line, as `data: demonstrations` reads them."""
+    """Write one row per line, in the format that `data: demonstrations` reads."""
     lines = [
         json.dumps({"id": row.id, "messages": [asdict(message) for message in row.messages]}, ensure_ascii=False)
         for row in demonstrations

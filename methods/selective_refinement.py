@@ -1,16 +1,16 @@
-"""Selective Reflection-Tuning: of refined demonstrations the base picks what teaches it (Li et al. 2024, 2402.10110).
+"""Selective Reflection-Tuning: the base selects among refined demonstrations (Li et al. 2024, 2402.10110).
 
     IFD(y | x) = ppl(y | x) / ppl(y),   r-IFD(x | y) = ppl(x | y') / ppl(x),   y' = "what was asked to get y?"
     1. of the original and the refined instruction, each with its answer, the one with the larger IFD stays
     2. of its answer and the rewritten one, the one with the smaller r-IFD stays
-    3. kept is what was rewritten in step 2 and has both below 1; the base is fine-tuned on that
+    3. pairs rewritten in step 2 with both scores below 1 are kept; the base is fine-tuned on them
 
 The untuned base, the student, computes both. `bakeoff data refine` writes the versions: demonstrations whose ids end
 in /original, /instruction, /response and /both; an id without such an end is an original. A missing version loses
 its comparison. Rows, not groups, are drawn by `data_sizes`, so a subset may lack a version of a group.
 
-Defaults: what is kept, and learning rate 2e-5, batches of 128 and three epochs, as in the authors' code. The fair
-controls are fine-tuning on the originals, and on as many of them.
+Defaults: the rule of selection, learning rate 2e-5, batches of 128 and three epochs, as in the authors' code. The fair
+controls are fine-tuning on all originals, and on as many originals as are kept.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SelectiveRefinement(Method):
-    """The base is fine-tuned on those refined demonstrations that its own perplexities prefer."""
+    """The base is fine-tuned on the refined demonstrations that its own perplexities prefer."""
 
     needs = frozenset({"demonstrations"})
     libraries = ("torch", "transformers", "trl", "accelerate")
 
-    tune: Method = setting(Sft(learning_rate=2e-5, batch_size=128), "how the base is fine-tuned on what is kept")
-    below: float | None = setting(1.0, "pairs are kept whose two scores are below it; none: no bound", quick=1e9)
+    tune: Method = setting(Sft(learning_rate=2e-5, batch_size=128), "how the base is fine-tuned on the kept pairs")
+    below: float | None = setting(1.0, "both scores of a kept pair are below it; none: no bound", quick=1e9)
     rewritten_only: bool = setting(True, "drop pairs whose answer was not rewritten", search=(False, True), quick=False)
 
     def check(self) -> None:
-        """What tunes must train the base on demonstrations alone."""
+        """Refuse a `tune` that needs more than demonstrations."""
         self.tune.check()
         if self.tune.requires() or self.tune.needs != {"demonstrations"}:
             raise UserError(
@@ -56,13 +56,13 @@ class SelectiveRefinement(Method):
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
-        """Select, fine-tune, and write the model and what it was trained on."""
+        """Select, fine-tune, and write the model and the demonstrations it was trained on."""
         scored = score_versions(versions_of(data.demonstrations), base.policy())
         kept, dropped = self.select(scored)
         if not kept:
             reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
             raise UserError(
-                f"of {len(scored)} groups of versions none is kept: {reasons}",
+                f"none of {len(scored)} groups of versions is kept: {reasons}",
                 fix="Refine more demonstrations, set below: none, or set rewritten_only: false.",
             )
         report = self.tune.fit(base, replace(data, demonstrations=kept), {}, out, context)
@@ -75,7 +75,7 @@ class SelectiveRefinement(Method):
         return self.tune.load(base, artifact, {})
 
     def select(self, groups: Sequence[Group]) -> tuple[tuple[Demonstration, ...], Counter[str]]:
-        """What is kept, in the groups' order, and how many groups were dropped for which reason."""
+        """The kept demonstrations, in the groups' order, and the number of groups dropped for each reason."""
         kept: list[Demonstration] = []
         dropped: Counter[str] = Counter()
         for group in groups:
@@ -88,7 +88,7 @@ class SelectiveRefinement(Method):
         return tuple(kept), dropped
 
     def _fault(self, version: str, group: Group) -> str:
-        """Why a group's chosen version is not kept, or nothing."""
+        """The reason why a group's chosen version is not kept, or ""."""
         if not version:
             return "without its original"
         if self.rewritten_only and len(group) == 1:
@@ -104,7 +104,7 @@ class SelectiveRefinement(Method):
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a demonstration, and what the student makes of it."""
+    """One version of a demonstration, with its scores under the student."""
 
     row: Demonstration
     ifd: float
@@ -116,7 +116,7 @@ Group = Mapping[str, Version]
 
 
 def chosen(group: Group) -> str:
-    """The version that both steps leave, or "" where there is nothing to begin with. Equal scores change nothing."""
+    """The version that both steps select, or "" without an original. Equal scores keep the earlier version."""
     first = [name for name in AFTER if name in group]
     if not first:
         return ""
@@ -132,12 +132,12 @@ def versions_of(demonstrations: Sequence[Demonstration]) -> list[dict[str, Demon
         parent, version = parent_and_version(row.id)
         group = groups.setdefault(parent, {})
         if version in group:
-            raise UserError(f"{parent!r} has two versions {version!r}", fix="Give every row an id of its own.")
+            raise UserError(f"{parent!r} has two versions {version!r}", fix="Give every row its own id.")
         group[version] = row
     if all(len(group) == 1 for group in groups.values()):
         raise UserError(
             "no demonstration has a refined version",
-            fix="Write them with `bakeoff data refine`; ids that end in /original, /response and so on tie them.",
+            fix="Write them with `bakeoff data refine`; ids that end in /original, /response and so on mark versions.",
         )
     return list(groups.values())
 

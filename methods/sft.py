@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: imitate the demonstrations with all weights (LIMA, Zhou et al. 2023, 2305.11206).
+"""Supervised fine-tuning of all weights on the demonstrations (Zhou et al. 2023, 2305.11206, LIMA).
 
     loss = -(1/|R|) sum over r in R of log p(token_r | all before it),   R = answer tokens, end of turn
 
@@ -8,7 +8,7 @@ under bfloat16 autocast, and stored in bfloat16.
 
 LIMA as published: 15 epochs, batch 32, weight decay .1, no warm-up, `final_rate: 0.1` (from 1e-5 down to 1e-6) and
 `dropout: 0.3` on what blocks add to the residual stream, rising from 0 at the first block (0.2 for small models).
-Its checkpoint was picked by hand, since perplexity rises while quality rises: nothing here stops early on a
+The authors chose its checkpoint by hand, since perplexity rises while quality rises. Here nothing stops early on a
 loss unless `checkpoint` says so.
 """
 
@@ -43,27 +43,27 @@ class Sft(Method):
     learning_rate: float = setting(1e-5, "peak value", search=(1e-6, 3e-3), log=True, least=0, null=0.0, quick=1e-2)
     epochs: int = setting(3, "passes over the demonstrations", search=(1, 15), least=1, quick=3)
     batch_size: int = setting(16, "rows per update", search=(8, 16, 32, 64), least=1, quick=8)
-    weight_decay: float = setting(0.0, "decay of all weights but norms and biases", search=(0.0, 0.1))
-    warmup_ratio: float = setting(0.03, "share of updates with a rising rate", search=(0.0, 0.1), quick=0.0)
+    weight_decay: float = setting(0.0, "decay of all weights except norms and biases", search=(0.0, 0.1))
+    warmup_ratio: float = setting(0.03, "share of updates over which the rate rises", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
     updates: int | None = setting(
-        None, "updates in all, in place of epochs: the demonstrations repeat until then", least=1
+        None, "total updates, instead of epochs; the demonstrations repeat as needed", least=1
     )
-    final_rate: float = setting(0.0, "share of the learning rate that is left at the end; above 0: linear only")
+    final_rate: float = setting(0.0, "final learning rate as a share of the peak; above 0: linear only")
     dropout: float = setting(0.0, "residual dropout of the last block, rising from 0 at the first", search=(0.0, 0.3))
-    packing: bool = setting(False, "rows share a sequence, without padding; where the model keeps them apart")
+    packing: bool = setting(False, "pack rows into sequences without padding, if the model keeps them apart")
     checkpoint: Rule = setting(
-        "last", "which pass over the demonstrations is kept: see harness/training/checkpoints.py"
+        "last", "the pass over the demonstrations that is kept; see harness/training/checkpoints.py"
     )
-    held_out: int = setting(50, "demonstrations that are set aside to choose a checkpoint by")
+    held_out: int = setting(50, "demonstrations held out to choose a checkpoint")
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
 
     def check(self) -> None:
-        """Rates must be rates, and a rate's end belongs to a straight line."""
+        """Refuse shares outside [0, 1), and a final rate without a linear schedule."""
         if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout is {self.dropout}", fix="It is 0 or more and below 1; LIMA has 0.3.")
+            raise UserError(f"dropout is {self.dropout}", fix="Give 0 or more and less than 1; LIMA uses 0.3.")
         if not 0 <= self.final_rate < 1:
-            raise UserError(f"final_rate is {self.final_rate}", fix="It is a share below 1; LIMA has 0.1.")
+            raise UserError(f"final_rate is {self.final_rate}", fix="Give 0 or more and less than 1; LIMA uses 0.1.")
         if self.final_rate and self.schedule != "linear":
             raise UserError(f"final_rate with schedule {self.schedule!r}", fix="Use linear, or final_rate: 0.")
 

@@ -1,12 +1,12 @@
-"""Fine-tuning on the chosen answers of preference pairs alone: what DPO has to beat.
+"""Fine-tuning on the chosen answers of preference pairs alone, the control of DPO.
 
     loss = -(1/|R|) sum over r in R of log p(token_r | all before it),   R = tokens of chosen answers, end of turn
 
-The control that any claim for contrast needs: the same start as `dpo` (by default sft), the same pairs, and no
-rejected answer. What DPO gains beyond this is due to contrast; the rest is due to more good answers. RFT's authors
-(Yuan et al. 2023, 2308.01825) call training on right answers alone rejection sampling; here they are given.
+The same start as `dpo` (by default sft) and the same pairs, without the rejected answers. A gain of DPO over this
+method is due to contrast; the rest of its gain is due to more good answers. The authors of RFT (Yuan et al. 2023,
+2308.01825) call training on right answers alone rejection sampling; here the answers are given.
 
-Defaults are sft's, but for one epoch, which is dpo's. Trains all weights through TRL's SFTTrainer.
+Defaults are those of sft, except for one epoch as in dpo. Trains all weights through TRL's SFTTrainer.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ class SftOnChosen(Method):
     learning_rate: float = setting(1e-5, "peak value", search=(1e-6, 3e-3), log=True, least=0, null=0.0, quick=1e-2)
     epochs: int = setting(1, "passes over the pairs", search=(1, 5), least=1, quick=3)
     batch_size: int = setting(16, "chosen answers per update", search=(8, 16, 32, 64), least=1, quick=8)
-    weight_decay: float = setting(0.0, "decay of all weights but norms and biases", search=(0.0, 0.1))
-    warmup_ratio: float = setting(0.03, "share of updates with a rising rate", search=(0.0, 0.1), quick=0.0)
+    weight_decay: float = setting(0.0, "decay of all weights except norms and biases", search=(0.0, 0.1))
+    warmup_ratio: float = setting(0.03, "share of updates over which the rate rises", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
-    updates: int | None = setting(None, "updates in all, in place of epochs: the pairs repeat until then", least=1)
+    updates: int | None = setting(None, "total updates, instead of epochs; the pairs repeat as needed", least=1)
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
 
     def requires(self) -> dict[str, ArtifactSpec]:
-        """The start."""
+        """The artifact that training starts from."""
         return {"start": ArtifactSpec(self.start)}
 
     def check(self) -> None:
-        """The start's own fields must agree."""
+        """Check the start's own fields."""
         self.start.check()
 
     def fit(
@@ -59,7 +59,9 @@ class SftOnChosen(Method):
     ) -> FitReport:
         """Train a copy of the start and write it as a model folder."""
         if not data.preferences:
-            raise UserError("there are no preference pairs to train on", fix="Name some under data: preferences.")
+            raise UserError(
+                "there are no preference pairs to train on", fix="Name a set, such as `data: {preferences: NAME}`."
+            )
         chosen = [
             Demonstration((*pair.prompt, Message("assistant", pair.chosen)), pair.id) for pair in data.preferences
         ]

@@ -273,7 +273,7 @@ def test_a_masked_end_that_the_start_never_learned_is_refused(base: BaseModel, t
     [
         ({"beta": 0.0}, "beta is 0.0"),
         ({"label_smoothing": 0.5}, "label_smoothing is 0.5"),
-        ({"loss": "ipo", "label_smoothing": 0.1}, "belongs to the sigmoid loss"),
+        ({"loss": "ipo", "label_smoothing": 0.1}, "needs the sigmoid loss"),
     ],
 )
 def test_settings_under_which_the_loss_means_nothing_are_refused(change: dict[str, Any], complaint: str) -> None:

@@ -117,5 +117,5 @@ def test_the_examples_follow_from_the_selection_seed_alone(base: BaseModel, tmp_
 
 
 def test_too_few_demonstrations_are_an_error_that_counts_them(base: BaseModel, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="9 demonstrations are to be shown, and 8 have one question"):
+    with pytest.raises(UserError, match="demonstrations is 9, and only 8 of the data have one question"):
         Prompting(demonstrations=9).fit(base, DATA, {}, tmp_path, FitContext(0, 4))

@@ -148,7 +148,7 @@ def test_the_base_is_tuned_on_what_is_kept_and_on_nothing_else(
     assert (report.training_tokens, report.notes["groups"], report.notes["kept"]) == (2, 2, 1)
     assert report.notes["dropped"] == {"never refined": 1}
     assert json.loads((tmp_path / "kept.jsonl").read_text())["id"] == "a/response"
-    with pytest.raises(UserError, match="of 2 groups of versions none is kept: "):
+    with pytest.raises(UserError, match="none of 2 groups of versions is kept: "):
         replace(METHOD, below=1e-9).fit(base, data, {}, tmp_path, FitContext(0, 4))
 
 
