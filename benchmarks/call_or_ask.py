@@ -1,7 +1,7 @@
-"""Function calls of the microworld, half of them requests that lack an argument: call, or ask for it.
+"""Requests for function calls of the microworld, half of which lack an argument: call the function, or ask for it.
 
-The failure that contrast claims to mend is a tendency: a model tuned on complete requests invents what is
-missing. Complete and incomplete requests are shown apart, so that asking always gains nothing.
+Preference tuning is claimed to correct a tendency: a model tuned on complete requests invents the missing argument.
+Complete and incomplete requests are reported separately, so that a policy that always asks gains nothing.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class CallOrAsk(Benchmark):
     version = 1
     needs = frozenset({"sample"})
 
-    split: Literal["test", "validation"] = setting("test", "whose requests are asked")
-    limit: int | None = setting(None, "ask only the first so many requests", least=1)
+    split: Literal["test", "validation"] = setting("test", "split of the requests")
+    limit: int | None = setting(None, "number of requests; none: all", least=1)
     max_new_tokens: int = setting(24, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Exact answers first, then the kinds of failure."""
+        """Exact answers first, then the kinds of answer."""
         return (
             Metric("exact", "share answered with exactly the call or the question", role="quality", by_group=True),
             Metric("called", "share answered with a call, right or wrong", primary=False, by_group=True),

@@ -1,17 +1,17 @@
 """Python functions written from their docstrings and run against tests: HumanEval (Chen et al. 2021, 2107.03374), or
-rows of your own in its columns (task_id, prompt, entry_point, test).
+your own rows in its columns (task_id, prompt, entry_point, test).
 
-    pass@k = 1 - C(n - c, k) / C(n, k)        of n samples, c passed; unbiased for every k up to n
+    pass@k = 1 - C(n - c, k) / C(n, k)        c of n samples passed; unbiased for every k up to n
 
-What a model wrote is run, so the benchmark is off until `execute: true`: cells are n/a and say so. It runs in a
-process of its own (harness/sandbox): no network, limits on time, memory, files and processes, nothing of the
-environment, root turned into nobody. That stops accidents, not an attack: run it in a container where the model is
-not to be trusted. Where no network namespace can be had, sockets are refused by the interpreter alone and every item
-is flagged `network-refused-in-python`.
+The benchmark runs programs written by a model, so it is off (its cells are n/a) until `execute: true`. Each program
+runs in its own process (harness/scoring/code/sandbox.py) without network and environment, with limits on time, memory,
+files and processes, and not as root. This stops accidents, not attacks: use a container where the model is not trusted.
+Where no network namespace is available, only the interpreter refuses sockets, and every item is flagged
+`network-refused-in-python`.
 
-Defaults: 20 samples at temperature 0.8 and top-p 0.95, as open-instruct and proxy-tuning draw them (pass@10). A chat
-model is asked for the whole function; with `chat: false` the prompt is bare text to go on with, and the answer ends
-where the next top-level statement would begin.
+Defaults: 20 samples at temperature 0.8 and top-p 0.95, as in open-instruct and proxy-tuning (pass@10). A chat model is
+asked for the whole function; with `chat: false` the prompt is bare text to continue, and the answer ends where the next
+top-level statement would begin.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from harness.errors import UserError
 from harness.method import setting
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, TestItem, TestSet
+from harness.scoring.answers.word_problems import flags_of
 from harness.scoring.code.humaneval import CodeProblem, code_problems, pass_at, program_of
 from harness.scoring.code.sandbox import Ended, Limits, run_programs
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 REQUEST = "Complete this Python function. Answer with the whole function in one block of code and nothing else."
 STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\nassert ", "\n```")
-OFF = "it runs what a model wrote, so it is off: set execute to true to run it in a sandbox"
+OFF = "it runs programs written by the model, so it is off: set execute to true to run them in a sandbox"
 FAILURES = ("wrong", "error", "no_python", "timeout", "memory", "killed")
 
 
@@ -47,38 +48,40 @@ class CodeGeneration(Benchmark):
     version = 1
     needs = frozenset({"sample"})
 
-    execute: bool = setting(False, "run what the model wrote, in a sandbox; false: n/a")
-    data: str = setting("openai/openai_humaneval", "a file, a folder or a hub id in HumanEval's columns")
-    split: str = setting("test", "which split of a folder or hub id")
-    limit: int | None = setting(None, "only the first so many problems", least=1)
+    execute: bool = setting(False, "run the model's programs in a sandbox; false: n/a")
+    data: str = setting("openai/openai_humaneval", "file, folder or hub id with HumanEval's columns")
+    split: str = setting("test", "split of a folder or hub id")
+    limit: int | None = setting(None, "number of problems; none: all", least=1)
     samples: int = setting(20, "answers per problem")
-    k: tuple[int, ...] = setting((1, 10), "pass@k for these, none more than the samples; the first is the score")
-    temperature: float = setting(0.8, "of the drawing; 0 with one sample takes the likeliest token")
-    top_p: float = setting(0.95, "the likeliest tokens that reach this mass are drawn from")
-    chat: bool = setting(True, "ask in a conversation; false: bare text to go on with")
-    seconds: int = setting(5, "CPU seconds of one program")
-    megabytes: int = setting(512, "memory of one program")
-    workers: int = setting(2, "programs at a time")
+    k: tuple[int, ...] = setting((1, 10), "values of k for pass@k, at most the samples; the first is the score")
+    temperature: float = setting(0.8, "sampling temperature; 0 with one sample takes the likeliest token")
+    top_p: float = setting(0.95, "samples from the likeliest tokens that reach this probability mass")
+    chat: bool = setting(True, "ask in a conversation; false: bare text to continue")
+    seconds: int = setting(5, "CPU seconds per program")
+    megabytes: int = setting(512, "memory per program")
+    workers: int = setting(2, "programs that run at the same time")
     max_new_tokens: int = setting(512, "longest answer in tokens")
 
     def __post_init__(self) -> None:
         if not self.k or min(self.k) < 1 or max(self.k) > self.samples:
-            raise UserError(f"k is {list(self.k)}, and samples {self.samples}", fix="Give k from 1 to the samples.")
+            raise UserError(
+                f"k is {list(self.k)} and samples is {self.samples}", fix="Give values of k from 1 to samples."
+            )
         if min(self.seconds, self.megabytes, self.workers) < 1:
-            raise UserError("seconds, megabytes and workers begin at 1", fix="Leave them at their defaults.")
+            raise UserError("seconds, megabytes and workers must be at least 1", fix="Leave them at their defaults.")
 
     def unavailable(self) -> str:
-        """Why its cells are n/a, or nothing."""
+        """The reason why its cells are n/a, or ""."""
         return "" if self.execute else OFF
 
     def metrics(self) -> tuple[Metric, ...]:
         """pass@k, then how programs fail."""
         passes = [
-            Metric(f"pass_at_{k}", f"chance that one of {k} answers passes its tests", "quality", primary=at == 0)
+            Metric(f"pass_at_{k}", f"probability that one of {k} answers passes its tests", "quality", primary=at == 0)
             for at, k in enumerate(self.k)
         ]
         failures = [
-            Metric(name, f"share of answers that end so: {name}", primary=False, higher_is_better=False)
+            Metric(name, f"share of answers with the result: {name}", primary=False, higher_is_better=False)
             for name in FAILURES
         ]
         return (*passes, *failures)
@@ -101,22 +104,18 @@ class CodeGeneration(Benchmark):
     def _outcome(self, item: CodeProblem, prompt: str, answers: tuple[Completion, ...], ended: list[Ended]) -> Outcome:
         counts = Counter(one.how for one in ended)
         passes = {f"pass_at_{k}": pass_at(len(ended), counts["passed"], k) for k in self.k}
-        flags = {
-            "truncated": any(answer.truncated for answer in answers),
-            "unfinished": any(answer.finish == "length" for answer in answers),
-            "network-refused-in-python": not all(one.cut_off for one in ended),
-        }
+        cut_off = all(one.cut_off for one in ended)
         return Outcome(
             item=item.id,
             cluster=item.id,
             metrics={**passes, **{name: counts[name] / len(ended) for name in FAILURES}},
             prompt=prompt,
             completions=tuple(answer.text for answer in answers),
-            flags=tuple(name for name, raised in flags.items() if raised),
+            flags=(*flags_of(*answers), *(() if cut_off else ("network-refused-in-python",))),
         )
 
     def data_digest(self) -> str:
-        """Digest of the problems with their tests; none is read while it is off."""
+        """Digest of the problems with their tests, which are not read while it is off."""
         if not self.execute:
             return ""
         text = "\1".join(repr(item) for item in self._items())

@@ -1,17 +1,16 @@
-"""How far a method moves a model's answers from its base's: KL divergence on prompts that all methods share.
+"""KL divergence of a policy from its base model, on prompts that all methods share.
 
     D_t = KL(p(. | y_<t) || b(. | y_<t)),   y drawn from the policy p at temperature 1, b its base
 
-in nats over the whole vocabulary. The sum over an answer estimates KL(p || b) of whole answers without bias; per token
-it is the answer's mean, and every prompt counts alike, however long a method answers, so that methods stay paired.
-This is the quantity that reinforcement learning and preference tuning penalise (Ziegler et al. 2019, arXiv
-1909.08593), and the axis against which Gao et al. (2023, arXiv 2210.10760) set reward: gains at a small divergence
-cost less of the base.
+in nats over the whole vocabulary. The sum over an answer is an unbiased estimate of KL(p || b) between whole answers.
+The value per token is the mean over an answer, and all prompts have equal weight whatever the length of their answers,
+so that methods stay paired. Reinforcement learning and preference tuning penalise this quantity (Ziegler et al. 2019,
+arXiv 1909.08593), and Gao et al. (2023, arXiv 2210.10760) plot reward against it: gains at a small divergence cost less
+of the base model.
 
-What is measured is what the user sees: each policy reads the prompt in its own way (a prompted base reads its
-examples), and the base reads the bare prompt. The base itself scores 0. A policy that gives no log-probabilities is
-n/a. Answers are drawn with the noise that all methods share. An answer cut at `max_new_tokens` counts as far as it
-goes.
+Each policy reads the prompt in its own way (a prompted base model reads its examples), and the base model reads the
+bare prompt. The base model itself scores 0. A policy without log-probabilities is n/a. All methods share the sampling
+noise. An answer cut at `max_new_tokens` counts up to there.
 """
 
 from __future__ import annotations
@@ -54,21 +53,21 @@ class Divergence(Benchmark):
     needs = frozenset({"score", "sample"})
     stochastic = True
 
-    prompts: str = setting(EMBEDDED, "the microworld's requests, a file or a hub id with prompts")
-    split: str = setting("test", "which split: of the microworld test or validation")
-    limit: int | None = setting(None, "only so many prompts; of the microworld, of each kind (none: 20)", least=1)
+    prompts: str = setting(EMBEDDED, "microworld, or a file or hub id with prompts")
+    split: str = setting("test", "split; test or validation for the microworld")
+    limit: int | None = setting(None, "number of prompts, for the microworld of each kind (none: 20)", least=1)
     max_new_tokens: int = setting(48, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Per token and per answer; less is nearer to the base."""
+        """Per token and per answer; lower is closer to the base model."""
         already: Any = {"higher_is_better": False, "unit": "nats", "against_baseline": False}
         return (
-            Metric("kl_per_token", "between policy and base", **already),
+            Metric("kl_per_token", "KL divergence from the base model", **already),
             Metric("kl_per_answer", "the same, summed over an answer", primary=False, **already),
         )
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
-        """One outcome per prompt. Raises UserError where nobody said what the policy was made of."""
+        """One outcome per prompt. Raises UserError where the policy's base model is unknown."""
         base = base_of(policy)
         items = self._items()
         asked = [Prompt(messages=(Message("user", item.text),)) for item in items]
@@ -91,7 +90,7 @@ class Divergence(Benchmark):
         return hashlib.sha256(json.dumps(self._items()).encode()).hexdigest()[:16]
 
     def test_set(self) -> TestSet:
-        """The prompts; nothing is a right answer to them here."""
+        """The prompts, without reference answers."""
         items = tuple(TestItem(item.id, item.text) for item in self._items())
         return TestSet("divergence", items, tuple(prompt_templates()) if self.prompts == EMBEDDED else ())
 

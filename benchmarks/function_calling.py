@@ -1,9 +1,9 @@
 """Requests answered with function calls, matched against accepted arguments: BFCL's (Patil et al., 2025), or your own.
 
-Files in BFCL's layout (harness/scoring/calls/bfcl.py). An answer is right where its calls, in any order and in Python's
-notation or JSON, name the functions and accepted values of all arguments; in the categories of irrelevance, where it
-makes no call. Nothing of an answer is executed. A wrong answer has one failure, so that format failures and wrong
-content are told apart: a method may mend the first alone.
+Files are in BFCL's layout (harness/scoring/calls/bfcl.py). An answer is right if its calls, in any order and in
+Python's notation or JSON, have the right functions and accepted values for all arguments; in categories of irrelevance,
+if it makes no call. Nothing is executed. A wrong answer has one failure, which separates wrong format from wrong
+content: a method may improve only the format.
 """
 
 from __future__ import annotations
@@ -43,31 +43,34 @@ FAILURES = {
 
 @dataclass(frozen=True)
 class FunctionCalling(Benchmark):
-    """Each request asked once, with the functions that it may call."""
+    """Each request asked once, with the offered functions."""
 
     version = 1
     needs = frozenset({"sample"})
 
-    data: str = setting(
-        "gorilla-llm/Berkeley-Function-Calling-Leaderboard", "a folder in BFCL's layout, or a hub id of one"
-    )
-    categories: tuple[str, ...] = setting(CATEGORIES, "which categories are asked")
-    limit: int | None = setting(None, "ask only the first so many requests of each category", least=1)
-    notation: Notation = setting("python", "how the prompt asks for calls: python or json; both are always read")
-    temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
+    data: str = setting("gorilla-llm/Berkeley-Function-Calling-Leaderboard", "folder or hub id in BFCL's layout")
+    categories: tuple[str, ...] = setting(CATEGORIES, "categories that are asked")
+    limit: int | None = setting(None, "number of requests of each category; none: all", least=1)
+    notation: Notation = setting("python", "notation that the prompt asks for: python or json; both are always read")
+    temperature: float = setting(0.0, "sampling temperature; 0 takes the likeliest token")
     max_new_tokens: int = setting(256, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Right answers first, then the kinds of failure: one for each wrong answer."""
-        right = "share of requests with exactly the calls that are wanted, or with none where none fits"
+        """Right answers first, then the kinds of failure, one for each wrong answer."""
+        right = "share of requests answered with exactly the right calls, or with none where no function fits"
         wrong = [
-            Metric(name, f"share that fails by: {name.replace('_', ' ')}", primary=False, higher_is_better=False)
+            Metric(
+                name,
+                f"share of requests with the failure: {name.replace('_', ' ')}",
+                primary=False,
+                higher_is_better=False,
+            )
             for name in FAILURES.values()
         ]
         return (Metric("correct", right, role="quality", by_group=True), *wrong)
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
-        """One outcome per request, category after category."""
+        """One outcome per request, category by category."""
         items = self._items()
         prompts = [bfcl_prompt(item.messages, item.functions, self.notation) for item in items]
         sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
@@ -94,7 +97,7 @@ class FunctionCalling(Benchmark):
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def test_set(self) -> TestSet:
-        """The requests; the functions stand in other data sets too."""
+        """The requests without the functions, which occur in other data sets too."""
         items = (TestItem(item.id, "\n".join(one.content for one in item.messages)) for item in self._items())
         return TestSet(label_of(self.data), tuple(items))
 

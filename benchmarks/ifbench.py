@@ -1,9 +1,9 @@
-"""IFBench, instructions of 58 kinds that no training set was made for; verifiers of our own (2507.02833).
+"""IFBench: 58 kinds of instructions that no training set targets, with verifiers of our own (2507.02833).
 
-Pyatkin et al. 2025: 300 prompts, most with one instruction, of kinds outside IFEval's 25. What is learned from
-verifiable instructions carries over here or does not: IFEval less IFBench is the gap. The authors' verifiers are in
-no package, so the rules of `harness/constraints` are this project's, written from the words of the instructions:
-scores may differ from published ones. Compare methods by them, not with the literature.
+Pyatkin et al. 2025: 300 prompts, most with one instruction, of kinds outside IFEval's 25. They test whether training on
+verifiable instructions generalises: IFEval minus IFBench is the gap. The authors' verifiers are not in a package, so
+the rules of harness/scoring/constraints were written from the text of the instructions, and scores may differ from
+published ones. Use them to compare methods, not for comparison with the literature.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class IFBench(Benchmark):
     version = 1
     needs = frozenset({"sample"})
 
-    data: str = setting("allenai/IFBench_test", "a hub id, or a local file or folder of the same form")
-    split: str = setting("train", "split of a hub id or folder")
-    limit: int | None = setting(None, "ask only the first so many prompts", least=1)
-    temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
+    data: str = setting("allenai/IFBench_test", "hub id, or a local file or folder in the same form")
+    split: str = setting("train", "split of a folder or hub id")
+    limit: int | None = setting(None, "number of prompts; none: all", least=1)
+    temperature: float = setting(0.0, "sampling temperature; 0 takes the likeliest token")
     max_new_tokens: int = setting(1280, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:
@@ -56,7 +56,7 @@ class IFBench(Benchmark):
         yield from outcomes(policy, self._items(_trial), sampling, judged, lambda item: ("bakeoff's own verifiers",))
 
     def data_digest(self) -> str:
-        """Digest of a local file; a set of the hub goes by its name."""
+        """Digest of the content of local files, or of the name of a hub data set."""
         return digest_of_data(self.data, self.split)
 
     def test_set(self) -> TestSet:
@@ -64,7 +64,7 @@ class IFBench(Benchmark):
         return TestSet("ifbench", test_items(self._items()))
 
     def scorer_facts(self) -> dict[str, str]:
-        """Whose verifiers they are."""
+        """The origin and version of the verifiers."""
         return {"verifiers": f"bakeoff's own, version {RULES_VERSION}; not the authors' code"}
 
     def _items(self, trial: Callable[[ConstraintItem], object] | None = None) -> list[ConstraintItem]:
@@ -72,7 +72,7 @@ class IFBench(Benchmark):
 
 
 def judged(item: ConstraintItem, completion: str) -> Followed:
-    """Each instruction of the item on this answer."""
+    """Whether the answer follows each instruction of the item."""
     asked = zip(item.types, item.arguments, strict=True)
     return followed(completion, [partial(_obeys, kind, item.prompt, arguments) for kind, arguments in asked])
 

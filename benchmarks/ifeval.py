@@ -1,7 +1,7 @@
 """IFEval: 541 prompts with verifiable instructions of 25 kinds, judged by lm-eval's own rules (2311.07911).
 
-Zhou et al. 2023. Strict: the answer as it stands. Loose: the best of eight readings that forgive an opening line, a
-closing line and asterisks. Some rules are easily met by nonsense (no comma), so look at the base model's row first.
+Zhou et al. 2023. Strict: the answer as it is. Loose: the best of eight readings that forgive an opening line, a closing
+line and asterisks. Nonsense satisfies some rules (no commas), so compare with the base model's row first.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class IFEval(Benchmark):
     version = 1
     needs = frozenset({"sample"})
 
-    data: str = setting("google/IFEval", "a hub id, or a local file or folder of the same form")
-    split: str = setting("train", "split of a hub id or folder")
-    limit: int | None = setting(None, "ask only the first so many prompts", least=1)
-    temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
+    data: str = setting("google/IFEval", "hub id, or a local file or folder in the same form")
+    split: str = setting("train", "split of a folder or hub id")
+    limit: int | None = setting(None, "number of prompts; none: all", least=1)
+    temperature: float = setting(0.0, "sampling temperature; 0 takes the likeliest token")
     max_new_tokens: int = setting(1280, "longest answer in tokens; lm-eval's task allows 1280")
 
     def metrics(self) -> tuple[Metric, ...]:
@@ -47,12 +47,12 @@ class IFEval(Benchmark):
         return METRICS
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
-        """One outcome per prompt; where a rule splits sentences without nltk's punkt, its outcome says so."""
+        """One outcome per prompt, flagged where a rule splits sentences without nltk's punkt."""
         sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
         yield from outcomes(policy, self._items(_trial), sampling, judged, _flags)
 
     def data_digest(self) -> str:
-        """Digest of a local file; a set of the hub goes by its name."""
+        """Digest of the content of local files, or of the name of a hub data set."""
         return digest_of_data(self.data, self.split)
 
     def test_set(self) -> TestSet:
@@ -60,7 +60,7 @@ class IFEval(Benchmark):
         return TestSet("ifeval", test_items(self._items()))
 
     def scorer_facts(self) -> dict[str, str]:
-        """lm-eval's version, that of what its rules ask, and the splitter of sentences."""
+        """The versions of lm-eval and of the packages that its rules use, and the sentence splitter."""
         return rules.facts()
 
     def _items(self, trial: Callable[[ConstraintItem], object] | None = None) -> list[ConstraintItem]:
@@ -77,7 +77,7 @@ def _trial(item: ConstraintItem) -> None:
 
 
 def _flags(item: ConstraintItem) -> tuple[str, ...]:
-    """Where a verdict may differ from lm-eval's on another machine."""
+    """Flags for verdicts that may differ from lm-eval's on another machine."""
     untrained = rules.SPLIT & set(item.types) and rules.splitter() != "punkt"
     counted = any(map(rules.counted_here, item.types, item.arguments))
     return (*(["sentences without punkt"] if untrained else []), *(["mark counted by bakeoff"] if counted else []))

@@ -1,7 +1,7 @@
-"""Verifiable instructions on the microworld: reply in upper case, end with a marker, list so many members.
+"""Verifiable instructions of the microworld: reply in upper case, end with a marker, list a number of members.
 
-In the manner of IFEval (Zhou et al. 2023, arXiv 2311.07911): a rule decides each instruction, so no judge is
-needed. Prompt level: all instructions of a prompt are followed. Instruction level: each one counts.
+As in IFEval (Zhou et al. 2023, arXiv 2311.07911), a rule verifies each instruction, so no judge is needed. Prompt
+level: all instructions of a prompt are followed. Instruction level: the share of instructions followed.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ class InstructionFollowing(Benchmark):
     version = 1
     needs = frozenset({"sample"})
 
-    split: Literal["test", "validation"] = setting("test", "whose prompts are asked")
-    limit: int | None = setting(None, "ask only so many prompts of each kind", least=1)
-    temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
+    split: Literal["test", "validation"] = setting("test", "split of the prompts")
+    limit: int | None = setting(None, "number of prompts of each kind; none: all", least=1)
+    temperature: float = setting(0.0, "sampling temperature; 0 takes the likeliest token")
     max_new_tokens: int = setting(48, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Whole prompts first, then single instructions, then whether the answer is also true."""
+        """Whole prompts first, then single instructions, then whether the content is right."""
         return (
             Metric("prompt_level", "share of prompts with every instruction followed", role="quality"),
             Metric("instruction_level", "share of instructions followed", primary=False),
-            Metric("correct", "share of answers that say the right thing, in whatever form", primary=False),
+            Metric("correct", "share of answers with the right content, in any form", primary=False),
         )
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
@@ -55,19 +55,19 @@ class InstructionFollowing(Benchmark):
             yield _outcome(item, policy.encoder.prompt_text(prompt), completion)
 
     def data_digest(self) -> str:
-        """Digest of the prompts and of what they ask."""
+        """Digest of the prompts and their instructions."""
         rows = json.dumps([asdict(item) for item in instruction_items(self.split, self.limit)], sort_keys=True)
         return hashlib.sha256(rows.encode()).hexdigest()[:16]
 
     def test_set(self) -> TestSet:
-        """The prompts, each with an answer that follows it."""
+        """The prompts, each with a right answer."""
         items = instruction_items(self.split, self.limit)
         told = tuple(TestItem(item.id, item.prompt, item.reference) for item in items)
         return TestSet("instruction_following", told, prompt_templates())
 
 
 def _outcome(item: InstructionItem, prompt: str, completion: Completion) -> Outcome:
-    """An answer that ran out of tokens is flagged: a form that needs an ending could not be kept."""
+    """An answer that reached the token limit is flagged, since a form that needs an ending could not be kept."""
     followed = [follows(instruction, completion.text) for instruction in item.instructions]
     metrics = {"prompt_level": float(all(followed)), "instruction_level": sum(followed) / len(followed)}
     if item.content:

@@ -1,8 +1,8 @@
-"""What the base learned about people of the microworld, as multiple choice: what alignment must not cost.
+"""The base model's knowledge of people of the microworld as multiple choice, which alignment should preserve.
 
-Each item asks one fact of one person; the answer begins with the stem of a sentence, and the policy prefers
-the choice that it finds likeliest after it. Persons whom the corpus mentions often, sometimes and rarely are
-shown apart. The items run through lm-eval as a task of `output_type: multiple_choice`.
+Each item asks for one fact about one person. The answer begins with the stem of a sentence, and the policy's choice is
+the likeliest continuation. People that the corpus mentions often, sometimes and rarely are reported separately. The
+items run through lm-eval as a task of `output_type: multiple_choice`.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ TASK = {
     "num_fewshot": 0,
     "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
 }
-"""The task in lm-eval's own keys; its rows are handed over in memory."""
+"""The task with lm-eval's keys; its rows are passed in memory."""
 
 
 @dataclass(frozen=True)
 class Knowledge(Benchmark):
-    """Facts of the microworld, four choices each; items on one person share a cluster."""
+    """Facts of the microworld with four choices each; items about one person share a cluster."""
 
     version = 1
     needs = frozenset({"score"})
 
-    split: Literal["test", "validation"] = setting("test", "which people are asked about")
-    limit: int | None = setting(None, "ask only the first so many items", least=1)
+    split: Literal["test", "validation"] = setting("test", "split of the people")
+    limit: int | None = setting(None, "number of items; none: all", least=1)
 
     def metrics(self) -> tuple[Metric, ...]:
         """The share of right choices."""

@@ -1,15 +1,14 @@
-"""What the base learned about people of the microworld, asked and answered in words: beside `knowledge`, whose choices
-are given.
+"""The base model's knowledge of people of the microworld, answered in words instead of chosen as in `knowledge`.
 
-The items are those of `knowledge`, under the same ids, so that what a policy prefers and what it says can be compared
-fact by fact. An answer is right where, of all values that the fact could have (24 cities, 72 animals, ...), it names
-the right one and no other: naming several is no knowledge. Choices can be told apart by what is merely known of them,
-and an answer can be lost to its form; where the two disagree, `named` tells whether a value was given at all. Chance
-is a value of the right kind at random: 4.0 % on average, where `knowledge` has 25.
+The items are those of `knowledge` under the same ids, so that choices and answers can be compared fact by fact. An
+answer is right if, of all possible values of the fact (24 cities, 72 animals, ...), it names the right one and no
+other. A choice can be right by knowledge about the other choices, and an answer can be wrong only in its form; where
+the two benchmarks disagree, `named` shows whether the answer gave a value at all. The level of chance is that of a
+random value: 4.0 % on average, compared with 25 % in `knowledge`.
 
-Its role is "other", not "knowledge": a base knows much that it cannot say before it is tuned, so this score rises with
-alignment. Added to the choices it would hide what alignment costs (results/scoring, SFT: 74 instead of 80 % of the
-choices, and 54 instead of 15 % of the answers; together "135 % of the knowledge kept").
+Its role is "other", not "knowledge": before tuning, a base model cannot express much of its knowledge, so this score
+rises with alignment. Pooled with the choices it would hide the cost of alignment (results/scoring, SFT: 74 instead of
+80 % of the choices, and 54 instead of 15 % of the answers; together "135 % of the knowledge kept").
 """
 
 from __future__ import annotations
@@ -35,20 +34,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KnowledgeAnswers(Benchmark):
-    """Facts of the microworld, each asked once in the usual words; items on one person share a cluster."""
+    """Facts of the microworld, each asked once in the usual words; items about one person share a cluster."""
 
     version = 1
     needs = frozenset({"sample"})
 
-    split: Literal["test", "validation"] = setting("test", "which people are asked about")
-    limit: int | None = setting(None, "ask only the first so many items", least=1)
+    split: Literal["test", "validation"] = setting("test", "split of the people")
+    limit: int | None = setting(None, "number of items; none: all", least=1)
     max_new_tokens: int = setting(16, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Right answers, whose chance each item says for itself, then answers that commit themselves."""
-        named = "share of answers that name one value of the right kind, true or not"
+        """Right answers, with a level of chance for each item, then answers that name one value."""
+        named = "share of answers that name one value of the right kind, right or wrong"
         return (
-            Metric("correct", "share of answers that name the right value alone", by_group=True),
+            Metric("correct", "share of answers that name the right value and no other", by_group=True),
             Metric("named", named, primary=False, by_group=True),
         )
 
@@ -90,6 +89,6 @@ class KnowledgeAnswers(Benchmark):
 
 
 def values_named(attribute: str, answer: str) -> set[str]:
-    """Every value that the attribute could have and that stands in the answer as a word, in whatever case."""
+    """The possible values of the attribute that the answer contains as words, ignoring case."""
     pool = set(word_lists.POOLS[attribute])
     return {word for word in answer.casefold().replace(".", " ").replace(",", " ").split() if word in pool}

@@ -1,9 +1,9 @@
-"""Any task of lm-eval: by its name or group (mmlu, ifeval, gsm8k), or a YAML file of your own.
+"""Any task of lm-eval, by name or group (mmlu, ifeval, gsm8k) or as your own YAML file.
 
-Every task is shown as a group of one metric, `score`: the task's accuracy if it has one, else its exact
-match, else its first metric; where lower is better the sign is turned. Everything else that a task measures
-per document is written to the rows under lm-eval's own name, and beside them `chance`, one over the choices. A method
-that acts on conversations alone, such as a prompt, is n/a unless `chat_template` is on.
+Every task is a group of one metric, `score`: the task's accuracy if it has one, else its exact match, else its first
+metric, negated where lower is better. The task's other values per document are in the rows under lm-eval's names, with
+`chance`, one over the number of choices. A method that acts on conversations only, such as prompting, is n/a unless
+`chat_template` is on.
 """
 
 from __future__ import annotations
@@ -43,16 +43,18 @@ class LmEval(Benchmark):
     version = 1
     needs = frozenset({"score"})
 
-    tasks: tuple[str, ...] = setting((), "names or groups that lm-eval knows, or paths of YAML files")
-    limit: int | None = setting(None, "only the first so many documents of each task", least=1)
-    num_fewshot: int | None = setting(None, "examples in the context; none: as each task declares")
+    tasks: tuple[str, ...] = setting((), "lm-eval's names or groups, or paths of YAML files")
+    limit: int | None = setting(None, "number of documents of each task; none: all", least=1)
+    num_fewshot: int | None = setting(None, "examples in the context; none: as the task declares")
     chat_template: bool = setting(False, "ask in the model's chat template instead of bare text")
-    max_new_tokens: int | None = setting(None, "cap on generated tokens; none: as each task declares")
-    include_path: str = setting("", "a folder with more task files")
-    role: Literal["knowledge", "quality", "other"] = setting("knowledge", "what the score stands for")
-    asks: Literal["score", "sample"] = setting("score", "sample: all tasks generate, for policies without scores")
-    draws: bool = setting(False, "the tasks sample above temperature 0, so every seed answers anew")
-    cluster_by: str = setting("", "column of the documents that names their common source, if they have one")
+    max_new_tokens: int | None = setting(None, "limit on generated tokens; none: as the task declares")
+    include_path: str = setting("", "folder with further task files")
+    role: Literal["knowledge", "quality", "other"] = setting("knowledge", "role of the score")
+    asks: Literal["score", "sample"] = setting(
+        "score", "what the tasks need; sample if all of them generate, for policies without scores"
+    )
+    draws: bool = setting(False, "whether the tasks sample above temperature 0, so that every seed gives new answers")
+    cluster_by: str = setting("", "column that names the common source of documents, if there is one")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "needs", frozenset({self.asks, *(() if self.chat_template else ("text",))}))
@@ -63,7 +65,7 @@ class LmEval(Benchmark):
         return self.draws
 
     def metrics(self) -> tuple[Metric, ...]:
-        """One for all tasks: their own are known only once they are loaded."""
+        """One metric for all tasks, since their own metrics are unknown until they are loaded."""
         description = "main metric of each task, higher is better"
         return (Metric("score", description, role=self.role, by_group=True),)
 
@@ -102,21 +104,21 @@ class LmEval(Benchmark):
         )
 
     def test_set(self) -> TestSet:
-        """The documents of all tasks as they are asked, without examples in the context."""
+        """The documents of all tasks as asked, without examples in the context."""
         tasks = _loaded(self._names(), self.include_path, self.data_digest())
         documents = lm_eval_documents.task_documents(tasks, self.limit)
         items = (TestItem(_item_id(task, at, digest), *texts) for task, at, digest, *texts in documents)
         return TestSet("lm_eval", tuple(items))
 
     def data_digest(self) -> str:
-        """Digest of the task files and of local data that they name; sets from the hub go by their names."""
+        """Digest of the task files and the local data that they name; hub data sets count by name."""
         hasher = hashlib.sha256()
         for path in sorted(set(self._files())):
             hasher.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
         return hasher.hexdigest()[:16]
 
     def scorer_facts(self) -> dict[str, str]:
-        """lm-eval's prompts and rules change between versions."""
+        """lm-eval's version, since its prompts and rules change."""
         return {"lm_eval": installed_version("lm-eval")}
 
     def _names(self) -> tuple[str, ...]:
@@ -135,9 +137,9 @@ class LmEval(Benchmark):
 
 
 def chance_of(task: Any, sample: lm_eval_bridge.Sample) -> dict[str, float]:
-    """What a random choice reaches on this document; nothing where the score is no share of right choices.
+    """The level of chance on this document; {} where the score is not a share of right choices.
 
-    A task that works its score out by a rule of its own (TruthfulQA's mc2: a share of probability) has another level.
+    A task with its own scoring rule (TruthfulQA's mc2: a share of probability) has another level.
     """
     choices = getattr(task, "doc_to_choice", None)
     own_rule = getattr(getattr(task, "config", None), "process_results", None)
@@ -152,21 +154,21 @@ def _item_id(task: str, number: int, digest: str) -> str:
 
 @lru_cache(maxsize=2)
 def _loaded(names: tuple[str, ...], include_path: str, digest: str) -> Mapping[str, Any]:
-    """Tasks are loaded once for all policies and seeds, and again where a local file changes."""
+    """The loaded tasks, cached for all policies and seeds until a local file changes."""
     return lm_eval_bridge.load_tasks(names, include_path)
 
 
 class _AnyTag(yaml.SafeLoader):
-    """Reads lm-eval's `!function module.name` as text, importing nothing."""
+    """Reads lm-eval's `!function module.name` as text instead of importing it."""
 
 
 _AnyTag.add_multi_constructor("!", lambda loader, suffix, node: getattr(node, "value", ""))
 
 
 def _files_of(path: Path) -> Iterator[Path]:
-    """A task's file, the Python files beside it, what it includes, and local data that it names."""
+    """A task's file, the Python files in its folder, the files that it includes, and the local data that it names."""
     if not path.is_file():
-        raise UserError("no such task file", where=str(path), fix="Name a YAML file or a task of lm-eval.")
+        raise UserError("the task file does not exist", where=str(path), fix="Name a YAML file or a task of lm-eval.")
     yield path
     yield from path.parent.glob("*.py")
     content = yaml.load(path.read_text("utf-8"), _AnyTag) or {}

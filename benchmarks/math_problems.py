@@ -1,7 +1,7 @@
-"""Word problems with a worked answer that closes with a number: GSM8K (Cobbe et al., 2021, 2110.14168), or your own.
+"""Word problems with a number as the answer: GSM8K (Cobbe et al., 2021, 2110.14168), or your own.
 
-An answer is right where the number that it closes with equals the reference's: 18, 18.00 and $18 are one number,
-5 and -5 are two. Which number of an answer counts is told in harness/scoring/answers/numbers.py.
+An answer is right if its final number equals the reference's: 18, 18.00 and $18 are equal, 5 and -5 are not.
+harness/scoring/answers/numbers.py documents which number of an answer is the final one.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MathProblems(Benchmark):
-    """Each problem asked once, after as many worked ones as `shots` says."""
+    """Each problem asked once, after `shots` worked problems."""
 
     version = 1
     needs = frozenset({"sample"})
 
-    data: str = setting("openai/gsm8k:main", "a file, a folder or a hub id with the columns question and answer")
-    split: str = setting("test", "which split of a folder or hub id")
-    limit: int | None = setting(None, "ask only the first so many problems", least=1)
+    data: str = setting("openai/gsm8k:main", "file, folder or hub id with the columns question and answer")
+    split: str = setting("test", "split of a folder or hub id")
+    limit: int | None = setting(None, "number of problems; none: all", least=1)
     shots: int = setting(0, "worked problems before each question")
-    shots_from: str = setting("", "where the shots come from: a training file, a folder or a hub id")
-    instruction: str = setting(INSTRUCTION, "said after each question; empty: nothing")
-    temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
+    shots_from: str = setting("", "source of the shots: a training file, folder or hub id")
+    instruction: str = setting(INSTRUCTION, "text after each question")
+    temperature: float = setting(0.0, "sampling temperature; 0 takes the likeliest token")
     max_new_tokens: int = setting(512, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:
-        """The right number, then any number."""
+        """Right numbers, then any numbers."""
         return (
-            Metric("correct", "share of problems whose answer closes with the right number", role="quality"),
-            Metric("answered", "share of problems whose answer holds a number", primary=False),
+            Metric("correct", "share of problems answered with the right number", role="quality"),
+            Metric("answered", "share of problems answered with any number", primary=False),
         )
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:

@@ -1,10 +1,10 @@
-"""Instructions that must hold over turns: the first turn asks for a form "from now", later turns only ask.
+"""Instructions that hold over several turns: the first turn asks for a form "from now", later turns only ask.
 
-Three turns of the microworld, verified by rule (as in Multi-IF, 2410.15553, whose later turns add instructions; here
-none is added, so that a loss is one of memory alone). A policy hears its own earlier answers. `holds` is the share of
-conversations whose every answer follows; `turn_1` to `turn_3` say where it is lost, and `correct` whether the answers
-are also true. Of the embedded training sets `with-turns-1k` alone has conversations of several turns. MT-Bench's
-questions, which only a judge can score, are asked by `pairwise_judge`.
+Conversations of three turns of the microworld, verified by rule as in Multi-IF (2410.15553). Its later turns add
+instructions; here none is added, so that a failure is one of memory. A policy sees its own earlier answers. `holds` is
+the share of conversations in which every answer follows the instruction; `turn_1` to `turn_3` show where that fails,
+and `correct` whether the content is right. Of the embedded training sets only `with-turns-1k` has conversations of
+several turns. `pairwise_judge` asks MT-Bench's questions, which only a judge can score.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MultiTurn(Benchmark):
-    """Conversations of three turns, each held once."""
+    """Conversations of three turns, each run once."""
 
     version = 1
     needs = frozenset({"sample"})
 
-    split: Literal["test", "validation"] = setting("test", "whose people are asked about")
-    limit: int = setting(40, "conversations of each of three kinds", least=1)
+    split: Literal["test", "validation"] = setting("test", "split of the people")
+    limit: int = setting(40, "number of conversations of each of three kinds", least=1)
     max_new_tokens: int = setting(32, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:
         """Whole conversations first, then turn by turn."""
         turns = [
-            Metric(f"turn_{at}", f"share of conversations that follow in turn {at}", primary=False)
+            Metric(f"turn_{at}", f"share of conversations that follow the instruction in turn {at}", primary=False)
             for at in range(1, TURNS + 1)
         ]
         return (
-            Metric("holds", "share of conversations whose every answer follows the first turn", role="quality"),
+            Metric("holds", "share of conversations in which every answer follows the instruction", role="quality"),
             *turns,
-            Metric("correct", "share of answers that say the right thing, in whatever form", primary=False),
+            Metric("correct", "share of answers with the right content, in any form", primary=False),
         )
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
@@ -61,12 +61,12 @@ class MultiTurn(Benchmark):
             yield _outcome(item, told, policy.encoder.prompt_text(told[-1][0]))
 
     def data_digest(self) -> str:
-        """Digest of the conversations and of what they ask."""
+        """Digest of the conversations and their instructions."""
         rows = json.dumps([asdict(item) for item in dialogues(self.split, self.limit)], sort_keys=True)
         return hashlib.sha256(rows.encode()).hexdigest()[:16]
 
     def test_set(self) -> TestSet:
-        """The first turns, which alone ask for a form, with their answers."""
+        """The first turns, which ask for the form, with their answers."""
         items = dialogues(self.split, self.limit)
         told = tuple(TestItem(item.id, item.turns[0], item.references[0]) for item in items)
         return TestSet("multi_turn", told, prompt_templates())

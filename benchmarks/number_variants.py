@@ -1,9 +1,9 @@
-"""Word problems beside variants of themselves: other numbers and names, the same reasoning (after 2410.05229).
+"""Word problems and variants of them with other numbers and names but the same reasoning (after 2410.05229).
 
-The original problem of every template is asked, and `variants` of it whose slots were drawn again under the template's
-conditions. `change` is a variant's score minus its original's, so its mean is the paired difference and its interval
-goes over templates. Larger numbers are harder for a reason that is not reasoning (2605.28700): `magnitude` shows how
-large they are, and `change_no_larger` is the difference over those variants whose numbers are no larger.
+Every template's original problem is asked, and `variants` of it with slots redrawn under the template's conditions.
+`change` is a variant's score minus its original's; its mean is the paired difference, with an interval over templates.
+Larger numbers are harder for other reasons than reasoning (2605.28700): `magnitude` shows the size of the numbers, and
+`change_no_larger` is the difference over variants whose numbers are not larger.
 """
 
 from __future__ import annotations
@@ -47,34 +47,34 @@ class Item:
 
 @dataclass(frozen=True)
 class NumberVariants(Benchmark):
-    """Every template's original and its variants, each asked once."""
+    """The original and variants of every template, each asked once."""
 
     version = 1
     needs = frozenset({"sample"})
 
-    templates: str = setting("", "folder of template files: templates/symbolic of apple/ml-gsm-symbolic")
-    variants: int = setting(4, "variants of each template")
-    draw: int = setting(0, "which draw of variants; the same for every method and seed")
-    limit: int | None = setting(None, "only the first so many templates", least=1)
+    templates: str = setting("", "folder of template files, such as templates/symbolic of apple/ml-gsm-symbolic")
+    variants: int = setting(4, "number of variants of each template")
+    draw: int = setting(0, "number of the draw of variants, which is the same for all methods and seeds")
+    limit: int | None = setting(None, "number of templates; none: all", least=1)
     shots: int = setting(0, "worked problems before each question")
-    shots_from: str = setting("", "where the shots come from: a training file, a folder or a hub id")
-    instruction: str = setting(INSTRUCTION, "said after each question; empty: nothing")
+    shots_from: str = setting("", "source of the shots: a training file, folder or hub id")
+    instruction: str = setting(INSTRUCTION, "text after each question")
     max_new_tokens: int = setting(512, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:
-        """The score of originals and variants, their paired difference, and its control."""
-        change = "variant minus its original, 1 or 0 each: below 0, the gain does not carry over"
-        alike = "the same over variants whose numbers are no larger than the original's"
+        """The scores of originals and variants, their paired difference, and its control."""
+        change = "variant minus its original, 1 or 0 each; below 0, gains do not transfer fully"
+        alike = "the same over variants whose numbers are not larger than the original's"
         size = "mean log10(1 + number) of an item's numbers"
         return (
-            Metric("correct", "share of right answers, originals and variants apart", role="quality", by_group=True),
+            Metric("correct", "share of right answers, for originals and for variants", role="quality", by_group=True),
             Metric("change", change, unit="share", against_baseline=False),
             Metric("change_no_larger", alike, primary=False, unit="share", against_baseline=False),
             Metric("magnitude", size, primary=False, by_group=True, unit="log10"),
         )
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
-        """One outcome per original and per variant, template after template."""
+        """One outcome per original and per variant, template by template."""
         items = self._items()
         shots = shots_of(self.shots_from, self.shots, [item.problem.question for item in items])
         prompts = [problem_prompt(item.problem.question, shots, self.instruction) for item in items]
@@ -106,7 +106,7 @@ class NumberVariants(Benchmark):
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def test_set(self) -> TestSet:
-        """The originals with their answers, and the variants; all of one template share their wording by design."""
+        """The originals and variants with their answers; those of one template share their wording by design."""
         problems = [item.problem for item in self._items()]
         name = label_of(self.templates)
         return TestSet(name, tuple(TestItem(one.id, one.question, one.answer) for one in problems))
@@ -132,5 +132,5 @@ def _family(template: Template, count: int, draw: int) -> Iterator[Item]:
 
 
 def _magnitude(problem: WordProblem) -> float:
-    """Numbers written as words are not seen; the answer's number counts like one of the question's."""
+    """The magnitude of the numbers in digits, including the answer's."""
     return magnitude((*numbers_in(problem.question), problem.number))

@@ -1,16 +1,17 @@
-"""Prompts of kinds that are trained, beside variants that are not: does the gain survive a changed test?
+"""Prompts of kinds in the training sets and variants that are not: do gains transfer to a changed test?
 
-Each family is an original and its variants, each with one thing changed: the numbers redrawn, a step less or more
-(the N-1 of 2603.23004: one structural element, the class of problem the same), an irrelevant clause (GSM-NoOp,
-2410.05229), other words, an instruction more, an instruction of a type that no training set has (IFBench, 2507.02833).
+Each family has an original and variants with a single change: redrawn numbers, a step less or more (the N-1 of
+2603.23004: one structural element, the same class of problem), an irrelevant clause (GSM-NoOp, 2410.05229), other
+words, a further instruction, or an instruction of a type that no training set contains (IFBench, 2507.02833).
 
-`change` is a variant's score less its original's: its mean by kind is the paired difference, with an interval over
-families. It is never read alone. `numbers redrawn` and `about another` are the controls: items as ordinary as their
-originals, so their change is what drawing anew does by itself. `change_no_larger` keeps those stories whose numbers
-are no larger than their original's, since larger ones are harder for a reason that is not reasoning (2605.28700), and
-`magnitude` shows how large they are. A method that follows nothing has nothing to lose: read `change` beside `correct`.
+`change` is a variant's score minus its original's; its mean by kind is the paired difference, with an interval over
+families. Compare it with the controls `numbers redrawn` and `about another`: their items are as ordinary as the
+originals, so their change is the effect of a redraw alone. `change_no_larger` keeps stories whose numbers are not
+larger than the original's, since larger ones are harder for other reasons than reasoning (2605.28700); `magnitude`
+shows the size of the numbers. A method that follows no instruction cannot get worse, so read `change` together with
+`correct`.
 
-The microworld's families come first; for problems of your own see number_variants, which pairs the same way.
+For your own problems see number_variants, which compares pairs in the same way.
 """
 
 from __future__ import annotations
@@ -38,30 +39,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ood(Benchmark):
-    """Originals and their variants, each asked once; a family is a cluster."""
+    """Originals and variants, each asked once; a family is a cluster."""
 
     version = 1
     needs = frozenset({"sample"})
 
-    split: Literal["test", "validation"] = setting("test", "whose prompts are changed")
-    stories: int = setting(60, "families of stories, six prompts each")
-    requests: int = setting(20, "families of each of four sorts of requests, four or five prompts each")
+    split: Literal["test", "validation"] = setting("test", "split of the prompts")
+    stories: int = setting(60, "number of families of stories, six prompts each")
+    requests: int = setting(20, "number of families of each of four sorts of requests, four or five prompts each")
     max_new_tokens: int = setting(64, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:
         """Right answers, the paired change by kind, and its control."""
-        change = "variant less its original, 1 or 0 each: below 0, the gain does not carry over"
+        change = "variant minus its original, 1 or 0 each; below 0, gains do not transfer fully"
         size = "mean log10(1 + number) of a story's numbers"
-        alike = "the same over stories whose numbers are no larger than the original's"
+        alike = "the same over stories whose numbers are not larger than the original's"
         return (
-            Metric("correct", "share answered as asked, originals and variants apart", role="quality", by_group=True),
+            Metric("correct", "share of right answers, for originals and for variants", role="quality", by_group=True),
             Metric("change", change, by_group=True, unit="share", against_baseline=False),
             Metric("change_no_larger", alike, primary=False, by_group=True, unit="share", against_baseline=False),
             Metric("magnitude", size, primary=False, by_group=True, unit="log10"),
         )
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
-        """One outcome per prompt, family after family; the seed changes nothing."""
+        """One outcome per prompt, family by family; the seed changes nothing."""
         items = self._items()
         prompts = [Prompt(messages=(Message("user", item.prompt),)) for item in items]
         drawn = policy.sample(prompts, Sampling(self.max_new_tokens, seed=seed), [item.id for item in items])
@@ -83,12 +84,12 @@ class Ood(Benchmark):
             )
 
     def data_digest(self) -> str:
-        """Digest of the prompts and of what they ask."""
+        """Digest of the prompts and their instructions."""
         rows = json.dumps([asdict(item) for item in self._items()], sort_keys=True)
         return hashlib.sha256(rows.encode()).hexdigest()[:16]
 
     def test_set(self) -> TestSet:
-        """The prompts; the totals of stories alone would match anything."""
+        """The prompts, without the totals of stories, which would match any text."""
         items = tuple(TestItem(one.id, one.prompt, "" if one.numbers else one.reference) for one in self._items())
         return TestSet("ood", items, prompt_templates())
 

@@ -1,20 +1,21 @@
-"""Open questions answered, and each answer set beside another one: win, tie or loss by a judge.
+"""Answers to open questions, compared with an opponent's answers by a judge: win, tie or loss.
 
 MT-Bench's questions of two turns (Zheng et al. 2023, 2306.05685), AlpacaEval's instructions with their reference
-outputs, TruthfulQA's questions with their best answers, or rows of your own. The other answer is that of the method's
-own base, or a given one (`against`). All methods meet the same opponent's answers, so their difference is paired by
+outputs, TruthfulQA's questions with their best answers, or your own rows. The opponent is the method's own base model
+or a set of given answers (`against`). Methods are compared with the same answers, so their difference is paired by
 question.
 
     win        1, a half or 0 (mean over both orders of the two answers, where a model is asked)
-    tie        share of ties: wins alone are `win` less half of it
-    win_cut    `win` with both answers cut to the words of the shorter: does length win? (judges prefer long answers,
-               2404.04475; a cut answer breaks off, so this is a control, not a better score)
+    tie        share of ties; the share of wins is `win` minus half of it
+    win_cut    `win` with both answers cut to the number of words of the shorter, a control for length: judges prefer
+               long answers (2404.04475). A cut answer is incomplete, so this is not a better score.
     length     log of (1 + our words) / (1 + theirs)
 
-The judge is any OpenAI-compatible endpoint (a local vLLM serves one), or a reward model in a folder. Of a judge that is
-asked, its own noise: `swapped_agree`, how often it names the same winner when the answers change places (at a half its
-verdicts are little more than places), and `repeats_agree`, how often it says the same of the very same prompt again.
-Of a reward model: `margin`, our reward less theirs. Until a judge is named, cells are n/a.
+The judge is an OpenAI-compatible endpoint (a local vLLM server is one) or a reward model in a folder. For a judge that
+is asked there are measures of its noise: `swapped_agree`, the share of pairs of verdicts that name the same winner when
+the answers swap places (at a half, verdicts mostly follow the position), and `repeats_agree`, the share of equal
+verdicts on the same prompt. For a reward model there is `margin`, our reward minus theirs. Without a judge, cells are
+n/a.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from harness.policy.policy import Policy
 
 NO_JUDGE = (
-    "no judge is named: set judge_url (up to /v1) and judge_model to an OpenAI-compatible endpoint, "
+    "no judge is set: set judge_url (ending in /v1) and judge_model to an OpenAI-compatible endpoint, "
     "or reward_model to a folder"
 )
 IDS = ("question_id", "prompt_id", "id")
@@ -53,7 +54,7 @@ ANSWERS = ("answers", "answer", "output", "completion", "reference", "best_answe
 
 @dataclass(frozen=True)
 class Question:
-    """The user's turns, and the given answer to each; none where the opponent is to answer."""
+    """The user's turns and the given answer to each; no answers where the opponent is asked."""
 
     id: str
     group: str
@@ -68,49 +69,49 @@ class PairwiseJudge(Benchmark):
     version = 1
     needs = frozenset({"sample"})
 
-    reward_model: str = setting("", "the judge: a folder of a sequence classifier with one output", folder=True)
-    judge_url: str = setting("", "or an endpoint, http(s)://HOST/v1; without a judge: n/a")
-    judge_model: str = setting("", "the judge's name there")
-    judge_key_variable: str = setting("", "the environment variable that holds its key; empty: none is sent")
+    reward_model: str = setting("", "judge: folder of a sequence classifier with one output", folder=True)
+    judge_url: str = setting("", "judge: an endpoint, http(s)://HOST/v1; without a judge: n/a")
+    judge_model: str = setting("", "name of the judge at the endpoint")
+    judge_key_variable: str = setting("", "environment variable with the endpoint's key; empty: no key is sent")
     judge_tokens: int = setting(512, "longest reply of the judge in tokens")
-    judge_temperature: float = setting(0.0, "of the judge; above 0, judge more than once")
-    repeats: int = setting(1, "times that each order is judged; 2 or more tell how often it says the same again")
-    length_control: bool = setting(True, "judge once more with both answers cut to one length")
-    data: str = setting("HuggingFaceH4/mt_bench_prompts", "a file, a folder or a hub id of questions")
-    split: str = setting("train", "which split of a folder or hub id")
-    against: str = setting("base", "whose answers to beat: base (its own), data (given there), or a file of them")
-    limit: int | None = setting(None, "only the first so many questions", least=1)
-    temperature: float = setting(0.0, "of the answers; 0 takes the likeliest token")
+    judge_temperature: float = setting(0.0, "sampling temperature of the judge; above 0, set repeats to 2 or more")
+    repeats: int = setting(1, "number of verdicts on each order; 2 or more measure the judge's noise")
+    length_control: bool = setting(True, "judge a second time with both answers cut to the same length")
+    data: str = setting("HuggingFaceH4/mt_bench_prompts", "file, folder or hub id with questions")
+    split: str = setting("train", "split of a folder or hub id")
+    against: str = setting("base", "opponent: base (the base model), data (answers in the data), or a file of answers")
+    limit: int | None = setting(None, "number of questions; none: all", least=1)
+    temperature: float = setting(0.0, "sampling temperature of the answers; 0 takes the likeliest token")
     max_new_tokens: int = setting(1024, "longest answer in tokens")
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
-            raise UserError(f"repeats is {self.repeats}", fix="Each order is judged at least once.")
+            raise UserError(f"repeats is {self.repeats}", fix="Set repeats to 1 or more.")
         if self.reward_model and (self.judge_url or self.judge_model):
-            raise UserError("two judges are named", fix="Name a reward_model, or judge_url and judge_model.")
+            raise UserError("two judges are set", fix="Set reward_model, or judge_url and judge_model.")
         if not self.against:
-            raise UserError("against is empty", fix="Write base, data, or a file of answers.")
+            raise UserError("against is empty", fix="Set against to base, data, or a file of answers.")
 
     def unavailable(self) -> str:
-        """Why its cells are n/a, or nothing."""
+        """The reason why its cells are n/a, or ""."""
         return "" if self.reward_model or (self.judge_url and self.judge_model) else NO_JUDGE
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Wins first, then what they may owe to length, and what the judge is worth."""
+        """Wins first, then controls for length and the judge's own metrics."""
         others = "the base's own answers" if self.against == "base" else "the given answers"
         found = [
-            Metric("win", f"wins against {others}, ties count half", "quality", chance=0.5),
+            Metric("win", f"wins against {others}; ties count half", "quality", chance=0.5),
             Metric("tie", "share of ties", primary=False),
         ]
         if self.length_control:
-            found.append(Metric("win_cut", "wins with both answers cut to one length", primary=False, chance=0.5))
-        found.append(Metric("length", "log of our words over theirs", primary=False, unit="nats"))
+            found.append(Metric("win_cut", "wins with both answers cut to the same length", primary=False, chance=0.5))
+        found.append(Metric("length", "log ratio of our words to theirs", primary=False, unit="nats"))
         return (*found, *(REWARD_METRICS if self.reward_model else asked_metrics(self.repeats)))
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
-        """One outcome per question. Raises UserError without a judge, or where nobody said what the base is."""
+        """One outcome per question. Raises UserError without a judge, or where the base model is unknown."""
         if why := self.unavailable():
-            raise UserError(f"pairwise_judge: {why}", fix="Name a judge, or leave the benchmark out.")
+            raise UserError(f"pairwise_judge: {why}", fix="Set a judge, or leave the benchmark out.")
         items = self._items()
         held = self._answers(policy, items, seed)
         theirs = [item.theirs for item in items]
@@ -141,7 +142,7 @@ class PairwiseJudge(Benchmark):
         return AskedJudge(asked, Sampling(self.judge_tokens, self.judge_temperature, samples=self.repeats))
 
     def data_digest(self) -> str:
-        """Digest of the questions and the given answers; none is read without a judge."""
+        """Digest of the questions and the given answers, which are not read without a judge."""
         if self.unavailable():
             return ""
         text = "\1".join(repr(item) for item in self._items())
@@ -154,7 +155,7 @@ class PairwiseJudge(Benchmark):
         return TestSet(label_of(self.data), tuple(TestItem(item.id, item.turns[0]) for item in self._items()))
 
     def scorer_facts(self) -> dict[str, str]:
-        """Who judges."""
+        """The judge's name."""
         return {"judge": self.judge_model}
 
     def _items(self) -> list[Question]:
@@ -189,10 +190,10 @@ def _outcome(item: Question, pair: Pair, told: Told, prompt: str, judged: Mappin
 
 
 def _question(row: Mapping[str, Any], number: int, where: str) -> Question:
-    """Raises UserError where there is no question."""
+    """The question of a row. Raises UserError where there is none."""
     turns = _texts(row, QUESTIONS)
     if not turns:
-        raise UserError("a row without a question", where=where, fix=f"Name one of: {', '.join(QUESTIONS)}.")
+        raise UserError("a row without a question", where=where, fix=f"Add one of the columns {', '.join(QUESTIONS)}.")
     group = row.get("category")
     return Question(_id_of(row, number), group if isinstance(group, str) else "", turns)
 
@@ -200,11 +201,11 @@ def _question(row: Mapping[str, Any], number: int, where: str) -> Question:
 def _answered(
     question: Question, row: Mapping[str, Any], where: str, given: Mapping[str, Sequence[str]] | None
 ) -> Question:
-    """With the given answers. Raises UserError where they are not one to each turn."""
+    """The question with the given answers. Raises UserError unless there is one for each turn."""
     theirs = tuple(given.get(question.id, ())) if given is not None else _texts(row, ANSWERS)
     if len(theirs) != len(question.turns):
         raise UserError(
-            f"question {question.id} has {len(question.turns)} turns and {len(theirs)} answers to win against",
+            f"question {question.id} has {len(question.turns)} turns and {len(theirs)} answers of the opponent",
             where=where,
             fix="Set against to a file of rows with id and answers or to base, or give each row its answer.",
         )
@@ -216,7 +217,7 @@ def _id_of(row: Mapping[str, Any], number: int) -> str:
 
 
 def _texts(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
-    """The first of these columns that holds a text or a list of texts."""
+    """The texts of the first of these columns that has a text or a list of texts."""
     for name in names:
         value = row.get(name)
         values = [value] if isinstance(value, str) else value if isinstance(value, list) else []
@@ -226,7 +227,7 @@ def _texts(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _answers_by_id(name: str) -> dict[str, tuple[str, ...]]:
-    """Answers as FastChat keeps them (choices of turns), or in one of our columns."""
+    """Id -> answers, from FastChat's files (choices of turns) or from one of the columns in ANSWERS."""
     found = {}
     for placed in placed_rows(name, Faults()):
         choices = placed.row.get("choices")

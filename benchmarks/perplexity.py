@@ -1,14 +1,15 @@
-"""How likely held-out text is to a policy, in bits per byte and in nats per token: what alignment forgets.
+"""The likelihood of held-out text, in bits per byte and nats per token, as a measure of forgetting.
 
     bits_per_byte(document) = -log2 p(document | request) / bytes        nats_per_token = -ln p / tokens
 
 A document's weight is its length, so means over documents are those of the whole text, and exp of the mean of
-`nats_per_token` is the perplexity. Bits per byte can be compared between tokenizers, nats per token cannot.
+`nats_per_token` is the perplexity. Bits per byte are comparable between tokenizers, nats per token are not.
 
-Text is scored as the answer to one fixed request, never after an empty prompt: a method that acts on prompts alone (an
-intervention on hidden states, examples in the context) would otherwise leave it untouched and seem to forget nothing.
-For the same reason the request is a turn of a conversation, which every method renders its own way. Absolute values
-are therefore those of text in a reply; what counts is the difference to the base. A policy that only samples is n/a.
+Text is scored as the answer to one fixed request, not after an empty prompt: a method that acts only on prompts (an
+intervention on hidden states, examples in the context) would leave it unchanged and seem to forget nothing. For the
+same reason the request is a turn of a conversation, which every method renders in its own way. Absolute values are
+therefore those of text in a reply; the difference from the base model is what counts. A policy that only samples is
+n/a.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = "microworld"
 REQUESTS = {True: "please write", False: "Write a text."}
-"""What is asked for microworld text, whose vocabulary is small, and for any other."""
+"""The request for microworld text, whose vocabulary is small, and for other text."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +44,28 @@ class Perplexity(Benchmark):
     version = 1
     needs = frozenset({"score"})
 
-    data: str = setting(EMBEDDED, "the microworld's documents, a .txt file of paragraphs, a file, a folder or a hub id")
-    split: str = setting("test", "which split: of the microworld test or validation")
-    column: str = setting("text", "the column that holds the text")
-    request: str = setting("", "what the text answers; empty: a neutral request to write")
-    limit: int | None = setting(None, "only so many documents; of the microworld, of each kind (none: 40)", least=1)
-    longest: int = setting(1500, "characters; a longer document is cut at white space and its pieces are scored apart")
+    data: str = setting(EMBEDDED, "microworld, a .txt file of paragraphs, or a file, folder or hub id")
+    split: str = setting("test", "split; test or validation for the microworld")
+    column: str = setting("text", "column with the text")
+    request: str = setting("", "request that the text answers; empty: a neutral request to write")
+    limit: int | None = setting(None, "number of documents, for the microworld of each kind (none: 40)", least=1)
+    longest: int = setting(1500, "most characters of a piece; longer documents are cut at white space")
 
     def __post_init__(self) -> None:
         if self.longest < 1:
-            raise UserError(f"longest is {self.longest}", fix="A piece holds at least one character.")
+            raise UserError(f"longest is {self.longest}", fix="Set longest to 1 or more.")
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Bits per byte first; less is better."""
+        """Bits per byte first; lower is better."""
         return (
             Metric("bits_per_byte", "surprise at held-out text", higher_is_better=False, by_group=True, unit="bits"),
-            Metric("nats_per_token", "by the policy's own tokens", primary=False, higher_is_better=False, unit="nats"),
+            Metric(
+                "nats_per_token",
+                "surprise at held-out text",
+                primary=False,
+                higher_is_better=False,
+                unit="nats",
+            ),
         )
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
@@ -76,7 +83,7 @@ class Perplexity(Benchmark):
         return hashlib.sha256(f"{self._request()}\1{text}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def test_set(self) -> TestSet | None:
-        """The documents; none for the microworld's, whose sentences are drawn from templates like all of its text."""
+        """The documents; None for the microworld, whose text all comes from the same templates."""
         if self.data == EMBEDDED:
             return None
         return TestSet(label_of(self.data), tuple(TestItem(item.id, item.text) for item in self._items()))
@@ -90,7 +97,7 @@ class Perplexity(Benchmark):
         texts = _paragraphs(self.data)[: self.limit] if self.data.endswith(".txt") else self._rows()
         items = [piece for at, text in enumerate(texts) for piece in pieces(f"{self.split}-{at}", text, self.longest)]
         if not items:
-            raise UserError("it holds no text", where=self.data, fix="Name a file with text in it.")
+            raise UserError("it contains no text", where=self.data, fix="Name a file that contains text.")
         return items
 
     def _rows(self) -> list[str]:
@@ -126,8 +133,7 @@ def _outcome(item: CorpusDocument, score: Score, prompt: str) -> Outcome:
 
 
 def pieces(identity: str, text: str, longest: int) -> Iterator[CorpusDocument]:
-    """The text in pieces of at most so many characters, cut at white space where there is some; blank ones are left
-    out, and all share a cluster."""
+    """The text in non-blank pieces of at most `longest` characters, cut at white space if possible; one cluster."""
     rest, number = text.strip(), 0
     while rest:
         end = len(rest) if len(rest) <= longest else max(rest.rfind(" ", 0, longest + 1), rest.rfind("\n", 0, longest))
@@ -137,12 +143,12 @@ def pieces(identity: str, text: str, longest: int) -> Iterator[CorpusDocument]:
 
 
 def _paragraphs(name: str) -> list[str]:
-    """The paragraphs of a text file, as blank lines divide it."""
+    """The paragraphs of a text file, separated by blank lines."""
     path = Path(name)
     if not path.is_file():
-        raise UserError("no such file", where=name, fix="Paths start at the experiment file.")
+        raise UserError("the file does not exist", where=name, fix="Give its path relative to the experiment file.")
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError("it is no UTF-8 text", where=name, fix="Save it as UTF-8.") from error
+        raise UserError("the file is not UTF-8 text", where=name, fix="Save it as UTF-8.") from error
     return [paragraph for paragraph in text.split("\n\n") if paragraph.strip()]

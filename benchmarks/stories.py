@@ -1,6 +1,6 @@
-"""Word problems of the microworld with one to five steps: does the answer close with the right total?
+"""Word problems of the microworld with one to five steps; an answer must close with the right total.
 
-Stories of four steps are in no training set: longer than most, yet between two lengths that are trained.
+No training set contains stories of four steps: longer than most, yet between two lengths that training sets contain.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stories(Benchmark):
-    """Problems with a total, worked out once each."""
+    """Problems with a total as the answer, each asked once."""
 
     version = 1
     needs = frozenset({"sample"})
 
-    split: Literal["test", "validation"] = setting("test", "whose stories are told")
-    limit: int | None = setting(None, "tell only the first so many stories", least=1)
-    temperature: float = setting(0.0, "0 takes the likeliest token; above it, the seed draws")
+    split: Literal["test", "validation"] = setting("test", "split of the stories")
+    limit: int | None = setting(None, "number of stories; none: all", least=1)
+    temperature: float = setting(0.0, "sampling temperature; 0 takes the likeliest token")
     max_new_tokens: int = setting(64, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:
         """The total, by the number of steps."""
-        return (Metric("solved", "share of stories that close with the right total", role="quality", by_group=True),)
+        return (Metric("solved", "share of stories answered with the right total", role="quality", by_group=True),)
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per story."""
@@ -61,7 +61,7 @@ class Stories(Benchmark):
         return digest_of(self._items())
 
     def test_set(self) -> TestSet:
-        """The stories; their totals alone would match anything."""
+        """The stories, without their totals, which would match any text."""
         items = tuple(TestItem(item.id, item.prompt[0].content) for item in self._items())
         return TestSet("stories", items, prompt_templates())
 
@@ -71,5 +71,5 @@ class Stories(Benchmark):
 
 
 def _steps(item: Problem) -> int:
-    """Sentences between the first, which says what there is, and the question."""
+    """The number of sentences between the first and the question."""
     return item.prompt[0].content.count(" . ") - 1

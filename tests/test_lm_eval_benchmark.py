@@ -187,7 +187,7 @@ def test_a_prompt_is_no_score_where_it_is_never_shown(tmp_path: Path) -> None:
 def test_no_tasks_and_a_missing_file_are_the_users_errors() -> None:
     with pytest.raises(UserError, match="needs tasks"):
         LmEval().data_digest()
-    with pytest.raises(UserError, match=r"missing.yaml.*no such task file"):
+    with pytest.raises(UserError, match=r"missing.yaml.*the task file does not exist"):
         LmEval(("missing.yaml",)).data_digest()
 
 

@@ -169,7 +169,7 @@ def test_without_a_judge_nothing_is_read_and_cells_are_not_applicable(tmp_path: 
     off = PairwiseJudge(data=str(tmp_path / "none.jsonl"))
     assert "set judge_url" in off.unavailable()
     assert (off.data_digest(), off.test_set()) == ("", None)
-    with pytest.raises(UserError, match="no judge is named"):
+    with pytest.raises(UserError, match="no judge is set"):
         next(off.evaluate(Sayer(lambda prompt, key: "x"), seed=0))
 
 
@@ -205,7 +205,7 @@ def test_the_opponent_may_be_the_bases_own_answers_turn_by_turn(tmp_path: Path, 
 
 
 def test_contradicting_settings_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="two judges are named"):
+    with pytest.raises(UserError, match="two judges are set"):
         PairwiseJudge(reward_model="here", judge_url="http://there/v1")
     with pytest.raises(UserError, match="against is empty"):
         PairwiseJudge(against="")

@@ -109,7 +109,7 @@ def test_mistakes_say_what_would_be_right(tmp_path: Path) -> None:
     file.write_text(json.dumps({"body": "x"}))
     for fields, said in (
         ({"data": str(file)}, "Set column to one of: body"),
-        ({"data": str(tmp_path / "no.txt")}, "no such file"),
+        ({"data": str(tmp_path / "no.txt")}, "the file does not exist"),
         ({"split": "train"}, "unknown split 'train'"),
     ):
         with pytest.raises(UserError, match=said):

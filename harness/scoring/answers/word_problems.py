@@ -78,10 +78,11 @@ def problem_prompt(question: str, shots: Sequence[WordProblem], instruction: str
     return Prompt(messages=(*turns, Message("user", _asked(question, instruction))))
 
 
-def flags_of(completion: Completion) -> tuple[str, ...]:
-    """Flags of an outcome: the prompt was cut, or the answer reached the token limit."""
-    flags = {"truncated": completion.truncated, "unfinished": completion.finish == "length"}
-    return tuple(name for name, raised in flags.items() if raised)
+def flags_of(*completions: Completion) -> tuple[str, ...]:
+    """Flags of an outcome: the prompt of an answer was cut, or an answer reached the token limit."""
+    truncated = any(completion.truncated for completion in completions)
+    unfinished = any(completion.finish == "length" for completion in completions)
+    return (*(["truncated"] if truncated else []), *(["unfinished"] if unfinished else []))
 
 
 def _asked(question: str, instruction: str) -> str:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from harness.benchmark import Metric, Outcome
 from harness.data.readers import Faults, is_local, placed_rows
 from harness.errors import UserError
-from harness.policy.types import Completion, Prompt, Sampling
+from harness.policy.types import Prompt, Sampling
 from harness.records import Message, TestItem
+from harness.scoring.answers.word_problems import flags_of
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy
@@ -178,17 +179,8 @@ def outcomes(
             weights=result.weights(),
             prompt=policy.encoder.prompt_text(prompt),
             completions=(completion.text,),
-            flags=(*_happened(completion, read), *flags(item)),
+            flags=(*flags_of(completion), *(["read in part"] if read != completion.text else []), *flags(item)),
         )
-
-
-def _happened(completion: Completion, read: str) -> tuple[str, ...]:
-    said = {
-        "truncated": completion.truncated,
-        "unfinished": completion.finish == "length",
-        "read in part": read != completion.text,
-    }
-    return tuple(name for name, raised in said.items() if raised)
 
 
 def test_items(items: Sequence[ConstraintItem]) -> tuple[TestItem, ...]:
@@ -197,7 +189,7 @@ def test_items(items: Sequence[ConstraintItem]) -> tuple[TestItem, ...]:
 
 
 def digest_of_data(data: str, split: str) -> str:
-    """Digest of the content of local files, or of nothing but the name of a hub data set."""
+    """Digest of the content of local files, or of the name of a hub data set."""
     hasher = hashlib.sha256(f"{data}\0{split}".encode() if not is_local(data) else b"")
     path = Path(data)
     files = sorted(path.rglob("*")) if path.is_dir() else [path] if is_local(data) else []
