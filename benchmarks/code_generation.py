@@ -1,5 +1,6 @@
-"""Python functions written from their docstrings and run against tests: HumanEval (Chen et al. 2021, 2107.03374), or
-your own rows in its columns (task_id, prompt, entry_point, test).
+"""Python functions written from docstrings and run against tests: HumanEval (Chen et al., 2021, 2107.03374), or others.
+
+Other data sets need HumanEval's columns: task_id, prompt, entry_point, test.
 
     pass@k = 1 - C(n - c, k) / C(n, k)        c of n samples passed; unbiased for every k up to n
 

@@ -148,7 +148,7 @@ def test_bare_text_is_the_prompt_itself_and_stops_at_the_next_statement(tmp_path
 def test_rows_that_lack_a_column_name_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="HumanEval's columns"):
         code_problems(written(tmp_path, [{"task_id": "x"}]), "test")
-    with pytest.raises(UserError, match="no name of a function"):
+    with pytest.raises(UserError, match="not the name of a function"):
         code_problems(written(tmp_path, [{**ROWS[0], "entry_point": "f(); g"}]), "test")
 
 

@@ -255,5 +255,5 @@ def test_an_embedder_that_gives_nothing_is_one_clear_error(bad: float, monkeypat
     monkeypatch.setattr(
         "benchmarks.diversity.embedder", lambda name: lambda texts: unit_vectors(numpy.full((len(texts), 3), bad))
     )
-    with pytest.raises(UserError, match="embeddings are zero or no numbers"):
+    with pytest.raises(UserError, match="embeddings are zero or not finite"):
         next(benchmark.compare(given, [("a", "b")]))
