@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from harness.data.load import KINDS, SHIPPED, DataSpec
 from harness.data.readers import is_local
 from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry, On, Tune
-from harness.engine.plugin_fields import build_plugin, entry_parts, field_types, typed
+from harness.engine.plugin_fields import build_plugin, checked, entry_parts, field_types, typed
 from harness.engine.search import TUNED, searchable
 from harness.engine.yaml_lines import Located, parse_yaml, read_small_text
 from harness.errors import UserError, did_you_mean
@@ -45,18 +45,31 @@ def _apply(root: Located, setting: str) -> None:
     label, dot, name = target.partition(".")
     if not dot:
         return root.put(value, place, target)
-    entries = {}
-    for kind in ("methods", "benchmarks"):
-        if isinstance(root.value.get(kind), list):
-            for at, item in root[kind].parts():
-                plugin, fields, options = entry_parts(item)
-                entries[options["as"].value if "as" in options else plugin] = (kind, at, plugin, fields, options)
+    lists = [root[kind] for kind in ("methods", "benchmarks") if isinstance(root.value.get(kind), list)]
+    entries = {label: (fields, options) for given in lists for label, _, fields, options in _entries(given)}
     if label not in entries:
         raise UserError(f"--set {setting!r}: no entry has the label {label!r}", fix=did_you_mean(label, entries))
-    kind, at, plugin, fields, options = entries[label]
-    given = {plugin: dict(fields.value), **{key: option.value for key, option in options.items()}}
-    root.value[kind][at] = given
-    return root.put(value, place, kind, at, plugin, name)
+    fields, options = entries[label]
+    kind, at, plugin = fields.path
+    # also where the entry was a bare name, or had no fields
+    root.value[kind][at] = {key: option.value for key, option in options.items()} | {plugin: dict(fields.value)}
+    return root.put(value, place, *fields.path, name)
+
+
+def _entries(given: Located) -> Iterator[tuple[str, str, Located, dict[str, Located]]]:
+    """(label, plugin, fields, options) of every entry of `methods` or `benchmarks`."""
+    seen: set[str] = set()
+    for _, item in given.parts():
+        plugin, fields, options = entry_parts(item, ("as", "on") if given.path == ("methods",) else ("as",))
+        label, below = (options["as"].value, "as") if "as" in options else (plugin, plugin)
+        if not isinstance(label, str) or not LABEL.fullmatch(label) or not label.isprintable():
+            what = f"a label must begin with a letter or digit and have no / and : in it, got {label!r}"
+            raise item.error(what, below, fix="Example: as: hot")
+        if label in seen:
+            fix = "Tell them apart: {name: {...}, as: label}."
+            raise item.error(f"two entries are labelled {label!r}", below, fix=fix)
+        seen.add(label)
+        yield label, plugin, fields, options
 
 
 class _Reader:
@@ -82,7 +95,7 @@ class _Reader:
             "methods": self._methods,
             "benchmarks": self._benchmarks,
             "data": self._data,
-            "tune": self._tune,
+            "tune": lambda given: Tune(**checked(Tune, given)) if given.value else Tune(),
         }
         values = {
             key: build[key](given) if key in build else typed(types[key], given) for key, given in self.root.parts()
@@ -98,39 +111,31 @@ class _Reader:
         return name
 
     def _methods(self, given: Located) -> tuple[MethodEntry, ...]:
-        found: list[MethodEntry] = []
-        for _, item in given.parts():
-            plugin, fields, options = entry_parts(item)
-            earlier = {entry.label: entry.method for entry in found}
-            method = build_plugin("methods", plugin, fields, earlier)
+        found: dict[str, MethodEntry] = {}
+        for label, plugin, fields, options in _entries(given):
+            method = build_plugin("methods", plugin, fields, {name: entry.method for name, entry in found.items()})
             on: On = typed(On, options["on"]) if "on" in options else "base"
             if on == "small_base" and not self.root.value.get("small_base"):
-                what = f"{_label(item, found)} runs on the small base, and none is named"
-                raise item.error(what, fix="Add `small_base: NAME`.")
-            found.append(MethodEntry(_label(item, found), plugin, method, on))
-        return tuple(found)
+                what = f"{label} runs on the small base, and none is named"
+                raise options["on"].error(what, fix="Add `small_base: NAME`.")
+            found[label] = MethodEntry(label, plugin, method, on)
+        return tuple(found.values())
 
     def _benchmarks(self, given: Located) -> tuple[BenchmarkEntry, ...]:
-        found: list[BenchmarkEntry] = []
-        for _, item in given.parts():
-            plugin, fields, options = entry_parts(item)
-            if "on" in options:
-                raise options["on"].error("`on` is for methods", fix="Leave it out.")
-            benchmark = build_plugin("benchmarks", plugin, fields, {})
-            found.append(BenchmarkEntry(_label(item, found), plugin, benchmark))
-        return tuple(found)
+        return tuple(
+            BenchmarkEntry(label, plugin, build_plugin("benchmarks", plugin, fields, {}))
+            for label, plugin, fields, _ in _entries(given)
+        )
 
     def _bases(self, given: Located) -> tuple[BaseSpec, ...]:
-        found: list[BaseSpec] = []
+        found: dict[str, BaseSpec] = {}
         for _, item in given.parts():
             spec = self._base(item)
-            if spec.label in [other.label for other in found]:
-                raise item.error(
-                    f"two bases are called {spec.label!r}",
-                    fix="Tell them apart: {name: NAME, dtype: bfloat16, as: LABEL}.",
-                )
-            found.append(spec)
-        return tuple(found)
+            if spec.label in found:
+                fix = "Tell them apart: {name: NAME, dtype: bfloat16, as: LABEL}."
+                raise item.error(f"two bases are called {spec.label!r}", fix=fix)
+            found[spec.label] = spec
+        return tuple(found.values())
 
     def _base(self, given: Located) -> BaseSpec:
         if isinstance(given.value, str):
@@ -138,29 +143,21 @@ class _Reader:
         if not isinstance(given.value, Mapping) or not isinstance(given.value.get("name"), str):
             fix = "Write a name, or {name: NAME, dtype: bfloat16}."
             raise given.error(f"expected a base model, got {given.value!r}", fix=fix)
-        types = field_types(BaseSpec)
-        types["as"] = types.pop("called")
-        given.check_keys(types)
-        values = {key: typed(types[key], value) for key, value in given.parts()}
-        values["called"] = values.pop("as", "")
-        values["device"] = _device(given, values.get("device", "auto"))
+        values = {"device": "auto", **checked(BaseSpec, given, {"as": "called"})}
+        values["device"] = _device(given, values["device"])
         values.setdefault("dtype", "bfloat16" if values["device"].startswith("cuda") else "float32")
-        if (name := values["name"]).startswith("."):
-            values["name"] = str(self._existing(name, given))
-        elif not _usable(Path(name)):
-            raise given.error(f"{name[:80]!r} cannot be the name of a model", "name")
-        if template := values.get("chat_template"):
-            path = self._existing(template, given, "chat_template")
-            read_small_text(path)  # fails now for what is not a text, not when the model is loaded
-            values["chat_template"] = str(path)
+        for key in ("name", "chat_template"):
+            if name := values.get(key):
+                path = self._path(name, given, key)
+                # a name is a path only where it begins with a dot; a template always is one
+                if key == "chat_template" or name.startswith("."):
+                    if not path.exists():
+                        fix = f"Paths start at {self.file.parent.resolve()}."
+                        raise given.error(f"{name!r} does not exist", key, fix=fix)
+                    values[key] = str(path)
+        if values.get("chat_template"):
+            read_small_text(Path(values["chat_template"]))  # what is not a text fails now, not when the model is loaded
         return BaseSpec(**values)
-
-    def _tune(self, given: Located) -> Tune:
-        if given.value is None:
-            return Tune()
-        types = field_types(Tune)
-        given.check_keys(types)
-        return Tune(**{key: typed(types[key], value) for key, value in given.parts()})
 
     def _data(self, given: Located) -> dict[str, dict[str, DataSpec]]:
         if given.value is None:
@@ -189,26 +186,21 @@ class _Reader:
         if not isinstance(given.value, Mapping) or "name" not in given.value:
             fix = "Write a name, or {name: NAME, split: SPLIT}. A set per quality also needs `data_quality: [...]`."
             raise given.error(f"expected a data set, got {given.value!r}", fix=fix)
-        types = field_types(DataSpec)
-        given.check_keys(types)
-        spec = DataSpec(**{key: typed(types[key], value) for key, value in given.parts()})
-        path = self._beside(spec.name)
-        if not _usable(path):
-            raise given.error(f"{spec.name[:80]!r} cannot be the name of a data set", "name")
-        # a folder's path starts at the experiment file, too
+        spec = DataSpec(**checked(DataSpec, given))
+        path = self._path(spec.name, given, "name")
+        # a local folder's path, too, starts at the experiment file
         local = not spec.name.startswith(SHIPPED) and is_local(str(path))
         return replace(spec, name=str(path)) if local else spec
 
-    def _existing(self, name: str, given: Located, key: str = "name") -> Path:
-        path = self._beside(name)
-        if not (_usable(path) and path.exists()):
-            fix = f"Paths start at {self.file.parent.resolve()}."
-            raise given.error(f"{name[:80]!r} does not exist", key, fix=fix)
+    def _path(self, name: str, given: Located, key: str) -> Path:
+        """The path that a name would be; relative ones start at the experiment file."""
+        try:
+            # unlike Path.expanduser, this leaves an unknown user's home alone
+            path = (self.file.parent / os.path.expanduser(name)).resolve()
+            path.exists()
+        except OSError as error:
+            raise given.error(f"{name[:80]!r} cannot be a path: {error.strerror}", key) from None
         return path
-
-    def _beside(self, name: str) -> Path:
-        home = Path(os.path.expanduser(name))  # unlike Path.expanduser, it leaves an unknown user's home alone
-        return (self.file.parent / home).resolve()
 
     def _check(self, experiment: Experiment) -> None:
         """Check what several keys say together."""
@@ -231,37 +223,12 @@ class _Reader:
             _check_tune(experiment, experiment.tune, self.root)
 
 
-def _usable(path: Path) -> bool:
-    """Whether the system can look for such a path at all."""
-    try:
-        path.exists()
-    except OSError:  # too long
-        return False
-    return True
-
-
-def _label(entry: Located, found: Sequence[MethodEntry | BenchmarkEntry]) -> str:
-    """The label of an entry: a word that no earlier entry has."""
-    plugin, _, options = entry_parts(entry)
-    label = options["as"].value if "as" in options else plugin
-    below = ("as",) if "as" in options else ()
-    if not isinstance(label, str) or not LABEL.fullmatch(label) or not label.isprintable():
-        what = f"a label must begin with a letter or digit and have no / and : in it, got {label!r}"
-        raise entry.error(what, *below, fix="Example: as: hot")
-    if label in [other.label for other in found]:
-        fix = "Tell them apart: {name: {...}, as: label}."
-        raise entry.error(f"two entries are labelled {label!r}", *below, fix=fix)
-    return label
-
-
 def _device(given: Located, name: str) -> str:
     """`auto` is the GPU where the machine has one. The system is asked, since torch takes seconds to answer."""
     if name.startswith("cuda:") and name != "cuda:0":
-        raise given.error(
-            f"the device is {name!r}, and training libraries take the first GPU that they see",
-            "device",
-            fix="Write cuda, and choose with the environment: CUDA_VISIBLE_DEVICES=1 bakeoff run ...",
-        )
+        what = f"the device is {name!r}, and training libraries take the first GPU that they see"
+        fix = "Write cuda, and choose with the environment: CUDA_VISIBLE_DEVICES=1 bakeoff run ..."
+        raise given.error(what, "device", fix=fix)
     if not re.fullmatch(r"[a-z]+(:0)?", name):
         raise given.error(f"the device is {name!r}", "device", fix="Write cpu, cuda or auto.")
     if name != "auto":
@@ -272,12 +239,8 @@ def _device(given: Located, name: str) -> str:
 def _check_tune(experiment: Experiment, tune: Tune, root: Located) -> None:
     """Raises UserError for labels and fields that do not exist, and for a seed that results use."""
     if tune.seed in experiment.seeds:
-        raise root.error(
-            f"`tune` has the seed {tune.seed}",
-            "tune",
-            "seed",
-            fix="Give one that is not among `seeds`, since trials are not part of the results.",
-        )
+        fix = "Give one that is not among `seeds`, since trials are not part of the results."
+        raise root.error(f"`tune` has the seed {tune.seed}", "tune", "seed", fix=fix)
     columns = [entry.label for entry in experiment.benchmarks]
     for label in tune.benchmarks:
         if label not in columns:

@@ -41,6 +41,14 @@ def field_types(shape: type[Any]) -> dict[str, Any]:
     return found
 
 
+def checked(shape: type[Any], given: Located, renamed: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The fields of a dataclass that a mapping sets. `renamed`: key in the file -> field, where they differ."""
+    types = field_types(shape)
+    types |= {key: types.pop(field) for key, field in (renamed or {}).items()}
+    given.check_keys(types)
+    return {(renamed or {}).get(key, key): typed(types[key], value) for key, value in given.parts()}
+
+
 def typed(hint: Any, given: Located) -> Any:
     """The value as that type. Raises UserError at the line of what does not fit."""
     try:

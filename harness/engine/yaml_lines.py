@@ -6,6 +6,7 @@ nesting, aliases of aliases, an alias that contains itself) from using up time o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,9 @@ def parse_yaml(text: str, where: Path | str) -> Located:
     def place(line: int) -> str:
         return f"{where}:{line}" if isinstance(where, Path) else where
 
+    # ruamel looks ahead through all open brackets, which takes seconds
+    if deep := re.search(rf"(?:[\[{{]\s*(?:\w+\s*:\s*)?){{{MOST_LEVELS + 1}}}", text):
+        raise _too_large(place(text.count("\n", 0, deep.start()) + 1))
     loader = YAML(typ="safe", pure=True)
     loader.max_depth = MOST_LEVELS
     try:
