@@ -96,7 +96,7 @@ def test_a_reward_model_that_is_none_is_refused(tmp_path: Path, judge: Path) -> 
     config = transformers.AutoConfig.from_pretrained(judge)
     config.num_labels = 3
     transformers.LlamaForSequenceClassification(config).save_pretrained(judge)
-    with pytest.raises(UserError, match="it is no reward model"):
+    with pytest.raises(UserError, match="it is not a reward model"):
         RewardModel.named(str(judge))
 
 

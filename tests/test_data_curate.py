@@ -91,11 +91,11 @@ def test_an_edit_of_the_pipeline_that_is_wrong_is_named() -> None:
         ([{"diverse": {"n": "many"}}], "diverse.n is 'many'"),
         (["diverse"], "diverse needs n"),
         ("quality", "the steps are 'quality'"),
-        ([{"a": 1, "b": 2}], "is no step"),
+        ([{"a": 1, "b": 2}], "is not a step"),
     ):
         with pytest.raises(UserError, match=said):
             parse_steps(steps)
-    with pytest.raises(UserError, match="5 rows are asked of 1"):
+    with pytest.raises(UserError, match="5 rows are wanted of 1"):
         curate([example("a", "b")], parse_steps([{"sample": {"n": 5}}]))
     with pytest.raises(UserError, match="leaves no row"):
         curate([example("a", "a")], parse_steps(["quality"]))

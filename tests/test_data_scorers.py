@@ -116,7 +116,7 @@ def test_a_reward_model_scores_each_row_by_itself(tmp_path: Path) -> None:
 def test_what_is_no_reward_model_is_refused(tmp_path: Path) -> None:
     rows = [row("a", "q", "x")]
     for name in (reward_model(tmp_path / "two", 2), "microworld/small"):
-        with pytest.raises(UserError, match="it is no reward model"):
+        with pytest.raises(UserError, match="it is not a reward model"):
             quality_scores(rows, "reward", name)
     with pytest.raises(UserError, match="no scorer 'idf'"):
         quality_scores(rows, "idf", "microworld/small")

@@ -153,7 +153,7 @@ def test_the_seed_draws_and_prompts_of_ones_own_are_read(tmp_path: Path) -> None
 
 
 def test_without_a_base_or_distributions_it_says_so() -> None:
-    with pytest.raises(UserError, match="does not say what it was made of"):
+    with pytest.raises(UserError, match="base model is not known"):
         next(Divergence(limit=1).evaluate(random_policy(0), seed=0))
     sayer = Sayer(lambda prompt, key: "a")
     with pytest.raises(UserError, match="gives no distributions"):

@@ -200,7 +200,7 @@ def test_the_opponent_may_be_the_bases_own_answers_turn_by_turn(tmp_path: Path, 
     assert first.reference == "bad\n\nbad"
     # the base hears its own first answer, not the method's
     assert [message.content for message in base.asked[0].messages] == ["q1", "bad", "q2"]
-    with pytest.raises(UserError, match="does not say what it was made of"):
+    with pytest.raises(UserError, match="base model is not known"):
         next(benchmark.evaluate(Sayer(lambda prompt, key: "x"), seed=0))
 
 

@@ -1,1 +1,1 @@
-"""Making a training set: filters, deduplication, decontamination, mixing, pairs."""
+"""Building a training set: filters, deduplication, decontamination, mixing, pairs."""

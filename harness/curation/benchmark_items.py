@@ -1,4 +1,4 @@
-"""The items of a benchmark's file, for decontamination: what is asked and the reference answer, by column name."""
+"""The items of a benchmark's file, for decontamination: question and reference answer, found by column name."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from harness.data.readers import Faults, label_of, placed_rows
 from harness.errors import UserError
 from harness.records import TestItem, TestSet
 
-# the first of these that a row has, in this order; case does not count
+# the first of these columns that a row has is used; case is ignored
 ASKED = ("prompt", "question", "problem", "instruction", "turns", "conversations", "messages", "input")
 ANSWERED = ("reference", "answer", "best answer", "target", "output", "completion", "response")
 IDENTIFIED = ("id", "key", "question_id", "problem_id", "task_id")
 
 
 def read_test_set(name: str, templates: Sequence[str] = (), split: str = "test") -> TestSet:
-    """The items of a file, folder or hub id; raises UserError where a row has nothing that asks."""
+    """The items of a file, folder or hub id; raises UserError where a row has no question."""
     items = []
     for number, where, row in placed_rows(name, Faults("stop"), split):
         named = {str(key).lower(): value for key, value in row.items()}
@@ -28,7 +28,7 @@ def read_test_set(name: str, templates: Sequence[str] = (), split: str = "test")
                 where=where,
                 fix=f"An item needs one of {', '.join(ASKED)}.",
             )
-        # choices belong to what is asked
+        # choices belong to the question
         choices = [text_in(named[key]) for key in sorted(named) if key.startswith("choice")]
         text = "\n".join([asked, text_in(named.get("input", "")) if "instruction" in named else "", *choices]).strip()
         items.append(TestItem(_first(named, IDENTIFIED) or str(number), text, _first(named, ANSWERED)))
@@ -38,7 +38,7 @@ def read_test_set(name: str, templates: Sequence[str] = (), split: str = "test")
 
 
 def text_in(value: Any) -> str:
-    """The text in a value: of turns and lists a line each; numbers as JSON writes them."""
+    """The text of a value: a line for each turn or list element; numbers as JSON writes them."""
     if isinstance(value, str) or value is None:
         return value or ""
     if isinstance(value, Mapping):
@@ -53,7 +53,7 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def _with_own_ids(items: Sequence[TestItem]) -> list[TestItem]:
-    """A number behind an id that stands more than once, so that items are counted one by one."""
+    """The items with a number after each repeated id, so that every item is counted."""
     seen: dict[str, int] = {}
     own = []
     for item in items:

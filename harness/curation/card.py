@@ -26,9 +26,9 @@ LISTED = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.M)
 def data_card(
     examples: Sequence[Example], funnel: Sequence[FunnelLine], licences: Mapping[str, str], seed: int
 ) -> dict[str, Any]:
-    """Everything that the set's reader must know.
+    """The content of the card.
 
-    licences  of each origin, as the user states them; an origin without one is `not stated`
+    licences  the licence of each origin as the user states it; a missing one is `not stated`
     """
     origins = Counter(one.origin for one in examples)
     sources = [
@@ -51,9 +51,9 @@ def data_card(
 
 
 def style_of(examples: Sequence[Example]) -> dict[str, float]:
-    """How alike the answers are in form: words (quartiles), and shares between 0 and 1 of all answers.
+    """The form of the answers: words (quartiles), and shares, between 0 and 1, of all answers.
 
-    common_opening is the share that begins with the two words that most answers begin with.
+    common_opening is the share of answers that begin with the most frequent two opening words.
     """
     answers = [answer_text(one.record) for one in examples]
     lengths = [len(words_of(answer)) for answer in answers]
@@ -73,7 +73,7 @@ def style_of(examples: Sequence[Example]) -> dict[str, float]:
 
 
 def card_markdown(card: Mapping[str, Any], name: str) -> str:
-    """The card for a reader."""
+    """The card as Markdown."""
     lines = [f"# {name}", "", f"{card['rows']:,} {card['kind']}, digest `{card['digest']}`, seed {card['seed']}.", ""]
     if "written_by" in card:
         lines += [f"Written by the model {_cell(card['written_by'])}, whose own terms may bear on its use.", ""]
@@ -99,13 +99,13 @@ def _cell(text: str) -> str:
 
 
 def write_card(path: Path, card: Mapping[str, Any]) -> None:
-    """PATH.card.json and PATH.card.md beside the set."""
+    """Write PATH.card.json and PATH.card.md next to the set."""
     write_text(sibling_file(path, "card.json"), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     write_text(sibling_file(path, "card.md"), card_markdown(card, path.stem))
 
 
 def licences_of(given: Sequence[str], sets: Sequence[ExampleSet]) -> dict[str, str]:
-    """The licence of each origin: from FILE=LICENCE pairs, or else from the cards that lie beside the sets."""
+    """The licence of each origin: from FILE=LICENCE pairs, or else from the cards next to the sets."""
     cards = [sibling_file(Path(one.name), "card.json") for one in sets if not one.name.startswith(SHIPPED)]
     stated = [source for card in cards if card.is_file() for source in read_json(card)["sources"]]
     found = {str(source["origin"]): str(source["licence"]) for source in stated}
@@ -122,12 +122,12 @@ def licences_of(given: Sequence[str], sets: Sequence[ExampleSet]) -> dict[str, s
 
 
 def joint_origin(origins: Sequence[str]) -> str:
-    """The origin of a row that was made from rows of several sets."""
+    """The origin of a row that was derived from rows of several sets."""
     return TOGETHER.join(sorted({part for one in origins for part in one.split(TOGETHER)}))
 
 
 def with_joint(licences: dict[str, str], examples: Sequence[Example]) -> dict[str, str]:
-    """The licences, with those of rows that were made from several sets: all of them bear on such a row."""
+    """The licences, also of rows derived from several sets: every one of those sets' licences applies to them."""
     joint = {one.origin for one in examples if TOGETHER in one.origin}
     parts = {origin: [licences.get(part, "not stated") for part in origin.split(TOGETHER)] for origin in joint}
     return {**licences, **{origin: "; ".join(dict.fromkeys(stated)) for origin, stated in parts.items()}}

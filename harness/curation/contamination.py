@@ -1,14 +1,14 @@
-"""Does the training set hold test items? N-gram coverage after Tulu 3, and whole prompts and answers.
+"""Finding test items in training sets: n-gram coverage after Tulu 3, and whole prompts and answers.
 
 A test item matches a training row by
-  words    more than half of its words lie in 8-grams that also stand in that one row (Lambert et al. 2024,
-           arXiv 2411.15124, section 3.2; open-instruct's decontamination code: the best single document);
-  prompt   its whole prompt is one of the row's prompts (also for items of fewer words than an n-gram);
-  answer   its whole answer, of at least as many words as an n-gram, is one of the row's answers;
-  embedding  where a model is given: the cosine of what the row and the item ask is above a limit;
-  slots    for templated sets: the row fills a declared template with the same values. Words that the template
-           itself brings count for nothing, so these items are compared by their values alone.
-A set is flagged when more than 2 % of its items match. Case, spacing and punctuation do not count.
+  words      more than half of its words are in 8-grams that also occur in that row (Lambert et al. 2024, arXiv
+             2411.15124, section 3.2; open-instruct's decontamination code: the best single document);
+  prompt     its whole prompt is one of the row's prompts (also for items with fewer words than an n-gram);
+  answer     its whole answer, of at least as many words as an n-gram, is one of the row's answers;
+  embedding  if a model is given: the cosine between the prompts of the row and the item is above a limit;
+  slots      for templated sets: the row fills a declared template with the same values. The words of the template
+             itself are ignored, so these items are compared by their values only.
+A set is flagged when more than 2 % of its items match. Case, spacing and punctuation are ignored.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Contamination:
-    """What was found. `matches` holds every pair; sorted by row, then set and item."""
+    """All matches, sorted by row, then set and item."""
 
     rows: int
     matches: tuple[Match, ...]
@@ -66,7 +66,7 @@ class Contamination:
         return len(self.matched_items(name)) / self.sizes[name] if self.sizes[name] else 0.0
 
     def flagged(self) -> list[str]:
-        """The sets with more matches than is allowed."""
+        """The sets whose share of matches is above the limit."""
         return [name for name in self.sizes if self.share(name) > self.flag_above]
 
     def contaminated_rows(self) -> list[int]:
@@ -87,14 +87,14 @@ def find_contamination(
     """Compare every record with every test item; the records are read once and not kept.
 
     size         words of an n-gram
-    embed        texts -> vectors of length one; similar is the cosine above which what is asked is the same
+    embed        texts -> vectors of length one; similar is the cosine above which two prompts match
     cover_above  an item matches when a larger share of its words is covered by one row
     flag_above   a set is flagged when a larger share of its items matches
     """
     if size < 1 or not tests:
         raise UserError(f"size={size} and {len(tests)} test sets", fix="Give n-grams of at least 1 word, and a set.")
     if len({test.name for test in tests}) < len(tests):
-        raise UserError("two test sets have one name", fix="Name each set once.")
+        raise UserError("two test sets have the same name", fix="Name each set once.")
     by_words, whole = _WordMatches(tests, size, cover_above), _WholeMatches(tests, size)
     near = _NearMatches(tests, embed, similar) if embed else None
     matches: dict[tuple[int, str, str], Match] = {}
@@ -110,7 +110,7 @@ def find_contamination(
 
 
 class _WordMatches:
-    """The rule of covered words, over the items that no template explains."""
+    """The rule `words`, for items that fill no template."""
 
     def __init__(self, tests: Sequence[TestSet], size: int, cover_above: float) -> None:
         free = _free_items(tests)
@@ -121,7 +121,7 @@ class _WordMatches:
     def of(self, records: Sequence[Record], start: int) -> Iterator[Match]:
         for rows, items, words in self.index.coverage([whole_text(record) for record in records], start):
             lengths = self.index.lengths[items]
-            # compared as products: a share of exactly the limit must not match by rounding
+            # compared as products, so that rounding cannot make a share of exactly the limit match
             for at in np.flatnonzero(words > self.cover_above * lengths):
                 share = float(words[at] / lengths[at])
                 name, item = self.named[items[at]]
@@ -129,7 +129,7 @@ class _WordMatches:
 
 
 class _NearMatches:
-    """What is asked alike, as a model's vectors see it, over the items that no template explains."""
+    """The rule `embedding`, for items that fill no template."""
 
     def __init__(self, tests: Sequence[TestSet], embed: Embed, similar: float) -> None:
         free = _free_items(tests)
@@ -154,7 +154,7 @@ def _free_items(tests: Sequence[TestSet]) -> list[tuple[TestSet, TestItem]]:
 
 
 class _WholeMatches:
-    """Whole prompts, whole long answers, and templates filled with the same values."""
+    """The rules `prompt`, `answer` and `slots`."""
 
     def __init__(self, tests: Sequence[TestSet], size: int) -> None:
         self.prompts: dict[Key, list[tuple[str, str]]] = {}
@@ -182,14 +182,14 @@ class _WholeMatches:
 
 
 class Slots:
-    """Templates such as `Write {words} in {case}`, and the values that a text fills them with."""
+    """Templates such as `Write {words} in {case}`, and the values with which a text fills them."""
 
     def __init__(self, templates: Sequence[str]) -> None:
         self.patterns = [re.compile(self._pattern(template), re.S | re.I) for template in templates]
 
     @staticmethod
     def _pattern(template: str) -> str:
-        # spacing does not count, so every run of spaces of the template takes any other
+        # spacing is ignored: a run of white space in the template matches any other
         fixed = [r"\s+".join(map(re.escape, re.split(r"\s+", part))) for part in SLOT.split(template)]
         if len(fixed) == 1:
             raise UserError(f"the template {template!r} has no slot", fix="Write its slots in braces: Add {numbers}.")
@@ -216,7 +216,7 @@ def _same(keys: Iterable[Key], known: dict[Key, list[tuple[str, str]]], row: int
 
 
 def _turns(record: Record) -> tuple[list[str], list[str]]:
-    """The texts that ask, and those that answer."""
+    """The prompts and the answers of a record."""
     messages = record.messages if isinstance(record, Demonstration) else record.prompt
     asked = [message.content for message in messages if message.role == "user"]
     answered = [message.content for message in messages if message.role == "assistant"]

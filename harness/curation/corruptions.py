@@ -1,7 +1,7 @@
-"""Systematic corruptions of a right function call, one function for each kind of failure.
+"""Systematic corruptions of a correct function call, one function for each kind of failure.
 
-Every corruption is checked by `failure_of`: what is not wrong in the named way is drawn again, so a corrupted call is
-never equivalent to the right one and never bears a false name.
+Every corruption is checked by `failure_of` and drawn again where it does not fail in the named way, so a corrupted call
+is never equivalent to the correct one and never carries a wrong label.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from harness.scoring.calls.notations import Calling, FunctionCall, same_value
 from harness.scoring.calls.signatures import Signature, json_type
 
 TRIES = 12
-# values of an argument to draw from: more would cost time and change nothing
+# values kept for each argument; more would only cost time
 ENOUGH = 200
 
 
 @dataclass
 class Pool:
-    """What the whole set holds, to draw wrong parts from: they look like the right ones.
+    """Names and values of the whole set, from which plausible wrong parts are drawn.
 
-    arguments  of each function the names of its arguments
-    values     of each argument's name the values it has
+    arguments  for each function the names of its arguments
+    values     for each argument name its values
     said       answers in words
     """
 
@@ -36,7 +36,7 @@ class Pool:
     said: list[str] = field(default_factory=list)
 
     def add(self, calling: Calling) -> None:
-        """Remember the parts of a right answer."""
+        """Add the parts of a correct answer."""
         for call in calling.calls:
             self.arguments.setdefault(call.name, {}).update(dict.fromkeys(call.arguments))
             for name, value in call.arguments.items():
@@ -47,9 +47,10 @@ class Pool:
 
 @dataclass(frozen=True)
 class Site:
-    """One right answer with all that its corruptions are made of.
+    """One correct answer with everything that its corruptions need.
 
-    asked  the user's last words;  next_said  what the assistant says later in the same conversation, or ""
+    asked      the user's last turn
+    next_said  a later answer of the assistant in the same conversation, or ""
     """
 
     calling: Calling
@@ -60,7 +61,7 @@ class Site:
 
 
 def corrupted(kind: str, site: Site, chance: random.Random) -> str | None:
-    """A wrong answer of this kind, or None where the call offers no way to be wrong so."""
+    """A wrong answer of this kind, or None where the call cannot be wrong in this way."""
     for _ in range(TRIES):
         answer = CORRUPTIONS[kind](site, chance)
         if answer is None:
@@ -86,7 +87,7 @@ def _edit(change: Callable[[Site, FunctionCall, random.Random], FunctionCall | N
 
 
 def _wrong_function(site: Site, call: FunctionCall, chance: random.Random) -> FunctionCall | None:
-    # functions that the prompt offers are the more tempting ones
+    # functions that the prompt offers are more plausible mistakes
     for names in (site.signatures, site.pool.arguments):
         others = [name for name in names if name != call.name]
         if others:
@@ -132,7 +133,7 @@ def _wrong_type(site: Site, call: FunctionCall, chance: random.Random) -> Functi
     signature = site.signatures.get(call.name)
     wrong = retyped(call.arguments[name], site.pool.values, chance, worded=site.calling.worded)
     allowed = signature.types.get(name, frozenset()) if signature else frozenset()
-    # a right call whose value already breaks its schema would be mended, not corrupted
+    # where the correct value already violates its schema, this would repair the call
     if json_type(wrong) in allowed or ("number" in allowed and json_type(wrong) == "integer"):
         return call
     return replace(call, arguments={**call.arguments, name: wrong})
@@ -164,7 +165,7 @@ def _json_slips(calling: Calling) -> Sequence[str]:
 
 
 def _no_call(site: Site, chance: random.Random) -> str | None:
-    """What the assistant says once it knows the result, said without knowing it; else any answer in words."""
+    """The answer that the assistant gives later, once it knows the result; otherwise any answer in words."""
     usual = [site.next_said] if site.next_said else []
     others = [chance.choice(site.pool.said)] if site.pool.said else []
     return chance.choice(usual or others or [site.asked])
@@ -187,9 +188,10 @@ VALUE_TRIES = 8
 def other_value(
     right: Any, alike: Sequence[Any], pool: Mapping[str, Sequence[Any]], chance: random.Random, *, worded: bool = False
 ) -> Any:
-    """A value of the same type: one of those that the same argument has elsewhere, or else a changed one.
+    """A value of the same type: one that the same argument has elsewhere, or else a changed one.
 
-    alike  values of the right type for this argument;  pool  all values by argument, for text that has no like
+    alike  values of the right type for this argument
+    pool   all values by argument, for text without alternatives
     """
     others = [value for value in alike if not same_value(value, right, lenient=True)]
     if others:
@@ -217,7 +219,7 @@ def _changed(value: Any, pool: Mapping[str, Sequence[Any]], chance: random.Rando
 
 
 def _changed_text(value: str, pool: Mapping[str, Sequence[Any]], chance: random.Random) -> str:
-    """A number in the text becomes another; text without one becomes another text of the set."""
+    """The text with one digit changed; a text without digits is replaced by another text of the set."""
     digits = [at for at, letter in enumerate(value) if letter in "0123456789"]
     if digits:
         at = chance.choice(digits)
@@ -230,7 +232,7 @@ def _changed_text(value: str, pool: Mapping[str, Sequence[Any]], chance: random.
 
 
 def retyped(value: Any, pool: Mapping[str, Sequence[Any]], chance: random.Random, *, worded: bool = False) -> Any:
-    """The value in a type that is not its own, as models slip: numbers as text, text as a list, lists as text."""
+    """The value with a wrong type, as models write it: numbers as text, text as a list, lists as text."""
     if worded:
         digits = str(value).isdigit()
         fitting = [one for values in pool.values() for one in values if str(one).isdigit() != digits]

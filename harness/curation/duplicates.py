@@ -1,10 +1,10 @@
-"""Exact and near duplicates: of equal or almost equal rows the first is kept.
+"""Exact and near duplicates: the first of several equal or almost equal rows is kept.
 
-Exact: the same text but for spacing. Near: the Jaccard similarity of the sets of 5-word shingles is at least the
+Exact: the same text except for spacing. Near: the Jaccard similarity of the sets of 5-word shingles is at least the
 threshold. Candidates come from MinHash signatures (Broder 1997) of 125 values in 25 bands of 5, and each is
-verified on its shingles, so no two rows are called alike that are not. A pair of similarity s shares a band with
-probability 1 - (1 - s^5)^25: at 0.8 about 5 in 100,000 are overlooked, at 0.7 1 in 100, at 0.5 almost half.
-Words are compared without case and punctuation, so `1 + 2` and `1 - 2` differ only for the exact rule.
+verified on its shingles, so there are no false positives. A pair of similarity s shares a band with probability
+1 - (1 - s^5)^25: at 0.8 about 5 in 100,000 are missed, at 0.7 1 in 100, at 0.5 almost half. Words are compared without
+case and punctuation, so only the exact rule distinguishes `1 + 2` from `1 - 2`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.curation.ngrams import Hashes, WordHashes, distinct_values, mixed, 
 Ints = NDArray[np.int64]
 SHINGLE, BANDS, BAND_ROWS = 5, 25, 5
 TEXTS_AT_ONCE, SHINGLES_AT_ONCE = 2000, 4_000_000
-# a bucket of rows from one template would give pairs without end: each is compared with the first of them only
+# rows from one template would give too many pairs: each is compared with the first rows of its bucket only
 COMPARED_IN_BUCKET = 20
 
 
@@ -36,7 +36,7 @@ class Duplicate:
 
 
 def exact_duplicates(texts: Iterable[str]) -> list[Duplicate]:
-    """The rows whose text, but for spacing, stood in an earlier row."""
+    """The rows whose text, except for spacing, occurs in an earlier row."""
     first: dict[bytes, int] = {}
     found = []
     for row, text in enumerate(texts):
@@ -49,7 +49,7 @@ def exact_duplicates(texts: Iterable[str]) -> list[Duplicate]:
 def near_duplicates(texts: Iterable[str], threshold: float = 0.8, seed: int = 0) -> list[Duplicate]:
     """The rows that are at least `threshold` similar to an earlier row that is itself kept.
 
-    A text of fewer than five words is one shingle; one of no words resembles nothing. The seed draws the hashes.
+    A text of fewer than five words is one shingle; a text without words has no duplicates. The seed draws the hashes.
     """
     shingles, counts, signatures = _shingled(texts, seed)
     starts = np.cumsum(counts) - counts
@@ -57,7 +57,7 @@ def near_duplicates(texts: Iterable[str], threshold: float = 0.8, seed: int = 0)
     kept = np.ones(len(counts), dtype=bool)
     found = []
     for low, high in _portions(counts[pairs].sum(axis=1)):
-        # what was dropped in an earlier portion need not be compared any more
+        # rows dropped in an earlier portion need no comparison
         part = pairs[low:high][kept[pairs[low:high]].all(axis=1)]
         for (of, row), similarity in zip(part.tolist(), _similarities(part, shingles, starts, counts), strict=True):
             if similarity >= threshold and kept[of] and kept[row]:
@@ -67,7 +67,7 @@ def near_duplicates(texts: Iterable[str], threshold: float = 0.8, seed: int = 0)
 
 
 def _shingled(texts: Iterable[str], seed: int) -> tuple[Hashes, Ints, NDArray[np.uint64]]:
-    """Each text's distinct shingles (sorted), how many they are, and the signatures (T, 125)."""
+    """Each text's distinct shingles (sorted), their number, and the signatures (T, 125)."""
     draw = np.random.default_rng(seed)
     factors = draw.integers(0, 2**64, BANDS * BAND_ROWS, dtype=np.uint64) | np.uint64(1)
     offsets = draw.integers(0, 2**64, BANDS * BAND_ROWS, dtype=np.uint64)
@@ -82,7 +82,7 @@ def _shingled(texts: Iterable[str], seed: int) -> tuple[Hashes, Ints, NDArray[np
 
 
 def _shingles_of(words: Hashes, lengths: Ints) -> tuple[Hashes, Ints]:
-    """All shingles and their texts; a shorter text is padded to one shingle."""
+    """All shingles and the text of each; a text shorter than a shingle gives one."""
     of_word = text_of_each(lengths)
     hashed, at = ngram_hashes(words, lengths, SHINGLE)
     short = np.flatnonzero((lengths > 0) & (lengths < SHINGLE))
@@ -102,7 +102,7 @@ def _distinct(shingles: Hashes, texts: Ints, count: int) -> tuple[Hashes, Ints]:
 
 
 def _signatures(shingles: Hashes, counts: Ints, factors: Hashes, offsets: Hashes) -> NDArray[np.uint64]:
-    """Per text and hash function the least hash of its shingles; a text without shingles has zeros."""
+    """The smallest shingle hash per text and hash function; zeros for a text without shingles."""
     signatures = np.zeros((len(counts), len(factors)), dtype=np.uint64)
     filled = np.flatnonzero(counts)
     if not len(filled):
@@ -114,7 +114,7 @@ def _signatures(shingles: Hashes, counts: Ints, factors: Hashes, offsets: Hashes
 
 
 def _candidates(signatures: NDArray[np.uint64], counts: Ints) -> Ints:
-    """Pairs (P, 2) of rows that agree in a whole band, the earlier row first; sorted by the later one."""
+    """Pairs (P, 2) of rows that agree in a whole band, earlier row first; sorted by the later row."""
     filled, total = np.flatnonzero(counts), len(counts)
     codes = np.empty(0, np.int64)
     for band in range(BANDS):
@@ -133,7 +133,7 @@ def _in_buckets(rows: Ints, keys: Hashes, total: int) -> Ints:
     found = [np.empty(0, np.int64)]
     for back in range(1, COMPARED_IN_BUCKET + 1):
         at = np.flatnonzero(place >= back)
-        # within a large bucket the earliest rows are met, not the nearest
+        # in a large bucket a row is compared with the earliest rows, not with the nearest
         earlier = at - np.where(place[at] > COMPARED_IN_BUCKET, place[at] - back + 1, back)
         found.append(rows[at] * total + rows[earlier])
     return np.concatenate(found)
@@ -154,7 +154,7 @@ def _similarities(pairs: Ints, shingles: Hashes, starts: Ints, counts: Ints) -> 
 
 
 def _portions(sizes: Sequence[int] | Ints) -> Iterator[tuple[int, int]]:
-    """Cuts, so that few shingles are in work at once."""
+    """Bounds of portions, so that few shingles are in memory at once."""
     low = total = 0
     for at, size in enumerate(sizes):
         if at > low and total + size > SHINGLES_AT_ONCE:

@@ -1,4 +1,4 @@
-"""What `bakeoff data inspect` prints of a file: what was decided, counts, lengths, repeats, scripts, some rows."""
+"""The output of `bakeoff data inspect`: detected format, counts, lengths, repeats, scripts, some rows."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def inspection(found: ExampleSet, encoder: TextEncoder | None = None) -> Iterato
 
 
 def chosen_rows(examples: Sequence[Example], rows: int) -> Sequence[Example]:
-    """So many examples, spread evenly over the file."""
+    """This many examples, spread evenly over the file."""
     return examples[:: max(1, len(examples) // max(1, rows))][:rows]
 
 
 def shown(example: Example, encoder: TextEncoder | None = None) -> Iterator[str]:
-    """The row for the terminal: lines that are trained begin with >, lines that are only read with a dot."""
+    """The row for the terminal: trained lines begin with >, lines that are only read with a dot."""
     yield f"--- {harmless(example.record.id)}"
     for text, trained in trained_texts(example, encoder):
         cut = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} [{len(text):,} characters]"
@@ -71,7 +71,7 @@ def histogram(title: str, values: Sequence[int]) -> Iterator[str]:
 
 
 def script_of(text: str) -> str:
-    """The script of most letters, by the first word of their Unicode names (LATIN, DEVANAGARI, CJK), or none."""
+    """The most frequent script, by the first word of the letters' Unicode names (LATIN, DEVANAGARI, CJK), or none."""
     letters = Counter(letter for letter in text[:2000] if letter.isalpha())
     scripts: Counter[str] = Counter()
     for letter, count in letters.items():
@@ -80,7 +80,7 @@ def script_of(text: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """The text without control characters, which could rewrite the terminal."""
+    """The text without control characters, which could manipulate the terminal."""
     return "".join(letter if letter == "\n" or unicodedata.category(letter)[0] != "C" else "\ufffd" for letter in text)
 
 
@@ -106,7 +106,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; border: 1
 
 
 def inspect_page(title: str, summary: Iterable[str], rows: Sequence[tuple[str, Sequence[TrainedText]]]) -> str:
-    """The page. rows: the id of each row and its stretches; every text of theirs is escaped."""
+    """The page. rows: the id of each row and its parts; all their text is escaped."""
     shown = "\n".join(
         f"<h2>{_text(id)}</h2>\n<pre>{''.join(_stretch(one) for one in stretches)}</pre>" for id, stretches in rows
     )

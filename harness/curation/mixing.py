@@ -1,4 +1,4 @@
-"""Several sources in one set: `merge` takes all of their rows, `mix` an exact number by weight."""
+"""Combining several sources: `merge` takes all of their rows, `mix` an exact number by weight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.policy.noise import stream_of
 
 @dataclass(frozen=True)
 class Share:
-    """What a source gives to a mix: its weight, its own rows, the rows taken, and how often it is gone through."""
+    """A source's part in a mix: its weight, its number of rows, and the number of rows taken."""
 
     name: str
     weight: float
@@ -28,28 +28,28 @@ class Share:
 
 
 def merge(sets: Sequence[ExampleSet]) -> tuple[Example, ...]:
-    """All rows, one set after another. Ids that two sets share are told apart by the set's folder and file.
+    """All rows, one set after another. Where two sets share an id, ids are prefixed with the set's folder and file.
 
-    Raises UserError where the sets are of different kinds; judged answers may stand among demonstrations.
+    Raises UserError where the sets are of different kinds; judged answers may be merged with demonstrations.
     """
     kinds = {"demonstrations" if one.detection.kind == "judged" else one.detection.kind for one in sets}
     if len(kinds) > 1:
         named = ", ".join(f"{one.name} ({one.detection.kind})" for one in sets)
-        raise UserError(f"the sets are of different kinds: {named}", fix="Curate each kind into a set of its own.")
+        raise UserError(f"the sets are of different kinds: {named}", fix="Curate each kind separately.")
     rows = [(one.name, example) for one in sets for example in one.examples]
     if len({example.record.id for _, example in rows}) < len(rows):
         rows = [(name, _renamed(example, f"{label_of(name)}:{example.record.id}")) for name, example in rows]
         if len({example.record.id for _, example in rows}) < len(rows):
-            raise UserError("two sets have one folder, file and id", fix="Give each file once, or rename one.")
+            raise UserError("two sets have the same folder, file and id", fix="Give each file once, or rename one.")
     return tuple(example for _, example in rows)
 
 
 def mix(
     sources: Mapping[str, Sequence[Example]], weights: Mapping[str, float], n: int, seed: int
 ) -> tuple[tuple[Example, ...], tuple[Share, ...]]:
-    """Exactly n rows, in an order drawn by seed, as near to the weights as whole rows allow.
+    """Exactly n rows, in an order drawn by seed, as close to the weights as whole rows allow.
 
-    A source with too few rows is gone through again; the copy's id ends in `@2`, `@3` and so on.
+    A source with too few rows is repeated; ids of copies end in `@2`, `@3` and so on.
     """
     counts = apportioned(weights, n)
     shares = tuple(Share(name, weights[name], len(sources[name]), counts[name]) for name in weights)
@@ -59,7 +59,7 @@ def mix(
 
 
 def apportioned(weights: Mapping[str, float], n: int) -> dict[str, int]:
-    """n as whole parts in proportion to the weights (largest remainders; of equal ones the first)."""
+    """n divided in proportion to the weights (largest remainders; ties go to the earliest)."""
     if n < 1 or not weights or not all(isfinite(value) and value > 0 for value in weights.values()):
         raise UserError(f"n={n}, weights {dict(weights)}", fix="Give n of at least 1 and a positive weight per source.")
     total = sum(weights.values())

@@ -1,10 +1,10 @@
-"""Which test items does one training row cover? The test side is indexed, the training side streamed.
+"""Finding the test items that a training row covers: test items are indexed, training rows streamed.
 
     index = NgramIndex(texts_of_items, size=8)
     for block in blocks_of(training_texts, ROWS_AT_ONCE):
         for rows, items, words in index.coverage(block): ...
 
-Memory is that of the index (some 40 bytes per test n-gram and 16 MiB) and of one block of training texts.
+Memory holds the index (about 40 bytes per test n-gram, and 16 MiB) and one block of training texts.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from harness.data.words import words_of
 
 Ints = NDArray[np.int64]
-# texts given together, and occurrences compared together: both bound the memory
+# limits on texts and on occurrences processed together, which bound the memory
 ROWS_AT_ONCE = 2000
 PAIRS_AT_ONCE = 4_000_000
 FILTER_BITS = 24
 
 
 class Covered(NamedTuple):
-    """Pairs of a training row and a test item that share an n-gram, and the item's words that the row covers."""
+    """Pairs of a training row and a test item that share an n-gram, and how many of the item's words the row covers."""
 
     rows: Ints
     items: Ints
@@ -34,7 +34,7 @@ class Covered(NamedTuple):
 
 
 class NgramIndex:
-    """The n-grams of the test items, from hash to every place where it stands."""
+    """The n-grams of the test items: from a hash to all its places."""
 
     def __init__(self, texts: Sequence[str], size: int = 8) -> None:
         self.size = size
@@ -48,7 +48,7 @@ class NgramIndex:
         first_word = np.cumsum(self.lengths) - self.lengths
         self.items = item_of_word[starts[order]]
         self.places = starts[order] - first_word[self.items]
-        # most training n-grams are in no test item: one look here rules out all but a few of them
+        # most training n-grams occur in no test item: this table rules out nearly all of them
         self.filter = np.zeros(1 << FILTER_BITS, dtype=bool)
         self.filter[self._bucket(self.known)] = True
 
@@ -58,14 +58,14 @@ class NgramIndex:
         hashed, at = ngram_hashes(words, lengths, self.size)
         grams, found = self._found(hashed)
         rows = text_of_each(lengths)[at[found]]
-        # an n-gram that a row repeats covers no more
+        # an n-gram that a row repeats counts once
         pairs = distinct_values(rows * len(self.known) + grams)
         rows, grams = np.divmod(pairs, max(1, len(self.known)))
         for low, high in self._portions(rows, grams):
             yield self._covered(rows[low:high] + start, grams[low:high])
 
     def _found(self, hashed: Hashes) -> tuple[Ints, Ints]:
-        """The numbers of the known n-grams among these, and where they stand."""
+        """The numbers of the known n-grams among these, and their places."""
         if not len(self.known):
             return np.empty(0, np.int64), np.empty(0, np.int64)
         likely = np.flatnonzero(self.filter[self._bucket(hashed)])
@@ -75,7 +75,7 @@ class NgramIndex:
         return spot[same], likely[same]
 
     def _portions(self, rows: Ints, grams: Ints) -> Iterator[tuple[int, int]]:
-        """Cuts between rows, so that few occurrences are compared at once."""
+        """Bounds of portions, between rows, so that few occurrences are compared at once."""
         total = np.cumsum(self.bounds[grams + 1] - self.bounds[grams])
         ends: Ints = np.append(np.flatnonzero(np.diff(rows)) + 1, len(rows))
         low = high = 0
@@ -113,7 +113,7 @@ BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 class WordHashes:
-    """A 64-bit hash per word, remembered; the memory is bounded, for a hash does not depend on when it is asked for."""
+    """A cached 64-bit hash per word. The cache may be emptied at any time: hashes depend on the word alone."""
 
     AT_MOST = 500_000
 
@@ -128,7 +128,7 @@ class WordHashes:
         return value
 
     def flat(self, texts: Iterable[str]) -> tuple[Hashes, NDArray[np.int64]]:
-        """Hashes of the words of all texts, one after another, and the number of words of each text."""
+        """Hashes of the words of all texts, concatenated, and the number of words of each text."""
         hashes: list[int] = []
         lengths: list[int] = []
         for text in texts:
@@ -140,9 +140,9 @@ class WordHashes:
 
 
 def ngram_hashes(words: Hashes, lengths: NDArray[np.int64], size: int) -> tuple[Hashes, NDArray[np.int64]]:
-    """Hashes of all n-grams that lie within one text, and the position of each one's first word.
+    """Hashes of all n-grams within one text, and the position of each one's first word.
 
-    words    (W,) word hashes of the texts one after another
+    words    (W,) word hashes of the texts, concatenated
     lengths  (T,) words of each text
     """
     count = len(words) - size + 1
@@ -170,7 +170,7 @@ def text_of_each(lengths: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64
 
 
 def distinct_values(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The different values in order. np.unique hashes them first, which took ten times as long on dense codes."""
+    """The distinct values in order. np.unique hashes first, which took ten times as long on dense codes."""
     ordered = np.sort(values, kind="stable")
     new = np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]
     found: NDArray[np.int64] = ordered[new]

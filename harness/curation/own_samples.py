@@ -1,4 +1,4 @@
-"""Completions that a model has drawn, as a file gives them: found by the row's id or by its prompt."""
+"""A model's completions read from a file, and found by a row's id or prompt."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Key = str | tuple[Message, ...]
 
 @dataclass
 class Samples:
-    """Completions by id and by prompt, and those that `of` has never been asked for."""
+    """Completions by id and by prompt; `used` has the keys that `of` has found."""
 
     drawn: dict[Key, list[str]] = field(default_factory=dict)
     used: set[Key] = field(default_factory=set)
     skipped: tuple[UserError, ...] = ()
 
     def of(self, id: str, prompt: tuple[Message, ...]) -> list[str]:
-        """The different completions of a row, in the order of the file."""
+        """The distinct completions of a row, in the order of the file."""
         keys = [key for key in (id, prompt) if key in self.drawn]
         self.used.update(keys)
         return list(dict.fromkeys(text for key in keys for text in self.drawn[key]))
 
     def unused(self) -> int:
-        """How many ids or prompts of the file belong to no row."""
+        """The number of ids or prompts in the file that belong to no row."""
         return len(self.drawn) - len(self.used)
 
 
 def read_own_samples(name: str, on_error: str = "stop") -> Samples:
     """Rows with `id` or `prompt`, and `completion` (a text) or `completions` (a list of texts).
 
-    An empty completion is a completion: models do answer nothing. Raises UserError naming the row otherwise.
+    An empty completion is valid: a model may answer nothing. Raises UserError naming a row that has none.
     """
     faults, samples = Faults(on_error), Samples()
     for placed in placed_rows(name, faults):

@@ -1,7 +1,7 @@
-"""Contrastive pairs: a right answer beside a wrong one whose failure is known.
+"""Preference pairs of a correct answer and a wrong one whose failure is known.
 
-Right function calls stand beside systematic corruptions and the model's own failures; where a problem names a
-verifier, an answer that meets all it demands stands beside one that misses something (the construction of IFBench's
+Correct function calls are paired with systematic corruptions and with the model's own failures. Where a problem names
+a verifier, an answer that meets all its demands is paired with one that misses some (the construction of IFBench's
 preference data, arXiv 2507.02833).
 """
 
@@ -26,7 +26,7 @@ from harness.scoring.calls.signatures import offered
 
 @dataclass
 class Pairs:
-    """The pairs, how many there are of each failure, and why prompts have none."""
+    """The pairs, the number of pairs for each failure, and the reasons why prompts have none."""
 
     examples: list[Example] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
@@ -42,7 +42,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Made:
-    """How a rejected answer came to be: what is wrong with it, and who made it (corruption or model)."""
+    """The origin of a rejected answer: its failure, and its source (corruption or model)."""
 
     failure: str
     by: str
@@ -50,13 +50,13 @@ class Made:
 
     @property
     def label(self) -> str:
-        """What tells the pair from others of its prompt."""
+        """The part of the id that distinguishes the pairs of one prompt."""
         return f"{self.by}/{self.number}" if self.by == "model" else self.failure
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A turn of a set in which a function is called, rightly."""
+    """A turn of a set with a correct function call."""
 
     example: Example
     id: str
@@ -95,8 +95,8 @@ def call_pairs(
 ) -> Pairs:
     """Pairs for every function call: `per_call` corruptions of different kinds, then the model's own failures.
 
-    The kinds are balanced: a call takes those of which there are fewest so far, as far as it can be wrong so.
-    Raises UserError where a kind is unknown or no row holds a call.
+    The kinds are balanced: a call gets those that are rarest so far and that apply to it. Raises UserError where a
+    kind is unknown or no row has a call.
     """
     kinds = _checked_kinds(kinds)
     turns = [turn for example in examples for turn in call_turns(example)]
@@ -157,7 +157,7 @@ def _corruptions(
 
 
 def _own_failures(turn: Turn, samples: Samples, found: Pairs) -> None:
-    """Every different wrong completion of the model; what is right, or might be, is left out."""
+    """Every distinct wrong completion of the model; those that are or may be correct are left out."""
     signatures = offered(turn.prompt)
     for number, answer in enumerate(samples.of(turn.id, turn.prompt)):
         failure = failure_of(turn.calling, answer, signatures)
@@ -166,9 +166,9 @@ def _own_failures(turn: Turn, samples: Samples, found: Pairs) -> None:
 
 
 def verifier_pairs(examples: Sequence[Example], samples: Samples, per_prompt: int = 1, seed: int = 0) -> Pairs:
-    """Of each problem's completions one that misses nothing beside one that misses something, `per_prompt` times.
+    """Up to `per_prompt` pairs for each problem: a completion that misses nothing and one that misses something.
 
-    No completion stands in two pairs, so there may be fewer.
+    No completion is in two pairs.
     """
     found = Pairs()
     for example in examples:
@@ -186,7 +186,7 @@ def verifier_pairs(examples: Sequence[Example], samples: Samples, per_prompt: in
 
 
 def _sorted_answers(record: Problem, drawn: Sequence[str]) -> tuple[list[str], list[tuple[str, Sequence[str]]]]:
-    """The right answers, and the wrong ones with what they miss; a blank answer trains nothing and is neither."""
+    """The correct answers, and the wrong ones with what they miss; blank answers are left out: they train nothing."""
     judged = [(text, missed(record.verifier, text, record.reference)) for text in drawn if text.strip()]
     return [text for text, misses in judged if not misses], [(text, misses) for text, misses in judged if misses]
 

@@ -32,7 +32,7 @@ class CurationStep:
 
 @dataclass(frozen=True)
 class FunnelLine:
-    """What one step did: rows in and out, rows it changed, and how many it removed for each reason."""
+    """The effect of one step: rows in, out and changed, and how many it removed for each reason."""
 
     step: str
     rows_in: int
@@ -43,7 +43,7 @@ class FunnelLine:
 
 @dataclass(frozen=True)
 class Removed:
-    """A row that is not in the set: the step and the reason."""
+    """A removed row: the step and the reason."""
 
     example: Example
     step: str
@@ -52,7 +52,7 @@ class Removed:
 
 @dataclass(frozen=True)
 class Curated:
-    """The set, its funnel and everything that was removed."""
+    """The set, its funnel and all removed rows."""
 
     examples: tuple[Example, ...]
     funnel: tuple[FunnelLine, ...]
@@ -69,7 +69,7 @@ def parse_steps(declared: Sequence[Any], where: str = "") -> list[CurationStep]:
 def _step(item: Any, where: str) -> CurationStep:
     given = {item: {}} if isinstance(item, str) else item
     if not isinstance(given, Mapping) or len(given) != 1:
-        raise UserError(f"{item!r} is no step", where=where, fix="Write a name, or {name: {option: value}}.")
+        raise UserError(f"{item!r} is not a step", where=where, fix="Write a name, or {name: {option: value}}.")
     ((name, options),) = given.items()
     if name not in STEPS:
         raise UserError(f"there is no step {name!r}", where=where, fix=did_you_mean(str(name), STEPS))
@@ -111,7 +111,7 @@ def _typed(value: Any, type_name: str) -> bool:
 
 
 def curate(examples: Sequence[Example], steps: Sequence[CurationStep], seed: int = 0) -> Curated:
-    """Run the steps in order; raises UserError where a step leaves nothing, or cannot give the rows it promises."""
+    """Run the steps in order. Raises UserError where a step leaves no rows, or cannot give the number it promises."""
     rows, funnel, removed = tuple(examples), list[FunnelLine](), list[Removed]()
     for step in steps:
         outcome = STEPS[step.name](rows, seed=seed, **step.options)

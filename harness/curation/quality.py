@@ -1,7 +1,7 @@
-"""Quality scores of examples, for the curation step `score`: a number per row, the higher the better.
+"""Quality scores of examples, for the curation step `score`: a number per row, higher is better.
 
-ifd     ppl(answer | instruction) / ppl(answer) under a causal model (arXiv 2402.10110 and 2308.12032): how much of
-        the answer the instruction leaves to be learnt; at 1 and above the instruction does not help at all
+ifd     ppl(answer | instruction) / ppl(answer) under a causal model (arXiv 2402.10110 and 2308.12032): how much
+        of the answer remains to be learnt given the instruction; from 1 on the instruction does not help
 reward  the output of a sequence-classification model with one label, such as a reward model
 """
 
@@ -29,7 +29,7 @@ GUESS = (
     "An assistant gave this answer:\n\n{answer}\n\n"
     "What was it asked? Write the request that this answers best, and nothing else."
 )
-"""What a model is asked for r-IFD, in our own words."""
+"""The request to the model for r-IFD, in our own words."""
 
 
 def quality_scores(examples: Sequence[Example], scorer: str, model: str, device: str = "cpu") -> list[float]:
@@ -46,12 +46,12 @@ def _ifd(examples: Sequence[Example], base: BaseModel) -> list[float]:
 
 
 def instruction_following_difficulty(examples: Sequence[Example], policy: Policy) -> list[float]:
-    """IFD of the last answer given all that stands before it."""
+    """IFD of the last answer given the messages before it."""
     return ifd_of([as_demonstration(one) for one in examples], policy)
 
 
 def ifd_of(demonstrations: Sequence[Demonstration], policy: Policy) -> list[float]:
-    """IFD of each demonstration's last answer given all that stands before it."""
+    """IFD of each demonstration's last answer given the messages before it."""
     from harness.policy.types import Prompt
 
     prompts = [Prompt(messages=one.messages[:-1]) for one in demonstrations]
@@ -59,9 +59,9 @@ def ifd_of(demonstrations: Sequence[Demonstration], policy: Policy) -> list[floa
 
 
 def reversed_ifd_of(demonstrations: Sequence[Demonstration], policy: Policy) -> list[float]:
-    """r-IFD: ppl(x | y') / ppl(x) of what the user says, x, where y' asks what the last answer may be an answer to.
+    """r-IFD: ppl(x | y') / ppl(x) of the user's text x, where y' asks which request the last answer fits.
 
-    The lower, the better the answer tells what was asked (arXiv 2402.10110).
+    A low value means that the answer reveals the request (arXiv 2402.10110).
     """
     from harness.policy.types import Prompt
 
@@ -71,12 +71,12 @@ def reversed_ifd_of(demonstrations: Sequence[Demonstration], policy: Policy) -> 
 
 
 def perplexity_ratios(prompts: Sequence[Prompt], texts: Sequence[str], policy: Policy) -> list[float]:
-    """ppl(text | prompt) / ppl(text); the text alone follows no template, as published."""
+    """ppl(text | prompt) / ppl(text); ppl(text) is without a template, as published."""
     from harness.policy.types import Prompt
 
     given = policy.score(prompts, texts)
     alone = policy.score([Prompt() for _ in texts], texts)
-    # each mean is over its own tokens: a merge at the boundary may change their number
+    # each mean has its own number of tokens: a merge at the boundary may change it
     return [math.exp(_per_token(free) - _per_token(bound)) for bound, free in zip(given, alone, strict=True)]
 
 

@@ -1,7 +1,7 @@
-"""A row as the model reads it: stretches of text, each trained or masked in the loss.
+"""A row as the model reads it: parts of text, each trained or masked in the loss.
 
-With a tokenizer the stretches are those of training_rows: the real chat template, the real boundary. Without one
-they are the turns, of which the assistant's are trained.
+With a tokenizer the parts are those of training_rows, with the real chat template and boundaries. Without one they are
+the turns, of which the assistant's are trained.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ UNLIMITED = 10**9
 
 
 class TrainedText(NamedTuple):
-    """Text that is trained, or only read."""
+    """A part of a row that is trained or only read."""
 
     text: str
     trained: bool
 
 
 def trained_texts(example: Example, encoder: TextEncoder | None = None) -> list[TrainedText]:
-    """The row in order; of a preference pair the prompt with the chosen answer, of a problem with its reference."""
+    """The parts in order; a preference pair gives its chosen answer, a problem its reference."""
     demonstration = as_demonstration(example)
     if encoder is None:
         return [TrainedText(f"{one.role}: {one.content}\n", one.role == "assistant") for one in demonstration.messages]
@@ -43,7 +43,7 @@ def trained_texts(example: Example, encoder: TextEncoder | None = None) -> list[
 
 
 def token_count(example: Example, encoder: TextEncoder) -> int:
-    """Tokens of the row under the chat template, before any cut."""
+    """Number of tokens of the row under the chat template, before truncation."""
     return sum(len(row.input_ids) for row in _rows(example, encoder))
 
 
@@ -65,7 +65,7 @@ def _rows(example: Example, encoder: TextEncoder) -> tuple[TrainingRow, ...]:
         return training_rows([as_demonstration(example)], encoder).rows
     except TemplateError as error:
         raise UserError(
-            f"the model's chat template refuses it: {error}", where=example.record.id, fix="Leave out --model."
+            f"the model's chat template does not accept it: {error}", where=example.record.id, fix="Leave out --model."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The steps of a curation pipeline. Each takes the examples and a seed, and accounts for every one of them."""
+"""The steps of a curation pipeline. Each takes examples and a seed, and accounts for every example."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
 
 @dataclass(frozen=True)
 class StepResult:
-    """The examples that go on, those removed with the reason of each, and how many were changed."""
+    """The kept examples, the removed ones with their reasons, and the number of changed ones."""
 
     kept: Examples
     removed: tuple[tuple[Example, str], ...]
@@ -53,7 +53,7 @@ class StepResult:
 
 
 def judged_good(examples: Examples, *, seed: int) -> StepResult:
-    """Of judged answers those labelled good, as demonstrations. Other examples go on as they are."""
+    """Keep the judged answers labelled good, as demonstrations; other examples are kept unchanged."""
     good = [one for one in examples if one.kind != "judged" or one.extra["label"]]
     bad = tuple((one, "labelled bad") for one in examples if one.kind == "judged" and not one.extra["label"])
     kept = tuple(replace(one, kind="demonstrations") for one in good)
@@ -61,12 +61,12 @@ def judged_good(examples: Examples, *, seed: int) -> StepResult:
 
 
 def without_exact_duplicates(examples: Examples, *, seed: int) -> StepResult:
-    """The first of the rows whose text is the same but for spacing."""
+    """Keep the first of all rows with the same text except for spacing."""
     return _without(examples, exact_duplicates(whole_text(one.record) for one in examples))
 
 
 def without_near_duplicates(examples: Examples, *, seed: int, threshold: float = 0.8) -> StepResult:
-    """The first of the rows that share at least `threshold` of their 5-word shingles."""
+    """Keep the first of all rows that share at least `threshold` of their 5-word shingles."""
     return _without(examples, near_duplicates((whole_text(one.record) for one in examples), threshold, seed))
 
 
@@ -79,7 +79,7 @@ def _without(examples: Examples, found: Sequence[Duplicate]) -> StepResult:
 def length(
     examples: Examples, *, seed: int, min_characters: int = 1, max_characters: int = 10**9, max_prompt: int = 10**9
 ) -> StepResult:
-    """Answers within the bounds, in characters, and prompts up to `max_prompt`."""
+    """Keep answers within the bounds, in characters, whose prompts have up to `max_prompt` characters."""
 
     def reason(one: Example) -> str:
         characters = len(answer_text(one.record))
@@ -93,7 +93,7 @@ def length(
 
 
 def quality(examples: Examples, *, seed: int) -> StepResult:
-    """No answer that echoes its prompt, repeats its own lines, or has a placeholder left to fill."""
+    """Remove answers that echo their prompt, repeat their own lines, or have an unfilled placeholder."""
 
     def reason(one: Example) -> str:
         answer, asked = answer_text(one.record), prompt_text(one.record)
@@ -117,7 +117,7 @@ def stack_exchange(examples: Examples, *, seed: int, min_score: int = 10) -> Ste
 
 
 def scrub(examples: Examples, *, seed: int) -> StepResult:
-    """Personal data becomes a placeholder, in the text and in every further column.
+    """Replace personal data by a placeholder, in the text and in every further column.
 
     Addresses, numbers and keys are found by their form. Names have none and remain: the risk is lower, not zero.
     """
@@ -130,11 +130,14 @@ def _equal_answers(example: Example) -> bool:
 
 
 def best(examples: Examples, *, seed: int, n: int, column: str) -> StepResult:
-    """The n rows with the highest number in a further column: the plug for a quality scorer."""
+    """Keep the n rows with the highest number in a further column, such as a quality score."""
     scores = [one.extra.get(column) for one in examples]
     for one, score in zip(examples, scores, strict=True):
         if isinstance(score, bool) or not isinstance(score, (int, float)):
-            raise UserError(f"{one.record.id}: `{column}` is {score!r}, not a number", fix="Score every row first.")
+            raise UserError(
+                f"{one.record.id}: `{column}` is {score!r}, not a number",
+                fix="Score every row first.",
+            )
     ranked = sorted(range(len(examples)), key=lambda at: (-scores[at], _draw(seed, examples[at])))  # type: ignore[operator]
     return _chosen(examples, ranked, n, f"a lower `{column}`")
 
@@ -149,7 +152,7 @@ def score(
     below: float = math.inf,
     above: float = -math.inf,
 ) -> StepResult:
-    """Write a scorer's number (none, ifd or reward) into a column of its name; rows outside the bounds are removed."""
+    """Write the number of a scorer (none, ifd or reward) into a column of that name; remove rows outside the bounds."""
     if scorer == "none":
         return StepResult(examples, ())
     from harness.curation.quality import quality_scores
@@ -158,7 +161,7 @@ def score(
     scored = tuple(replace(e, extra={**e.extra, scorer: number}) for e, number in zip(examples, numbers, strict=True))
 
     def reason(one: Example) -> str:
-        # a number that is none (an overflow) is within no bounds
+        # NaN (after an overflow) is outside all bounds
         found = float(one.extra[scorer])
         if math.isnan(found) or found >= below:
             return f"{scorer} of {below:g} or more"
@@ -168,7 +171,7 @@ def score(
 
 
 def diverse(examples: Examples, *, seed: int, n: int, model: str = "") -> StepResult:
-    """Exactly n rows that lie far apart: k-center over the prompts' TF-IDF, or over a model's embeddings of them."""
+    """Keep exactly n rows that are far apart: k-center over the prompts' TF-IDF, or over a model's embeddings."""
     if n < len(examples):
         far = k_center([prompt_text(one.record) for one in examples], n, seed, model)
         return _chosen(examples, far, n, "near a chosen row")
@@ -176,7 +179,7 @@ def diverse(examples: Examples, *, seed: int, n: int, model: str = "") -> StepRe
 
 
 def sample(examples: Examples, *, seed: int, n: int) -> StepResult:
-    """Exactly n rows, drawn by seed; a smaller sample lies inside a larger one."""
+    """Keep exactly n rows, drawn by seed; a smaller sample is part of a larger one."""
     ranked = sorted(range(len(examples)), key=lambda at: (_draw(seed, examples[at]), at))
     return _chosen(examples, ranked, n, "not drawn")
 
@@ -188,7 +191,7 @@ def _draw(seed: int, example: Example) -> int:
 def _chosen(examples: Examples, ranked: Sequence[int], n: int, reason: str) -> StepResult:
     """The first n of the ranked rows, in their own order."""
     if not 0 < n <= len(examples):
-        raise UserError(f"{n} rows are asked of {len(examples)}", fix="Ask for fewer, loosen a step, or add a source.")
+        raise UserError(f"{n} rows are wanted of {len(examples)}", fix="Ask for fewer, loosen a step, or add a source.")
     chosen = set(ranked[:n])
     kept = tuple(one for at, one in enumerate(examples) if at in chosen)
     return StepResult(kept, tuple((one, reason) for at, one in enumerate(examples) if at not in chosen))
@@ -206,13 +209,13 @@ def _judged(
 
 
 def without_markup(example: Example) -> Example:
-    """The example without links, images and HTML; itself where there was none."""
+    """The example without links, images and HTML; the same object where nothing changed."""
     record = with_texts(example.record, _cleaned)
     return example if record == example.record else example.edited(record)
 
 
 def refusal_of(example: Example, min_score: int) -> str:
-    """Why the rules leave the example out, or an empty text."""
+    """The reason why LIMA's rules leave the example out, or ""."""
     answer, score = answer_text(example.record), example.extra.get("score")
     if score is not None and not (isinstance(score, (int, float)) and score >= min_score):
         return f"score under {min_score}"
@@ -227,7 +230,7 @@ def refusal_of(example: Example, min_score: int) -> str:
 
 
 def _cleaned(text: str) -> str:
-    # what stands in code is code, not markup
+    # code is kept as it is: it is not markup
     parts = CODE.split(text)
     return "".join(part if at % 2 else _without_markup(part) for at, part in enumerate(parts))
 
@@ -239,7 +242,7 @@ def _without_markup(text: str) -> str:
 
 
 def scrubbed(text: str) -> str:
-    """The text with each find replaced by its kind in brackets."""
+    """The text with each match replaced by its kind in brackets."""
     text = CARD.sub(lambda found: "[CARD]" if _is_card(found.group()) else found.group(), text)
     for kind, pattern in FORMS:
         text = pattern.sub(kind, text)
@@ -247,7 +250,7 @@ def scrubbed(text: str) -> str:
 
 
 def scrub_example(example: Example) -> Example:
-    """The example without personal data in its record and its further columns; itself where there was none."""
+    """The example without personal data in record and further columns; the same object where nothing changed."""
     record = with_texts(example.record, scrubbed)
     edited = example.edited(record) if record != example.record else example
     extra = _deep(edited.extra)
@@ -263,17 +266,19 @@ def _deep(value: Any) -> Any:
 
 
 def _is_card(text: str) -> bool:
-    """Luhn's check: any long number would pass for a card without it."""
+    """Luhn's check, without which any long number would count as a card number."""
     digits = [int(letter) for letter in text if letter.isdigit()]
     doubled = [digit if at % 2 == 0 else sum(divmod(2 * digit, 10)) for at, digit in enumerate(reversed(digits))]
     return len(set(digits)) > 1 and sum(doubled) % 10 == 0
 
 
 def k_center(texts: Sequence[str], n: int, seed: int, model: str = "") -> list[int]:
-    """Numbers of n texts, in the order chosen: each is the one farthest (by cosine) from all chosen before.
+    """Indices of n texts that are far apart: greedy k-center (Gonzalez 1985), by cosine.
 
-    The seed draws the first; among equally far ones the earliest is chosen. A smaller n is a prefix.
-    model  whose embeddings are compared; without one, TF-IDF: lexical, not semantic
+    The seed draws the first; each further text is the one farthest from all chosen ones, and ties go to the earliest.
+    The result for a smaller n is a prefix.
+
+    model  the model whose embeddings are compared; without one, TF-IDF, which is lexical, not semantic
     """
     vectors = _embedded(texts, model) if model else _counted(texts)
     nearest = np.full(len(texts), -1.0)
@@ -281,7 +286,7 @@ def k_center(texts: Sequence[str], n: int, seed: int, model: str = "") -> list[i
     chosen = []
     for _ in range(min(n, len(texts))):
         chosen.append(at)
-        # rounded, so that equal texts are equally far whatever the order of a sum
+        # rounded, so that equal texts have equal distances whatever the order of a sum
         similar = np.round((vectors @ vectors[at].T).toarray().ravel(), 12)
         nearest = np.maximum(nearest, similar)
         nearest[at] = np.inf
@@ -304,7 +309,7 @@ def _embedded(texts: Sequence[str], model: str) -> Any:
 
 
 def _terms(text: str) -> list[str]:
-    # a text without words still needs a place
+    # a text without words still needs a vector
     return words_of(text) or ["\x00"]
 
 

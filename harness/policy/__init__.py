@@ -1,1 +1,1 @@
-"""The interface that every method answers through: prompts in, log-probabilities and samples out."""
+"""Policies, the interface of every method: prompts in, log-probabilities and samples out."""

@@ -1,4 +1,4 @@
-"""A base model: found, identified by its bytes, loaded with an explicit dtype, never changed by a method."""
+"""A base model: its name, files and tokenizer; loaded with an explicit dtype, and never changed by a method."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True)
 class BaseSpec:
-    """How the experiment names a base model.
+    """A base model as an experiment names it.
 
     name           microworld/SIZE, a folder, or a Hugging Face id
-    revision       a hub commit, tag or branch; empty for the default one
+    revision       a hub commit, tag or branch; empty for the default
     dtype, device  always explicit; never taken from the checkpoint
     chat_template  a Jinja file to use instead of the tokenizer's own template
-    called         its label, where it is not the name
+    called         its label, if it differs from the name
     """
 
     name: str
@@ -46,7 +46,7 @@ class BaseSpec:
 
     @property
     def label(self) -> str:
-        """The name for tables and keys: a folder's own name instead of its path on this machine."""
+        """The name in tables and keys: for a folder its own name instead of the path on this machine."""
         if self.called:
             return self.called
         is_path = Path(self.name).is_absolute() or self.name.startswith(("~", ".")) or self.name.count("/") > 1
@@ -56,7 +56,7 @@ class BaseSpec:
 class BaseModel:
     """A model on disk with its tokenizer.
 
-    folder  where its files are
+    folder  the folder with its files
     digest  of its weights, tokenizer and template; "" while unknown
     small   the experiment's small base, for methods that need one
     """
@@ -91,7 +91,7 @@ class BaseModel:
 
     @cached_property
     def max_length(self) -> int:
-        """The longest context in tokens that the model was made for."""
+        """The longest context, in tokens, that the model supports."""
         for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
             value = getattr(self.config.get_text_config(), name, None)
             if value:
@@ -100,7 +100,7 @@ class BaseModel:
 
     @cached_property
     def generation_ends(self) -> tuple[int, ...]:
-        """The end tokens that the model's own generation settings name, beside the tokenizer's."""
+        """The end tokens that the model's generation settings name in addition to the tokenizer's."""
         path = self.folder / "generation_config.json"
         ends = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.exists() else None
         if ends is None:
@@ -136,12 +136,12 @@ class BaseModel:
         return self._policy
 
     def release(self) -> None:
-        """Give the shared copy's memory back."""
+        """Free the memory of the shared copy."""
         self.__dict__.pop("_policy", None)
 
 
 def _aligned(model: Any) -> Any:
-    """Move weights out of the file's memory map, where their alignment, and so the last bit, is chance."""
+    """Copy weights out of the file's memory map: their alignment there, and so the last bit of results, varies."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.data = parameter.data.clone()

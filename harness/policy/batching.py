@@ -1,4 +1,4 @@
-"""Which requests are computed together: neighbours in length, equal prompts once, never too many rows."""
+"""Batches of requests: similar lengths together, equal prompts once, a limited number of rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ else:
 def by_prompt(requests: Sequence[Encoded], max_rows: int) -> Iterator[tuple[list[Encoded], list[int], list[int]]]:
     """Batches of (distinct prompts, for each row its prompt, for each row its request), longest first.
 
-    The order depends on the requests alone, so a run and its repetition batch alike.
+    The order depends only on the requests, so a repeated run forms the same batches.
     """
     shared: dict[tuple[int, ...], list[int]] = {}
     for index, request in enumerate(requests):

@@ -1,4 +1,4 @@
-"""A policy that is one `transformers` model: the base, anything trained from it, anything with adapters."""
+"""A policy that is one `transformers` model: the base, a trained model, or a model with adapters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ else:
 
 @dataclass
 class CausalState:
-    """What the model has read: its cache, which slots (B, T) hold real tokens, the next positions (B,)."""
+    """The state after reading: the cache, which slots (B, T) hold real tokens, the next positions (B,)."""
 
     cache: Any
     mask: torch.Tensor
@@ -44,7 +44,7 @@ class CausalPolicy(StepwisePolicy):
 
     @property
     def vocabulary(self) -> int:
-        """The width of the output layer, which may exceed the tokenizer's."""
+        """The width of the output layer, which may exceed the tokenizer's vocabulary."""
         return int(self.model.get_output_embeddings().weight.shape[0])
 
     def prefill(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, CausalState]:

@@ -1,4 +1,4 @@
-"""Conversations in which a policy hears its own earlier answers."""
+"""Conversations in which a policy reads its own earlier answers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def converse(
     policy: Policy, conversations: Sequence[Sequence[str]], sampling: Sampling, keys: Sequence[str]
 ) -> list[list[tuple[Prompt, Completion]]]:
-    """For each conversation, given by its user turns: every turn's prompt, with all before it, and its answer.
+    """For each conversation, given by its user turns: every turn's prompt, with all turns before it, and its answer.
 
-    One call of the policy per turn, for all conversations that have it. Each turn has noise of its own.
+    The policy is called once per turn number, for all conversations with that turn. Each turn has its own noise.
     """
     told: list[list[tuple[Prompt, Completion]]] = [[] for _ in conversations]
     single = replace(sampling, samples=1)

@@ -1,9 +1,9 @@
-"""How far a policy's next tokens lie from another policy's, along texts that the first one wrote.
+"""The divergence of a policy's next-token distributions from another policy's, along texts that the first wrote.
 
     D_t = KL(p(. | y_<t) || q(. | y_<t)) = sum_v p_v (ln p_v - ln q_v)      nats, over the whole vocabulary
 
 With y drawn from p at temperature 1, the sum of D_t over an answer has the expectation KL(p || q) of whole answers,
-like ln p(y) - ln q(y), at less variance: each step's expectation is computed, not sampled (Rao and Blackwell).
+like ln p(y) - ln q(y), but with less variance: each step's expectation is computed, not sampled (Rao-Blackwell).
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ else:
 def divergences(
     policy: Policy, other: Policy, prompts: Sequence[Prompt], drawn: Sequence[Completion]
 ) -> list[tuple[float, ...]]:
-    """D_t at each token of drawn[i], its stop token too, which `policy` wrote after prompts[i]; in nats.
+    """D_t in nats at each token of drawn[i], including its stop token, which `policy` wrote after prompts[i].
 
-    Each policy reads the prompt in its own way. Raises UserError for a policy that gives no distributions, and for
-    one whose tokens `other` does not have.
+    Each policy encodes the prompt itself. Raises UserError for a policy without distributions over tokens, and where
+    `other` lacks tokens of `policy`.
     """
     steps = _stepwise(policy), _stepwise(other)
     if steps[0].vocabulary > steps[1].vocabulary:
         sizes = f"{steps[0].vocabulary} tokens, and the other {steps[1].vocabulary}"
-        raise UserError(f"the policy has {sizes}", fix="Compare it with a model that knows all of its tokens.")
+        raise UserError(f"the policy has {sizes}", fix="Compare it with a model that has all of its tokens.")
     requests = [
         [fit_for_scoring(one, _written(one, prompt, answer)) for prompt, answer in zip(prompts, drawn, strict=True)]
         for one in steps
@@ -61,16 +61,16 @@ def _stepwise(policy: Policy) -> StepwisePolicy:
 
 
 def _written(policy: StepwisePolicy, prompt: Prompt, answer: Completion) -> Encoded:
-    """The prompt as this policy reads it, and the tokens that were drawn, not those that their text is read as."""
+    """The prompt as this policy encodes it, with the drawn tokens rather than an encoding of their text."""
     return replace(policy.encode(prompt), completion=answer.drawn_ids)
 
 
 def _batch(
     steps: tuple[StepwisePolicy, StepwisePolicy], batches: Sequence[Sequence[Encoded]]
 ) -> Iterator[tuple[float, ...]]:
-    """D_t of every row of a batch, which both policies read side by side."""
+    """D_t of every row of a batch that both policies read in parallel."""
     following = [[*request.prefix, *request.completion] for request in batches[0]]
-    # both hold logits of the same width at once
+    # logits of both are in memory at once
     budget = min(one.budget for one in steps) // 2
     streams = [row_logits(one, batch, following, budget=budget) for one, batch in zip(steps, batches, strict=True)]
     parts = [_divergence(p.log_softmax(-1), q.log_softmax(-1)) for (_, p), (_, q) in zip(*streams, strict=True)]
@@ -80,7 +80,7 @@ def _batch(
 
 
 def _divergence(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """(B, T) of (B, T, V) and (B, T, V or more); what p never says adds nothing, whatever q makes of it."""
+    """(B, T) of log p (B, T, V) and log q (B, T, V or more); a token with p = 0 adds 0, whatever q is."""
     ratio = torch.where(p == -torch.inf, 0.0, p - q[..., : p.shape[-1]].to(p.device))
-    # rounding can leave a sum of terms of both signs just below zero
+    # the terms have both signs, so rounding can make the sum slightly negative
     return (p.exp() * ratio).sum(-1).clamp_min(0.0).cpu()

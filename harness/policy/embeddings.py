@@ -1,4 +1,4 @@
-"""Texts as vectors: the mean of a model's last hidden states, of length one (as Sentence-BERT pools, 1908.10084)."""
+"""Text embeddings: the mean of a model's last hidden states, normalised (as in Sentence-BERT, 1908.10084)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Embedder:
         self.longest = int(getattr(self.model.config, "max_position_embeddings", 512))
 
     def __call__(self, texts: Sequence[str]) -> NDArray[numpy.float32]:
-        """(N, d), a row per text; a text beyond the model's context loses its end, one without tokens is zero."""
+        """(N, d), a row per text; a text longer than the context is cut at its end, one without tokens is zero."""
         ids = [self.tokenizer(text, truncation=True, max_length=self.longest)["input_ids"] for text in texts]
         order = sorted(range(len(ids)), key=lambda at: len(ids[at]))
         found = numpy.zeros((len(ids), int(self.model.config.hidden_size)), numpy.float32)

@@ -1,8 +1,8 @@
-"""From messages or text to token ids, with one rule for where a prompt ends and an answer begins.
+"""From messages or text to token ids, with one rule for the boundary between prompt and answer.
 
-The boundary is found as lm-eval finds it: prompt and answer are tokenised together and split where the
-prompt alone would end, so scoring, sampling and training agree token by token even where a tokenizer
-would merge across it. An answer that is trained ends with the end of turn.
+The rule is lm-eval's: prompt and answer are tokenised together and split where the prompt alone would end, so scoring,
+sampling and training agree token by token even where a tokenizer merges across the boundary. A trained answer ends
+with the end of turn.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ PLAIN_TEMPLATE = (
     "{% else %}{{ '### ' + message['role'].capitalize() + ':\\n' + message['content'] + '\\n' }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '### Assistant:\\n' }}{% endif %}"
 )
-"""Used where a base model's tokenizer brings no chat template; its end of turn is the end-of-text token."""
+"""The template for tokenizers without a chat template; its end of turn is the end-of-text token."""
 
 _PROBE = "bakeoffprobe"
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of one request, with the prompt they came from.
+    """Token ids of one request, and the prompt that they encode.
 
     reserve    tokens that must fit after the prompt
-    truncated  the prompt lost its left end
+    truncated  the left end of the prompt was cut off
     """
 
     prompt: tuple[int, ...]
@@ -46,7 +46,7 @@ class Encoded:
     truncated: bool = False
 
     def fitted(self, max_length: int, reserve: int) -> Encoded:
-        """Keep the right end of the prompt so that `reserve` further tokens fit; flag what was cut."""
+        """Cut the left end of the prompt so that `reserve` further tokens fit; `truncated` says whether it was cut."""
         room = max_length - reserve
         if room < 1:
             raise UserError(
@@ -59,7 +59,7 @@ class Encoded:
 
 
 class TextEncoder:
-    """A tokenizer with its chat template and what ends a turn."""
+    """A tokenizer with its chat template and end of turn."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class TextEncoder:
         self.template = template or _only_template(tokenizer.chat_template) or PLAIN_TEMPLATE
 
     def render(self, messages: Sequence[Message], *, generation_prompt: bool = True) -> str:
-        """The text of a conversation, ready for the assistant's next turn or as it stands."""
+        """The text of a conversation, with or without the start of the assistant's next turn."""
         rows = [{"role": message.role, "content": message.content} for message in messages]
         text = self.tokenizer.apply_chat_template(
             rows, chat_template=self.template, tokenize=False, add_generation_prompt=generation_prompt
@@ -89,10 +89,9 @@ class TextEncoder:
     def encode(self, prompt: Prompt, completion: str | None = None) -> Encoded:
         """Ids of prompt, assistant prefix and completion, split where each one ends.
 
-        A token that a merge makes of both prompt and prefix counts to the prefix: together they are always
-        what their joined text is read as. White space at the end of bare text goes to what follows, as in
-        lm-eval, since tokenizers glue it to words. A rendered conversation keeps it: the model generates after
-        it, so it is part of the prompt.
+        A token merged from prompt and prefix belongs to the prefix, so both together always are the encoding of their
+        joined text. White space at the end of bare text moves to what follows, as in lm-eval, since tokenizers join
+        it with words. A rendered conversation keeps it: the model generates after it, so it is part of the prompt.
         """
         text, prefix, answer = self.prompt_text(prompt), prompt.assistant_prefix, completion or ""
         bare = not text
@@ -101,7 +100,7 @@ class TextEncoder:
         first = self.tokens(until_prompt, bare=bare)
         second = self.tokens(until_prefix, bare=bare) if prefix else first
         whole = self.tokens(text + prefix + answer, bare=bare) if answer else second
-        # a merge can swallow an answer whole, and an answer without tokens would look certain
+        # a merge can absorb the whole answer, and an answer without tokens would have probability 1
         answer_ids = whole[len(second) :] or self.tokens(answer, bare=True)
         if bare:
             return Encoded((self.prefix_token,), second, answer_ids, prompt)
@@ -109,7 +108,7 @@ class TextEncoder:
         return Encoded(second[:end], second[end:], answer_ids, prompt)
 
     def tokens(self, text: str, *, bare: bool = False) -> tuple[int, ...]:
-        """Token ids of a text; a text that already opens with the BOS token gets no second one."""
+        """Token ids of a text; no BOS token is added to a text that begins with one."""
         bos = self.tokenizer.bos_token
         special = not bare and not (bos and text.startswith(bos))
         return tuple(self.tokenizer.encode(text, add_special_tokens=special))
@@ -120,7 +119,7 @@ class TextEncoder:
 
     @property
     def prefix_token(self) -> int:
-        """What an empty prompt is read as: BOS, or the end of text where there is no BOS."""
+        """The token that stands for an empty prompt: BOS, or the end of text where there is no BOS."""
         token = self.tokenizer.bos_token_id
         return int(token if token is not None else self.tokenizer.eos_token_id)
 
@@ -155,23 +154,23 @@ class TextEncoder:
 
 
 def _only_template(known: Any) -> str | None:
-    """The tokenizer's chat template; of several named ones (`default`, `tool_use`) the default."""
+    """The tokenizer's chat template; if there are several (`default`, `tool_use`), the default."""
     if not isinstance(known, Mapping):
         return known or None
     if "default" not in known:
         raise UserError(
-            f"the tokenizer has several chat templates, and none is called default: {', '.join(sorted(known))}",
+            f"the tokenizer has several chat templates, and none of them is called default: {', '.join(sorted(known))}",
             fix="Choose one: write it into a file, and name that as the base's chat_template.",
         )
     return str(known["default"])
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two sequences share at their beginning."""
+    """The length of the common prefix of two sequences."""
     differing = (at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)
     return next(differing, min(len(first), len(second)))
 
 
 def _without_spaces(before: str, after: str) -> str:
-    """The text without its trailing white space, where something follows it and anything is left."""
+    """The text without trailing white space, unless nothing follows it or nothing would be left."""
     return (before.rstrip() or before) if after else before

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LOCAL = {"localhost", "127.0.0.1", "::1"}
 SECONDS = 300.0
-"""How long one try may wait for the server."""
+"""The time limit of one try."""
 
 
 class EndpointPolicy(Policy):
@@ -59,7 +59,7 @@ class EndpointPolicy(Policy):
     async def _all(self, bodies: Sequence[dict[str, Any]]) -> list[Completion]:
         import openai
 
-        # a proxy of the environment must not see what is meant for this machine
+        # requests to this machine must not go through a proxy of the environment
         through = openai.DefaultAsyncHttpxClient(
             trust_env=urlsplit(self.url).hostname not in LOCAL, follow_redirects=False
         )
@@ -82,7 +82,7 @@ class EndpointPolicy(Policy):
     async def _one(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> Completion:
         import openai
 
-        # what the environment says of an account with OpenAI is not this server's to know
+        # the client reads an OpenAI account from the environment, which this server must not see
         private = ["OpenAI-Organization", "OpenAI-Project", *([] if self.key else ["Authorization"])]
         headers: dict[str, Any] = {name: openai.Omit() for name in private}
         try:
@@ -112,7 +112,7 @@ def _checked(url: str, key_variable: str) -> str:
 
 def _key(variable: str) -> str:
     key = os.environ.get(variable, "").strip() if variable else ""
-    # a header holds nothing else, and the client's own error would show the key
+    # a header can hold nothing else, and the client's own error message would show the key
     if variable and not (key and key.isascii() and key.isprintable()):
         wrong = "holds characters that no key has" if key else "is empty"
         raise UserError(f"the environment variable {variable} {wrong}", fix=f"Set {variable} to the endpoint's key.")

@@ -1,7 +1,7 @@
-"""Editing the residual stream: where a model's decoder blocks are, at which positions, and for how long.
+"""Editing the residual stream of a model at given positions.
 
-An edit lives for one forward pass. Hooks are put on the blocks before it and taken off after it, whatever
-happens, so a model that others share comes back as it was, and what is decoded later is not touched.
+An edit lasts for one forward pass: hooks are added to the blocks before it and removed after it, also after an error,
+so a shared model stays unchanged, and tokens decoded later are not edited.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Places:
     columns: list[int]
 
     def __add__(self, other: Places) -> Places:
-        """Both."""
+        """The positions of both."""
         return Places(self.rows + other.rows, self.columns + other.columns)
 
 
 Edit = tuple[Places, Callable[["torch.Tensor"], "torch.Tensor"]]
-"""Positions, and what replaces their hidden states (N, d)."""
+"""Positions, and the function that replaces their hidden states (N, d)."""
 
 
 def width_of(config: Any) -> int:
@@ -44,12 +44,12 @@ def width_of(config: Any) -> int:
 
 
 def block_count(config: Any) -> int:
-    """How many decoder blocks there are."""
+    """The number of decoder blocks."""
     return int(config.get_text_config().num_hidden_layers)
 
 
 def decoder_blocks(model: Any) -> torch.nn.ModuleList:
-    """The blocks of any decoder: the outermost list of as many modules as the configuration has layers.
+    """The decoder blocks of a model: the outermost list with as many modules as the configuration has layers.
 
     A block's output is the residual stream (B, T, d). Raises UserError where there is no such list.
     """
@@ -67,8 +67,8 @@ def decoder_blocks(model: Any) -> torch.nn.ModuleList:
 def first_and_last(starts: Sequence[int], lengths: Sequence[int], first: int, last: int) -> tuple[Places, Places]:
     """The first and the last positions of texts that begin at columns `starts` and are `lengths` tokens long.
 
-    In a text of n tokens they are min(first, floor(n/2)) and min(last, ceil(n/2)), so they never meet
-    (section 3.2 of 2404.03592).
+    In a text of n tokens they are min(first, floor(n/2)) and min(last, ceil(n/2)), so they never
+    overlap (section 3.2 of 2404.03592).
     """
     head, tail = Places([], []), Places([], [])
     for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
@@ -80,7 +80,7 @@ def first_and_last(starts: Sequence[int], lengths: Sequence[int], first: int, la
 
 @contextmanager
 def edited(model: Any, edits: Mapping[int, Sequence[Edit]]) -> Iterator[None]:
-    """While this lasts, the outputs of these blocks are edited at those positions."""
+    """Within this context, the outputs of these blocks are edited at those positions."""
     blocks = decoder_blocks(model)
     handles = [blocks[layer].register_forward_hook(partial(_edit, own)) for layer, own in edits.items()]
     try:
@@ -91,7 +91,7 @@ def edited(model: Any, edits: Mapping[int, Sequence[Edit]]) -> Iterator[None]:
 
 
 def _edit(edits: Sequence[Edit], block: Any, arguments: Any, output: Any) -> Any:
-    """A block's output with its edits; some families return a tuple that opens with it."""
+    """A block's output with its edits; some families return a tuple whose first element is the output."""
     hidden = output[0] if isinstance(output, tuple) else output
     for places, change in edits:
         if places.rows:

@@ -32,7 +32,7 @@ def score_encoded(policy: Steps, requests: Sequence[Encoded]) -> list[Score]:
 
 
 def score_tokens(policy: Steps, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Score]:
-    """One score per (context ids, completion ids), in order; the context is read as a prompt of bare text."""
+    """One score per (context ids, completion ids), in order; the context is a prompt of bare text."""
     from harness.policy.encoding import Encoded
 
     requests = []
@@ -43,7 +43,7 @@ def score_tokens(policy: Steps, pairs: Sequence[tuple[Sequence[int], Sequence[in
 
 
 def fit_for_scoring(policy: Steps, request: Encoded) -> Encoded:
-    """Leave room for what follows the prompt; the last token of a completion is never read."""
+    """Leave room for the tokens after the prompt, except the last token of the completion, which is never read."""
     following = len(request.prefix) + len(request.completion)
     return request.fitted(policy.encoder.max_length, max(following - 1, 0))
 
@@ -66,7 +66,7 @@ def _score_batch(
     rows: Sequence[int],
     indices: Sequence[int],
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(log-probabilities, whether each was the likeliest) of every row's completion."""
+    """(log-probabilities, whether each token is the arg max) of every row's completion."""
     batch = [requests[index] for index in indices]
     following = [[*request.prefix, *request.completion] for request in batch]
     targets, _ = padded(following, policy.device)
@@ -85,7 +85,7 @@ def _score_batch(
 def row_logits(
     policy: Steps, batch: Sequence[Encoded], following: Sequence[Sequence[int]], *, budget: int
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """(position, logits (B, T, V)) over what follows each row's own prompt, B x T x V within the budget."""
+    """(position, logits (B, T, V)) over the tokens that follow each row's own prompt, B x T x V within the budget."""
     first, state = policy.prefill(batch)
     everyone = torch.arange(len(batch), device=policy.device)
     yield from _logit_chunks(policy, first, state, everyone, following, budget=budget)
@@ -102,7 +102,8 @@ def _logit_chunks(
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """(position, logits (B, T, V)) over the tokens that follow the prompts, B x T x V within the budget.
 
-    first, state  what `prefill` gave; chosen (B,): for each row the prompt that it follows
+    first, state  the result of `prefill`
+    chosen        (B,) for each row the index of its prompt
     """
     yield 0, first[chosen][:, None]
     tokens, mask = padded([ids[:-1] for ids in following], policy.device)
@@ -116,14 +117,14 @@ def _logit_chunks(
 
 
 def _reduce(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """fp32 log-probabilities (B, T) of targets (B, T) under logits (B, T, V), and where they are the arg max."""
+    """fp32 log-probabilities (B, T) of targets (B, T) under logits (B, T, V), and whether they are the arg max."""
     logits = logits.float()
     taken = logits.gather(-1, targets[..., None])[..., 0]
     return taken - logits.logsumexp(-1), logits.argmax(-1) == targets
 
 
 def differentiable_logprobs(policy: Steps, requests: Sequence[Encoded]) -> list[torch.Tensor]:
-    """Log-probabilities (T_i,) of each completion, with gradients; one row per request, no sharing."""
+    """Log-probabilities (T_i,) of each completion, with gradients; one row per request; prompts are not shared."""
     batch = [fit_for_scoring(policy, request) for request in requests]
     following = [[*request.prefix, *request.completion] for request in batch]
     targets, _ = padded(following, policy.device)

@@ -1,9 +1,8 @@
-"""The narrow waist: what a benchmark may ask of whatever a method made.
+"""The interface between methods and benchmarks.
 
-A benchmark hands over prompts, not token ids, because only the policy knows its chat template or its
-in-context examples. It uses two verbs, `score` and `sample`. Most policies get both from four small steps
-(`encode`, `prefill`, `extend`, `select`) through `StepwisePolicy`; a policy that only samples implements
-`sample` and declares `gives = {"sample"}`.
+A benchmark passes prompts, not token ids, because only the policy knows its chat template or in-context examples. It
+calls `score` and `sample`. Most policies inherit both from `StepwisePolicy`, which needs four steps (`encode`,
+`prefill`, `extend`, `select`); a policy that only samples implements `sample` and declares `gives = {"sample"}`.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ else:
 
 
 class Policy(ABC):
-    """Anything that answers: the only thing that evaluation sees.
+    """A model, or several, that answers prompts: all that evaluation sees of a method.
 
-    digest  names the artifact that it was loaded from; base: opens the policy of the model that it was made of. A run
-            sets both
+    digest  digest of the artifact that it was loaded from; a run sets it
+    base    returns the policy of its base model; a run sets it
     """
 
     gives: ClassVar[frozenset[Capability]]
@@ -40,10 +39,10 @@ class Policy(ABC):
     def sample(
         self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[str]
     ) -> list[tuple[Completion, ...]]:
-        """For each prompt its `sampling.samples` completions; `keys` name the items for the noise."""
+        """For each prompt `sampling.samples` completions; `keys` identify the items for the noise."""
 
     def decoded_by(self) -> tuple[Policy, int]:
-        """The policy whose decoding an answer costs, and how often: not itself where it chooses among answers."""
+        """The policy that decodes, and how often per answer: another one where this policy chooses among answers."""
         return self, 1
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[Score]:
@@ -55,10 +54,10 @@ class Policy(ABC):
 
 
 class Steps(ABC):
-    """What log-probabilities and sampling need of a policy.
+    """The steps from which scores and samples are computed.
 
-    budget    logits held at once, in elements (rows x positions x vocabulary), not bytes
-    max_rows  prompts read in one batch, at most
+    budget    maximum number of logits in memory (rows x positions x vocabulary)
+    max_rows  maximum number of prompts in one batch
     """
 
     encoder: TextEncoder
@@ -93,7 +92,7 @@ class Steps(ABC):
 
 
 def base_of(policy: Policy) -> Policy:
-    """The policy of the model that a policy was made of. Raises UserError where nobody said which that is."""
+    """The policy of a policy's base model. Raises UserError where it is not known."""
     if policy.base is None:
-        raise UserError("the policy does not say what it was made of", fix="Let `bakeoff run` load it.")
+        raise UserError("the policy's base model is not known", fix="Let `bakeoff run` load it.")
     return policy.base()

@@ -1,7 +1,7 @@
-"""A reward model: a sequence classifier of one output, which says how good an answer to a conversation is.
+"""A reward model: a sequence classifier with one output, which rates the answer that ends a conversation.
 
-Each conversation is read alone, so that no padding can move its reward, through the model's own chat template; of one
-that is too long the left end is cut. The same conversation always gets the same reward.
+Each conversation is read separately, so that padding cannot change its reward, in the model's own chat template; a
+conversation that is too long is cut at its left end. The same conversation always gets the same reward.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ else:
 
 
 class RewardModel:
-    """Loaded as its base says (folder, precision, device), from safetensors alone."""
+    """The classifier of a base (its folder, precision and device), loaded only from safetensors."""
 
     def __init__(self, base: BaseModel) -> None:
         self.base = base
@@ -34,7 +34,7 @@ class RewardModel:
 
     @classmethod
     def named(cls, name: str, device: str = "cpu") -> RewardModel:
-        """By folder or downloaded hub id, in float32. Raises UserError where it is none."""
+        """The reward model of a folder or downloaded hub id, in float32. Raises UserError where it is another model."""
         spec = BaseSpec(name, dtype="float32", device=device)
         return cls(BaseModel(spec, locate(spec)))
 
@@ -46,7 +46,7 @@ class RewardModel:
         return self.of_conversation((*prompt.messages, Message("assistant", answer)))
 
     def of_conversation(self, messages: Sequence[Message]) -> float:
-        """r(conversation), which the assistant ends."""
+        """r(conversation), which ends with an assistant turn."""
         return self._read(self.base.encoder.render(messages, generation_prompt=False))
 
     def _read(self, text: str) -> float:
@@ -56,7 +56,7 @@ class RewardModel:
 
 
 def _classifier(base: BaseModel) -> Any:
-    """Raises UserError where the folder holds a model of another kind."""
+    """The classifier. Raises UserError where the folder has a model of another kind."""
     try:
         found, loaded = transformers.AutoModelForSequenceClassification.from_pretrained(
             base.folder,
@@ -69,7 +69,7 @@ def _classifier(base: BaseModel) -> Any:
         raise UserError(
             "the model does not load as a classifier", where=base.spec.name, fix="Name a reward model."
         ) from error
-    # a language model loads too, with a head of random numbers
+    # a language model also loads, with a random head
     if found.config.num_labels != 1 or loaded["missing_keys"]:
-        raise UserError("it is no reward model", where=base.spec.name, fix="Name a classifier with one label.")
+        raise UserError("it is not a reward model", where=base.spec.name, fix="Name a classifier with one label.")
     return found.to(base.spec.device).eval().requires_grad_(False)

@@ -1,7 +1,7 @@
 """Drawing completions: one prefill per prompt, Gumbel-max with hashed noise, finished rows dropped.
 
-A token is the arg max of logits / temperature + noise(seed, item, sample, position, token). In fp32 the
-text of an item therefore does not depend on what else is in its batch.
+A token is the arg max of logits / temperature + noise(seed, item, sample, position, token), so in fp32 the text of an
+item does not depend on the rest of its batch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ else:
 
 @dataclass
 class _Row:
-    """A completion in the making."""
+    """An unfinished completion."""
 
     request: int
     sample: int
@@ -57,8 +57,8 @@ def sample_encoded(
 def _batches(requests: Sequence[Encoded], max_rows: int) -> Iterator[tuple[list[Encoded], list[int], list[int]]]:
     """Batches with assistant prefixes of one length.
 
-    Unequal ones would leave padding between a prefix and what is drawn after it, and a sliding window counts
-    the places of a row, not its tokens.
+    Unequal lengths would leave padding between a prefix and the tokens drawn after it, and a sliding window counts
+    padding as tokens.
     """
     members: dict[int, list[int]] = {}
     for index, request in enumerate(requests):
@@ -118,7 +118,7 @@ def _start(
 
 
 def _decode(policy: Steps, logits: torch.Tensor, state: Any, rows: list[_Row], sampling: Sampling) -> None:
-    """Fill the rows token by token, dropping those that are finished."""
+    """Fill the rows token by token, dropping finished rows."""
     streams = torch.tensor([row.stream for row in rows], device=policy.device)
     alive = rows
     for position in range(sampling.max_new_tokens):
@@ -152,7 +152,7 @@ def _append(encoder: TextEncoder, row: _Row, token: int, sampling: Sampling, pos
 
 
 def _ends(encoder: TextEncoder, ids: list[int], stops: Sequence[str]) -> bool:
-    """Whether a stop string has appeared. Only the tail is decoded: a written token holds at least a byte."""
+    """Whether a stop string has appeared. Only the tail is decoded: each token has at least one byte."""
     window = max(len(stop.encode()) for stop in stops) + 2
     written = (token for token in reversed(ids) if token not in encoder.special_ids)
     tail = encoder.text([*islice(written, window)][::-1])
@@ -171,7 +171,7 @@ def draw_tokens(logits: torch.Tensor, sampling: Sampling, streams: torch.Tensor,
 
 
 def nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Logits (B, V) with all but the smallest set of tokens that reaches mass top_p at minus infinity."""
+    """Logits (B, V), minus infinity outside the smallest set of tokens that reaches mass top_p."""
     ordered, order = torch.sort(logits.softmax(-1), dim=-1, descending=True, stable=True)
     before = ordered.cumsum(-1) - ordered
     dropped = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= top_p)

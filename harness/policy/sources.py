@@ -1,4 +1,4 @@
-"""Where a model's files are, and the digest that names them: shipped, a folder, or a Hugging Face id."""
+"""Finding a model's files (shipped, in a folder, or by Hugging Face id), and their digest."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ else:
 
 SHIPPED = "microworld/"
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "tokenizer*"]
-"""What is fetched from a hub: no pickled weights, ever."""
+"""The files to fetch from the hub: never pickled weights."""
 
 
 def locate(spec: BaseSpec, *, download: bool = True) -> Path:
-    """The folder of a base model. Raises UserError where there is none.
+    """The folder of a base model. Raises UserError where it is not found.
 
-    download  False: only what is here already, for planning
+    download  False: search only this machine, for planning
     """
     if spec.name.startswith(SHIPPED):
         return _shipped(spec.name.removeprefix(SHIPPED))
@@ -72,12 +72,12 @@ def _from_hub(spec: BaseSpec, *, download: bool) -> Path:
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise UserError(
             f"the model {spec.name!r} could not be fetched: {first_line(error)}",
-            fix="Check the id and revision, and for a gated model that you are logged in.",
+            fix="Check the id and revision; for a gated model, log in.",
         ) from error
 
 
 def _complete(folder: Path, name: str) -> Path:
-    """Refuse a folder that is no model, in words, before any library tries it."""
+    """The folder. Raises UserError where it has no model, before a library fails with a less clear message."""
     if not (folder / "config.json").exists():
         raise UserError("it has no config.json", where=name, fix="A model is a folder in Hugging Face layout.")
     if not any(folder.glob("*.safetensors")):
@@ -92,14 +92,14 @@ def _complete(folder: Path, name: str) -> Path:
 def model_digest(folder: Path, cache: Path) -> str:
     """Digest over the names and bytes of weights, configuration, tokenizer and template.
 
-    Large files are hashed once: `cache` remembers them by path, size and time of change. A file of the
-    hub cache is a link to a blob that is named after its content, so its name stands for it.
+    Each file is hashed once: `cache` is a file of digests by path, size and time of change. A file of the hub cache
+    is a link to a blob whose name is a digest of its content, so that name is used.
     """
     return _digest(_identity_files(folder), folder, cache)
 
 
 def folder_digest(folder: Path, cache: Path) -> str:
-    """Digest over the names and bytes of all files in a folder and below it, remembered as a model's are.
+    """Digest over the names and bytes of all files in and below a folder; `cache` as for model_digest.
 
     Raises UserError where there is no such folder.
     """
@@ -118,7 +118,7 @@ def _digest(files: Iterable[Path], folder: Path, cache: Path) -> str:
 
 
 def _identity_files(folder: Path) -> Iterator[Path]:
-    """Everything that decides what the model computes; notes such as README.md or a manifest do not."""
+    """The files that affect what the model computes, unlike README.md or a manifest."""
     for path in sorted(folder.iterdir()):
         decides = path.suffix in {".safetensors", ".json", ".jinja", ".model", ".txt", ".py"}
         if path.is_file() and decides and path.name != "manifest.json":
@@ -167,6 +167,6 @@ def base_model_of(model: str, device: str = "cpu") -> BaseModel:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise UserError(f"the device is {device!r}", fix="Write cpu, cuda or cuda:0.")
     if device != "cpu" and not torch.cuda.is_available():
-        raise UserError(f"{model} is to run on {device}, and torch finds no GPU", fix="Use cpu.")
+        raise UserError(f"the device is {device}, but torch finds no GPU to run {model} on", fix="Use cpu.")
     spec = BaseSpec(model, dtype="float32" if device == "cpu" else "bfloat16", device=device)
     return BaseModel(spec, locate(spec))

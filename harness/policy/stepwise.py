@@ -1,4 +1,4 @@
-"""A policy made of four steps: scoring, sampling and training log-probabilities follow from them."""
+"""Policies that derive scores, samples and training log-probabilities from four steps."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ class StepwisePolicy(Steps, Policy):
     def sample(
         self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[str]
     ) -> list[tuple[Completion, ...]]:
-        """Draw completions; the text of an item depends on its own key, never on the batch (fp32)."""
+        """Draw completions; in fp32 the text of an item depends on its own key, not on the batch."""
         return sample_encoded(self, [self.encode(prompt) for prompt in prompts], sampling, keys)

@@ -1,4 +1,4 @@
-"""Nouns without behaviour: what is asked of a policy, and what it answers."""
+"""Plain data types: the input of policies (Prompt, Sampling) and their output (Score, Completion)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Literal
 from harness.records import Message
 
 Capability = Literal["score", "sample", "text"]
-"""What a policy can do: give log-probabilities, give answers, and act on bare text, which has no turns, as well."""
+"""An ability of a policy: log-probabilities, samples, or handling bare text, which has no turns."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is asked, before any template: messages, or bare text for a base model.
+    """A prompt before any template is applied: messages, or bare text for a base model.
 
-    assistant_prefix  words that the answer begins with; they are fed after the prompt, so that an
-                      intervention on prompt positions never touches them
+    assistant_prefix  the beginning of the answer; it is read after the prompt, so that an intervention on prompt
+                      positions does not change it
     """
 
     messages: tuple[Message, ...] = ()
@@ -30,13 +30,13 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How completions are drawn.
+    """Settings of sampling.
 
-    temperature  0 takes the likeliest token; else logits are divided by it before top-p
-    top_p        the smallest set of tokens that reaches this mass is kept
-    stop         strings that end a completion and are cut off
+    temperature  0 takes the most likely token; otherwise logits are divided by it before top-p
+    top_p        only the smallest set of tokens that reaches this mass is drawn from
+    stop         strings that end a completion and are removed from it
     samples      completions per prompt, drawn from one prefill
-    salt         set for diversity only: policies with different salts share no noise
+    salt         policies with different salts share no noise; needed for diversity
     """
 
     max_new_tokens: int
@@ -50,7 +50,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Score:
-    """How likely a completion is: natural-log probability summed over its tokens (fp32 log-softmax)."""
+    """The log-probability of a completion: natural logarithms summed over its tokens (fp32 log-softmax)."""
 
     logprob: float
     tokens: int
@@ -63,7 +63,7 @@ class Score:
 class Completion:
     """One drawn answer; finish is "stop" (a stop token), "stop_string" or "length".
 
-    stop_id  the stop token, which `token_ids` leave out
+    stop_id  the stop token, which is not in `token_ids`
     """
 
     text: str
@@ -74,5 +74,5 @@ class Completion:
 
     @property
     def drawn_ids(self) -> tuple[int, ...]:
-        """All that was drawn: `token_ids`, and the stop token where one ended them."""
+        """All drawn tokens: `token_ids`, and the stop token if there is one."""
         return self.token_ids if self.stop_id is None else (*self.token_ids, self.stop_id)

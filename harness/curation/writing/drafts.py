@@ -1,4 +1,4 @@
-"""What generated rows are made of: a draft, what became of it, and its way into a set with its provenance."""
+"""Generated rows: drafts, the filters they pass, and their provenance."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from harness.records import Demonstration, Message
 
 @dataclass(frozen=True)
 class Draft:
-    """An instruction on its way into the set.
+    """A generated instruction, with its answer once it has one.
 
-    parents  ids of the rows it descends from, the nearest first
-    origin   the set of the first of them, whose licence it inherits
+    parents  ids of the rows it was derived from, nearest first
+    origin   the set of the first parent, whose licence applies
     """
 
     id: str
@@ -33,7 +33,7 @@ class Draft:
     cut_off: bool = False
 
     def example(self, model: str) -> Example:
-        """The draft as a demonstration that says where it comes from."""
+        """The draft as a demonstration with its provenance."""
         messages = (Message("user", self.instruction), Message("assistant", self.answer))
         made = {"parent": self.parents[0] if self.parents else "", "operator": self.operator, "round": self.round}
         record = Demonstration(messages, self.id, f"generated/{self.operator}")
@@ -42,7 +42,7 @@ class Draft:
 
 @dataclass
 class Generated:
-    """The rows that were kept, the drafts that were not with their reasons, and a funnel line for each round."""
+    """The kept rows, the removed drafts with their reasons, and a funnel line for each round."""
 
     examples: list[Example] = field(default_factory=list)
     removed: list[tuple[Draft, str]] = field(default_factory=list)
@@ -64,24 +64,24 @@ AfterRound = Callable[[Generated], None]
 
 
 def ignore(found: Generated) -> None:
-    """What is done after a round where nothing is asked for."""
+    """Default for `after_round`: do nothing."""
 
 
 class Sieve:
-    """Drafts that have passed so far, and those that have not; every draft ends in one of both."""
+    """The drafts that have passed so far, and the removed ones; every draft is in one of the two."""
 
     def __init__(self, drafts: Sequence[Draft]) -> None:
         self.passed = list(drafts)
         self.removed: list[tuple[Draft, str]] = []
 
     def drop(self, fault: Callable[[Draft], str]) -> None:
-        """Remove the drafts for which there is a fault, asking in their order."""
+        """Remove the drafts with a fault, checking them in order."""
         judged = [(draft, fault(draft)) for draft in self.passed]
         self.passed = [draft for draft, reason in judged if not reason]
         self.removed += [(draft, reason) for draft, reason in judged if reason]
 
     def answer(self, writer: Writer) -> None:
-        """Let the writer answer what has passed, and drop what it answers badly."""
+        """Let the writer answer the passed drafts, and remove those with a bad answer."""
         said = writer.ask([one.instruction for one in self.passed], [f"{one.id}/answer" for one in self.passed])
         self.passed = [
             replace(one, answer=text, cut_off=cut) for one, (text, cut) in zip(self.passed, said, strict=True)
@@ -91,9 +91,9 @@ class Sieve:
     def answer_new(
         self, writer: Writer, novelty: Novelty, own: Callable[[Draft], Collection[str]] = lambda draft: ()
     ) -> None:
-        """Drop what is like a known instruction (but for those in `own`), and let the writer answer the rest.
+        """Remove drafts that resemble a known instruction (except those in `own`), and let the writer answer the rest.
 
-        What it answers badly is known no longer, so that a later round may try again.
+        Drafts with a bad answer are forgotten, so that a later round may try again.
         """
 
         def known(one: Draft) -> str:
@@ -109,16 +109,16 @@ class Sieve:
 
 
 def seed_rows(examples: Sequence[Example]) -> list[Draft]:
-    """The instructions that everything starts from. Raises UserError where there are none."""
+    """The instructions to start from. Raises UserError where there are none."""
     found = [Draft(one.record.id, prompt_text(one.record), "", 0, (), one.origin) for one in examples]
     found = [one for one in found if one.instruction.strip()]
     if not found:
-        raise UserError("no row asks anything", fix="Give rows with a user's turn.")
+        raise UserError("no row has a prompt", fix="Give rows with a user's turn.")
     return found
 
 
 def removed_row(draft: Draft, reason: str) -> Mapping[str, Any]:
-    """What the file of removed drafts holds."""
+    """The draft's row in the file of removed drafts."""
     return {
         "reason": reason,
         "instruction": draft.instruction,

@@ -1,4 +1,4 @@
-"""Evol-Instruct (arXiv 2304.12244): a model rewrites instructions, harder or on another subject, round by round."""
+"""Evol-Instruct (arXiv 2304.12244): a model rewrites instructions in rounds, to be harder or on another subject."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def evolve(
 ) -> Generated:
     """Every round rewrites every instruction of the pool by an operator that the seed draws, and answers it.
 
-    What passes the eliminator takes its parent's place in the pool; where it fails, the parent is tried again in the
-    next round. A rewritten instruction contains its parent by design, so the novelty filter compares it with all
-    others (one that went for breadth with its parent too), and the judge with its parent.
+    A draft that passes the filters replaces its parent in the pool; otherwise the parent is tried again in the next
+    round. A rewritten instruction contains its parent by design, so the novelty filter compares it with all others (for
+    the operator `breadth` also with its parent), and the judge compares it with its parent.
     """
     pool, found, novelty = seed_rows(examples), Generated(), Novelty()
     for one in pool:
@@ -66,7 +66,7 @@ def _sift(sieve: Sieve, parents: Mapping[str, Draft], novelty: Novelty, writer: 
     if judge:
         _drop_equal(sieve, parents, writer)
 
-    # what goes deeper contains its ancestors; what goes elsewhere must not
+    # a deeper instruction contains its ancestors; one on another subject must not
     sieve.answer_new(writer, novelty, lambda one: () if one.operator == BREADTH else one.parents)
 
 
@@ -75,7 +75,7 @@ def _parent(draft: Draft, parents: Mapping[str, Draft]) -> str:
 
 
 def _drop_equal(sieve: Sieve, parents: Mapping[str, Draft], writer: Writer) -> None:
-    """Ask whether each adds anything to its parent."""
+    """Remove drafts that add nothing to their parent, as the model judges."""
     asked = [filled(JUDGE, instruction=_parent(one, parents), other=one.instruction) for one in sieve.passed]
     deciding = replace(writer, sampling=replace(writer.sampling, temperature=0.0, max_new_tokens=8))
     said = deciding.ask(asked, [f"{one.id}/judge" for one in sieve.passed])

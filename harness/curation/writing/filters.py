@@ -1,8 +1,8 @@
-"""Which generated instructions and answers fail: Evol-Instruct's elimination (arXiv 2304.12244), Self-Instruct's rules.
+"""Filters of generated instructions and answers: Evol-Instruct (arXiv 2304.12244) and Self-Instruct (2212.10560).
 
 Evol-Instruct drops an instruction that adds nothing to its parent (a model judges), one that copies the words of the
-request, and an answer that says sorry in few words or has no content words. Self-Instruct drops instructions that are
-too short or long, or speak of what no text shows.
+request, and an answer that is a short apology or has no content words. Self-Instruct drops instructions that are too
+short or long, or refer to something that text cannot show.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.data.words import words_of
 SHORT_APOLOGY = 80
 INSTRUCTION_WORDS = (3, 500)
 APOLOGY = re.compile(r"\b(?:sorry|apologi[sz]e|as an ai|i (?:cannot|can't|am unable to))\b", re.I)
-# words of our own requests, which an instruction for a user never needs
+# words of our own requests, which do not belong in an instruction
 LEAKED = re.compile(r"\b(?:given|original|rewritten|new|evolved) (?:instruction|prompt|task)\b|<instruction>", re.I)
 UNSEEN = re.compile(
     r"\b(?:images?|pictures?|photos?|videos?|audio|graphs?|attached|flowcharts?|diagrams?|go to)\b", re.I
@@ -33,7 +33,7 @@ EMPTY_WORDS = frozenset(
 
 
 def instruction_fault(text: str, parent: str = "", *, cut_off: bool = False) -> str:
-    """Why a new instruction is dropped, or ""."""
+    """The reason to drop a new instruction, or ""."""
     words = words_of(text)
     least, most = INSTRUCTION_WORDS
     if not text.strip():
@@ -50,12 +50,12 @@ def instruction_fault(text: str, parent: str = "", *, cut_off: bool = False) -> 
 
 
 def unseen_fault(text: str) -> str:
-    """Why an instruction that was not made from a parent is dropped: it needs what a text cannot show."""
+    """The reason to drop an instruction without a parent that needs more than text, or ""."""
     return "needs an image, a sound or a file" if UNSEEN.search(text) else ""
 
 
 def answer_fault(answer: str, instruction: str, *, cut_off: bool = False) -> str:
-    """Why an answer is dropped with its instruction, or ""."""
+    """The reason to drop an answer with its instruction, or ""."""
     words = words_of(answer)
     if not answer.strip():
         return "empty answer"
@@ -69,7 +69,7 @@ def answer_fault(answer: str, instruction: str, *, cut_off: bool = False) -> str
 
 
 def says_equal(verdict: str) -> bool:
-    """Whether a judge's answer begins with the word for no gain."""
+    """Whether the judge's answer begins with the word Equal."""
     return words_of(verdict)[:1] == ["equal"]
 
 
@@ -80,8 +80,8 @@ SIMILAR = 0.7
 class Novelty:
     """The instructions known so far.
 
-    places  of each word the known texts that hold it, with how often: most texts share too few words with a new one
-            to be compared at all
+    places  for each word the known texts with their counts of it: most texts share too few words with a new one to
+            need a comparison
     """
 
     limit: float = SIMILAR
@@ -89,13 +89,13 @@ class Novelty:
     places: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def add(self, id: str, text: str) -> None:
-        """Let later texts be compared with this one."""
+        """Compare later texts with this one."""
         self.words[id] = words_of(text)
         for word, count in Counter(self.words[id]).items():
             self.places.setdefault(word, {})[id] = count
 
     def forget(self, ids: Collection[str]) -> None:
-        """Compare no longer with these: what is not kept must not stand in the way of another attempt."""
+        """Stop comparing with these: a draft that was not kept must not block another attempt."""
         for id in ids:
             for word in set(self.words.pop(id)):
                 del self.places[word][id]
@@ -109,7 +109,7 @@ class Novelty:
                 shared[id] += min(count, times)
         for id, common in shared.items():
             other = self.words[id]
-            # no common subsequence is longer than the words that both have
+            # no common subsequence is longer than the number of shared words
             if id not in leave_out and _f1(common, words, other) >= self.limit <= rouge_l(words, other):
                 return id
         return ""
@@ -129,9 +129,9 @@ def _f1(common: int, one: Sequence[str], other: Sequence[str]) -> float:
 
 
 def common_subsequence(one: Sequence[str], other: Sequence[str]) -> int:
-    """Length of the longest common subsequence, a whole row of the table at a time in the bits of one number.
+    """Length of the longest common subsequence, with a row of the table in the bits of one number.
 
-    Crochemore and others, A fast and practical bit-vector algorithm for the longest common subsequence problem, 2001.
+    Crochemore et al., A fast and practical bit-vector algorithm for the longest common subsequence problem, 2001.
     """
     places: dict[str, int] = {}
     for at, word in enumerate(one):

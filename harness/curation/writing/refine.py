@@ -1,12 +1,12 @@
-"""Reflection on demonstrations (Selective Reflection-Tuning, arXiv 2402.10110): a model rewrites what it finds weak.
+"""Reflection on demonstrations (Selective Reflection-Tuning, arXiv 2402.10110): a model improves rows.
 
-Which version is best depends on the model that is to learn, so nothing is chosen here: each row of the input gives a
-group of versions, whose ids end in the version's name, for a method to choose from.
+Which version is best depends on the model that is trained, so nothing is chosen here: each input row gives a group of
+versions, whose ids end in the version's name, and a method chooses among them.
 
-    ID/original      as it was
+    ID/original      the unchanged row
     ID/instruction   a better instruction, with its answer
     ID/response      the original instruction with a better answer
-    ID/both          the better instruction with a better answer still
+    ID/both          the better instruction with an even better answer
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.records import AFTER, Demonstration
 
 
 def refine(examples: Sequence[Example], writer: Writer) -> Generated:
-    """The versions, group by group in the order of the examples; one that failed is listed with its reason.
+    """The versions, group by group in the order of the examples; failed versions are listed with their reasons.
 
     Raises UserError where no row is one question with one answer.
     """
@@ -66,7 +66,7 @@ def _as_it_was(draft: Draft, example: Example) -> Example:
 def _reflected(
     drafts: Sequence[Draft], writer: Writer, request: str, read: Callable[[Draft, str], Draft], found: Generated
 ) -> list[Draft]:
-    """A better version of each draft, where the model gives one."""
+    """A better version of each draft for which the model gives one."""
     asked = [filled(request, instruction=one.instruction, answer=one.answer) for one in drafts]
     said = writer.ask(asked, [f"{one.id}/reflect" for one in drafts])
     sieve = Sieve([replace(read(one, text), cut_off=cut) for one, (text, cut) in zip(drafts, said, strict=True)])
@@ -89,7 +89,7 @@ def _with_answer(draft: Draft, text: str) -> Draft:
 
 
 def _between(text: str, name: str) -> str:
-    """What stands between the last such marks, or ""."""
+    """The text between the last such marks, or ""."""
     end = text.rfind(f"</{name}>")
     start = text.rfind(f"<{name}>", 0, max(end, 0))
     return text[start + len(name) + 2 : end].strip() if start >= 0 else ""

@@ -1,4 +1,4 @@
-"""What a writing model is asked, in our own words. `{instruction}` and the like are filled in as plain text.
+"""Requests to a writing model, in our own words; places such as `{instruction}` are filled with plain text.
 
 Sources of the operators: Evol-Instruct (arXiv 2304.12244), Self-Instruct (arXiv 2212.10560), Selective
 Reflection-Tuning (arXiv 2402.10110).
@@ -65,7 +65,7 @@ def filled(template: str, **texts: str) -> str:
 
 
 class _Filled(str):
-    """Text that was filled in: no further place is looked for in it."""
+    """Text that was filled in: places in it are not filled."""
 
 
 def _split(part: str, place: str, text: str) -> list[str]:
@@ -76,7 +76,7 @@ def _split(part: str, place: str, text: str) -> list[str]:
 
 
 def operators_of(names: Sequence[str], file: Path | None) -> Mapping[str, str]:
-    """The operators to use: all of ours, those of a YAML file of {name: request}, or the named ones among them.
+    """The operators to use: our own, or those of a YAML file of {name: request}; all of them, or the named ones.
 
     Raises UserError where the file cannot be used or a name is unknown.
     """

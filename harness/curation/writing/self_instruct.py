@@ -1,7 +1,7 @@
-"""Self-Instruct (arXiv 2212.10560): a model continues a list of instructions, and answers those that are new.
+"""Self-Instruct (arXiv 2212.10560): a model continues a list of instructions, and answers the new ones.
 
-As published, eight instructions stand in the request, six of the user's and two of the model's own. Its question of
-whether an instruction is a classification is left out: here each one is answered as it stands.
+As published, a request shows eight instructions, six of the user's and two of the model's own. The published question
+whether an instruction is a classification is left out: every instruction is answered in the same way.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def self_instruct(
     seed: int = 0,
     after_round: AfterRound = ignore,
 ) -> Generated:
-    """In every round so many requests for eight new instructions each; what is new and answered well is kept."""
+    """In every round, request eight instructions `requests` times; keep those that are new and answered well."""
     seeds, own, found, novelty = seed_rows(examples), list[Draft](), Generated(), Novelty()
     for one in seeds:
         novelty.add(one.id, one.instruction)
@@ -51,7 +51,7 @@ def _drafts(
     keys = [f"self-instruct/{seed}/{number}/{at}" for at in range(requests)]
     shown = [_shown(seeds, own, random.Random(key)) for key in keys]
     said = writer.ask([_request(tasks) for tasks in shown], keys)
-    # instructions of several sets: the licence of each of them bears on what comes of it
+    # instructions of several sets are shown: the licence of each set applies to the result
     return [
         Draft(
             f"{key}-{at}",
@@ -84,13 +84,13 @@ def _request(tasks: Sequence[Draft]) -> str:
 
 
 def _listed(written: Written) -> list[Written]:
-    """The numbered lines, at most as many as were asked for; of a text cut off, the last one is."""
+    """The numbered lines, at most as many as requested; in a text that was cut off the last line is cut off."""
     numbered = (NUMBERED.fullmatch(line) for line in written.text.split("\n"))
     found = [line[1].strip() for line in numbered if line and line[1].strip()]
     ended = [Written(text, False) for text in found]
     if written.cut_off and ended:
         ended[-1] = Written(found[-1], True)
-    # no numbered line is one draft, so that a model which writes none shows in the funnel
+    # a reply without numbered lines gives one empty draft, so that the funnel shows it
     return ended[:ASKED] or [Written("", written.cut_off)]
 
 

@@ -1,4 +1,4 @@
-"""A model that writes training text: any policy, with how it is sampled and what its rows call it."""
+"""A model that writes training text: a policy, its sampling settings, and its name in the rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ else:
 
 
 class Written(NamedTuple):
-    """What the model wrote, without control characters; whether it, or what it was asked, was cut off at a limit."""
+    """The model's text without control characters, and whether it, or its prompt, was cut off at a limit."""
 
     text: str
     cut_off: bool
@@ -29,14 +29,14 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True)
 class Writer:
-    """A policy that is asked in words; `name` stands in the provenance of what it writes."""
+    """A policy that answers requests in words; `name` is in the provenance of the rows it writes."""
 
     policy: Policy
     name: str
     sampling: Sampling
 
     def ask(self, requests: Sequence[str], keys: Sequence[str]) -> list[Written]:
-        """One answer to each request; `keys` tell the requests apart for the noise."""
+        """One answer to each request; `keys` identify the requests for the sampling noise."""
         if not requests:
             return []
         prompts = [Prompt(messages=(Message("user", request),)) for request in requests]
@@ -54,7 +54,7 @@ def writer_of(
     seed: int = 0,
     device: str = "cpu",
 ) -> Writer:
-    """The writer of a model's name: a base model, or with `endpoint` a model of that server."""
+    """The writer with this model: a base model, or with `endpoint` a model of that server."""
     sampling = Sampling(max_new_tokens, temperature, seed=seed)
     if endpoint:
         from harness.policy.endpoint import EndpointPolicy
