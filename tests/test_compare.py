@@ -101,8 +101,8 @@ def test_two_runs_are_paired_by_label_on_the_items_and_seeds_in_common(
     monkeypatch.chdir(folder)
     assert only(two_runs(Path("."), later)).heads == (folder.name, "later")
     said = " ".join(pairing.notes)
-    assert "In run alone, and not compared: harsh." in said
-    assert "In later alone, and not compared: other." in said
+    assert "Only in run, and not compared: harsh." in said
+    assert "Only in later, and not compared: other." in said
     assert "tasks: 40 items in common, of 60 and 40." in said
 
 
@@ -115,15 +115,15 @@ def test_settings_and_versions_that_differ_between_runs_are_told(tmp_path: Path,
     done = bakeoff("compare", folder, later)
     assert done.returncode == 0, done.stderr
     assert "tuned differs in its fields (first -> second; None may be a new field): rate: 0.1 -> 0.2." in done.stdout
-    assert "facts is not compared: facts version 2, then facts version 7." in done.stdout
+    assert "facts is not compared: facts version 2 in the first, facts version 7 in the second." in done.stdout
     assert "facts: accuracy" not in done.stdout
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["tund", "plain"], ["no method of it is labelled 'tund'", "Did you mean 'tuned'?"]),
-        (["tuned", "plan"], ["no method of it is labelled 'plan'", "Did you mean 'plain'?"]),
+        (["tund", "plain"], ["it has no method labelled 'tund'", "Did you mean 'tuned'?"]),
+        (["tuned", "plan"], ["it has no method labelled 'plan'", "Did you mean 'plain'?"]),
         (["tuned", "tuned"], ["'tuned' is compared with itself"]),
         (["tuned"], ["'tuned' is compared with nothing", "bakeoff compare FOLDER A B"]),
         (["tests"], ["tests: it is not a results folder"]),
@@ -147,7 +147,7 @@ def test_runs_with_nothing_in_common_are_refused(tmp_path: Path, folder: Path) -
         two_runs(folder, Fake(skills={"tuned": (0.5, 0.5)}, items=20, seeds=(7, 8)).write(tmp_path / "seeds"))
     matrix = read_json(elsewhere / "matrix.json")
     write_json(elsewhere / "matrix.json", {**matrix, "bases": ["world/other"]})
-    with pytest.raises(UserError, match="no base model of one name in common"):
+    with pytest.raises(UserError, match="no base model of the same name"):
         two_runs(folder, elsewhere)
 
 

@@ -245,7 +245,7 @@ def test_of_many_methods_the_findings_are_folded_behind_the_answer(tmp_path: Pat
     skills = {f"m{at}": (0.3 + 0.05 * at, 0.7) for at in range(9)} | {"plain": (0.3, 0.7)}
     markdown, web, _ = pages(Fake(skills=skills).write(tmp_path))
     verdict = markdown.split("## Verdict")[1].split("## The matrix")[0]
-    assert "best of" in verdict.split("every metric, method by method")[0]
+    assert "best among" in verdict.split("every metric, method by method")[0]
     assert "better than plain" in verdict.split("every metric, method by method")[1]
     assert "<details><summary>every metric, method by method" in web
 
@@ -530,5 +530,5 @@ def test_the_page_asks_for_nothing_from_elsewhere(tmp_path: Path) -> None:
 def test_metrics_that_are_no_share_keep_their_unit(tmp_path: Path) -> None:
     """Lengths of 20 to 32 words are shown as such, never as per cent."""
     rows = table_rows(pages(Fake().write(tmp_path))[0], "## Secondary metrics")
-    assert rows[0][1] == "tasks (length, less is better)"
+    assert rows[0][1] == "tasks (length, lower is better)"
     assert 20 < float(rows[2][1].split(" ")[0]) < 32

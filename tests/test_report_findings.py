@@ -76,7 +76,7 @@ def test_the_warning_names_each_field_once_with_all_who_differ_in_it() -> None:
     ))  # fmt: skip
     methods = tuple(MethodInfo(label, "sft", False, {}, "", False, ()) for label in "abcd")
     block = Block("world", DataChoice(), methods, audit=audit)
-    assert warning(block).endswith("Unlike most in training tokens: c and d; base model: d.")
+    assert warning(block).endswith("Different from most methods in training tokens: c and d; base model: d.")
 
 
 def test_methods_with_one_protocol_are_not_flagged() -> None:
@@ -470,7 +470,7 @@ def test_a_method_that_could_not_be_compared_is_not_said_to_be_unharmed() -> Non
 def test_a_method_that_is_lower_nowhere_is_named_as_such() -> None:
     (said,) = harm_of(compared_result("right", 0.05))
     assert isinstance(said, Paragraph)
-    assert said.text == "Below weak nowhere: good."
+    assert said.text == "Not below weak on any metric: good."
 
 
 def test_lengths_count_words_empty_answers_and_cut_prompts() -> None:

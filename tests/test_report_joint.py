@@ -89,7 +89,7 @@ def the_joint(folder: Path) -> JointFinding:
 
 def test_means_stand_by_kind_of_pair_with_intervals_and_twins_are_of_items_only(tmp_path: Path) -> None:
     joint = the_joint(write(tmp_path, by_kind))
-    found = {one.who: (one.policies, one.scores["similarity"]) for one in joint.meetings}
+    found = {one.who: (one.policies, one.scores["similarity"]) for one in joint.comparisons}
     values = {who: score.value for who, (_, score) in found.items()}
     assert values == pytest.approx({
         "two methods on one base, world/large": 0.5, "two methods on one base, world/small": 0.3,
@@ -105,15 +105,15 @@ def test_means_stand_by_kind_of_pair_with_intervals_and_twins_are_of_items_only(
     assert (score.clusters, score.seeds, score.items_only) == (12, 3, False)
     twins = found["one method with two seeds, world/large"][1]
     assert (twins.seeds, twins.items_only) == (1, True)
-    everybody = next(one for one in joint.meetings if one.who == "all methods together, world/small")
+    everybody = next(one for one in joint.comparisons if one.who == "all methods together, world/small")
     assert everybody.scores["mix"].value == pytest.approx(0.8)
 
 
 def test_an_item_that_one_seed_lacks_is_left_out_of_the_mean_and_nothing_is_zero(tmp_path: Path) -> None:
     joint = the_joint(write(tmp_path, by_kind))
-    assert "mix" not in joint.meetings[0].scores
+    assert "mix" not in joint.comparisons[0].scores
     markdown, _, _ = pages(tmp_path)
-    head, _, *rows = table_rows(markdown, "tasks: policies with one another")
+    head, _, *rows = table_rows(markdown, "tasks: similarity between policies")
     mix = head.index("mix")
     assert {row[mix] for row in rows if not row[0].startswith("all")} == {"–"}
     assert [row[mix].split()[0] for row in rows if row[0].startswith("all")] == ["0.8", "0.8"]

@@ -46,15 +46,15 @@ def rows(lost: dict[str, int]) -> pandas.DataFrame:
 def test_each_method_is_compared_with_itself_the_second_base_less_the_first() -> None:
     (found,) = precisions_of(rows({"plain": 0, "tuned": 10}), matrix(), MODELS)
     assert (found.bases, found.dtypes, found.percent) == (("full", "half"), ("float32", "bfloat16"), True)
-    values = {twin.method: twin.difference.value for twin in found.twins}
+    values = {one.method: one.difference.value for one in found.differences}
     assert values == {"plain": pytest.approx(0.0), "tuned": pytest.approx(-0.10)}
-    tuned = found.twins[1].difference
+    tuned = found.differences[1].difference
     assert tuned.low is not None
     assert tuned.low < -0.10 < (tuned.high or 0.0) < 0.0
     words, table = precision_parts([found])
     assert "another precision" in words.text
     assert [cell.text for cell in table.rows[1]][:2] == ["tuned", "−10.0"]
-    assert table.columns[1].head == "bfloat16 less float32"
+    assert table.columns[1].head == "bfloat16 minus float32"
 
 
 @pytest.mark.parametrize(

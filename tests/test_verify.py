@@ -68,7 +68,7 @@ def test_a_good_bundle_passes_every_check_and_nothing_is_written(good: Path) -> 
     assert "NOT ok" not in done.stdout
     assert "unchecked" not in done.stdout
     assert "rows.parquet: schema 2, 144 rows, sorted, no key twice" in done.stdout
-    assert "report.html: its rows give it again, byte for byte" in done.stdout
+    assert "report.html: its rows reproduce it byte for byte" in done.stdout
     assert f"Next: bakeoff compare {good}" in done.stdout
     assert {path.name: path.read_bytes() for path in good.iterdir()} == before
 
@@ -131,7 +131,10 @@ def test_what_is_not_ok_gives_exit_code_1_and_its_file_at_the_start_of_a_line(fo
     done = bakeoff("verify", folder)
     assert done.returncode == 1
     bad = [line.split(": ", 1)[1] for line in done.stdout.split("\n") if line.startswith("NOT ok     report.md: ")]
-    assert bad == ["its bytes are not those that were written (the digests differ)", "its rows give another one"]
+    assert bad == [
+        "its bytes differ from those that were written (the digests differ)",
+        "its rows give a different report",
+    ]
 
 
 @pytest.mark.parametrize("harm", [remove_a_row, swap_the_report, fail_a_cell])
@@ -235,5 +238,5 @@ def test_a_hostile_name_in_the_digests_reads_no_other_file_and_moves_no_cursor(
     monkeypatch.setattr(module, "check_report", lambda folder: ())
     assert "../secret" in wrong(folder)
     said = bakeoff("verify", folder).stdout
-    assert "gone: its digest is recorded, and it is not there" in said
+    assert "gone: its digest is recorded, but the file does not exist" in said
     assert "\x1b" not in said

@@ -31,13 +31,13 @@ States = dict[tuple[str, str], tuple[CellState, ...]]
 
 @dataclass(frozen=True)
 class Pairing:
-    """What is compared at one base model and choice of training data.
+    """The pairs compared at one base model and choice of training data.
 
-    heads   what the first and the second of every pair is called
+    heads   column heads for the first and the second of every pair
     pairs   (name, first, second): a name for the pair, and the two labels in the block's scores
     block   results whose comparisons are keyed by the first label; `groups` are those that are tested
     margin  the loss of knowledge that still counts as kept
-    notes   what tells the two apart besides what is compared, and what was left out
+    notes   further differences between the two, and what was left out
     """
 
     heads: tuple[str, str]
@@ -57,14 +57,14 @@ class Pairing:
 def two_methods(folder: Path, first: str, second: str) -> list[Pairing]:
     """`first` against `second` in every block of a results folder.
 
-    Raises UserError where a method is not there, or the two have no item and seed in common.
+    Raises UserError where a method does not exist, or the two have no item and seed in common.
     """
     matrix = _results(folder)
     labels = [method.label for method in matrix.methods]
     for name in (first, second):
         if name not in labels:
             fix = did_you_mean(name, labels)
-            raise UserError(f"no method of it is labelled {name!r}", where=str(folder), fix=fix)
+            raise UserError(f"it has no method labelled {name!r}", where=str(folder), fix=fix)
     if first == second:
         raise UserError(f"{first!r} is compared with itself", where=str(folder), fix="Name two methods.")
     rows = read_rows(folder)
@@ -106,8 +106,8 @@ def two_runs(one: Path, other: Path) -> list[Pairing]:
 
 def _results(folder: Path) -> Matrix:
     if not (folder / "matrix.json").is_file():
-        beside = [path.parent.name for path in folder.absolute().parent.glob("*/matrix.json")]
-        fix = f"Name a folder that `bakeoff run` wrote. {did_you_mean(folder.name, beside)}"
+        others = [path.parent.name for path in folder.absolute().parent.glob("*/matrix.json")]
+        fix = f"Name a folder that `bakeoff run` wrote. {did_you_mean(folder.name, others)}"
         raise UserError("it is not a results folder: it has no matrix.json", where=str(folder), fix=fix)
     return read_matrix(folder)
 
@@ -116,18 +116,18 @@ def _common(first: Sequence[str], second: Sequence[str], what: str, where: str) 
     common = [name for name in first if name in second]
     if not common:
         fix = f"The first has {', '.join(first) or 'none'}; the second {', '.join(second) or 'none'}."
-        raise UserError(f"they have no {what} of one name in common", where=where, fix=fix)
+        raise UserError(f"they have no {what} of the same name", where=where, fix=fix)
     return common
 
 
 def _something(found: list[Pairing], who: str, where: str) -> list[Pairing]:
-    """`found`, unless nothing in it could be compared."""
+    """`found`; raises UserError where nothing in it could be compared."""
     made = [c.estimate for p in found for r in p.results for c in r.comparisons.values()]
     if any(estimate.value is not None for estimate in made):
         return found
     reasons = sorted({estimate.reason for estimate in made if estimate.reason}) or ["no scored cell"]
     fix = f"`bakeoff compare` needs items and seeds that both have: {'; '.join(reasons[:4])}."
-    raise UserError(f"{who} have nothing in common that could be compared", where=where, fix=fix)
+    raise UserError(f"{who} have nothing in common to compare", where=where, fix=fix)
 
 
 def _block(
@@ -174,7 +174,7 @@ def _side(
 def _shared(
     sides: Sequence[pandas.DataFrame], benchmarks: Sequence[BenchmarkInfo]
 ) -> tuple[pandas.DataFrame, list[str]]:
-    """The rows of both on the items that both have, and in words what stands in one alone."""
+    """The rows of both on their common items, and notes on items that only one has."""
     import pandas
 
     asked = [side[side["benchmark"].isin([b.label for b in benchmarks])] for side in sides]
@@ -190,7 +190,7 @@ def _shared(
 
 
 def _merged(first: Matrix, second: Matrix) -> Matrix:
-    """The methods of both beside one another; benchmarks and metrics that both have in one version."""
+    """The methods of both; the benchmarks and metrics that both have in the same version."""
     theirs = {benchmark.label: benchmark for benchmark in second.benchmarks}
     benchmarks = []
     for own in first.benchmarks:
@@ -208,14 +208,14 @@ def _merged(first: Matrix, second: Matrix) -> Matrix:
 
 
 def _unlike(first: Matrix, second: Matrix, labels: Sequence[str], heads: tuple[str, str]) -> Iterator[str]:
-    """What tells two runs apart besides their scores."""
+    """Differences between two runs other than their scores."""
     alone = [
         (head, [m.label for m in matrix.methods if m.label not in labels])
         for head, matrix in zip(heads, (first, second), strict=True)
     ]
     for head, names in alone:
         if names:
-            yield f"In {head} alone, and not compared: {', '.join(names)}."
+            yield f"Only in {head}, and not compared: {', '.join(names)}."
     for label in labels:
         yield from _changed(label, _method(first, label), _method(second, label))
     theirs = {benchmark.label: benchmark for benchmark in second.benchmarks}
@@ -225,7 +225,7 @@ def _unlike(first: Matrix, second: Matrix, labels: Sequence[str], heads: tuple[s
             continue
         if (own.plugin, own.version) != (other.plugin, other.version):
             was, now = (f"{b.plugin} version {b.version}" for b in (own, other))
-            yield f"{own.label} is not compared: {was}, then {now}."
+            yield f"{own.label} is not compared: {was} in the first, {now} in the second."
         else:
             yield from _changed(own.label, own, other)
     if first.margin != second.margin:

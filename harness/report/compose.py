@@ -1,4 +1,4 @@
-"""The model -> the report's document: which parts stand where, and the words around them."""
+"""The report's numbers -> its document: the order of the sections, and the text around their tables."""
 
 from __future__ import annotations
 
@@ -44,10 +44,11 @@ from harness.stats.contrasts import FEWEST_CLUSTERS
 
 
 def write_report(folder: Path) -> tuple[Path, Path]:
-    """Write report.md and report.html beside the results in `folder`; returns their paths.
+    """Write report.md and report.html into the results folder `folder`; returns their paths.
 
-    The same files give the same bytes: no clock, no chance. Both appear whole or not at all. Raises UserError
-    where matrix.json is missing or a file has another schema. Where the folder has a digests.json, it names them.
+    The same files give the same bytes. Each report appears whole or not at all. Raises UserError
+    where matrix.json is missing or a file has another schema. If the folder
+    has a digests.json, their digests are added to it.
     """
     document = compose(collect(folder))
     written = {folder / "report.md": to_markdown(document), folder / "report.html": to_html(document)}
@@ -58,10 +59,10 @@ def write_report(folder: Path) -> tuple[Path, Path]:
 
 
 def compose(model: ReportModel) -> Document:
-    """The whole report, first things first."""
+    """The whole report, the verdict first."""
     sections = [Section("Verdict", tuple(verdict_parts(model)))]
     if curves := curves_of(model.rows, model.matrix):
-        # how much data is the question of an experiment on sizes; which data is a control of another one
+        # several sizes: the amount of data is the question, so the section is first; otherwise it is a control
         by_size = len(model.matrix.data_sizes) > 1
         title = "How much data, and which" if by_size else "Which data"
         sections.insert(0 if by_size else 1, Section(title, tuple(curve_parts(curves, model.matrix))))
@@ -75,7 +76,7 @@ def compose(model: ReportModel) -> Document:
     joints = joint_findings(model.folder, model.matrix)
     for joint in joints:
         where = f", {joint.data.title}" if joint.data.title else ""
-        title = f"Policies with one another: {joint.benchmark}{where}"
+        title = f"Similarity between policies: {joint.benchmark}{where}"
         sections.append(Section(title, tuple(joint_parts(joint, model.blocks, model.matrix))))
     if model.tuning:
         sections.append(Section("Search for settings", tuple(tuning_parts(model))))
@@ -100,22 +101,22 @@ def _block_sections(block: Block, matrix: Matrix, blocks: int) -> Iterator[Secti
     harm = tuple(harm_parts(block, matrix))
     if harm:
         yield Section("Harm", harm, level)
-    # of many blocks, what is beside the question is folded
+    # with several blocks, secondary tables are folded
     shown: Callable[[Iterable[Part]], tuple[Part, ...]] = _folded if level > 2 else tuple
     changed = shown((*turnover_parts(block, matrix), *length_parts(block, matrix)))
     if changed:
         yield Section("Items gained and lost, and length", changed, level)
     prices = shown((*price_parts(block, matrix), *shift_parts(block, matrix)))
     if prices:
-        yield Section("What a point costs", prices, level)
+        yield Section("The cost of a point", prices, level)
     resolution = shown(resolution_parts(block, matrix))
     if any(result.scores for result in block.results):
-        yield Section("What this rig can resolve", resolution, level)
+        yield Section("Resolution of this experiment", resolution, level)
     if len(block.methods) > 1:
         yield Section("Fairness audit", shown(audit_parts(block, matrix)), level)
     secondary = secondary_table(block, matrix)
     if secondary is not None:
-        words = "Mean, pointwise 95 % interval, and Δ, the paired difference to the baseline; untested."
+        words = "Mean, pointwise 95 % interval, and Δ, the paired difference from the baseline; not tested."
         yield Section("Secondary metrics", (Paragraph(words), secondary), level)
     groups = tuple(_group_parts(block, matrix))
     if groups:
@@ -123,14 +124,14 @@ def _block_sections(block: Block, matrix: Matrix, blocks: int) -> Iterator[Secti
     examples = examples_of(block, matrix, blocks)
     if examples:
         words = (
-            "The items on which the methods differ most at the first seed, chosen by that rule alone: they "
-            "illustrate the differences and are no sample of the benchmark."
+            "The items on which the methods differ most at the first seed, chosen by that rule alone; they "
+            "illustrate the differences and are not a sample of the benchmark."
         )
         yield Section("Some prompts, side by side", (Paragraph(words), Prompts(examples, matrix.baseline)), level)
 
 
 def _folded(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """Tables that have a caption to be found by."""
+    """Tables with a caption are folded under it."""
     return tuple(Folded(p.caption, replace(p, caption="")) if isinstance(p, Table) and p.caption else p for p in parts)
 
 
@@ -148,7 +149,7 @@ def _legend(block: Block, matrix: Matrix) -> str:
     if matrix.baseline:
         said.append("Coloured: better or worse than the baseline after Holm's correction.")
     if block.kept and matrix.baseline:
-        said.append("Knowledge kept: per cent of the baseline's score, below it the difference in points.")
+        said.append("Knowledge kept: per cent of the baseline's score, with the difference in points below it.")
     if block.gaps:
         said += _gap_words(block, matrix)
     said.append(f"{BLANK} could not be computed; it is not zero.")
@@ -159,7 +160,7 @@ def _legend(block: Block, matrix: Matrix) -> str:
         said.append(f"{FLAG_FEW} fewer than {FEWEST_CLUSTERS} clusters: the interval is too narrow, no claim is made.")
     most = len(matrix.seeds)
     if any(len(score.seeds) < most for result in results for score in result.scores.values() if score.seeds):
-        said.append(f"{FLAG_PARTIAL} fewer seeds than planned: not ranked beside methods that have more.")
+        said.append(f"{FLAG_PARTIAL} fewer seeds than planned: not ranked with methods that have more.")
     return " ".join(said)
 
 
@@ -178,10 +179,10 @@ def _differences(block: Block, matrix: Matrix) -> Iterator[Part]:
     if not results:
         return
     yield Paragraph(
-        "Paired over items and seeds; items with one source are clustered, seeds are random; the interval is "
+        "Paired over items and seeds; items from one source form a cluster, seeds are random; the interval is "
         "the wider, the p the larger, of two estimates of seed variance (the pair's own, and pooled over the "
-        "methods). Detectable: the true difference that a test would find with 80 % power. Variance: what "
-        "items, seeds and their interaction contribute."
+        "methods). Detectable: the true difference that a test would find with 80 % power. Variance: the "
+        "shares of items, seeds and their interaction."
     )
     for result in results:
         yield differences_table(result, matrix, block.methods)
@@ -190,7 +191,7 @@ def _differences(block: Block, matrix: Matrix) -> Iterator[Part]:
 def _group_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     family = max((result.family for result in block.groups), default=0)
     if family:
-        yield Paragraph(f"Groups are a family of their own: Holm's correction runs over {family} tests.")
+        yield Paragraph(f"Groups form a separate family: Holm's correction runs over {family} tests.")
     for result in block.groups:
         if result.family and result.comparisons:
             yield Folded(f"{result.metric.title}, {result.group}", differences_table(result, matrix, block.methods))

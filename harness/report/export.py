@@ -1,7 +1,7 @@
 """The report's numbers as tables: scores and differences for pandas, the matrix for a paper.
 
-Computes nothing: every number is one of the report's own (`harness.report.numbers.model`), in the metric's units.
-What could not be computed is blank, with its reason; never 0.
+Nothing is computed here: every number is one of the report's own, in the metric's units. A number that could not be
+computed is blank, with its reason; never 0.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from harness.report.render.tabular import BLANK, Column, Table
 from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate
 
 PLACE = {
-    "base": ("string", "the block's base model; a method on the small base stands beside the others"),
+    "base": ("string", "the block's base model; a method on the small base is listed with the others"),
     "data_quality": ("string", "the named training set of the block; empty without such an axis"),
     "data_size": ("int64", "training examples; 0 without such an axis"),
     "method": ("string", "the method's label"),
     "benchmark": ("string", "the benchmark's label"),
     "metric": ("string", "the metric's name"),
     "group": ("string", "the group of items; empty: all items"),
-    "role": ("string", "what the metric is about: quality, knowledge or other"),
-    "primary": ("string", "yes or no: whether the metric is one that is tested"),
+    "role": ("string", "role of the metric: quality, knowledge or other"),
+    "primary": ("string", "yes or no: whether the metric is tested"),
     "higher_is_better": ("string", "yes or no"),
 }
 SCORE_COLUMNS = {
@@ -143,7 +143,7 @@ def _place(block: Block, result: Result, label: str) -> dict[str, Any]:
 
 
 def paper_table(block: Block, matrix: Matrix) -> Table:
-    """The report's matrix with its score columns alone, and a caption that says what the intervals are."""
+    """The report's matrix with only its score columns, and a caption that explains the intervals."""
     whole = matrix_table(block, matrix)
     kept = 1 + sum(1 for result in block.results if result.metric.primary)
     columns = tuple(Column(c.head, c.unit, left=c.left) for c in whole.columns[:kept])
@@ -156,8 +156,8 @@ def _caption(block: Block, matrix: Matrix) -> str:
     said = [f"{matrix.name}: {block.title}." if matrix.name else f"{block.title}."]
     if block.one_seed:
         said.append(
-            "Mean and its pointwise 95 % interval over items alone, clustered by their source: one seed, so "
-            "these trained runs and not the methods are described."
+            "Mean and its pointwise 95 % interval over items only, clustered by their source: with one seed, they "
+            "describe these trained runs and not the methods."
         )
     else:
         said.append(
@@ -170,7 +170,7 @@ def _caption(block: Block, matrix: Matrix) -> str:
             f"Bold: different from {matrix.baseline}, better or worse, after Holm's correction over "
             f"{block.tests} tests."
         )
-    said.append(f"{BLANK}: could not be computed, not zero.")
+    said.append(f"{BLANK}: could not be computed; not zero.")
     marks = " ".join(f"{cell.text} {cell.small}" for row in matrix_table(block, matrix).rows for cell in row)
     if FLAG_FEW in marks:
         said.append(f"{FLAG_FEW}: fewer than {FEWEST_CLUSTERS} clusters, the interval is too narrow.")

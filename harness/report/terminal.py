@@ -1,4 +1,4 @@
-"""A comparison as one table for the terminal. Text is never markup there, and holds no control character."""
+"""A comparison as one table for the terminal. Text is never read as markup and has no control characters."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ def _finding(pairing: Pairing, result: Result, comparison: Comparison) -> Text:
 
 
 def remarks(pairing: Pairing) -> Iterator[str]:
-    """What the reader must know before quoting the table."""
+    """Notes that a reader needs before quoting the table."""
     first, second = pairing.heads
     if pairing.block.one_seed:
         yield ONE_SEED
     yield (
         f"Difference: {first} − {second}, paired over items and seeds; shares in %, their differences in points. "
-        "Better and worse are said of the first. Intervals are pointwise."
+        "Better and worse describe the first. Intervals are pointwise."
     )
     by_group = max((group.family for group in pairing.block.groups), default=0)
-    own = f"; the groups are a family of {by_group} of their own" if by_group else ""
+    own = f"; the groups are a separate family of {by_group}" if by_group else ""
     yield f"p: two-sided, after Holm's correction over the {pairing.block.tests} tests of primary metrics{own}."
-    yield "Not established means that neither is shown to be better, never that they are equal."
+    yield "Not established means that neither is shown to be better, not that they are equal."
     if any(c.estimate.few_clusters for result in pairing.results for c in result.comparisons.values()):
         yield f"{FLAG_FEW} fewer than {FEWEST_CLUSTERS} clusters: the interval is too narrow, no claim is made."
     yield from pairing.notes

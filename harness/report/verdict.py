@@ -1,7 +1,7 @@
 """The statistics of a block in plain words: what is shown, what is lost, what is not established.
 
-'Better' and 'worse' are said after Holm's correction over the block's family; 'kept' only where a loss of the
-margin or more is rejected. What is neither is 'not established', never 'no loss'.
+'Better' and 'worse' are used after Holm's correction over the block's family, and 'kept' only where a loss of the
+margin or more is rejected. Everything else is 'not established', never 'no loss'.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from harness.report.render.text import listed
 from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate
 
 ONE_SEED = (
-    "One seed: how much another seed would change is unknown. Everything here speaks of these "
-    "trained runs only (items as the one source of chance), not of the methods."
+    "One seed: how much another seed would change is unknown. Everything here describes these "
+    "trained runs only (items are the only source of chance), not the methods."
 )
 KINDS = ("better", "kept", "slight", "worse", "near", "open", "few", "blank")
 
@@ -42,10 +42,10 @@ def headline(block: Block, matrix: Matrix) -> str:
     if not any(result.scores for result in block.results):
         return "No cell of the matrix is done yet: there is nothing to compare."
     if matrix.baseline is None:
-        return "No baseline is declared: the methods are ranked, and none is tested against another."
+        return "No baseline is declared, so the methods are ranked and not tested against a baseline."
     quality, knowledge = block.of_role("quality"), block.of_role("knowledge")
     if not quality:
-        return f"No primary quality metric is declared: the changes against {matrix.baseline} follow."
+        return f"No primary quality metric is declared; the changes against {matrix.baseline} follow."
     winners = [m.label for m in block.methods if _wins(m.label, quality, knowledge)]
     better = f"better than {matrix.baseline} on a quality metric and worse on none"
     loss = f"lose less than {margin_of(knowledge, matrix)} of knowledge" if knowledge else ""
@@ -80,7 +80,7 @@ def statements(block: Block, matrix: Matrix) -> tuple[tuple[str, tuple[Statement
 
 
 def _on_metric(result: Result, matrix: Matrix) -> list[Statement]:
-    """Findings on one primary metric; empty where no method was to be compared."""
+    """Findings on one primary metric; empty where there is nothing to compare."""
     groups = _sorted_out(result, matrix.margin if result.metric.role == "knowledge" else 0.0)
     margin = points(matrix.margin, result.percent)
     leads: dict[str, tuple[str, Mood]] = {
@@ -88,9 +88,9 @@ def _on_metric(result: Result, matrix: Matrix) -> list[Statement]:
         "kept": (f"shown not to lose {margin} or more", "good"),
         "slight": (f"worse than {matrix.baseline}, but shown to lose less than {margin}", "bad"),
         "worse": (f"worse than {matrix.baseline}", "bad"),
-        "near": ("not established after the correction, though its own interval leaves out 0", "open"),
+        "near": ("not established after the correction, although its own interval excludes 0", "open"),
         "open": ("not established either way", "open"),
-        "few": ("no claim, for too few clusters or seeds in common", "open"),
+        "few": ("no claim: too few clusters or seeds in common", "open"),
         "blank": ("could not be compared", "open"),
     }
     said = []
@@ -119,7 +119,7 @@ def _sorted_out(result: Result, margin: float) -> dict[str, list[str]]:
 
 
 def _undecided(estimate: Estimate) -> str:
-    """Whether it is the correction that leaves it open."""
+    """'near' where only the correction for several tests leaves the difference open."""
     if estimate.low is None or estimate.high is None:
         return "open"
     return "open" if estimate.low <= 0 <= estimate.high else "near"
@@ -135,13 +135,13 @@ def _named(label: str, result: Result) -> str:
 
 
 def _unseen(labels: Sequence[str], result: Result) -> str:
-    """How large a true difference may well have gone unseen."""
+    """The size of a true difference that the test can miss."""
     effects = [c.effect[1] for label, c in result.comparisons.items() if label in labels and c.effect is not None]
     if not effects:
         return ""
     if result.percent and max(effects) >= 1:
-        return " (with so few seeds even the largest true difference may well go unseen here)"
-    return f" (a true difference below about {points(max(effects), result.percent)} may well go unseen here)"
+        return " (with so few seeds even the largest possible true difference can be missed here)"
+    return f" (a true difference below about {points(max(effects), result.percent)} can be missed here)"
 
 
 def _ranked(result: Result) -> list[Statement]:
@@ -154,7 +154,7 @@ def _ranked(result: Result) -> list[Statement]:
 
 
 def limits(block: Block, matrix: Matrix) -> list[str]:
-    """What the reader must know before quoting the verdict."""
+    """Limits that a reader must know before quoting the verdict."""
     said = []
     if block.one_seed:
         said.append(ONE_SEED)
@@ -167,7 +167,7 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
     if losses and matrix.margin > 0:
         said.append(
             f"Shown not to lose: a loss of the margin or more is rejected (one-sided 2.5 %, Holm over {losses} "
-            "tests). A difference that is merely not significant is called not established."
+            "tests). A difference that is only not significant is called not established."
         )
     few = sorted({r.metric.title for r in block.results for s in r.scores.values() if s.estimate.few_clusters})
     if few:
@@ -187,7 +187,7 @@ MOST_METRICS = 3
 
 
 def answers(block: Block, matrix: Matrix) -> tuple[tuple[str, tuple[Statement, ...]], ...]:
-    """(metric, who is best within the margin, and who is best of all); empty without baseline or knowledge."""
+    """(metric, best method within the margin and best of all); empty without baseline or knowledge."""
     knowledge = block.of_role("knowledge")
     if matrix.baseline is None or not knowledge or not matrix.margin > 0:
         return ()
@@ -204,19 +204,21 @@ def answers(block: Block, matrix: Matrix) -> tuple[tuple[str, tuple[Statement, .
 def _on_metric_named(result: Result, knowledge: Sequence[Result], block: Block, matrix: Matrix) -> Iterator[Statement]:
     better = [label for label in _ordered(result) if result.comparisons[label].better]
     if not better:
-        yield Statement(f"nobody is shown to be better than {matrix.baseline}", "", "open")
+        yield Statement(f"no method is shown to be better than {matrix.baseline}", "", "open")
         return
     safe = [label for label in better if all(_kept(label, one) for one in knowledge)]
     unsure = [label for label in better if label not in safe and not any(_lost(label, one) for one in knowledge)]
     if safe:
-        yield _all_named("best of those shown to lose less than the margin", safe[0], result, block, "good")
+        yield _all_named("best among the methods shown to lose less than the margin", safe[0], result, block, "good")
     else:
-        said = f"nobody is shown both to be better than {matrix.baseline} and to lose less than the margin"
+        said = f"no method is shown both to be better than {matrix.baseline} and to lose less than the margin"
         yield Statement(said, "", "open")
         if unsure:
-            yield _all_named("best of those shown to be better whose loss is undecided", unsure[0], result, block, "")
+            yield _all_named(
+                "best among the methods shown to be better whose loss is undecided", unsure[0], result, block, ""
+            )
     if better[0] not in (safe[:1] or unsure[:1]):
-        yield _all_named("best whatever it loses", better[0], result, block, "bad")
+        yield _all_named("highest score regardless of knowledge loss", better[0], result, block, "bad")
 
 
 def _ordered(result: Result) -> list[str]:
@@ -265,11 +267,11 @@ def _cost(cost: MethodCost) -> Iterator[str]:
         yield f"{cost.overhead:.2f} x the base's decoding time"
 
 
-MOST_SPELT_OUT = 8  # methods: of more, the findings fill the first screen and nobody reads on
+MOST_SPELT_OUT = 8  # with more methods, the findings would fill the first screen
 
 
 def experiment_question(matrix: Matrix) -> str:
-    """What the experiment asks, in one sentence."""
+    """The experiment's question, in one sentence."""
     rivals = [method for method in matrix.methods if method.label != matrix.baseline]
     roles = {metric.role for benchmark in matrix.benchmarks for metric in benchmark.metrics if metric.primary}
     kept = ", how much of its knowledge is kept" if "knowledge" in roles else ""
@@ -281,7 +283,7 @@ def experiment_question(matrix: Matrix) -> str:
 
 
 def verdict_parts(model: ReportModel) -> Iterator[Part]:
-    """Block by block: the answer, what is not like for like, the findings, and what they do not cover."""
+    """Block by block: the answer, differences in protocol, the findings and their limits."""
     if not model.blocks:
         yield Paragraph("The matrix is empty: there is nothing to compare.", "warning")
     told: set[str] = set()
@@ -301,16 +303,16 @@ def verdict_parts(model: ReportModel) -> Iterator[Part]:
             yield Folded(f"{lead}every metric, method by method", _statement_table(said))
         elif said:
             yield Bullets(said)
-        # what holds for every block is said once
+        # a limit that holds for every block is stated once
         for warning in (one for one in warnings if one not in told):
             told.add(warning)
             yield Paragraph(warning, "open")
     for entry in model.contamination:
         if entry["flagged"]:
-            held = f"{len(entry['matched'])} of {entry['items']} items of {entry['benchmark']} stand in {entry['set']}"
+            held = f"{len(entry['matched'])} of {entry['items']} items of {entry['benchmark']} occur in {entry['set']}"
             yield Paragraph(f"{held}: see the scores without them below.", "warning")
     if len(model.matrix.bases) == 1 and any(block.results for block in model.blocks):
-        yield Paragraph("One base model: whether this holds for another is not tested.", "open")
+        yield Paragraph("One base model: whether this holds for another model is not tested.", "open")
 
 
 def _statement_table(said: Sequence[tuple[str, Sequence[Statement]]]) -> Table:

@@ -1,7 +1,7 @@
-"""Whether a results folder is what its run wrote: files, schemas, digests, and a report that its rows give again.
+"""Check that a results folder is as its run wrote it: files, schemas, digests, and a report that its rows reproduce.
 
-Reads the folder alone, never the store. What a folder does not record (an older one has no digests) is said to be
-unchecked, which is no failure.
+It reads only the folder, never the store. Facts that a folder does not record (an older one has no digests) count as
+unchecked, which is not a failure. It detects corruption and mistakes, not tampering.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from harness.errors import UserError
 
 Word = Literal["ok", "NOT ok", "unchecked"]
 EXPERIMENT = "experiment.yaml"
-SETTING = "# --set "  # how a run notes what --set changed
+SETTING = "# --set "  # marks a change by --set
 TABLES = {
     "rows.parquet": (ROW_COLUMNS, ROW_KEY),
     "samples.parquet": (SAMPLE_COLUMNS, SAMPLE_KEY),
@@ -46,7 +46,7 @@ TABLES = {
 
 @dataclass(frozen=True)
 class Check:
-    """word, the file's name, and what was found."""
+    """One check: its outcome, the file and the finding."""
 
     word: Word
     file: str
@@ -54,17 +54,17 @@ class Check:
 
 
 def verify(folder: Path) -> Iterator[Check]:
-    """Every check, as it is made; none writes into `folder`. Raises UserError where it is no results folder."""
+    """Every check, as it is made; nothing is written to `folder`. Raises UserError if it is not a results folder."""
     yield from check_files(folder)
     yield from check_report(folder)
 
 
 def check_files(folder: Path) -> Iterator[Check]:
-    """What the files say of themselves and of one another. Raises UserError where it is no results folder."""
+    """Checks of the files by themselves and against each other. Raises UserError if it is not a results folder."""
     matrix = _matrix(folder)
     names = _names(matrix)
     for name in (name for name in names if not (folder / name).is_file()):
-        yield Check("NOT ok", name, "it is not there")
+        yield Check("NOT ok", name, "it does not exist")
     for name in (*(name for name in names if name.endswith(".json")), DIGESTS):
         if (folder / name).is_file():
             yield from _json_file(folder / name)
@@ -94,7 +94,7 @@ def _matrix(folder: Path) -> Mapping[str, Any]:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is none."""
+    """The object in a JSON file; None if there is none."""
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -105,7 +105,7 @@ def _json(path: Path) -> dict[str, Any] | None:
 def _json_file(path: Path) -> Iterator[Check]:
     value = _json(path)
     if value is None:
-        yield Check("NOT ok", path.name, "it is no JSON object")
+        yield Check("NOT ok", path.name, "it is not a JSON object")
     elif path.name in ("matrix.json", "costs.json", "contamination.json"):
         known = value.get("schema") == SCHEMA_VERSION
         said = "" if known else f"; this bakeoff knows {SCHEMA_VERSION}"
@@ -193,24 +193,24 @@ def _recorded(folder: Path, digests: Mapping[str, Any]) -> Iterator[Check]:
         # a name is one of this folder's files, whatever digests.json says
         path = folder / Path(name).name
         if not path.is_file():
-            yield Check("NOT ok", name, "its digest is recorded, and it is not there")
+            yield Check("NOT ok", name, "its digest is recorded, but the file does not exist")
         elif sha256(path) == digest:
             yield Check("ok", name, "the bytes that were written")
         else:
-            yield Check("NOT ok", name, "its bytes are not those that were written (the digests differ)")
+            yield Check("NOT ok", name, "its bytes differ from those that were written (the digests differ)")
 
 
 def _experiment(folder: Path, text: str | None) -> Iterator[Check]:
-    """Whether experiment.yaml is what was run, but for lines that note what --set changed."""
+    """Whether experiment.yaml is the experiment that was run, apart from lines that note changes by --set."""
     path = folder / EXPERIMENT
     if not path.is_file():
         return
     if text is None:
-        yield Check("unchecked", EXPERIMENT, "what was run is not recorded")
+        yield Check("unchecked", EXPERIMENT, "the experiment that was run is not recorded")
     elif _without_settings(text) == _without_settings(path.read_text("utf-8", errors="replace")):
-        yield Check("ok", EXPERIMENT, "what was run")
+        yield Check("ok", EXPERIMENT, "the experiment that was run")
     else:
-        yield Check("NOT ok", EXPERIMENT, "it is not the experiment that was run (which provenance.json holds)")
+        yield Check("NOT ok", EXPERIMENT, "it differs from the experiment that was run (recorded in provenance.json)")
 
 
 def _without_settings(text: str) -> str:
@@ -228,14 +228,14 @@ def _matrix_digest(matrix: Mapping[str, Any], text: str | None) -> Check:
     try:
         found = matrix_digest(text, matrix["cells"], matrix.get("joint", []))
     except KeyError as error:
-        return Check("NOT ok", "matrix.json", f"a cell of it has no {error}")
+        return Check("NOT ok", "matrix.json", f"one of its cells has no {error}")
     if found == matrix.get("digest"):
         return Check("ok", "matrix.json", "its digest is that of its experiment, keys and states")
     return Check("NOT ok", "matrix.json", "its digest is not that of its experiment, keys and states")
 
 
 def check_report(folder: Path) -> Iterator[Check]:
-    """Write the report anew elsewhere and compare it with the one that is there."""
+    """Write the report again in another folder and compare it with the existing one."""
     from harness.report.compose import write_report
 
     names = (*_names(_matrix(folder)), TUNING_FILE)
@@ -244,17 +244,19 @@ def check_report(folder: Path) -> Iterator[Check]:
             (Path(elsewhere) / name).symlink_to((folder / name).resolve())
         try:
             written = write_report(Path(elsewhere))
-        except Exception as error:  # what is damaged may break it anywhere
-            yield Check("NOT ok", "report.html", f"no report can be written of these files: {error!r}")
+        except Exception as error:  # damaged files may break the report anywhere
+            yield Check("NOT ok", "report.html", f"no report can be written from these files: {error!r}")
             return
         other = _other_writer(_json(folder / DIGESTS) or {}, _json(folder / "provenance.json") or {})
         for path in (path for path in written if (folder / path.name).is_file()):
             if path.read_bytes() == (folder / path.name).read_bytes():
-                yield Check("ok", path.name, "its rows give it again, byte for byte")
+                yield Check("ok", path.name, "its rows reproduce it byte for byte")
             elif other:
-                yield Check("unchecked", path.name, f"its rows give another today, but it was written by {other}")
+                yield Check(
+                    "unchecked", path.name, f"its rows now give a different report, but it was written by {other}"
+                )
             else:
-                yield Check("NOT ok", path.name, "its rows give another one")
+                yield Check("NOT ok", path.name, "its rows give a different report")
 
 
 def _other_writer(digests: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:

@@ -1,1 +1,1 @@
-"""Statistics of the comparison; numpy and scipy only."""
+"""The statistics of the comparison, numpy and scipy only; docs/statistics.md is their specification."""

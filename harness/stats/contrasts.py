@@ -8,11 +8,23 @@ contrast over methods j with coefficients k_j crosses clusters and seeds:
     M_j  = C * sum_s mean_c(u_sc)^2 / (S - 1)              of each method alone
     E_j  = sum_sc (residual of u)^2 / ((C - 1)(S - 1))     of each method alone
     E = sum k_j^2 E_j,   W = sum k_j^2 M_j  (own)  or  W = mean_k(M_k / E_k) * E  (pooled over the methods)
-    V = (MS_I + max(W - E, 0)) / (C * S),   Welch-Satterthwaite degrees of freedom
+    V = (MS_I + max(W - E, 0)) / (C * S)
 
-Both halves (own and pooled) are computed; the wider interval and the larger p are reported, because each
-alone lets the family-wise error of Holm's procedure rise to 16-19 % where methods differ in seed variance.
-Source: the project's simulation study of interval procedures (notes/statistics.md, "Recommendation").
+    nu = (C S V)^2 / (MS_I^2 / (C - 1) + W^2 / nu_W + E^2 / ((C - 1)(S - 1))), at least 1;  C - 1 where W <= E
+    interval: contrast +- t(0.975, nu) sqrt(V);   p = 2 P(t_nu > |contrast| / sqrt(V))
+
+nu_W is (S - 1) W^2 / sum (k_j^2 M_j)^2 for the own half and sum (S_k - 1) for the pooled half. Both halves are
+computed; the wider interval and the larger p are reported, because each half alone lets the family-wise error of
+Holm's procedure rise to 16-19 % where methods differ in seed variance.
+
+Source: crossed random effects (items x seeds) with the degrees of freedom of Satterthwaite (Biometrics Bulletin 2,
+1946) and Welch (Biometrika 34, 1947); items clustered by source as in Miller (arXiv 2411.00640). Taking the larger p
+of the two halves is this project's own choice, from the simulation study in docs/statistics.md, sections 16 and 17.
+
+Assumptions: clusters and seeds are random samples, independent of each other; seeds of different methods are
+independent; all methods of a contrast share seeds, clusters and weights. Known limits (docs/statistics.md, section
+18): fewer than 20 clusters reject too often, so no claims are made; with one seed the statement covers these trained
+runs only; a shared order of the data between methods makes the intervals too wide.
 Nothing here knows about files or reports; families of tests are in `harness.stats.families`.
 """
 
@@ -58,14 +70,14 @@ class Scores:
     def clusters(self) -> int:
         return int(self.totals.shape[1])
 
-    # kept: every pair, and every step of a search for a ratio's limits, asks the same method again
+    # cached: every pair, and every step of the search for a ratio's limits, needs the same method again
     @cached_property
     def mean(self) -> float:
         return float(self.totals.sum() / (self.seeds * self.weights.sum()))
 
     @cached_property
     def varies(self) -> bool:
-        """Whether the seed changes anything; exact, because a repeated run repeats its bytes."""
+        """Whether the seed changes anything; an exact comparison, because a repeated run repeats its bytes."""
         return bool(numpy.any(self.totals != self.totals[0]))
 
     @cached_property
@@ -84,9 +96,9 @@ class Scores:
 
 @dataclass(frozen=True)
 class Scale:
-    """What one item's score can change by: the floor of a variance that the items fail to show.
+    """The range of one item's score, which sets the floor of MS_I where the items show too little variance.
 
-    binary  the scores are 0 or 1: the variance is never taken below that of three discordant items
+    binary  the scores are 0 or 1: MS_I is never below 3 S (C unit / n)^2 / (C - 1), three discordant items
     unit    the range of the scores; the floor applies to other scores only where they show no variance at all
     """
 
@@ -114,7 +126,7 @@ class Components:
     interaction: float
 
     def shares(self, clusters: int, seeds: int) -> tuple[float, float, float]:
-        """What items, seeds and interaction contribute to the variance of the mean; they add up to 1."""
+        """The shares of items, seeds and interaction in the variance of the mean; they add up to 1."""
         parts = (self.items / clusters, self.seeds / seeds, self.interaction / (clusters * seeds))
         total = sum(parts)
         return (parts[0] / total, parts[1] / total, parts[2] / total) if total > 0 else (1.0, 0.0, 0.0)
@@ -122,7 +134,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Spread:
-    """One half's answer: the standard error, its degrees of freedom and the mean squares behind it."""
+    """One half's result: the standard error sqrt(V), its degrees of freedom nu, and MS_I, W and E."""
 
     error: float
     degrees: float
@@ -179,7 +191,7 @@ class Estimate:
 
 
 def mean(scores: Scores, pool: SeedPool | None = None, scale: Scale = BINARY) -> Estimate:
-    """One method's score with its interval, in the metric's units; its `p` (against 0) means little."""
+    """One method's score with its interval, in the metric's units; its `p` (against 0) has no use."""
     return contrast((scores,), (1.0,), pool, scale)
 
 
@@ -215,7 +227,7 @@ def contrast(
 def of_spreads(
     value: float, spreads: tuple[Spread, ...], clusters: int, seeds: int, *, items_only: bool, stochastic: int
 ) -> Estimate:
-    """The estimate that both halves allow: the wider interval and the larger p."""
+    """The reported estimate: the wider interval and the larger p of the halves."""
     half_width = max(_half_width(spread) for spread in spreads)
     p = 1.0 if value == 0 else max(2 * _upper_tail(abs(value) / s.error, s.degrees) for s in spreads)
     return Estimate(
@@ -232,9 +244,10 @@ def of_spreads(
 
 
 def seed_pool(methods: Sequence[Scores]) -> SeedPool | None:
-    """Pool the seed variance, relative to the interaction, of methods on one metric.
+    """Pool the seed variance of methods on one metric: the mean of M_k / E_k, and sum of (S_k - 1) degrees.
 
-    None with fewer than two methods that vary with the seed: there is nothing to share.
+    None with fewer than two methods whose interaction E_k is above 0. It assumes that the methods have the same ratio
+    of seed variance to interaction; the own half does not.
     """
     ratios, degrees = [], 0
     for scores in methods:
@@ -250,10 +263,14 @@ def minimum_detectable_effect(
 ) -> float:
     """The true difference that a test at these numbers finds with 80 % power, in the metric's units.
 
+        f (t(1 - 0.025 / comparisons, nu) + t(0.80, nu)) sqrt(V),   f = 1.15 below five seeds, otherwise 1
+
+    with V and nu as above for mean squares expected from the components, and W - E at least 0.3 E.
+
     stochastic   how many methods of the pair vary with the seed; 0 also for one seed, items only
     comparisons  the size of the Holm family (its first step is used; not validated by simulation)
-    Simulated power was 76-88 % where methods have like seed variances, 41-80 % where they differ fivefold;
-    the components of a real pilot are themselves uncertain. Source: notes/statistics.md.
+    Known limits: simulated power was 76-88 % where methods have similar seed variances and 41-80 % where these
+    differ fivefold; the components of a real pilot are themselves uncertain. Source: docs/statistics.md, section 11.
     """
     items = components.interaction + seeds * components.items
     between = components.interaction + clusters * components.seeds
@@ -277,7 +294,7 @@ def _check_shared(parts: Sequence[Scores], coefficients: Sequence[float]) -> Non
 
 
 def _deviations(totals: Array, weights: Array) -> Array:
-    """u (S, C): what each cluster at each seed adds to the error of the mean, scaled to sum to 0."""
+    """u (S, C): the contribution of each cluster at each seed to the error of the mean; it sums to 0."""
     clusters, count = weights.size, weights.sum()
     average = totals.sum() / (totals.shape[0] * count)
     scaled: Array = (clusters / count) * (totals - weights * average)
@@ -285,7 +302,7 @@ def _deviations(totals: Array, weights: Array) -> Array:
 
 
 def _item_mean_square(parts: Sequence[Scores], coefficients: Sequence[float], scale: Scale) -> float:
-    """MS_I with its floor: three items' worth of discordance, where the sample happens to show less."""
+    """MS_I with its floor, the value of three discordant items."""
     totals: Array = numpy.zeros_like(parts[0].totals)
     for coefficient, part in zip(coefficients, parts, strict=True):
         totals = totals + coefficient * part.totals

@@ -1,6 +1,7 @@
 """Statements over several tests: Holm's correction, rank intervals, non-inferiority, sums, the gap closed.
 
-Built on `harness.stats.contrasts`; imports numpy and scipy only. Source: notes/statistics.md.
+Built on `harness.stats.contrasts`. Sources and limits: docs/statistics.md, sections 6 to 10 and 18. Holm's procedure
+controls the family-wise error for any dependence between the tests, if each p is valid.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from harness.stats.contrasts import BINARY, Estimate, Scale, Scores, SeedPool, Spread, contrast, difference, of_spreads
 
 LEVEL = 0.05
-WIDEST_GAP_INTERVAL = 1.0  # a wider one says nothing about the gap, and its coverage is untested
+WIDEST_GAP_INTERVAL = 1.0  # a wider interval is not informative, and its coverage is untested
 _GAP_STEP = 0.02
 
 
@@ -30,10 +31,12 @@ class Gap:
 
 
 def holm(p_values: Sequence[float | None], family: int | None = None) -> list[float | None]:
-    """Holm-adjusted p-values, in the order given.
+    """Holm-adjusted p-values, in the order given (Holm, Scandinavian Journal of Statistics 6, 1979).
+
+    The k-th smallest of m becomes the maximum over i <= k of min(1, (m - i + 1) p_i).
 
     family  the number of tests declared beforehand, at least len(p_values) (its default). A test that could
-            not be made (None) stays None and counts as p = 1, so that a lost test helps no other.
+            not be made (None) stays None and counts as p = 1, so that a lost test does not make the others easier.
     """
     size = len(p_values) if family is None else family
     if size < len(p_values):
@@ -52,10 +55,12 @@ def rank_intervals(
 ) -> list[tuple[int, int]]:
     """Best and worst rank of each method, from Holm decisions whose direction is the difference's sign.
 
-    differences  (first, second, value, p) for each pair of methods, oriented so that more is better; a pair
-                 without p is no decision, yet counts in the family of methods * (methods - 1) / 2 tests
-    All intervals together cover all ranks with 95 % confidence; two methods whose intervals overlap are not
-    thereby shown to be equal. Raises ValueError for a pair outside 0..methods - 1.
+    best = 1 + number of methods shown to be better;  worst = methods - number of methods shown to be worse
+
+    differences  (first, second, value, p) for each pair of methods, oriented so that higher is better; a
+                 pair without p decides nothing but counts in the family of methods * (methods - 1) / 2 tests
+    All intervals together cover all ranks with 95 % confidence. Overlapping intervals do not show that two methods
+    are equal. Raises ValueError for a pair outside 0..methods - 1.
     """
     for first, second, _, _ in differences:
         if not (0 <= first < methods and 0 <= second < methods):
@@ -74,10 +79,11 @@ def rank_intervals(
 def non_inferiority_p(estimate: Estimate, margin: float, higher_is_better: bool = True) -> float | None:
     """One-sided p of 'the method loses `margin` or more' (margin > 0, metric units); None where blank.
 
-    Reject at 2.5 % (after Holm over its family): the counterpart of a 95 % interval inside the margin.
+    p = P(t_nu > (difference + margin) / SE), the larger of the two halves. Reject at 2.5 % (after Holm over its
+    family), which corresponds to a 95 % interval inside the margin. The margin must be fixed beforehand.
     """
     if margin <= 0:
-        raise ValueError(f"a margin of {margin} can show nothing")
+        raise ValueError(f"the margin must be above 0, got {margin}")
     if higher_is_better or estimate.value is None:
         return estimate.p_above(-margin)
     return replace(estimate, value=-estimate.value).p_above(-margin)  # a cost loses by rising
@@ -86,9 +92,9 @@ def non_inferiority_p(estimate: Estimate, margin: float, higher_is_better: bool 
 def independent_sum(parts: Sequence[tuple[float, Estimate]]) -> Estimate:
     """sum of coefficient * estimate over contrasts that have no item in common.
 
-    Variances add up and degrees of freedom follow Welch and Satterthwaite, in each half apart. The seeds of the
-    parts are taken for independent: too wide where a seed that is good on one set of items is good on the
-    other. Clusters and seeds are the fewest of any part. Blank where a part is, with its reason.
+    V = sum k^2 V_i and nu = V^2 / sum((k^2 V_i)^2 / nu_i) (Welch and Satterthwaite), in each half separately. The
+    seeds of the parts are treated as independent, which makes the interval too wide where the same seeds do well on
+    both sets of items. Clusters and seeds are the fewest of any part. Blank where a part is blank, with its reason.
     """
     if not parts:
         raise ValueError("nothing to add up")
@@ -101,7 +107,7 @@ def independent_sum(parts: Sequence[tuple[float, Estimate]]) -> Estimate:
     if missing:
         return Estimate(total, clusters=clusters, seeds=seeds, reason=missing)
     halves = max(len(part.spreads) for _, part in parts)
-    # a part without a pooled half has its own half stand for both
+    # a part without a pooled half uses its own half for both
     of_half = [[(k, part.spreads[min(at, len(part.spreads) - 1)]) for k, part in parts] for at in range(halves)]
     spreads = tuple(_added(half) for half in of_half)
     return of_spreads(
@@ -124,11 +130,13 @@ def gap_closed(
     scale: Scale = BINARY,
     higher_is_better: bool = True,
 ) -> Gap:
-    """(method - baseline) / (reference - baseline) with Fieller's interval, by inverting the test.
+    """(method - baseline) / (reference - baseline) with the interval of Fieller (JRSS B 16, 1954), by test inversion.
 
-    The interval holds every share r for which method - r * reference - (1 - r) * baseline is not rejected.
-    Blank where reference - baseline is not positive with p < 0.05 (the interval would be unbounded; the
-    ratio itself is then noise too), and where the interval is wider than 1. All three share seeds and items.
+    The interval holds every share r for which method - r * reference - (1 - r) * baseline is not rejected at 5 %,
+    found on a grid of 0.02 and then by bisection.
+    Blank where reference - baseline is not positive with p < 0.05 (the interval would be unbounded and
+    the ratio mostly noise), and where the interval is wider than 1. Known limit: requiring a significant gap biases
+    the shares of small gaps downwards. All three share seeds and items.
     """
     whole = difference(reference, baseline, pool, scale)
     if whole.p is None or whole.value is None:

@@ -1,12 +1,15 @@
-"""The noise floor: how far two runs of the same thing lie apart, and so what no comparison here resolves.
+"""The noise floor: how much two runs of the same method differ, and so the smallest difference worth reading.
 
 Runs that differ in nothing but the seed have a standard deviation s, pooled over K methods of S seeds each with
 K(S - 1) degrees of freedom. Two means over r runs each then differ by less than
 
     t(0.975, K(S - 1)) * s * sqrt(2 / r)
 
-in 95 of 100 cases; the interval of s, and with it that of the floor, is chi-squared's. The items are the same in
-all runs, so this is the chance of training and sampling alone: sampling error of the items comes on top of it.
+in 95 of 100 cases; the interval of s is s sqrt(nu / chi2(tail, nu)) with nu = K(S - 1). The items are the same in all
+runs, so this is the randomness of training and sampling alone; sampling error of the items comes on top of it.
+
+Assumptions: run means are normal with the same variance for all methods. The smallest and largest deviation of one
+method are reported because the latter often fails. Specification: docs/statistics.md, sections 12 and 13.
 """
 
 from __future__ import annotations
@@ -22,9 +25,9 @@ from harness.stats.contrasts import CONFIDENCE, FEWEST_CLUSTERS, Estimate, Score
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """What runs of the same thing differ by, in the metric's units.
+    """Differences between runs of the same method, in the metric's units.
 
-    deviation  the pooled standard deviation between runs, with its 95 % interval, which takes the methods for alike
+    deviation  the pooled standard deviation between runs, with its 95 % interval, for methods of equal variance
     calmest, wildest  the smallest and the largest standard deviation of one method
     widest     the largest difference between two runs of one method that was seen
     single     the floor of one run against one run; means: of as many runs as there are seeds
@@ -84,7 +87,7 @@ MOST_SEEDS = 100
 
 @dataclass(frozen=True)
 class Needed:
-    """What would find the target with 80 % power; None where no number up to the most would.
+    """The numbers that find the target with 80 % power; None where no number up to the largest tried does.
 
     clusters  of items, at the seeds that there are
     seeds     at the clusters that there are
@@ -98,10 +101,10 @@ def needed(estimate: Estimate, target: float, comparisons: int = 1) -> Needed | 
     """The numbers for a pilot's estimate; None where it has no variance components.
 
     target  the true difference to be found (metric units, above 0); comparisons: the size of the Holm family
-    With one seed the seed component is unknown: clusters are then those of these trained runs, seeds None.
+    With one seed the seed component is unknown: clusters then apply to these trained runs only, and seeds is None.
     """
     if not target > 0:
-        raise ValueError(f"a difference of {target} is none")
+        raise ValueError(f"the difference to be found must be above 0, got {target}")
     components = estimate.components
     if components is None:
         return None

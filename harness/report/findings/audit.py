@@ -22,30 +22,31 @@ def flagged(block: Block, label: str) -> str:
 
 
 def warning(block: Block) -> str:
-    """One sentence for the verdict: in what methods are not compared like for like, and who."""
+    """A sentence for the verdict: the fields of the protocol that differ, and the methods concerned."""
     fields: dict[str, list[str]] = {}
     for method in block.methods:
         for name in block.audit.apart(method.label):
             fields.setdefault(name, []).append(method.label)
     if not fields:
         return ""
-    words = "so a difference may come from these and not from the method"
+    words = "so a difference may come from the protocol and not from the method"
     named = "; ".join(f"{name}: {text.listed(labels)}" for name, labels in fields.items())
-    return f"Not like for like ({FLAG}), {words}. Unlike most in {named}."
+    return f"The protocols differ ({FLAG}), {words}. Different from most methods in {named}."
 
 
 def audit_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
-    """Field by field, then pair by pair, then what is each method's own and no fault."""
+    """Field by field, then pair by pair, then the settings that may differ between methods."""
     audit = block.audit
     differing = [one.name for one in audit.fields if one.differs]
     if differing:
-        said = f"The methods differ in {text.listed(differing)}. {FLAG} marks whoever differs from most."
+        said = f"The methods differ in {text.listed(differing)}. {FLAG} marks the methods that differ from most."
         yield Paragraph(said, "open")
     else:
         yield Paragraph("No recorded field of the protocol differs between two methods.", "open")
     yield Paragraph(
-        "What trains nothing has no loss mask, truncation and training tokens; tokens include those of the artifacts "
-        "that a method stands on, and count as alike within 1 %. What is not recorded is unknown, and never equal."
+        "Methods that train nothing have no loss mask, truncation or training tokens. Tokens include those of the "
+        "artifacts that a method is built on; counts within 1 % are treated as equal. A value that is not recorded is "
+        "unknown and equals no other."
     )
     yield _fields_table(audit)
     if audit.pairs:
@@ -54,7 +55,7 @@ def audit_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
             (TableCell(first), TableCell(second), TableCell(", ".join(names))) for first, second, names in audit.pairs
         )
         yield Folded(f"The {len(rows)} pairs that differ", Table(head, rows))
-    yield Folded("Each method's own settings, which are no fault", _settings_table(matrix))
+    yield Folded("Each method's own settings, which may differ", _settings_table(matrix))
 
 
 def _fields_table(audit: Audit) -> Table:
@@ -65,7 +66,7 @@ def _fields_table(audit: Audit) -> Table:
 
 def _field_row(one: ProtocolField) -> tuple[TableCell, ...]:
     said = [f"{value} ({', '.join(labels)})" for value, labels in one.groups.items()]
-    found = TableCell("differs", mood="bad") if one.differs else TableCell("alike") if said else blank_cell()
+    found = TableCell("differs", mood="bad") if one.differs else TableCell("same") if said else blank_cell()
     return TableCell(one.name), TableCell("; ".join(said) or "not recorded"), found
 
 

@@ -1,7 +1,7 @@
-"""Rows of policies that met -> what they have in common, with intervals, and the answers to read.
+"""Similarity between policies: means with intervals over pairs of policies, and answers to read.
 
-A mean over the meetings of one kind is taken per item and seed before anything else; then items are clustered and
-seeds are random, as everywhere. Twins share seeds with one another, so theirs is a statement about these runs.
+Pairs of one kind are averaged per item and seed first; then items are clustered and seeds are random, as everywhere.
+Two runs of one method with different seeds share runs between pairs, so their interval describes these runs only.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """What meetings of one kind come to.
+    """The means of one kind of comparison between policies.
 
-    who       in words
-    policies  how many meet
-    scores    joint metric -> mean over meetings, items and seeds
+    who       the kind, in words
+    policies  number of policies in each comparison
+    scores    joint metric -> mean over comparisons, items and seeds
     """
 
     who: str
@@ -51,7 +51,7 @@ class GroupSummary:
 class JointFinding:
     """One benchmark's policies at one choice of training data.
 
-    maps      joint metric -> (place, place) -> mean over seeds and items; a place with itself: its twins
+    maps      joint metric -> (place, place) -> mean over seeds and items; a place with itself: two of its seeds
     left_out  (who, why)
     """
 
@@ -62,7 +62,7 @@ class JointFinding:
     metrics: tuple[BenchmarkMetric, ...]
     places: tuple[Place, ...] = ()
     maps: Mapping[str, Mapping[tuple[Place, Place], float]] | None = None
-    meetings: tuple[GroupSummary, ...] = ()
+    comparisons: tuple[GroupSummary, ...] = ()
     readings: tuple[Reading, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
 
@@ -104,7 +104,7 @@ def _joint(
         metrics=metrics,
         places=tuple(_places(own, matrix)),
         maps={metric.name: _map(own[own["metric"] == metric.name]) for metric in metrics if metric.primary},
-        meetings=tuple(_meetings(own, metrics)),
+        comparisons=tuple(_comparisons(own, metrics)),
         readings=readings,
         left_out=left_out,
     )
@@ -118,13 +118,13 @@ def _of(rows: pandas.DataFrame | None, label: str, data: DataChoice) -> pandas.D
 
 
 def _places(rows: pandas.DataFrame, matrix: Matrix) -> Iterator[Place]:
-    """Who met, by base and then by method, in the experiment's order."""
+    """The policies compared, by base and then by method, in the experiment's order."""
     pairs = rows[rows["kind"] != "all"]
-    met = set(zip(pairs["base"], pairs["method"], strict=True))
-    met |= set(zip(pairs["other_base"], pairs["other_method"], strict=True))
+    compared = set(zip(pairs["base"], pairs["method"], strict=True))
+    compared |= set(zip(pairs["other_base"], pairs["other_method"], strict=True))
     bases = list(dict.fromkeys([*matrix.bases, *([matrix.small_base] if matrix.small_base else [])]))
     methods = [method.label for method in matrix.methods]
-    yield from sorted(met, key=lambda place: (bases.index(place[0]), methods.index(place[1])))
+    yield from sorted(compared, key=lambda place: (bases.index(place[0]), methods.index(place[1])))
 
 
 def _map(rows: pandas.DataFrame) -> dict[tuple[Place, Place], float]:
@@ -137,18 +137,18 @@ def _map(rows: pandas.DataFrame) -> dict[tuple[Place, Place], float]:
     return found
 
 
-def _meetings(rows: pandas.DataFrame, metrics: Sequence[BenchmarkMetric]) -> Iterator[GroupSummary]:
-    """Pairs by kind, those on one base by base; then everybody on a base."""
+def _comparisons(rows: pandas.DataFrame, metrics: Sequence[BenchmarkMetric]) -> Iterator[GroupSummary]:
+    """Pairs by kind, those on one base by base; then all methods on a base together."""
     for kind, words in KINDS.items():
         own = rows[rows["kind"] == kind]
         apart = kind in ("methods", "seeds") and own["base"].nunique() > 1
         for base in sorted(own["base"].unique()) if apart else ([""] if len(own) else []):
             some = own[own["base"] == base] if base else own
             yield GroupSummary(f"{words}{f', {base}' if base else ''}", 2, _scores(some, metrics, kind != "seeds"))
-    everybody = rows[rows["kind"] == "all"]
-    for base in sorted(everybody["base"].unique()):
+    together = rows[rows["kind"] == "all"]
+    for base in sorted(together["base"].unique()):
         # a seed at which a method is missing asks about fewer policies: their numbers are not averaged
-        own = everybody[everybody["base"] == base]
+        own = together[together["base"] == base]
         own = own[own["policies"] == own["policies"].max()]
         yield GroupSummary(f"all methods together, {base}", int(own["policies"].max()), _scores(own, metrics, True))
 
@@ -159,7 +159,7 @@ def _scores(rows: pandas.DataFrame, metrics: Sequence[BenchmarkMetric], over_see
 
 
 def _estimate(rows: pandas.DataFrame, over_seeds: bool) -> Estimate:
-    """Mean over meetings, then over items (clustered) and seeds; on the items that every seed has."""
+    """Mean over comparisons, then over items (clustered) and seeds; on the items that every seed has."""
     by_item = rows.assign(seed=rows["seed"] if over_seeds else 0)
     wide = by_item.groupby(["cluster", "group", "item", "seed"])["value"].mean().unstack("seed").dropna()
     if wide.empty:
@@ -198,51 +198,48 @@ def _reading(base: str, item: str, rows: pandas.DataFrame) -> Reading:
     return Reading(base, item, str(rows.iloc[0]["prompt"]), tuple(found))
 
 
-MOST_LEFT_OUT = 12
-
-
 def joint_parts(joint: JointFinding, blocks: Sequence[Block], matrix: Matrix) -> Iterator[Part]:
-    """Everything about one benchmark's policies together."""
+    """The section on one benchmark's comparison of policies."""
     if joint.state != "done":
         yield Paragraph(f"{joint.benchmark} between policies: {joint.state}{f', {joint.why}' if joint.why else ''}.")
     if joint.places:
         yield Paragraph(_legend(joint))
         yield _table(joint)
         yield from _maps(joint)
-    yield from _beside_quality(joint, [block for block in blocks if block.data == joint.data], matrix)
+    yield from _against_quality(joint, [block for block in blocks if block.data == joint.data], matrix)
     if joint.readings:
         yield Paragraph(
-            "The prompts on which all methods of a base are most and least alike, at its first seed: of each the two "
-            "answers of different methods that are most alike, and the two that are most different."
+            "The prompts on which the methods of a base model are most and least alike, at its first seed. For each "
+            "prompt: the two answers of different methods that are most alike, and the two that differ most."
         )
         yield Readings(joint.readings)
     if joint.left_out:
         rows = [(TableCell(who), TableCell(text.one_line(why, 200))) for who, why in joint.left_out]
-        yield Folded("Who meets nobody, or not each other", Table(
-            (Column("who", left=True), Column("why", left=True)), tuple(rows)
+        yield Folded("Policies that are not compared", Table(
+            (Column("policies", left=True), Column("reason", left=True)), tuple(rows)
         ))  # fmt: skip
 
 
 def _legend(joint: JointFinding) -> str:
-    said = ["Means over meetings, items and seeds, with pointwise 95 % intervals; nothing here is tested."]
-    if any(meeting.policies == 2 and "seeds" in meeting.who for meeting in joint.meetings):
+    said = ["Means over comparisons, items and seeds, with pointwise 95 % intervals; nothing here is tested."]
+    if any(one.policies == 2 and "seeds" in one.who for one in joint.comparisons):
         said.append(
-            "A model and its twin, trained alike with another seed, are the measure of all others. Twins share seeds "
-            "with one another: their interval is of items only, for these runs."
+            "Two runs of one method with different seeds are the yardstick for all other pairs. Their pairs share "
+            "runs, so their interval covers items only and describes these runs."
         )
     said.append(f"{BLANK} could not be computed; it is not zero.")
     return " ".join(said)
 
 
 def _table(joint: JointFinding) -> Table:
-    known = [m for m in joint.metrics if any(m.name in meeting.scores for meeting in joint.meetings)]
-    columns = [Column("who meets", left=True), Column("policies")]
+    known = [m for m in joint.metrics if any(m.name in one.scores for one in joint.comparisons)]
+    columns = [Column("compared", left=True), Column("policies")]
     columns += [Column(m.name, note=m.description) for m in known]
     rows = []
-    for meeting in joint.meetings:
-        cells = [_cell(meeting.scores.get(metric.name)) for metric in known]
-        rows.append((TableCell(meeting.who), TableCell(str(meeting.policies)), *cells))
-    return Table(tuple(columns), tuple(rows), caption=f"{joint.benchmark}: policies with one another")
+    for one in joint.comparisons:
+        cells = [_cell(one.scores.get(metric.name)) for metric in known]
+        rows.append((TableCell(one.who), TableCell(str(one.policies)), *cells))
+    return Table(tuple(columns), tuple(rows), caption=f"{joint.benchmark}: similarity between policies")
 
 
 def _cell(estimate: Estimate | None) -> TableCell:
@@ -286,19 +283,21 @@ def _map_part(joint: JointFinding, metric: BenchmarkMetric, order: str, places: 
 
 
 def _words(names: Sequence[str], values: dict[tuple[int, int], float]) -> str:
-    """The highest and the lowest pairs, and the twins."""
+    """The highest and the lowest pairs, and the pairs of seeds."""
     pairs = sorted(((v, a, b) for (a, b), v in values.items() if a < b), key=lambda one: (-one[0], one[1:]))
-    twins = sorted((a, v) for (a, b), v in values.items() if a == b)
+    seeds = sorted((a, v) for (a, b), v in values.items() if a == b)
     said = []
     for lead, some in (("Highest", pairs[:3]), ("lowest", pairs[-3:])):
         said.append(f"{lead}: " + "; ".join(f"{names[a]} with {names[b]} {v:.3f}" for v, a, b in some))
-    if twins:
-        said.append("twins (the diagonal): " + "; ".join(f"{names[a]} {v:.3f}" for a, v in twins))
+    if seeds:
+        said.append(
+            "the same method with other seeds (the diagonal): " + "; ".join(f"{names[a]} {v:.3f}" for a, v in seeds)
+        )
     return ". ".join(said) + "."
 
 
-def _beside_quality(joint: JointFinding, blocks: Sequence[Block], matrix: Matrix) -> Iterator[Part]:
-    """Each block's first quality metric against what the benchmark says of a method alone, where less is better."""
+def _against_quality(joint: JointFinding, blocks: Sequence[Block], matrix: Matrix) -> Iterator[Part]:
+    """Each block's first quality metric against the benchmark's metrics of a single method, where lower is better."""
     for block in blocks:
         quality = next(iter(block.of_role("quality")), None)
         for result in block.results:

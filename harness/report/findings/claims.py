@@ -1,10 +1,10 @@
-"""Claims of the literature, tried on the rows at hand.
+"""Claims of the literature, tested on the rows of this experiment.
 
-A claim is data (claims.yaml): a linear contrast of means and what it is expected to be. It is tried on every metric
-that it speaks of; what the experiment lacks is named. Means on the same items are paired; contrasts on different
-items are added up as independent. Supported: the two-sided p, Holm-adjusted over all claims tried here, is below 5 %
-on the side that the claim expects; contradicted: on the other side; undecided otherwise. Fewer than 20 clusters, or
-one seed, decide nothing.
+A claim is data (claims.yaml): a linear contrast of means and its expected value. It is tested on every metric that it
+is about; if the experiment lacks something for the test, the report names it. Means on the same items are paired;
+contrasts on different items are added up as independent. Supported: the two-sided p, Holm-adjusted over all claims
+tested here, is below 5 % on the side that the claim expects; contradicted: on the other side; undecided otherwise.
+Fewer than 20 clusters, or one seed, decide nothing.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ SHIPPED = plugin_folder("methods") / "claims.yaml"
 
 
 class NotTestable(Exception):
-    """What the experiment lacks, in words."""
+    """The experiment lacks something that a claim needs; the message says what."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Term:
 def claims_of(
     rows: pandas.DataFrame, matrix: Matrix, artifacts: Sequence[Mapping[str, Any]], file: Path = SHIPPED
 ) -> tuple[Claimed, ...]:
-    """Every claim of `file` on every metric that it speaks of, in the file's order."""
+    """Every claim of `file` on every metric that it is about, in the file's order."""
     from ruamel.yaml import YAML
 
     document = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
@@ -141,7 +141,7 @@ class _Bench:
         if first > wanted["at_most"] * second:
             raise NotTestable(
                 f"{wanted['parameters'][0]} trains {100 * first / second:.3g} % of the parameters of "
-                f"{wanted['parameters'][1]}, and the claim speaks of {100 * wanted['at_most']:g} % at most"
+                f"{wanted['parameters'][1]}, and the claim is about {100 * wanted['at_most']:g} % at most"
             )
 
     def _parameters(self, plugin: str) -> float:
@@ -159,7 +159,7 @@ class _Bench:
         return self.matrix.bases
 
     def _contrasts(self, claim: Mapping[str, Any], base: str) -> Iterator[tuple[list[Term], bool]]:
-        """The claim's terms on each metric that it is about, and whether they are turned so that more is better."""
+        """The claim's terms on each metric that it is about, and whether they are oriented so that higher is better."""
         if "where" not in claim:
             yield [self._term(raw, base, self._metrics(raw["where"])[0]) for raw in claim["terms"]], True
             return
@@ -196,7 +196,7 @@ class _Bench:
         return Term(float(raw["weight"]), label, shown, metric, group)
 
     def _method(self, name: str, small: bool) -> MethodInfo:
-        """The entry that a claim means by a name: of several, the reference, the plugin's own, the first."""
+        """The method that a claim names; of several the reference, then the one labelled like its plugin."""
         roles = {"baseline": self.matrix.baseline, "reference": self.matrix.reference}
         if name == "tuned":
             reference = next((m for m in self.matrix.methods if m.label == self.matrix.reference), None)
@@ -355,7 +355,7 @@ def _reason(estimate: Estimate | None) -> str:
     if estimate is None or estimate.p is None:
         return estimate.reason if estimate is not None else "no estimate"
     if estimate.items_only:
-        return "one seed: it speaks of these trained runs only"
+        return "one seed: it describes these trained runs only"
     return "fewer than 20 clusters" if estimate.few_clusters else ""
 
 
@@ -369,29 +369,29 @@ MOODS: dict[Verdict, Mood] = {"supported": "good", "contradicted": "bad", "undec
 
 
 COLUMNS = (
-    *text_columns("claim", "what it says", "verdict"), Column("effect", "pointwise 95 % interval"), Column("expected"),
+    *text_columns("claim", "statement", "verdict"), Column("effect", "pointwise 95 % interval"), Column("expected"),
     Column("p", "Holm"), Column("tested as", left=True),
 )  # fmt: skip
 
 
 def claim_parts(model: ReportModel) -> Iterator[Part]:
-    """The claims that these rows can speak to, then those that they cannot."""
+    """The claims that these rows can test, then those that they cannot."""
     claims = claims_of(model.rows, model.matrix, model.ledger)
     tried = [claim for claim in claims if claim.verdict != "not testable"]
     counted = Counter(claim.verdict for claim in claims)
     said = [f"{counted[verdict]} {verdict}" for verdict in MOODS if counted[verdict]]
     if said:
-        yield Paragraph(f"Claims of the literature, tried on these rows: {text.listed(said)}.")
+        yield Paragraph(f"Claims of the literature, tested on these rows: {text.listed(said)}.")
     if tried:
         yield Paragraph(
-            f"Supported or contradicted: after Holm's correction over the {len(tried)} claims tried (5 % family-wise). "
-            "Intervals are pointwise 95 %. A contradiction holds for this rig; it does not refute the source.",
+            f"Supported or contradicted: after Holm's correction over the {len(tried)} tests (5 % family-wise). "
+            "Intervals are pointwise 95 %. A contradiction holds for this experiment; it does not refute the source.",
             "open",
         )
         yield Table(COLUMNS, tuple(_row(claim) for claim in tried))
     rest = [claim for claim in claims if claim.verdict == "not testable"]
     if rest:
-        head = text_columns("claim", "what it says", "missing here")
+        head = text_columns("claim", "statement", "missing here")
         rows = tuple(
             (TableCell(c.name, note=c.source), TableCell(c.statement, small=c.source), TableCell(c.missing))
             for c in rest

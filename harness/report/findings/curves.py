@@ -1,6 +1,6 @@
 """Scores against training data: how many examples are needed, and does it matter which.
 
-All cells of one base and metric are laid side by side, so that sizes and qualities are compared in pairs over
+All cells of one base model and metric form one panel, so that sizes and qualities are compared in pairs over
 items and seeds as methods are. Two families are tested, each over all primary metrics of the base: every size
 against the largest, and every quality against the first one that the experiment lists.
 """
@@ -44,7 +44,7 @@ Kind = Literal["size", "quality"]
 
 @dataclass(frozen=True)
 class DataContrast:
-    """What a method gains by `data` over `against`; adjusted is Holm's p over the family, None where no claim is."""
+    """The difference of a method with `data` from `against`; adjusted is Holm's p, None where no claim is made."""
 
     kind: Kind
     method: str
@@ -182,7 +182,7 @@ MOST_OPEN = 3
 
 
 def curve_parts(curves: Sequence[Curve], matrix: Matrix) -> Iterator[Part]:
-    """What is established, then for each metric its picture and its table; quality before what it costs."""
+    """The established findings, then the picture and table of each metric; quality metrics first."""
     curves = sorted(curves, key=lambda curve: ("quality", "knowledge", "other").index(curve.metric.role))
     several = len(matrix.bases) > 1
     said = [(_title(curve, several), found) for curve in curves if (found := tuple(_statements(curve, matrix)))]
@@ -203,7 +203,9 @@ def _legend(curves: Sequence[Curve], matrix: Matrix) -> str:
     families = next((curve.families for curve in curves), {})
     said = []
     if len(matrix.data_sizes) > 1:
-        said.append("Smaller sets lie inside larger ones and are redrawn by seed, so all differences are paired.")
+        said.append(
+            "Smaller sets are subsets of larger ones and are redrawn for each seed, so all differences are paired."
+        )
     if families.get("size"):
         said.append(
             f"Δ size: against {_size(_largest(matrix))} of the same set (Holm's correction over "
@@ -213,7 +215,7 @@ def _legend(curves: Sequence[Curve], matrix: Matrix) -> str:
         said.append(
             f"Δ data: against {matrix.data_qualities[0]} at the same size (Holm over {families['quality']} tests)."
         )
-    said.append("Intervals are pointwise 95 %; coloured where the corrected test decides.")
+    said.append("Intervals are pointwise 95 %; coloured where the corrected test establishes a difference.")
     return " ".join(said)
 
 
@@ -244,7 +246,7 @@ def _on_sizes(curve: Curve, matrix: Matrix, method: str, quality: str) -> Iterat
     """The largest size against each smaller one: where it is better, where nothing is established."""
     found = [c for c in curve.contrasts if (c.kind, c.method, c.data.quality) == ("size", method, quality)]
     who = f"{method}, {quality}" if quality else method
-    # the contrasts are of the smaller sizes, the words about the largest
+    # the contrasts are of the smaller sizes; the words describe the largest
     for contrasts, lead, mood in _findings(curve, found, -1):
         parts = [f"{_short(c.data.size)} ({_change(c, curve.percent, -1)})" for c in contrasts]
         yield Statement(who, f"{_size(_largest(matrix))} {lead} {listed(parts)}", mood)
@@ -259,7 +261,7 @@ def _on_quality(curve: Curve, matrix: Matrix, method: str, quality: str) -> Iter
 
 
 def _on_methods(curve: Curve, matrix: Matrix, quality: str) -> Iterator[Statement]:
-    """A quality against the first one, over the methods; of what is not established the largest differences."""
+    """A quality against the first one, over the methods; only the largest open differences are listed."""
     found = [c for c in curve.contrasts if (c.kind, c.data.quality) == ("quality", quality)]
     for contrasts, lead, mood in _findings(curve, found):
         contrasts.sort(key=lambda contrast: -abs(contrast.estimate.value or 0.0))
@@ -272,7 +274,7 @@ def _on_methods(curve: Curve, matrix: Matrix, quality: str) -> Iterator[Statemen
 def _findings(
     curve: Curve, found: Sequence[DataContrast], direction: int = 1
 ) -> Iterator[tuple[list[DataContrast], str, Mood]]:
-    """What is established, with its words; direction -1 speaks of what the contrasts are against."""
+    """The findings with their words; direction -1 describes the side that the contrasts are against."""
     better = direction if curve.metric.higher_is_better else -direction
     said: tuple[tuple[int, str, Mood], ...] = (
         (better, "better than", "good"),
@@ -313,7 +315,7 @@ def _table(curve: Curve, matrix: Matrix, several: bool) -> Table:
     for method in curve.flat:
         first = next((estimate for (label, _), estimate in curve.scores.items() if label == method), None)
         head = [
-            TableCell(method, "takes no data"),
+            TableCell(method, "uses no training data"),
             *([TableCell(BLANK)] if matrix.data_qualities != ("",) else []),
         ]
         rows.append((*head, *[_score(curve, first, "") for _ in matrix.data_sizes]))

@@ -1,6 +1,6 @@
-"""What this rig can resolve: the noise floor of each primary metric, and what it would take to see the margin.
+"""The resolution of the experiment: noise floors, and the items or seeds needed to detect the margin.
 
-The floor comes from the rows that are there: methods trained again with other seeds, and methods that train nothing
+The floor comes from the available rows: methods trained again with other seeds, and methods that train nothing
 sampled again with other seeds.
 """
 
@@ -49,7 +49,7 @@ def noise_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Noise, ...]:
             untrained = [m.label for m in matrix.methods if m.deterministic]
             found.append(_noise(one, "training", trained))
             found.append(_noise(one, "sampling", untrained))
-    # where nothing is sampled, what trains nothing repeats itself to the byte: that is no measurement
+    # without sampling, an untrained method repeats its bytes, which measures nothing
     return tuple(one for one in found if one.floor is not None and one.floor.widest > 0)
 
 
@@ -60,26 +60,26 @@ def _noise(one: Measured, source: Source, labels: Sequence[str]) -> Noise:
 
 
 def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
-    """The floors, then the items or seeds that seeing the margin would take."""
+    """The floors, then the items or seeds needed to detect the margin."""
     floors = noise_of(block.measured, matrix)
     if floors:
         yield Paragraph(
             "The noise floor: two runs of one method differ by less than this in 95 of 100 cases, on the same items "
             "and on average over the methods named; a smaller difference between two methods may be chance alone. "
-            "Where the calmest and the wildest method lie far apart, it is too high for the one, too low for the other."
+            "If the least and most variable methods differ much, it is too high for the one and too low for the other."
         )
         yield _floor_table(floors)
     else:
         yield Paragraph(
-            "The noise floor is not known: nothing ran at two seeds. Give the experiment several `seeds`.", "open"
+            "The noise floor is unknown: nothing ran with two seeds. Give the experiment several `seeds`.", "open"
         )
     results = [r for r in block.results if r.metric.primary and r.percent and r.comparisons]
     if matrix.margin > 0 and any(_plan(c, r, matrix) for r in results for c in r.comparisons.values()):
         yield Paragraph(
             f"Needed to find a true difference of {tabular.points(matrix.margin, True)} (the margin) with 80 % power, "
-            "in a single test and after Holm's correction; the other number stays as it is. A pilot's seed variance is "
-            f"very uncertain: take these for orders of magnitude. {BLANK}: no number up to a million clusters, or "
-            "a hundred seeds, would do; or nothing varies with the seed."
+            "in a single test and after Holm's correction; the other number stays fixed. A pilot's seed variance is "
+            f"very uncertain: treat these as orders of magnitude. {BLANK}: no number up to a million clusters, or "
+            "a hundred seeds, is enough; or nothing varies with the seed."
         )
         for result in results:
             yield _needed_table(result, matrix, block)
@@ -88,7 +88,7 @@ def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
 def _floor_table(floors: Sequence[Noise]) -> Table:
     columns = (
         Column("metric", left=True), Column("source", left=True), Column("runs", "methods x seeds"),
-        Column("standard deviation", "between runs, 95 % interval"), Column("of one method", "calmest to wildest"),
+        Column("standard deviation", "between runs, 95 % interval"), Column("of one method", "least to most variable"),
         Column("widest", "difference seen"),
         Column("floor", "one run against one"), Column("floor of means", "over the seeds"),
     )  # fmt: skip
@@ -127,7 +127,7 @@ def _needed_table(result: Result, matrix: Matrix, block: Block) -> Table:
             TableCell(" / ".join(tabular.count(plan[1]) for plan in plans)),
             TableCell(f"{comparison.estimate.clusters} x {comparison.estimate.seeds}"),
         ))  # fmt: skip
-    return Table(columns, tuple(rows), caption=f"{result.metric.title}: what seeing the margin would take")
+    return Table(columns, tuple(rows), caption=f"{result.metric.title}: numbers needed to detect the margin")
 
 
 def _plan(comparison: Comparison, result: Result, matrix: Matrix) -> list[tuple[int | None, int | None]] | None:

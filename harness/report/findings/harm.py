@@ -1,6 +1,6 @@
-"""What each method made worse: every primary metric and group of it below the baseline, established or not.
+"""Harm: every primary metric, or group of one, on which a method is below the baseline, established or not.
 
-Where a metric as a whole is worse, its groups say nothing new and are left to the tables by group.
+Where a metric as a whole is worse, its groups are shown only in the tables by group.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MOST_LOWER = 6
 
 
 def harm_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
-    """A row for each method that has anything; those without are named."""
+    """A row for each harmed method; methods without harm are named below."""
     if matrix.baseline is None or not any(result.comparisons for result in block.results):
         return
     rows, unharmed = [], []
@@ -39,9 +39,9 @@ def harm_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         Column("lower", "not established, or not tested", left=True),
     )
     if rows:
-        yield Table(columns, tuple(rows), caption=f"What each method made worse than {matrix.baseline}")
+        yield Table(columns, tuple(rows), caption=f"Metrics on which each method is below {matrix.baseline}")
     if unharmed:
-        yield Paragraph(f"Below {matrix.baseline} nowhere: {text.listed(unharmed)}.")
+        yield Paragraph(f"Not below {matrix.baseline} on any metric: {text.listed(unharmed)}.")
 
 
 def _known(result: Result, label: str) -> bool:
@@ -49,7 +49,7 @@ def _known(result: Result, label: str) -> bool:
 
 
 def _lists(block: Block, label: str) -> tuple[list[str], list[str]]:
-    """(established, others): shares first, then what has a unit of its own, the largest first."""
+    """(established, others): shares first, then metrics with a unit, the largest loss first."""
     worse: list[tuple[bool, float, str]] = []
     lower: list[tuple[bool, float, str]] = []
     whole = {r.metric.title for r in block.results if label in r.comparisons and r.comparisons[label].worse}
@@ -68,6 +68,6 @@ def _lists(block: Block, label: str) -> tuple[list[str], list[str]]:
 
 
 def _loss(result: Result, comparison: Comparison) -> float:
-    """How far below the baseline, 0 where it is not."""
+    """The distance below the baseline; 0 where it is not below."""
     value = comparison.estimate.value or 0.0
     return max(0.0, -value if result.metric.higher_is_better else value)

@@ -1,4 +1,4 @@
-"""The same model in two precisions: what a method's score owes to the dtype alone.
+"""The same model in two precisions: the effect of the dtype alone on a method's score.
 
 Two bases of an experiment that are the same files, on one kind of device with one template, in another dtype are such
 a pair. Each method is compared with itself, item by item and seed by seed, so the difference is the rounding's: in
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Twin:
+class PrecisionDifference:
     """One method on two bases that are one model: its difference between them."""
 
     method: str
@@ -32,13 +32,13 @@ class Twin:
 
 @dataclass(frozen=True)
 class Precision:
-    """One metric on two bases that are one model in two precisions: twins.difference is the second less the first."""
+    """One metric on two bases that are one model in two precisions: the second minus the first."""
 
     bases: tuple[str, str]
     dtypes: tuple[str, str]
     metric: BenchmarkMetric
     percent: bool
-    twins: tuple[Twin, ...]
+    differences: tuple[PrecisionDifference, ...]
 
 
 RECORDED = ("digest", "dtype", "device", "chat_template")
@@ -55,9 +55,9 @@ def precisions_of(rows: pandas.DataFrame, matrix: Matrix, models: Mapping[str, A
         if one.get("digest") and [name for name in RECORDED if one.get(name) != other.get(name)] == ["dtype"]:
             dtypes = (str(one["dtype"]), str(other["dtype"]))
             for measured in _measured(rows, matrix, first, second):
-                twins = tuple(_twins(measured, matrix, first, second))
-                if measured.metric.primary and twins:
-                    found.append(Precision((first, second), dtypes, measured.metric, measured.percent, twins))
+                differences = tuple(_differences(measured, matrix, first, second))
+                if measured.metric.primary and differences:
+                    found.append(Precision((first, second), dtypes, measured.metric, measured.percent, differences))
     return tuple(found)
 
 
@@ -76,11 +76,11 @@ def _measured(rows: pandas.DataFrame, matrix: Matrix, first: str, second: str) -
     yield from panels_of(pandas.concat(parts), replace(matrix, methods=methods), every)
 
 
-def _twins(one: Measured, matrix: Matrix, first: str, second: str) -> Iterator[Twin]:
+def _differences(one: Measured, matrix: Matrix, first: str, second: str) -> Iterator[PrecisionDifference]:
     for method in matrix.methods:
         labels = [f"{method.label}\0{base}" for base in (second, first)]
         if set(labels) <= set(one.panel.methods):
-            yield Twin(method.label, difference_of(one, one.panel.comparable(labels)))
+            yield PrecisionDifference(method.label, difference_of(one, one.panel.comparable(labels)))
 
 
 def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
@@ -96,11 +96,11 @@ def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
         unit = "points" if one.percent else one.metric.name
         columns = (
             Column("method", left=True),
-            Column(f"{one.dtypes[1]} less {one.dtypes[0]}", unit),
+            Column(f"{one.dtypes[1]} minus {one.dtypes[0]}", unit),
             Column("95 % interval", "pointwise"),
         )
         rows = []
-        for twin in one.twins:
-            shown = estimate_cell(twin.difference, one.percent, signed=True)
-            rows.append((TableCell(twin.method), replace(shown, detail="", small=""), TableCell(shown.detail or BLANK)))
+        for own in one.differences:
+            shown = estimate_cell(own.difference, one.percent, signed=True)
+            rows.append((TableCell(own.method), replace(shown, detail="", small=""), TableCell(shown.detail or BLANK)))
         yield Table(columns, tuple(rows), caption=f"{one.metric.title}: {one.bases[1]} against {one.bases[0]}")

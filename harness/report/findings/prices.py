@@ -47,15 +47,15 @@ def price(cost: float | None, gain: Estimate, higher_is_better: bool = True, uni
 
 
 def price_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
-    """The alignment tax, then the price of a point on every primary quality metric."""
+    """The alignment tax, then the cost of a point on every primary quality metric."""
     tax = _tax_table(block, matrix)
     if tax is not None:
         yield tax
     results = [result for result in block.of_role("quality") if result.comparisons and result.percent]
     if results:
         yield Paragraph(
-            "Costs are counted, so their intervals are those of the gain (pointwise 95 %). Seconds and tokens "
-            "include the artifacts that a method stands on; parameters are its own alone. "
+            "Costs are counted, so the intervals come from the gain (pointwise 95 %). Seconds and tokens "
+            "include the artifacts that a method is built on; parameters are only its own. "
             f"{BLANK}: no gain is established, or the cost is not recorded."
         )
     for result in results:
@@ -87,9 +87,9 @@ def _price_table(result: Result, block: Block) -> Table:
     columns = (
         Column("method", left=True),
         Column("gain", "points"),
-        Column("time", "fit seconds a point"),
-        Column("tokens", "trained on and generated, a point"),
-        Column("parameters", "trained, a point"),
+        Column("time", "fit seconds per point"),
+        Column("tokens", "trained on and generated, per point"),
+        Column("parameters", "trained, per point"),
     )
     rows = []
     for method in block.methods:
@@ -100,14 +100,14 @@ def _price_table(result: Result, block: Block) -> Table:
         paid = (cost.seconds, cost.tokens, cost.trained)
         prices = [_price_cell(price(one, gain, result.metric.higher_is_better)) for one in paid]
         rows.append((TableCell(method.label), estimate_cell(gain, True, signed=True), *prices))
-    return Table(columns, tuple(rows), caption=f"{result.metric.title}: the price of a point")
+    return Table(columns, tuple(rows), caption=f"{result.metric.title}: the cost of a point")
 
 
 def _price_cell(paid: Price) -> TableCell:
     if paid.value is None or paid.low is None or paid.high is None:
         return blank_cell(paid.reason)
     if paid.value == 0:
-        return TableCell("0", note="it costs nothing of this kind")
+        return TableCell("0", note="it has no cost of this kind")
     return TableCell(_short(paid.value), f"[{_short(paid.low)}, {_short(paid.high)}]")
 
 
@@ -117,10 +117,10 @@ def _short(value: float) -> str:
 
 @dataclass(frozen=True)
 class Shift:
-    """What a method scores and gains over the baseline where it was trained, and out of that distribution.
+    """The score of a method and its gain over the baseline, in and out of the distribution of its training data.
 
     gap              its score inside - its score outside
-    inside, outside  method - baseline on either, oriented so that more is better; blank for the baseline itself
+    inside, outside  method - baseline on either, oriented so that higher is better; blank for the baseline itself
     drop             inside - outside: the part of the gain that does not carry over
     """
 
@@ -171,7 +171,7 @@ def _shift(method: str, baseline: str | None, inside: tuple[str, Measured], outs
 
 
 def _paired(sides: Sequence[Measured], methods: Sequence[str]) -> Estimate | None:
-    """Inside less outside of a method, or of its gain over another, where both sides have the same clusters."""
+    """Inside minus outside of a method, or of its gain over another, where both sides have the same clusters."""
     inside, outside = sides
     clusters = [set(side.panel.cluster_names) for side in sides]
     alike = inside.metric.title == outside.metric.title and clusters[0] == clusters[1]
@@ -191,7 +191,7 @@ def _less(pair: Sequence[Estimate]) -> Estimate:
 
 
 def _oriented(side: Measured, found: Estimate) -> Estimate:
-    """Turned so that more is better."""
+    """Oriented so that higher is better."""
     return found if side.metric.higher_is_better else independent_sum([(-1.0, found)])
 
 
@@ -207,18 +207,18 @@ def shift_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     if not shifts:
         return
     yield Paragraph(
-        "Scores and gains over the baseline inside and outside the distribution of the training data, and what is lost "
-        "between them. The gap of scores also holds whatever makes one side harder for everybody; the drop does not. "
-        "Intervals are pointwise 95 %; nothing is tested. Sides that are variants of the same items are paired; the "
-        "seeds of other sides are taken for independent, which errs on the wide side where a seed that is good inside "
-        "is good outside."
+        "Scores and gains over the baseline inside and outside the distribution of the training data, and the "
+        "difference between them. The gap of scores includes any difference in difficulty between the two sides; the "
+        "drop does not. Intervals are pointwise 95 %; nothing is tested. Sides that are variants of the same items are "
+        "paired; the seeds of other sides are treated as independent, which makes the intervals too wide where the "
+        "same seeds do well on both sides."
     )
     for pair in dict.fromkeys((s.inside_title, s.outside_title) for s in shifts):
         own = [s for s in shifts if (s.inside_title, s.outside_title) == pair]
         unit = "points" if own[0].percent else own[0].unit
         columns = (
             Column("method", left=True),
-            Column("gap of scores", f"{unit}, inside less outside"),
+            Column("gap of scores", f"{unit}, inside minus outside"),
             Column("gain inside", f"{unit}, {pair[0]}"),
             Column("gain outside", f"{unit}, {pair[1]}"),
             Column("out-of-distribution drop", unit),

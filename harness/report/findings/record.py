@@ -23,7 +23,7 @@ def ledger_part(model: ReportModel) -> Part:
         Column("base", left=True), Column("method", left=True), Column("data", left=True),
         Column("examples"), Column("seed"),
         Column("trained", "parameters"), Column("of", "parameters"), Column("stored", "MB"),
-        Column("fit", "seconds"), Column("shared fit", "seconds, of what it stands on"),
+        Column("fit", "seconds"), Column("shared fit", "seconds, of its inputs"),
         Column("trained on", "tokens"), Column("generated", "tokens"), Column("peak memory", "MB"),
         Column("evaluation", "seconds, all benchmarks"), Column("speed", "seconds per token"),
         Column("overhead", "x base"),
@@ -51,7 +51,7 @@ def _ledger_row(artifact: Mapping[str, object]) -> Iterator[str]:
 
 
 def unfinished_part(matrix: Matrix) -> Part:
-    """Failed and n/a cells with their reasons; the seeds of one reason share a line."""
+    """Failed and n/a cells with their reasons; seeds with the same reason share a line."""
     reasons: dict[tuple[str, ...], list[int]] = {}
     for cell in matrix.cells:
         if cell.state != "done":
@@ -69,7 +69,7 @@ def unfinished_part(matrix: Matrix) -> Part:
 
 
 def provenance_parts(model: ReportModel, several: bool) -> Iterator[Part]:
-    # the experiment's text stands below, whole
+    # the experiment's whole text follows below
     facts = sorted(_flat({name: fact for name, fact in model.provenance.items() if name != "experiment"}))
     if facts:
         rows = tuple((TableCell(name), TableCell(text.one_line(value, 300))) for name, value in facts)
@@ -102,7 +102,7 @@ def _flat(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _methods_table(matrix: Matrix) -> Table:
-    head = text_columns("method", "plugin", "what it does", "settings")
+    head = text_columns("method", "plugin", "summary", "settings")
     rows = tuple(
         (
             TableCell(m.title, small=", ".join(m.badges)),
@@ -121,7 +121,7 @@ def _metrics_table(matrix: Matrix) -> Table:
     for benchmark in matrix.benchmarks:
         for metric in (*benchmark.metrics, *benchmark.joint_metrics):
             role = f"{metric.role}, {'primary' if metric.primary else 'secondary'}"
-            role += "" if metric.higher_is_better else ", less is better"
+            role += "" if metric.higher_is_better else ", lower is better"
             name = f"{benchmark.label} (version {benchmark.version})"
             together = " (between policies)" if metric in benchmark.joint_metrics else ""
             shown = (metric.name + together, metric.description, role, _settings(benchmark.fields))

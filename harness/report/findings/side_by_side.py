@@ -34,7 +34,7 @@ def examples_of(block: Block, matrix: Matrix, blocks: int = 1) -> tuple[ShownIte
     allowed = max(MOST_EXAMPLES // blocks, 1)
     each = max(min(MOST_OF_BENCHMARK, allowed // len(chosen)), 1)
     found = [list(_of_benchmark(samples, one, matrix, each)) for one in chosen]
-    # the first of every benchmark, then the second: a shorter list has some of all
+    # the first of every benchmark, then the second, so that a shorter list includes every benchmark
     examples = [example for rank in zip_longest(*found) for example in rank if example is not None]
     return tuple(examples[:allowed])
 
@@ -52,7 +52,7 @@ def _of_benchmark(samples: pandas.DataFrame, one: Measured, matrix: Matrix, most
 
 
 def _most_different(values: Any, one: Measured, most: int) -> list[int]:
-    """Items by falling variance between methods, each from a group not yet shown where that is possible."""
+    """Items by decreasing variance between methods, from groups not yet shown where possible."""
     seen = ~numpy.isnan(values).all(axis=0)
     spread = numpy.full(values.shape[1], -1.0)
     spread[seen] = numpy.nanvar(values[:, seen], axis=0)

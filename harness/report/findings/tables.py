@@ -1,4 +1,4 @@
-"""The tables of a block: numbers of the model -> cells of text. No number is computed here."""
+"""The tables of a block: its numbers as cells of text. No number is computed here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLAG_PARTIAL = "†"
 
 
 def matrix_table(block: Block, matrix: Matrix) -> Table:
-    """Methods x primary metrics on all items, then what alignment keeps, closes and costs."""
+    """Methods x primary metrics on all items, then knowledge kept, gap closed and costs."""
     results = [result for result in block.results if result.metric.primary]
     quality = [result for result in block.of_role("quality") if gap_exists(block, result)]
     columns = [Column("method", left=True), *(_score_column(result) for result in results)]
@@ -39,7 +39,7 @@ def matrix_table(block: Block, matrix: Matrix) -> Table:
 
 
 def gap_exists(block: Block, result: Result) -> bool:
-    """Whether there is a gap to close: without one a column would hold nothing but its reason."""
+    """Whether there is a gap to close: without one, the column would repeat the reason in every cell."""
     gaps = [gap for (_, benchmark, name), gap in block.gaps.items() if (benchmark, name) == _named(result)]
     return any(gap.low is not None for gap in gaps)
 
@@ -49,13 +49,13 @@ def _named(result: Result) -> tuple[str, str]:
 
 
 def _short(result: Result, among: Sequence[Result]) -> str:
-    """The benchmark's name, and the metric's where the benchmark alone does not tell."""
+    """The benchmark's name, with the metric's where the benchmark has several."""
     several = sum(1 for other in among if other.metric.benchmark == result.metric.benchmark) > 1
     return result.metric.title if several else result.metric.benchmark
 
 
 def _score_column(result: Result) -> Column:
-    arrow = "" if result.metric.higher_is_better else ", less is better"
+    arrow = "" if result.metric.higher_is_better else ", lower is better"
     unit = f"{result.metric.name}{tabular.unit_suffix(result.metric.unit, result.percent)}{arrow}"
     return Column(result.group or result.metric.benchmark, unit, note=result.metric.description)
 
@@ -110,7 +110,7 @@ def _rank(score: MethodScore, flag: str) -> str:
 
 
 def state_cell(cells: Sequence[CellState]) -> TableCell:
-    """The state of a method that has no score here: failed before n/a before to run."""
+    """The state of a method without a score; of several states, failed is shown first, then n/a."""
     for state in ("failed", "n/a", "running", "to run"):
         found = [cell for cell in cells if cell.state == state]
         if found:
@@ -192,7 +192,7 @@ def _scores_table(block: Block, results: Sequence[Result], matrix: Matrix, capti
 
 
 def secondary_table(block: Block, matrix: Matrix) -> Table | None:
-    """Metrics that are not primary: mean, interval, difference to the baseline; nothing is tested."""
+    """Metrics that are not primary: mean, interval, difference from the baseline; nothing is tested."""
     results = [result for result in block.results if not result.metric.primary]
     if not results:
         return None
@@ -261,7 +261,7 @@ def _difference_row(method: MethodInfo, result: Result, matrix: Matrix) -> tuple
 
 
 def finding_cell(comparison: Comparison, result: Result, matrix: Matrix) -> TableCell:
-    """What a comparison establishes, in a word or two."""
+    """The finding of a comparison, in a few words."""
     if not result.family:
         return TableCell("not tested", mood="blank")
     if comparison.adjusted is None:
@@ -288,6 +288,6 @@ def _shares(comparison: Comparison) -> str:
 
 
 def sample_size_text(comparison: Comparison) -> str:
-    """Items x seeds that both have, and items that were left out."""
+    """Items x seeds that both have, and the number of items left out."""
     dropped = f", {comparison.dropped} dropped" if comparison.dropped else ""
     return f"{comparison.items} x {comparison.estimate.seeds}{dropped}"

@@ -31,8 +31,8 @@ def tradeoff_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         yield Picture(drawn, f"{up} against {across}: {places}.")
     if margin is not None:
         yield Paragraph(
-            "Up is better in quality, right keeps more knowledge; lines are pointwise 95 % intervals "
-            "(across: of the paired difference to the baseline). The dashed line is the margin: "
+            "Higher is better quality, further right keeps more knowledge; lines are pointwise 95 % intervals "
+            "(horizontal: of the paired difference from the baseline). The dashed line is the margin: "
             f"{tabular.points(matrix.margin, start.percent if start else True)} below the baseline."
         )
 

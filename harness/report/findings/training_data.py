@@ -1,4 +1,4 @@
-"""The training data: its licences, what it holds of the test items, and what the scores are without those."""
+"""The training data: its licences, test items found in it, and the scores without those items."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Without:
-    """A primary metric with and without the items that stand in the training data.
+    """A primary metric with and without the items found in the training data.
 
     matched  number of those items
     scores   method -> mean over all items, mean over the others
@@ -62,12 +62,14 @@ def _matched(checked: Sequence[Mapping[str, Any]], benchmark: str, quality: str)
 
 
 def training_data_parts(model: ReportModel) -> Iterator[Part]:
-    """Every set with its licence, then what it holds of the test items."""
+    """Every set with its licence, then the test items found in it."""
     data = model.provenance.get("data")
     sets = [one for one in data.values() if isinstance(one, Mapping)] if isinstance(data, Mapping) else []
     limited = sorted({str(one["name"]) for one in sets if is_restricted(str(one.get("licence", "")))})
     if limited:
-        words = "Restricted licences (non-commercial or no derivatives), which bear on what is trained on them: "
+        words = (
+            "Restricted licences (non-commercial or no derivatives), which also restrict the models trained on them: "
+        )
         yield Paragraph(words + ", ".join(limited), "warning")
     if sets:
         head = text_columns("training set", "kind", "licence", "digest")
@@ -83,16 +85,16 @@ def _set_row(one: Mapping[str, Any]) -> tuple[TableCell, ...]:
 
 
 def _contamination_parts(model: ReportModel) -> Iterator[Part]:
-    """The check of every training set against every benchmark, then the scores on what is left."""
+    """The check of every training set against every benchmark, then the scores on the other items."""
     if not model.contamination:
         yield Paragraph("No training set was checked.")
         return
     yield Paragraph(
         "A test item matches a training row when the row covers more than half of its words with 8-grams, or "
-        "holds its whole prompt or long answer; items of a declared template are compared by their slots. A set "
+        "contains its whole prompt or long answer; items of a declared template are compared by their slots. A set "
         "is flagged when more than 2 % of the items match (the rule of Tulu 3, arXiv 2411.15124)."
     )
-    head = [Column(word, left=True) for word in ("training set", "benchmark", "matched items", "for instance")]
+    head = [Column(word, left=True) for word in ("training set", "benchmark", "matched items", "examples")]
     yield Table(tuple(head), tuple(_row(entry) for entry in model.contamination))
     for block in model.blocks:
         for without in without_matched(block.measured, model.contamination, block.data.quality):

@@ -1,8 +1,8 @@
-"""The search for settings: what was tried, what was chosen on what, and whether it holds on the test items.
+"""The search for settings: the trials, the choice, and whether its gain holds on the test items.
 
-Reads tuning.json. A trial's quality and knowledge are the means that chose, on the validation items and one seed: the
-best of several looks better there than it is, so beside it stands the paired difference of tuned and as written on
-the test items, over the experiment's own seeds.
+Reads tuning.json. A trial's quality and knowledge are the means used for the choice, on the validation items and one
+seed. The best of several looks better there than it is, so the section also shows the paired difference of the tuned
+method and the method as written on the test items, over the experiment's own seeds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Trial = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Tuned:
-    """What the settings that a search chose gain on the test items: tuned - as written."""
+    """The gain of the chosen settings on the test items: tuned - as written."""
 
     method: str
     metric: BenchmarkMetric
@@ -35,7 +35,7 @@ class Tuned:
 
 
 def tuned_of(measured: Sequence[Measured], tuning: Mapping[str, Any]) -> tuple[Tuned, ...]:
-    """Tuned less as written, on every primary metric, for each method whose search found other settings."""
+    """Tuned minus as written, on every primary metric, for each method whose search found other settings."""
     found = []
     for search in tuning.get("searches", ()):
         label = str(search["method"])
@@ -52,12 +52,12 @@ def tuning_parts(model: ReportModel) -> Iterator[Part]:
     """The rule, a row for each method, the test items' verdict, and every trial."""
     tuning = model.tuning
     yield Paragraph(
-        f"{tuning['trials']} settings for every method (fewer where its ranges hold no more): those as written and "
+        f"{tuning['trials']} settings for every method (fewer where its ranges allow no more): those as written and "
         f"others drawn at random from its declared ranges. Scored with one seed ({tuning['seed']}) on the "
         f"{tuning['split']} items of {text.listed(list(tuning['benchmarks']))}, {tuning['base']}, none of which is a "
         f"test item. The rule, {tuning['rule']}: the highest quality among those that lose no more than "
-        f"{tabular.points(tuning['margin'], True)} of knowledge against the baseline; where all lose more, the least "
-        "loss. These scores chose, so the best of them flatters; the test items have the last word."
+        f"{tabular.points(tuning['margin'], True)} of knowledge against the baseline; if all lose more, the smallest "
+        "loss. The choice used these scores, so the best of them is too optimistic; only the test items decide."
     )
     yield _chosen_table(tuning["searches"])
     for block in model.blocks:
@@ -69,8 +69,8 @@ def tuning_parts(model: ReportModel) -> Iterator[Part]:
 
 def _chosen_table(searches: Sequence[Mapping[str, Any]]) -> Table:
     columns = (
-        Column("method", left=True), Column("chosen", "what differs from the settings as written", left=True),
-        Column("quality", "validation: as written, chosen"), Column("knowledge", "less the baseline's: the same"),
+        Column("method", left=True), Column("chosen", "differences from the settings as written", left=True),
+        Column("quality", "validation: as written, chosen"), Column("knowledge", "minus the baseline's: the same"),
         Column("trials", "failed in brackets"), Column("search", "tokens trained on"), Column("search", "fit seconds"),
     )  # fmt: skip
     rows = []
@@ -87,7 +87,7 @@ def _chosen_table(searches: Sequence[Mapping[str, Any]]) -> Table:
             TableCell(tabular.count(_total(trials, "training_tokens"))),
             TableCell(tabular.seconds(_total(trials, "fit_seconds"))),
         ))  # fmt: skip
-    return Table(columns, tuple(rows), caption="What the search chose")
+    return Table(columns, tuple(rows), caption="Chosen settings")
 
 
 def _share(trials: Sequence[Trial]) -> bool:
@@ -109,7 +109,7 @@ def _total(trials: Sequence[Trial], name: str) -> float:
 def _test_table(tuned: Sequence[Tuned], where: str) -> Table:
     """On the test items; pointwise intervals, nothing is tested."""
     titles = list(dict.fromkeys(one.metric.title for one in tuned))
-    columns = (Column("method", left=True), *(Column(title, "tuned less as written") for title in titles))
+    columns = (Column("method", left=True), *(Column(title, "tuned minus as written") for title in titles))
     rows = []
     for method in dict.fromkeys(one.method for one in tuned):
         own = {one.metric.title: one for one in tuned if one.method == method}
@@ -121,14 +121,14 @@ def _test_table(tuned: Sequence[Tuned], where: str) -> Table:
 
 
 def _trials_table(search: Mapping[str, Any]) -> Table:
-    """By learning rate where that was searched, so that the sensitivity to it reads down the column."""
+    """Sorted by learning rate where that was searched, so that its effect can be read down the column."""
     names: Sequence[str] = search["fields"]
     trials: list[Trial] = list(search["trials"])
     if "learning_rate" in names:
         trials.sort(key=lambda trial: (trial["fields"]["learning_rate"], trial["number"]))
     columns = (
         Column("trial"), *(Column(name, left=True) for name in names), Column("quality", "validation"),
-        Column("knowledge", "less the baseline's"), Column("", left=True),
+        Column("knowledge", "minus the baseline's"), Column("", left=True),
     )  # fmt: skip
     share = _share(trials)
     rows = []

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Turnover:
-    """What a method gained and lost against the baseline on one metric; gained - lost is their difference."""
+    """The gains and losses of a method against the baseline on one metric; gained - lost is their difference."""
 
     method: str
     metric: BenchmarkMetric
@@ -78,9 +78,9 @@ def turnover_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     if not turnovers:
         return
     yield Paragraph(
-        f"Items gained and lost against {matrix.baseline}: gained less lost is the difference above. Of right or wrong "
-        "answers these are the shares of items that became right and that became wrong; of others, how far those that "
-        "rose did rise, and those that fell did fall. Pointwise 95 % intervals; nothing is tested."
+        f"Items gained and lost against {matrix.baseline}: gained minus lost is the difference above. For "
+        "right-or-wrong answers these are the shares of items that became right and that became wrong; for other "
+        "metrics, the mean rise and the mean fall over all items. Pointwise 95 % intervals; nothing is tested."
     )
     for title in dict.fromkeys(one.metric.title for one in turnovers):
         own = [one for one in turnovers if one.metric.title == title]
@@ -92,11 +92,11 @@ def turnover_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Of one method's answers to one benchmark.
+    """The length of one method's answers to one benchmark.
 
     words  per answer, on average
     empty  share of answers without a word
-    cut    share of prompts that lost their left end
+    cut    share of truncated prompts (their left end was cut)
     """
 
     answers: int
@@ -127,8 +127,8 @@ def length_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     if not benchmarks:
         return
     yield Paragraph(
-        "Words per answer, with the share of empty answers where there are any, and of prompts that lost their left "
-        "end. A metric that rewards length, or a judge that likes it, is to be read beside these."
+        "Words per answer, with the shares of empty answers and of truncated prompts where there are any. Read the "
+        "scores of a metric or judge that favours length together with these."
     )
     columns = (Column("method", left=True), *(Column(name, "words per answer") for name in benchmarks))
     rows = []

@@ -124,7 +124,7 @@ def compared(
     """Scores of `labels`, and comparisons of methods with their opponents; Holm's correction over those that
     `tested` selects. Nothing is ranked.
 
-    opponents  a measured metric -> method -> whom it is compared with
+    opponents  a measured metric -> method -> the method it is compared with
     margin     the loss of knowledge that non-inferiority is tested against; 0: it is not
     """
     results = []
@@ -152,7 +152,7 @@ def _ranked(one: Measured, scores: Mapping[str, MethodScore]) -> dict[str, Metho
 
 
 def _ranks(one: Measured, scores: Mapping[str, MethodScore]) -> dict[str, tuple[int, int]]:
-    """Rank intervals of the methods that have every seed; nothing below the clusters that a claim needs."""
+    """Rank intervals of the methods that have every seed; none with too few clusters for a claim."""
     usable = [label for label, s in scores.items() if s.estimate.low is not None and not s.estimate.few_clusters]
     most = max((len(scores[label].seeds) for label in usable), default=0)
     complete = [label for label in usable if len(scores[label].seeds) == most]
@@ -205,7 +205,7 @@ def _corrected(results: Sequence[Result], margin: float) -> list[Result]:
 
 
 def claimable(estimate: Estimate, several_seeds: bool) -> bool:
-    """Enough clusters, and never one-seed tests beside tests over seeds in one family."""
+    """Enough clusters, and no one-seed test in a family of tests over seeds."""
     if estimate.p is None or estimate.clusters < FEWEST_CLUSTERS:
         return False
     return not (estimate.items_only and several_seeds)
@@ -233,8 +233,8 @@ def _effect(estimate: Estimate, tests: int) -> tuple[float, float] | None:
 def kept_of(measured: Sequence[Measured], matrix: Matrix) -> dict[str, Kept]:
     """Knowledge kept by every method, over the items of all primary knowledge metrics together.
 
-    Empty where there is none, where a metric is better when lower, or where several do not all lie in [0, 1]:
-    a ratio of their mean would mean nothing.
+    Empty where there is none, where lower is better for a metric, or where the values of several are not all in [0, 1]:
+    a ratio of their means would have no meaning.
     """
     knowledge = [one for one in measured if one.metric.role == "knowledge" and one.metric.primary]
     if not knowledge or not all(one.metric.higher_is_better for one in knowledge):

@@ -99,7 +99,7 @@ class Matrix:
         return tuple(DataChoice(quality, size) for quality in self.data_qualities for size in self.data_sizes)
 
     def place(self, method: MethodInfo, base: str, data: DataChoice) -> tuple[str, DataChoice]:
-        """(base, data) of the cells that stand for `method` in the block of `base` and `data`.
+        """(base, data) of the cells of `method` in the block of `base` and `data`.
 
         A method on the small base has its cells there; one that takes no data may have its cells at none.
         """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 CHANCE = "chance"  # where an item carries this value, it is what random answers to that item reach
-MOST_GROUPS = 30  # more than this is not a stratum, it is an id
+MOST_GROUPS = 30  # with more, the group is an id and not a stratum
 MOST_MISSING = 0.05  # losing 6 % of one method's wrong answers biased a difference by 1-1.5 points
 
 
@@ -91,7 +91,7 @@ class Panel:
         return min(float(some.min()) for some in values), max(float(some.max()) for some in values)
 
     def scale(self) -> Scale:
-        """What one item can change: 0/1 scores have unit 1, shares too, others the range seen."""
+        """The range of one item's score: 0/1 scores have unit 1, shares too, others the range seen."""
         bounds = self.bounds()
         if bounds is None:
             return Scale()
@@ -130,7 +130,7 @@ class Panel:
         return Comparable(scores, seeds, int(complete.sum()), int((~complete).sum()))
 
     def _whole(self, label: str, seeds: tuple[int, ...]) -> Scores:
-        """A method's totals over all items: the same object for every pair that asks, so that it sums them once."""
+        """A method's totals over all items: cached, since every pair of methods uses them."""
         key = (label, seeds)
         if key not in self._totals:
             every = numpy.ones(self.items.size, dtype=bool)
@@ -152,7 +152,7 @@ def at_seeds(method: MethodValues, seeds: Sequence[int]) -> NDArray[numpy.float6
 def build_panel(rows: pandas.DataFrame, repeated: Collection[str] = (), seeds: Sequence[int] = ()) -> Panel:
     """The panel of rows that belong to one metric in one block (columns as in rows.parquet).
 
-    repeated  methods that ran at one seed because no seed changes them: their values stand for all `seeds`
+    repeated  methods that ran at one seed because no seed changes them: their values count for every one of `seeds`
     """
     by_item = rows.groupby(["group", "item"], sort=True, as_index=False, observed=True)
     codes = by_item.ngroup().to_numpy()
@@ -190,7 +190,7 @@ def build_panel(rows: pandas.DataFrame, repeated: Collection[str] = (), seeds: S
 
 
 def joined(panels: Sequence[tuple[str, Panel]]) -> Panel:
-    """Panels (with their benchmark) laid side by side: one panel of all their items.
+    """Panels (with their benchmark) joined into one panel of all their items.
 
     Clusters are shared within a benchmark. A method is kept where every panel has it, on common seeds.
     """
@@ -271,7 +271,7 @@ def levels_of(rows: pandas.DataFrame, metric: str) -> dict[str, float]:
 def block_rows(
     rows: pandas.DataFrame, matrix: Matrix, base: str, data: DataChoice
 ) -> tuple[pandas.DataFrame, dict[tuple[str, str], tuple[CellState, ...]]]:
-    """The rows (or samples) and the cells, by (method, benchmark), that stand in a block."""
+    """The rows (or samples) of a block, and its cells by (method, benchmark)."""
     import pandas
 
     parts, states = [], {}
@@ -287,7 +287,7 @@ def block_rows(
 def method_rows(
     rows: pandas.DataFrame, matrix: Matrix, base: str, method: MethodInfo, data: DataChoice
 ) -> pandas.DataFrame:
-    """The rows (or samples) that stand for a method in the block of `base` and `data`."""
+    """The rows (or samples) of a method in the block of `base` and `data`."""
     where, own = matrix.place(method, base, data)
     found = (rows["base"] == where) & (rows["method"] == method.label)
     return rows[found & (rows["data_quality"] == own.quality) & (rows["data_size"] == own.size)]
@@ -300,7 +300,7 @@ def panels_of(
     measured = []
     for benchmark in matrix.benchmarks:
         of_benchmark = rows[rows["benchmark"] == benchmark.label]
-        # a deterministic method may have one cell that stands for all seeds; a failed seed does not count
+        # a deterministic method may have one cell for all seeds; a failed seed does not count
         repeated = [
             method.label
             for method in matrix.methods
@@ -308,7 +308,7 @@ def panels_of(
         ]
         for at, metric in enumerate(benchmark.metrics):
             own = of_benchmark[of_benchmark["metric"] == metric.name]
-            # what an item says of random answers is about the first metric: those after it have other levels
+            # the chance level of an item applies to the benchmark's first metric only
             levels = levels_of(of_benchmark, metric.name) if at == 0 and metric.chance is None else {}
             told = replace(metric, chance=levels.get("", metric.chance))
             measured.append(replace(measure(told, build_panel(own, repeated, matrix.seeds)), levels=levels))

@@ -131,7 +131,7 @@ def _one(values: Iterator[str]) -> str | None:
 
 
 def _tokens(entry: Entry) -> float | None:
-    """Tokens that were trained on, in the artifacts it stands on too; None where those are not recorded."""
+    """Tokens trained on, including those of the artifacts it is built on; None where not recorded."""
     own, shared = entry.get("training_tokens"), entry.get("shared_training_tokens")
     if own is None or (shared is None and entry.get("shared_fit_seconds")):
         return None

@@ -1,4 +1,4 @@
-"""Quality against knowledge kept, as SVG made by hand: a labelled point a method, intervals on both axes.
+"""Quality against knowledge kept, as SVG: a labelled point for each method, with intervals on both axes.
 
 Colours are CSS classes of the page (light and dark); every text is escaped here, as SVG goes in unescaped.
 """
@@ -130,7 +130,7 @@ def _label(point: Point) -> str:
 
 
 def _labels(points: Sequence[Point], places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Where the labels go: the first place round a point, then further out, that touches nothing yet."""
+    """Places of the labels: the nearest one around each point that overlaps nothing."""
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
     found = []
     for point, (x, y) in zip(points, places, strict=True):

@@ -24,7 +24,7 @@ from harness.report.render.axes import (
 )
 
 GAP = 15  # pixels between the names of two lines
-SIDE = 7  # pixels by which the intervals of two lines stand apart
+SIDE = 7  # pixels between the intervals of two lines
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def draw_curves(lines: Sequence[Line], ticks: Sequence[str], across: str, up: st
 
 
 def size_ticks(sizes: Sequence[int]) -> list[str]:
-    """The names of the sizes; 0 stands for all rows."""
+    """The names of the sizes; 0 means all rows."""
     return [f"{size:,}" if size else "all" for size in sorted(sizes, key=lambda size: size or math.inf)]
 
 
@@ -90,7 +90,7 @@ def _line(line: Line, index: int, y_axis: Axis, places: dict[str, float], shift:
 
 
 def _names(ends: Sequence[tuple[float, int, Line]], right: float) -> Iterator[str]:
-    """Each line's name beside its end, pushed down where two would touch."""
+    """Each line's name next to its end, moved down where two would overlap."""
     last = -math.inf
     low = HEIGHT - BOTTOM - GAP * (len(ends) - 1)
     for at, (y, index, line) in enumerate(sorted(ends, key=lambda end: (end[0], end[1]))):

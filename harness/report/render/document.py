@@ -1,4 +1,4 @@
-"""What a report is made of, whatever it is written in. All text here is raw: the renderers escape it."""
+"""The parts of a report, independent of its format. All text here is raw: the renderers escape it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Statement:
-    """A finding ('better than base') and whom it is about."""
+    """A finding ('better than base') and the methods that it is about."""
 
     finding: str
     names: str
@@ -24,14 +24,14 @@ class Statement:
 
 @dataclass(frozen=True)
 class Bullets:
-    """What is said about each subject."""
+    """Statements about each subject."""
 
     items: tuple[tuple[str, tuple[Statement, ...]], ...]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """svg is made by us, its texts escaped; `alternative` says the same in words."""
+    """An SVG drawn by this package, its texts escaped; `alternative` says the same in words."""
 
     svg: str
     alternative: str
@@ -79,7 +79,7 @@ class ShownItem:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts with every method's answers; whose are compared with the baseline's."""
+    """Prompts with every method's answers, each compared with the baseline's."""
 
     examples: tuple[ShownItem, ...]
     baseline: str | None = None
@@ -97,7 +97,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Readings:
-    """Prompts with what stands out among the answers to them, each folded."""
+    """Prompts with their most similar and most different answers, each folded."""
 
     readings: tuple[Reading, ...]
 

@@ -1,4 +1,4 @@
-"""A table of numbers between 0 and 1 as squares of one colour, as SVG: the fuller, the larger.
+"""A table of numbers between 0 and 1 as squares of one colour, as SVG: the larger the number, the stronger the colour.
 
 Rows carry names and numbers, columns the numbers alone, so that long names need no turned text.
 """
@@ -23,7 +23,7 @@ FULL = 0.75  # more colour than this, and the number on it is hard to read
 def draw_heat_map(
     names: Sequence[str], values: Mapping[tuple[int, int], float], title: str, breaks: Sequence[int] = ()
 ) -> str:
-    """The SVG of `values` by (row, column); a pair that is not there stays empty.
+    """The SVG of `values` by (row, column); a missing pair stays empty.
 
     breaks  the rows before which a new group begins
     """
@@ -56,7 +56,7 @@ def _names(labels: Sequence[str], left: float, size: float) -> Iterator[str]:
 
 
 def _scale(left: float, top: float) -> Iterator[str]:
-    """What the colours stand for."""
+    """The legend of the colours."""
     for at, value in enumerate(STEPS):
         x = left + 40 * at
         yield f'<rect class="heat" x="{x:.1f}" y="{top}" width="40" height="10" fill-opacity="{FULL * value:.3f}"/>'

@@ -1,6 +1,6 @@
 """The document as one HTML file that requests nothing from elsewhere: jinja2 escapes every text of it.
 
-The sample browser narrows down its prompts without a script, by style rules on the checked buttons, because the
+The sample browser filters its prompts without a script, by style rules on the checked buttons, because the
 report's content policy allows no script.
 """
 
@@ -44,7 +44,7 @@ def to_html(document: Document) -> str:
 
 
 class MarkedText(NamedTuple):
-    """A piece of an answer; `own`: the answer beside it does not have it."""
+    """A piece of an answer; `own`: the other answer does not have it."""
 
     text: str
     own: bool
@@ -61,7 +61,7 @@ def changes_of(examples: Sequence[ShownItem], baseline: str | None) -> list[str]
 
 
 def kinds_of(example: ShownItem, baseline: str | None) -> list[str]:
-    """What other methods make of the item that the baseline answers right or wrong."""
+    """Whether another method gains or loses the item against the baseline."""
     start = next((answer.correct for answer in example.answers if answer.method == baseline), None)
     if start is None:
         return []
@@ -78,7 +78,7 @@ def compared_text(example: ShownItem, answer: Answer, baseline: str | None) -> s
 
 
 def marked_texts(own: str, other: str | None) -> list[MarkedText]:
-    """`own` in pieces, those words marked that `other` does not have; one unmarked piece where marks say nothing."""
+    """`own` in pieces, those words marked that `other` does not have; one unmarked piece where marks would not help."""
     if other is None or own == other:
         return [MarkedText(own, False)]
     first, second = (re.findall(r"\w+\s*|[^\w\s]\s*|\s+", text) for text in (other, own))

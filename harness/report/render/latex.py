@@ -1,4 +1,4 @@
-"""A table of the report as LaTeX for a paper, in the manner of booktabs; every text is made inert."""
+"""A table of the report as LaTeX for a paper, in the manner of booktabs; every text is escaped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def escape_latex(given: str) -> str:
 def to_latex(table: Table, label: str) -> str:
     """A `table` environment with the caption; `label` is for \\ref and must be a plain word.
 
-    A cell's interval and rank stand in small print beneath its value. Cells coloured in the report are bold.
+    A cell's interval and rank are in small print below its value. Cells coloured in the report are bold.
     """
     return "\n".join(_lines(table, label)) + "\n"
 

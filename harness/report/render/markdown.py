@@ -23,7 +23,7 @@ from harness.report.render.document import (
 from harness.report.render.tabular import Table, TableCell
 from harness.report.render.text import escape_markdown as safe
 
-IN_TEXT = 8  # prompts shown in Markdown, which has no buttons to narrow them down
+IN_TEXT = 8  # prompts shown in Markdown, which has no filter buttons
 MOST_COMPLETIONS = 3  # shown of one answer
 
 
@@ -65,7 +65,7 @@ def _part(part: Part) -> Iterator[str]:
         for number, example in enumerate(part.examples[:IN_TEXT], start=1):
             yield from _example(number, example)
         if len(part.examples) > IN_TEXT:
-            yield f"{len(part.examples) - IN_TEXT} more prompts stand in report.html, which can narrow them down."
+            yield f"{len(part.examples) - IN_TEXT} more prompts are in report.html, where they can be filtered."
             yield ""
     elif isinstance(part, Readings):
         for reading in part.readings:
@@ -114,7 +114,7 @@ def _example(number: int, example: ShownItem) -> Iterator[str]:
     yield text.fenced(text.cut(text.clean(example.prompt)))
     yield ""
     if example.reference:
-        yield f"A right answer: {safe(text.one_line(example.reference, 300))}"
+        yield f"Reference answer: {safe(text.one_line(example.reference, 300))}"
         yield ""
     for answer in example.answers:
         yield from _answer(answer, example)
@@ -133,7 +133,7 @@ def _answer(answer: Answer, example: ShownItem) -> Iterator[str]:
 
 
 def mark(answer: Answer, example: ShownItem) -> str:
-    """Correct or not where the metric is 0 or 1, its value otherwise; and what happened to the item."""
+    """Correct or not where the metric is 0 or 1, its value otherwise; and the flags of the item."""
     if answer.value is None:
         said = "not scored"
     elif answer.correct is None:

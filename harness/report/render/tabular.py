@@ -76,7 +76,7 @@ def interval(low: float | None, high: float | None, percent: bool, sign: str = "
 
 
 def points(value: float, percent: bool) -> str:
-    """A size with its unit: '2.0 points', or the bare number for a metric that is no share."""
+    """A size with its unit: '2.0 points', or the bare number for a metric that is not a share."""
     return f"{_number(value, percent, '')} points" if percent else _number(value, percent, "")
 
 
@@ -109,7 +109,7 @@ def count(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Seconds to three digits; a call that did nothing took none."""
+    """Seconds to three digits; less than 5 ms is 0."""
     if value is None:
         return BLANK
     if value < 0.005:
@@ -118,10 +118,10 @@ def seconds(value: float | None) -> str:
 
 
 def unit_suffix(name: str, percent: bool) -> str:
-    """What follows a metric's name where its values stand."""
+    """The unit that follows a metric's name."""
     return ", %" if percent else f", {name}" if name else ""
 
 
 def rank(best: int, worst: int) -> str:
-    """A rank, or the ranks between which it lies."""
+    """A rank, or an interval of ranks."""
     return f"rank {best}" if best == worst else f"rank {best}–{worst}"

@@ -1,8 +1,8 @@
-"""Text for a reader: numbers with their units, and hostile text made inert.
+"""Text for a reader: unsafe text is cleaned, cut and escaped.
 
 Whatever a model wrote, or an error message quotes, passes `clean` (no control characters, no characters that
-reorder a line) and `cut` (no endless lines) before it is shown. Escaping for HTML and for Markdown is the
-renderers' work: `html.py` leaves it to jinja2, `markdown.py` calls `escape_markdown` and `fenced`.
+reorder a line) and `cut` (no endless lines) before it is shown. The renderers
+escape it: `html.py` by jinja2, `markdown.py` by `escape_markdown` and `fenced`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MOST_LINES = 30
 
 _REORDERING = "\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
 _UNSHOWABLE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff{_REORDERING}]")
-# what starts markup wherever it stands: '[' and '!' need a '](', '][' or ']:' to make anything of them
+# characters that start markup anywhere in a line: '[' and '!' need a '](', '][' or ']:' to make anything of them
 _MARKDOWN = re.compile(r"[\\`*>|#&~${}]|<(?=[A-Za-z/!?])|\](?=[(\[:])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _LINE_START = re.compile(r"^([-+=](?=[-+=\s]|$)|\d+(?=[.)](?:\s|$)))")
 
