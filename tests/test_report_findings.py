@@ -280,7 +280,7 @@ def test_one_seed_cannot_say_how_many_seeds_are_needed() -> None:
     assert plan.seeds is None
     assert plan.clusters is not None
     assert needed(Estimate(0.1), 0.1) is None
-    with pytest.raises(ValueError, match="none"):
+    with pytest.raises(ValueError, match="above 0"):
         needed(once, 0.0)
 
 
