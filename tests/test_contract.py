@@ -7,9 +7,8 @@ import importlib.util
 import pytest
 
 from harness.engine import registry
-from harness.engine.contract.bench import Bench, quick
+from harness.engine.contract.bench import Bench, NotApplicable, quick
 from harness.engine.contract.clauses import CLAUSES, Clause
-from harness.engine.contract.promise import NotApplicable
 
 # each of these trains for the better part of a minute; a method that is not named here is checked by `make test`
 LONG = ("best_of_n", "grpo", "peft", "pyreft", "rft", "selective_refinement", "sft_on_chosen")

@@ -12,6 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from harness.engine.contract.bench import Bench
+from harness.engine.contract.scores import (
+    settings_that_change_nothing_score_as_the_base_within_rounding,
+    two_loads_score_alike_to_the_last_bit,
+)
 from harness.engine.contract.tiny import COMPLETIONS, DATA, PROMPTS, write_model
 from harness.errors import UserError
 from harness.method import FitContext, FitReport
@@ -85,6 +90,17 @@ def test_the_merged_policy_scores_as_the_adapter_beside_the_weights(
     for one, other, untuned in zip(*everything, strict=True):
         assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
         assert abs(other.logprob - untuned.logprob) > 1e-2
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora", "orthogonal"])
+def test_a_lora_that_starts_from_a_decomposition_of_the_base_keeps_the_promises_on_scores(
+    start: str, tmp_path: Path
+) -> None:
+    """PiSSA and OLoRA rewrite the base as (W - BA) + BA, and an orthogonal BA is 0: all equal it within rounding."""
+    method = Peft(type="lora", settings={"init_lora_weights": start, "r": 4}, **QUICK)
+    bench = Bench(method, tmp_path)
+    settings_that_change_nothing_score_as_the_base_within_rounding(bench)
+    two_loads_score_alike_to_the_last_bit(bench)
 
 
 @pytest.mark.parametrize("kind", PROMPT_TYPES)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from harness.engine.contract.bench import Bench
-from harness.engine.contract.promise import expect
+from harness.engine.contract.bench import Bench, differing, expect
 from harness.engine.contract.tiny import COMPLETIONS, KEYS, PROMPTS
 from harness.method import Need
 from harness.policy.types import Capability, Sampling
@@ -39,6 +38,8 @@ def its_policy_says_how_it_reads_a_prompt(bench: Bench) -> None:
 
 def fitting_and_loading_leave_the_shared_bases_bit_for_bit(bench: Bench) -> None:
     """No weight and no score of the base or the small base changes, and no hook stays behind."""
+    import torch
+
     shared = {"base": bench.base.policy(), "small base": bench.small.policy()}
     weights = {name: _weights(policy) for name, policy in shared.items()}
     scores = {name: policy.score(PROMPTS, COMPLETIONS) for name, policy in shared.items()}
@@ -46,14 +47,12 @@ def fitting_and_loading_leave_the_shared_bases_bit_for_bit(bench: Bench) -> None
     bench.fit(0, 1)
     bench.policy().sample(PROMPTS, Sampling(max_new_tokens=2), KEYS)
     for name, policy in shared.items():
-        changed = _changed(weights[name], _weights(policy))
+        changed = differing(weights[name], _weights(policy), torch.equal)
         expect(not changed, f"the shared {name} as it was", f"changes of {', '.join(changed[:3])}")
-        now = policy.score(PROMPTS, COMPLETIONS)
-        expect(
-            now == scores[name], f"the scores that the shared {name} had", "other scores, though its weights are equal"
-        )
-        own = "forward" not in vars(policy.model)
-        expect(own, f"the {name}'s own forward pass", "another, put on the shared model")
+        kept = policy.score(PROMPTS, COMPLETIONS) == scores[name]
+        expect(kept, f"the scores that the shared {name} had", "other scores, though its weights are equal")
+        kept = "forward" not in vars(policy.model)
+        expect(kept, f"the {name}'s own forward pass", "another, put on the shared model")
     expect(bench.base.policy() is shared["base"], "the shared base kept", "another model in its place")
 
 
@@ -71,22 +70,18 @@ def an_artifact_holds_plain_files_without_absolute_paths(bench: Bench) -> None:
 
 def equal_seeds_give_equal_bytes(bench: Bench) -> None:
     """Fits of the same seed write the same files, byte for byte."""
-    differing = _differing(bench.fit(0)[0], bench.fit(0, 1)[0])
-    expect(not differing, "the same bytes from the same seed", f"different bytes in {', '.join(differing)}")
+    others = ", ".join(differing(_files(bench.fit(0)[0]), _files(bench.fit(0, 1)[0])))
+    expect(not others, "the same bytes from the same seed", f"different bytes in {others}")
 
 
 def other_seeds_give_other_bytes(bench: Bench) -> None:
     """Fits of two seeds differ, unless nothing is trained: that artifact is made once for all seeds."""
-    differing, trains = _differing(bench.fit(0)[0], bench.fit(1)[0]), bench.method.trains
-    if trains:
-        expect(
-            bool(differing),
-            "other bytes from another seed",
-            "the same bytes; if that is intended, declare trains = False",
-        )
+    others = ", ".join(differing(_files(bench.fit(0)[0]), _files(bench.fit(1)[0])))
+    if bench.method.trains:
+        found = "the same bytes; if that is intended, declare trains = False"
+        expect(bool(others), "other bytes from another seed", found)
     else:
-        found = f"different bytes in {', '.join(differing)}"
-        expect(not differing, "the same bytes from every seed, since trains is False", found)
+        expect(not others, "the same bytes from every seed, since trains is False", f"different bytes in {others}")
 
 
 def nothing_is_fetched_from_the_network(bench: Bench) -> None:
@@ -100,18 +95,5 @@ def _weights(policy: Any) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in policy.model.state_dict().items()}
 
 
-def _changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> list[str]:
-    import torch
-
-    names = sorted(before.keys() | after.keys())
-    both = before.keys() & after.keys()
-    return [name for name in names if name not in both or not torch.equal(before[name], after[name])]
-
-
 def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def _differing(one: Path, other: Path) -> list[str]:
-    first, second = _files(one), _files(other)
-    return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))

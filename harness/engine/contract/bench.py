@@ -1,21 +1,42 @@
-"""Fits and loads one method on the tiny models, with the artifacts that it requires, each once."""
+"""The bench on which clauses test one method: its fits and loads on the tiny models, each fit made once."""
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import cache, partial
+from operator import eq
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.engine.contract.isolation import offline
-from harness.engine.contract.promise import NotApplicable
 from harness.engine.contract.tiny import DATA, write_model
 from harness.errors import UserError
 from harness.method import FitContext, FitReport, Input, Method
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.policy import Policy
+
+
+class Broken(AssertionError):
+    """A promise is not kept.
+
+    expected, found  one sentence each, without a full stop
+    """
+
+    def __init__(self, expected: str, found: str) -> None:
+        self.expected, self.found = expected, found
+        super().__init__(f"expected {expected}; found {found}")
+
+
+class NotApplicable(Exception):
+    """The clause does not concern this method; the message says why."""
+
+
+def expect(kept: bool, expected: str, found: str) -> None:
+    """Raise Broken unless the promise is kept."""
+    if not kept:
+        raise Broken(expected, found)
 
 
 def quick(method: Method, keep: Collection[str] = ()) -> Method:
@@ -41,10 +62,6 @@ def with_declared(method: Method, kind: Literal["quick", "null"], keep: Collecti
     return changed
 
 
-def silent(done: int, total: int, note: str) -> None:
-    """Show no progress."""
-
-
 class Bench:
     """One method on two tiny random bases.
 
@@ -53,8 +70,8 @@ class Bench:
     attempts  the addresses that fits and loads tried to reach
     """
 
-    def __init__(self, method: Method, folder: Path, progress: Callable[[int, int, str], None] = silent) -> None:
-        self.method, self.folder, self.progress = method, folder, progress
+    def __init__(self, method: Method, folder: Path) -> None:
+        self.method, self.folder, self.progress = method, folder, FitContext.progress
         small = BaseModel(BaseSpec("small"), self._model("small", 8, 1))
         self.base = BaseModel(BaseSpec("base"), self._model("base", 16, 0), small=small)
         self.small = small
@@ -94,21 +111,18 @@ class Bench:
         with offline(self.attempts):
             return method.load(base, folder, inputs)
 
-    def policy(self, seed: int = 0) -> Policy:
-        """The policy of the method's artifact, loaded again at each call."""
-        return self._load(self.method, self.base, self.fit(seed)[0], seed)
+    def policy(self) -> Policy:
+        """The policy of the artifact of seed 0, loaded again at each call."""
+        return self._load(self.method, self.base, self.fit(0)[0], 0)
 
-    def reopened(self, seed: int = 0) -> Policy:
-        """The policy of an artifact that another bench wrote into the folder."""
-        return self._load(self.method, self.base, self.folder / f"{seed}-0", seed)
+    def reopened(self) -> Policy:
+        """The policy of the artifact of seed 0 that another bench wrote into the folder."""
+        return self._load(self.method, self.base, self.folder / "0-0", 0)
 
-    def start(self, seed: int = 0) -> Policy:
+    def start(self) -> Policy:
         """The policy that training begins with: the required artifact called start, or else the base."""
-        spec = self.method.requires().get("start")
-        if spec is None:
-            return self.base.policy()
-        folder = self.fit(seed)[0]
-        return self._load(spec.method, self.base, folder.with_name(f"{folder.name}-start"), seed)
+        inputs = self._inputs(self.method, self.base, 0, self.fit(0)[0])
+        return inputs["start"].load() if "start" in inputs else self.base.policy()
 
     def idle(self) -> tuple[Method, Path]:
         """The method with settings that change nothing, and its artifact. Raises NotApplicable where there is none."""
@@ -131,10 +145,12 @@ class Bench:
 
     def scoring(self) -> Policy:
         """The policy. Raises NotApplicable where it only samples."""
-        self.must_score()
-        return self.policy()
-
-    def must_score(self) -> None:
-        """Raise NotApplicable where the method's policies only sample."""
         if "score" not in self.method.gives:
             raise NotApplicable("it only samples")
+        return self.policy()
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any], same: Callable[[Any, Any], bool] = eq) -> list[str]:
+    """The names under which two mappings differ, or that only one of them has."""
+    both = one.keys() & other.keys()
+    return sorted(name for name in one.keys() | other.keys() if name not in both or not same(one[name], other[name]))

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.engine.contract import artifacts, learning, scores
-from harness.engine.contract.bench import Bench
-from harness.engine.contract.promise import Broken, NotApplicable
+from harness.engine.contract.bench import Bench, Broken, NotApplicable
 
 Clause = Callable[[Bench], None]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.engine.contract.bench import Bench
-from harness.engine.contract.promise import NotApplicable, expect
+from harness.engine.contract.bench import Bench, NotApplicable, differing, expect
 from harness.engine.contract.tiny import DATA
 from harness.policy.policy import Policy
 from harness.policy.types import Prompt, Sampling
@@ -62,12 +61,14 @@ def the_report_says_whether_anything_was_trained(bench: Bench) -> None:
 
 def the_trained_parameters_are_those_that_training_moved(bench: Bench) -> None:
     """The count is that of the tensors that differ from those of a fit whose settings change nothing."""
+    import torch
+
     if not bench.method.trains:
         raise NotApplicable("it trains nothing")
     stored, resting = tensors_of(bench.fit(0)[0]), tensors_of(bench.idle()[1])
     if not stored:
         raise NotApplicable("its artifact holds no tensors")
-    moved = sum(own.numel() for name, own in stored.items() if not _equal(own, resting.get(name)))
+    moved = sum(stored[name].numel() for name in differing(stored, resting, torch.equal) if name in stored)
     if not moved:
         raise NotApplicable("the settings that change nothing do not stop its training")
     report = bench.fit(0)[1]
@@ -88,12 +89,6 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
 def _must_train(bench: Bench, kinds: set[str], reason: str) -> None:
     if not (bench.method.trains and bench.method.needs & kinds):
         raise NotApplicable(reason)
-
-
-def _equal(one: torch.Tensor, other: torch.Tensor | None) -> bool:
-    import torch
-
-    return other is not None and one.shape == other.shape and torch.equal(one, other)
 
 
 def _demonstrated(policy: Policy) -> float:

@@ -12,9 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from harness.engine.contract.bench import Bench
+from harness.engine.contract.bench import Bench, NotApplicable, expect
 from harness.engine.contract.isolation import quiet
-from harness.engine.contract.promise import NotApplicable, expect
 from harness.engine.contract.tiny import COMPLETIONS, KEYS, PROMPTS, WORDS
 from harness.method import Method
 from harness.policy.batching import padded
@@ -31,14 +30,8 @@ log-probability in the tiny models: 170 in each of the two blocks (norms, projec
 grow with the root of that number (Higham and Mary 2019, doi 10.1137/18M1226312). Logits and log-probabilities are
 below 8 in size here. The product is u * sqrt(400) * 8.
 """
-PRELOADED = [
-    "torch",
-    "transformers.models.auto.modeling_auto",
-    "transformers.models.auto.tokenization_auto",
-    "transformers.models.llama.modeling_llama",
-    "peft",
-    "harness.engine.contract.scores",
-]
+MODELS = ("auto.modeling_auto", "auto.tokenization_auto", "llama.modeling_llama")
+PRELOADED = ["torch", "peft", *(f"transformers.models.{name}" for name in MODELS), __name__]
 
 
 def scored(policy: Policy) -> list[Score]:
@@ -85,10 +78,8 @@ def scores_in_a_new_process(method: Method, folder: Path) -> list[Score]:
     """
     import torch
 
-    clean = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(clean)
-    if clean == "forkserver":
-        context.set_forkserver_preload(PRELOADED)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_reopened_scores, method, folder, torch.get_num_threads()).result()
 
@@ -106,9 +97,8 @@ def settings_that_change_nothing_score_as_the_base_within_rounding(bench: Bench)
 
     An edit of zero, a merged adapter and a base rewritten as (W - BA) + BA take another path than the base.
     """
-    bench.must_score()
-    idle, base = scored(bench.zero()), scored(bench.base.policy())
-    expect_near(idle, base, "the base's own scores where nothing is changed")
+    bench.scoring()
+    expect_near(scored(bench.zero()), scored(bench.base.policy()), "the base's own scores where nothing is changed")
 
 
 def batching_moves_nothing_beyond_rounding(bench: Bench) -> None:
