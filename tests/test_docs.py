@@ -91,8 +91,12 @@ def test_the_guide_to_the_engine_names_files_that_exist_and_walks_of_twelve_file
         assert (ROOT / "harness" / path).exists(), path
     walks = text[text.index("## Three walks") :].split("\n### ")[1:]
     for walk in walks:
-        steps = re.findall(r"^\| `([\w/.]+)` \|", walk, flags=re.M)
-        assert 0 < len(set(steps)) <= 12, walk.split("\n")[0]
+        steps = re.findall(r"^\| `([\w/.]+)` \| (.*) \|$", walk, flags=re.M)
+        assert 0 < len({file for file, _ in steps}) <= 12, walk.split("\n")[0]
+        for file, step in steps:
+            source = (ROOT / file).read_text("utf-8")
+            assert all(name in source for name in re.findall(r"`(\w+)`", step)), f"{file}: {step}"
+    assert len(walks) == 3
 
 
 def test_the_experiments_of_the_guides_are_read_as_they_are(tmp_path: Path) -> None:
