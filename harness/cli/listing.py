@@ -21,7 +21,7 @@ KINDS = ("methods", "benchmarks", "models", "data")
 def listing(kind: str) -> Iterator[str]:
     """A heading and a line for each entry of that kind, or of all kinds."""
     if kind not in {"all", *KINDS}:
-        raise UserError(f"there is no list of {kind!r}", fix=did_you_mean(kind, ["all", *KINDS]))
+        raise UserError(f"unknown kind {kind!r}", fix=did_you_mean(kind, ["all", *KINDS]))
     for name in KINDS if kind == "all" else (kind,):
         yield f"{name}:"
         if name == "methods":

@@ -88,19 +88,19 @@ def run_verb(
         states = _write_results(plan, store, folder)
     failed = any(state.name == "failed" for state in _all_states(plan, states, store))
     report = f"The report is {folder / 'report.html'}"
-    if at_work:
-        say(f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now).")
-        cells = [cell for cell, _ in tally.failed if isinstance(cell, Cell)]
-        if cells:
-            say(f"Next: {_command('explain', file, store_folder, settings, cells[0].title)}")
-        elif tally.failed:
-            say(f"Next: fix the cause, then {_command('run', file, store_folder, settings, '--retry-failed')}")
-        say(f"{report} (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})")
-    else:
-        hint = " Failed cells are tried again with --retry-failed." if failed else ""
-        say(f"Nothing to do: {_counts(states)}.{hint}")
+    if not at_work:
+        say(
+            f"Nothing to do: {_counts(states)}.{' Failed cells are tried again with --retry-failed.' if failed else ''}"
+        )
         say(report)
-    return 1 if failed else 0
+        return int(failed)
+    say(f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now).")
+    if cells := [cell for cell, _ in tally.failed if isinstance(cell, Cell)]:
+        say(f"Next: {_command('explain', file, store_folder, settings, cells[0].title)}")
+    elif tally.failed:
+        say(f"Next: fix the cause, then {_command('run', file, store_folder, settings, '--retry-failed')}")
+    say(f"{report} (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})")
+    return int(failed)
 
 
 def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:

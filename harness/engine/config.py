@@ -195,7 +195,7 @@ class _Reader:
     def _path(self, name: str, given: Located, key: str) -> Path:
         """The path that a name would be; relative ones start at the experiment file."""
         try:
-            # unlike Path.expanduser, this leaves an unknown user's home alone
+            # unlike Path.expanduser, this keeps the name of an unknown user
             path = (self.file.parent / os.path.expanduser(name)).resolve()
             path.exists()
         except OSError as error:

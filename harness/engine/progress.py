@@ -71,9 +71,9 @@ class Progress:
         self.bars.advance(self.cells)
         self.say(f"failed  {title}: {why}")
 
-    def waiting(self, title: str, who: str) -> None:
+    def waiting(self, title: str, process: str) -> None:
         """Another process is making it."""
-        self.say(f"waiting for {title}: {who} is making it")
+        self.say(f"waiting for {title}: {process} is making it")
 
     def say(self, text: str) -> None:
         """One line, printed as it is: it may contain model output."""

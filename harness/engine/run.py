@@ -162,7 +162,7 @@ class _Runner:
             self.store.forgive(key)
         if why := self.store.failure(key):
             return why
-        with self.store.lock(key, lambda who: self.progress.waiting(what.title, who)):
+        with self.store.lock(key, lambda process: self.progress.waiting(what.title, process)):
             # the process that held the lock may have tried it
             if why := self.store.failure(key):
                 return why

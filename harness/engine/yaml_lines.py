@@ -23,7 +23,7 @@ MOST_BYTES = 50_000
 MOST_VALUES = 10_000
 MOST_LEVELS = 30
 TAG = "tag:yaml.org,2002:"
-NUMBERS_AND_SUCH = {f"{TAG}{name}" for name in ("int", "float", "bool", "null")}
+OTHERS = {f"{TAG}{name}" for name in ("int", "float", "bool", "null")}
 TEXT = {f"{TAG}{name}" for name in ("str", "timestamp", "value")}
 
 YamlPath = tuple[str | int, ...]
@@ -164,7 +164,7 @@ class _Values:
         return found
 
     def _scalar(self, node: Node) -> Any:
-        if not isinstance(node, ScalarNode) or node.tag not in NUMBERS_AND_SUCH | TEXT:
+        if not isinstance(node, ScalarNode) or node.tag not in OTHERS | TEXT:
             what = f"unexpected {node.tag}" if isinstance(node, ScalarNode) else "a list or mapping is not allowed here"
             raise UserError(what, where=self._place(node), fix="Write a word or a number, without a tag.")
         if node.tag in TEXT:
@@ -182,5 +182,5 @@ class _Values:
 
 
 def _too_large(place: str) -> UserError:
-    fix = f"Write at most {MOST_LEVELS} levels and {MOST_VALUES:,} values; an alias counts as what it stands for."
+    fix = f"Write at most {MOST_LEVELS} levels and {MOST_VALUES:,} values; an alias counts as all that it refers to."
     return UserError("nested too deeply, or too many values", where=place, fix=fix)

@@ -11,21 +11,8 @@ from harness.engine.plan import Plan
 from harness.engine.store.keys import library_versions
 from harness.files import HARNESS
 
-LIBRARIES = (
-    "bakeoff",
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-    "lm-eval",
-    "datasets",
-    "pandas",
-    "numpy",
-    "scipy",
-    "safetensors",
-    "tokenizers",
-    "accelerate",
-)
+LIBRARIES = ("bakeoff", "torch", "transformers", "trl", "peft", "lm-eval", "datasets", "pandas", "numpy", "scipy",
+             "safetensors", "tokenizers", "accelerate")  # fmt: skip
 
 
 def provenance(plan: Plan) -> dict[str, Any]:
@@ -47,14 +34,12 @@ def provenance(plan: Plan) -> dict[str, Any]:
                 "revision": base.spec.revision or _revision(base.folder),
                 "dtype": base.spec.dtype,
                 "device": base.spec.device,
-                "chat_template": Path(base.spec.chat_template).name
-                if base.spec.chat_template
-                else "the tokenizer's, or plain",
+                "chat_template": Path(base.spec.chat_template).name or "the tokenizer's, or plain",
             }
             for base in plan.bases
         },
         "data": {
-            " ".join([loaded.kind, loaded.quality]).strip(): {
+            f"{loaded.kind} {loaded.quality}".strip(): {
                 **loaded.manifest,
                 "name": _without_folder(loaded.manifest["name"]),
             }
@@ -70,17 +55,14 @@ def commit() -> dict[str, str]:
     root = HARNESS.resolve().parent
     if not (root / ".git").exists():
         return {"commit": "not a git checkout"}
-    return {
-        "commit": _git(root, "rev-parse", "HEAD"),
-        "dirty": str(bool(_git(root, "status", "--porcelain", "-uno"))),
-    }
+    dirty = bool(_git(root, "status", "--porcelain", "-uno"))
+    return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": str(dirty)}
 
 
 def _git(root: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
-        )
+        command = ["git", "-C", str(root), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()
@@ -88,19 +70,19 @@ def _git(root: Path, *arguments: str) -> str:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return platform.processor()
-    lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-    return lines[0].split(":", 1)[1].strip() if lines else platform.processor()
+    names = _values(info, "model name") if info.exists() else []
+    return names[0] if names else platform.processor()
 
 
 def gpus(folder: Path) -> list[str]:
     """The models of the GPUs, as the driver reports them: times on one model do not apply to another."""
-    found = []
-    for path in sorted(folder.glob("*/information")):
-        lines = [line for line in path.read_text("utf-8").splitlines() if line.startswith("Model:")]
-        found += [line.split(":", 1)[1].strip() for line in lines]
-    return found
+    return [name for path in sorted(folder.glob("*/information")) for name in _values(path, "Model")]
+
+
+def _values(path: Path, name: str) -> list[str]:
+    """The values of the lines `NAME : VALUE` of a file."""
+    pairs = (line.partition(":") for line in path.read_text("utf-8").splitlines())
+    return [value.strip() for key, _, value in pairs if key.strip() == name]
 
 
 def _revision(folder: Path) -> str:

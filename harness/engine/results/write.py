@@ -218,16 +218,8 @@ def _compared(joints: list[JointCell], store: Store) -> Iterator[tuple[CellGroup
                 yield group, outcome
 
 
-_FIT_KEYS = (
-    "trained_parameters",
-    "training_tokens",
-    "generated_tokens",
-    "fit_seconds",
-    "stored_bytes",
-    "peak_memory_mb",
-    "micro_batch",
-    "notes",
-)
+_SPENT = ("fit_seconds", "training_tokens", "generated_tokens")
+_FIT_KEYS = (*_SPENT, "trained_parameters", "stored_bytes", "peak_memory_mb", "micro_batch", "notes")
 
 
 def _costs(cells: list[Cell], plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
@@ -236,21 +228,15 @@ def _costs(cells: list[Cell], plan: Plan, store: Store) -> Iterator[dict[str, An
     for cell in cells:
         place = tuple(value for name, value in cell.columns.items() if name != "benchmark")
         groups.setdefault(place, []).append(cell)
-    for (base, method, quality, size, seed), members in sorted(groups.items()):
+    for _, members in sorted(groups.items()):
         node = members[0].node
         fit = store.cost("artifacts", node.key)
         scored = {cell.column.label: store.cost("outcomes", cell.key) for cell in members}
         first = next(iter(scored.values()))
         yield {
-            "base": base,
-            "method": method,
-            "data_quality": quality,
-            "data_size": size,
-            "seed": seed,
+            **{name: value for name, value in members[0].columns.items() if name != "benchmark"},
             "total_parameters": parameter_count(node.base.folder),
-            "shared_fit_seconds": _of_inputs(node, store, "fit_seconds"),
-            "shared_training_tokens": _of_inputs(node, store, "training_tokens"),
-            "shared_generated_tokens": _of_inputs(node, store, "generated_tokens"),
+            **{f"shared_{name}": _of_inputs(node, store, name) for name in _SPENT},
             **_search_cost(members[0].entry.label, plan),
             "evaluate_seconds": {label: ledger["seconds"] for label, ledger in scored.items()},
             "seconds_per_token": first["seconds_per_token"],
@@ -266,8 +252,7 @@ def _search_cost(label: str, plan: Plan) -> dict[str, float | None]:
     search = _search_of(label, plan)
     if search is None:
         return {"tuning_trials": None}
-    names = ("fit_seconds", "training_tokens", "generated_tokens")
-    spent = {f"tuning_{name}": sum(trial.cost.get(name, 0.0) for trial in search.trials) for name in names}
+    spent = {f"tuning_{name}": sum(trial.cost.get(name, 0.0) for trial in search.trials) for name in _SPENT}
     return {"tuning_trials": len(search.trials), **spent}
 
 
