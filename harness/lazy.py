@@ -1,16 +1,13 @@
 """Heavy modules that load on first use, so that listing plugins and planning stay fast.
 
-if TYPE_CHECKING:
-    import torch
-else:
-    torch = LazyModule("torch")
+from harness.lazy import torch
 """
 
 from __future__ import annotations
 
 import importlib
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class LazyModule:
@@ -24,3 +21,11 @@ class LazyModule:
         if self._module is None:
             self._module = importlib.import_module(self._name)
         return getattr(self._module, attribute)
+
+
+if TYPE_CHECKING:
+    import torch as torch
+    import transformers as transformers
+else:
+    torch = LazyModule("torch")
+    transformers = LazyModule("transformers")

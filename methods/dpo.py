@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
 from harness.records import PreferencePair, TrainingData
 from harness.training.labelled_rows import IGNORED, TrainingRow, answer_row
@@ -43,13 +43,9 @@ from harness.training.models import load_model, save_model, trainable_copy
 from methods.sft import Sft
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.base_model import BaseModel
     from harness.policy.encoding import TextEncoder
     from harness.policy.policy import Policy
-else:
-    torch = LazyModule("torch")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
 from harness.policy.causal import CausalPolicy
 from harness.policy.types import Completion, Prompt, Sampling
@@ -41,13 +40,9 @@ from harness.training.models import load_model, save_model, trainable_copy
 from methods.sft import Sft
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.base_model import BaseModel
     from harness.policy.encoding import Encoded, TextEncoder
     from harness.policy.policy import Policy
-else:
-    torch = LazyModule("torch")
 
 
 @dataclass(frozen=True)

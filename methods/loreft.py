@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.method import FitContext, FitReport, Input, Method, setting
 from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import Encoded, TextEncoder
@@ -35,12 +35,8 @@ from harness.training.labelled_rows import IGNORED, training_rows
 from harness.training.loop import Optimisation, require_trained_end, seed_everything, train
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.base_model import BaseModel
     from harness.policy.policy import Policy
-else:
-    torch = LazyModule("torch")
 
 WEIGHTS, SETTINGS = "reft.safetensors", "reft.json"
 

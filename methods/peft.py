@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError, did_you_mean
-from harness.lazy import LazyModule
+from harness.lazy import torch, transformers
 from harness.method import FitContext, FitReport, Input, Method, setting
 from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import TextEncoder
@@ -34,14 +34,8 @@ from harness.records import TrainingData
 from harness.training.adapters import adapted_copy, fit_adapter
 
 if TYPE_CHECKING:
-    import torch
-    import transformers
-
     from harness.policy.base_model import BaseModel
     from harness.policy.policy import Policy
-else:
-    torch = LazyModule("torch")
-    transformers = LazyModule("transformers")
 
 PROMPTS = ("prompt_tuning", "p_tuning", "prefix_tuning")
 # with PEFT's defaults, these types do not start as the base

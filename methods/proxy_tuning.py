@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
 from harness.policy.encoding import Encoded
 from harness.policy.stepwise import StepwisePolicy
@@ -30,12 +30,8 @@ from harness.records import TrainingData
 from methods.sft import Sft
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.base_model import BaseModel
     from harness.policy.policy import Policy
-else:
-    torch = LazyModule("torch")
 
 
 @dataclass(frozen=True)

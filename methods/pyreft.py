@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.method import FitContext, FitReport, Input, setting
 from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import TextEncoder
@@ -37,12 +37,8 @@ from harness.training.loop import Optimisation, require_trained_end, seed_everyt
 from methods.loreft import Loreft, Weights, load_interventions, prompt_lengths, save_interventions
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.base_model import BaseModel
     from harness.policy.policy import Policy
-else:
-    torch = LazyModule("torch")
 
 FILE = re.compile(r"intkey_(?:layer_(\d+)_comp_block_output|comp_.*\[(\d+)\]_output)_unit_pos_nunit_\d+#(\d+)\.bin")
 

@@ -8,19 +8,12 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.policy.policy import Policy
 from harness.policy.stepwise import StepwisePolicy
 from harness.policy.types import Prompt
 from harness.records import Message
-
-if TYPE_CHECKING:
-    import torch
-else:
-    torch = LazyModule("torch")
-
 
 PROBE_TOKENS = 8
 PROBE_ROUNDS = 20

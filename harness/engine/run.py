@@ -20,18 +20,12 @@ from harness.engine.progress import Progress
 from harness.engine.store.outcomes import answered, write_joint_outcomes, write_outcomes
 from harness.engine.store.store import Area, Store, StoreUnusable
 from harness.errors import UserError, first_line
-from harness.lazy import LazyModule
+from harness.lazy import torch, transformers
 from harness.method import FitContext, Input
 from harness.policy.stepwise import StepwisePolicy
 
 if TYPE_CHECKING:
-    import torch
-    import transformers
-
     from harness.policy.policy import Policy
-else:
-    torch = LazyModule("torch")
-    transformers = LazyModule("transformers")
 
 
 @dataclass

@@ -9,17 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError, first_line
-from harness.lazy import LazyModule
+from harness.lazy import torch, transformers
 from harness.policy.encoding import TextEncoder
 
 if TYPE_CHECKING:
-    import torch
-    import transformers
-
     from harness.policy.causal import CausalPolicy
-else:
-    torch = LazyModule("torch")
-    transformers = LazyModule("transformers")
 
 
 Dtype = Literal["float32", "bfloat16", "float16"]

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.lazy import LazyModule
+from harness.lazy import torch
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.encoding import Encoded
-else:
-    torch = LazyModule("torch")
 
 
 def by_prompt(requests: Sequence[Encoded], max_rows: int) -> Iterator[tuple[list[Encoded], list[int], list[int]]]:

@@ -5,19 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.lazy import LazyModule
+from harness.lazy import torch, transformers
 from harness.policy.batching import padded
 from harness.policy.encoding import Encoded, TextEncoder
 from harness.policy.stepwise import StepwisePolicy
-
-if TYPE_CHECKING:
-    import torch
-    import transformers
-else:
-    torch = LazyModule("torch")
-    transformers = LazyModule("transformers")
 
 
 @dataclass

@@ -13,18 +13,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.policy.logprobs import fit_for_scoring, row_logits
 from harness.policy.stepwise import StepwisePolicy
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.encoding import Encoded
     from harness.policy.policy import Policy
     from harness.policy.types import Completion, Prompt
-else:
-    torch = LazyModule("torch")
 
 
 def divergences(

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy
 from numpy.typing import NDArray
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
+from harness.lazy import torch, transformers
 from harness.policy.base_model import BaseSpec
 from harness.policy.sources import locate
-
-if TYPE_CHECKING:
-    import torch
-    import transformers
-else:
-    torch = LazyModule("torch")
-    transformers = LazyModule("transformers")
-
 
 AT_ONCE = 32
 

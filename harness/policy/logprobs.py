@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.policy.batching import by_prompt, padded
 from harness.policy.types import Prompt, Score
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.encoding import Encoded
     from harness.policy.policy import Steps
-else:
-    torch = LazyModule("torch")
 
 
 def score_encoded(policy: Steps, requests: Sequence[Encoded]) -> list[Score]:

@@ -10,14 +10,8 @@ The hash is splitmix64 (Steele, Lea, Flood 2014), computed in int64 so that CPU 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
-from harness.lazy import LazyModule
-
-if TYPE_CHECKING:
-    import torch
-else:
-    torch = LazyModule("torch")
+from harness.lazy import torch
 
 
 def _signed(value: int) -> int:

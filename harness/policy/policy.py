@@ -12,15 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.policy.types import Capability, Completion, Prompt, Sampling, Score
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.encoding import Encoded, TextEncoder
-else:
-    torch = LazyModule("torch")
 
 
 class Policy(ABC):

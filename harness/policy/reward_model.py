@@ -10,19 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
+from harness.lazy import torch, transformers
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.sources import locate
 from harness.records import Message
 
 if TYPE_CHECKING:
-    import torch
-    import transformers
-
     from harness.policy.types import Prompt
-else:
-    torch = LazyModule("torch")
-    transformers = LazyModule("transformers")
 
 
 class RewardModel:

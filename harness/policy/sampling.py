@@ -11,19 +11,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.policy.batching import by_prompt, padded
 from harness.policy.noise import gumbel, stream_of
 from harness.policy.types import Completion
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.encoding import Encoded, TextEncoder
     from harness.policy.policy import Steps
     from harness.policy.types import Sampling
-else:
-    torch = LazyModule("torch")
 
 
 @dataclass

@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UserError, did_you_mean, first_line
 from harness.files import HARNESS, write_json
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.policy.base_model import BaseSpec
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.base_model import BaseModel
-else:
-    torch = LazyModule("torch")
 
 
 SHIPPED = "microworld/"

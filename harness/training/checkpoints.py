@@ -15,18 +15,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.policy.causal import CausalPolicy
 from harness.policy.policy import Policy
 from harness.policy.types import Prompt, Sampling
 from harness.records import Demonstration
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.encoding import TextEncoder
-else:
-    torch = LazyModule("torch")
 
 
 Rule = Literal["last", "held_out_loss", "held_out_match"]

@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.policy.types import Prompt
 from harness.records import Demonstration, Message
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.encoding import TextEncoder
-else:
-    torch = LazyModule("torch")
 
 
 IGNORED = -100

@@ -14,21 +14,15 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
+from harness.lazy import torch, transformers
 from harness.method import FitContext, FitReport, Method
 from harness.policy.batching import padded
 from harness.training.labelled_rows import IGNORED, TrainingRows, pack, require_apart
 
 if TYPE_CHECKING:
-    import torch
-    import transformers
-
     from harness.policy.base_model import BaseModel
     from harness.policy.encoding import TextEncoder
     from harness.training.trl import Around, LossOf
-else:
-    torch = LazyModule("torch")
-    transformers = LazyModule("transformers")
 
 
 CURVE_POINTS = 20

@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.policy.base_model import BaseModel
 from harness.policy.causal import CausalPolicy
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.policy.policy import Policy
-else:
-    torch = LazyModule("torch")
 
 
 def save_model(model: Any, base: BaseModel, out: Path) -> None:

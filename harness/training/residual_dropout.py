@@ -11,17 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import UserError
-from harness.lazy import LazyModule
+from harness.lazy import torch
 from harness.policy.hidden_states import decoder_blocks
-
-if TYPE_CHECKING:
-    import torch
-else:
-    torch = LazyModule("torch")
-
 
 # families that normalise their additions (Gemma 2, OLMo 2) add the norms' outputs, all others the parts' own outputs;
 # OPT's feed-forward part is not a module, but ends with fc2

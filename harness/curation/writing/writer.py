@@ -5,19 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from harness.lazy import LazyModule
 from harness.policy.policy import Policy
 from harness.policy.sources import base_model_of
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message
-
-if TYPE_CHECKING:
-    import torch
-
-else:
-    torch = LazyModule("torch")
 
 
 class Written(NamedTuple):
