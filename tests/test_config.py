@@ -213,6 +213,12 @@ def test_a_hostile_file_is_exit_code_2_without_a_traceback(tmp_path: Path) -> No
     assert "Traceback" not in done.stderr
 
 
+def test_the_recorded_text_has_the_settings_and_plain_line_ends(tmp_path: Path) -> None:
+    file = tmp_path / "experiment.yaml"
+    file.write_bytes(GOOD.replace("\n", "\r\n").encode())
+    assert load_experiment(file, ["seeds=[3]"]).text == f"{GOOD}# --set seeds=[3]\n"
+
+
 QUALITIES = """\
 data_quality: [good, raw]
 data:

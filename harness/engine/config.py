@@ -155,8 +155,8 @@ class _Reader:
                         fix = f"Paths start at {self.file.parent.resolve()}."
                         raise given.error(f"{name!r} does not exist", key, fix=fix)
                     values[key] = str(path)
-        if values.get("chat_template"):
-            read_small_text(Path(values["chat_template"]))  # what is not a text fails now, not when the model is loaded
+                    if key == "chat_template":
+                        read_small_text(path)  # what is not a text fails now, not when the model is loaded
         return BaseSpec(**values)
 
     def _data(self, given: Located) -> dict[str, dict[str, DataSpec]]:

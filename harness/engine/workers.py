@@ -49,21 +49,6 @@ def workers(count: int, file: Path, store: Path, settings: Sequence[str]) -> Ite
         yield logs
 
 
-def work(file: Path, store_folder: Path, settings: Sequence[str], number: int, count: int) -> None:
-    """Do everything that is not done, beginning at the `number`-th of `count` parts of the plan."""
-    from rich.console import Console
-
-    from harness.engine.config import load_experiment
-    from harness.engine.progress import Progress
-    from harness.engine.run import run_plan
-    from harness.engine.store.store import Store
-    from harness.engine.tuning import plans
-
-    for plan in plans(load_experiment(file, settings), store_folder):
-        with Progress(Console(soft_wrap=True)) as progress:
-            run_plan(plan, Store(store_folder), progress, beginning=number / count)
-
-
 def seen_gpu(number: int, visible: str | None, devices: Path) -> dict[str, str]:
     """The environment in which process `number` sees one GPU of several; empty where there is at most one.
 
@@ -82,10 +67,23 @@ def _end_with_the_run() -> None:
 
 
 def worker_main() -> None:
-    """The entry of a worker process: one JSON argument, as `workers` writes it."""
-    file, store, settings, number, count = json.loads(sys.argv[1])
+    """Do everything that is not done, beginning at the worker's own part of the plan.
+
+    The one argument is JSON, as `workers` writes it: experiment file, store, settings, number of the worker, and count.
+    """
+    from rich.console import Console
+
+    from harness.engine.config import load_experiment
+    from harness.engine.progress import Progress
+    from harness.engine.run import run_plan
+    from harness.engine.store.store import Store
+    from harness.engine.tuning import plans
+
+    file, folder, settings, number, count = json.loads(sys.argv[1])
     threading.Thread(target=_end_with_the_run, daemon=True).start()
-    work(Path(file), Path(store), settings, number, count)
+    for plan in plans(load_experiment(Path(file), settings), Path(folder)):
+        with Progress(Console(soft_wrap=True)) as progress:
+            run_plan(plan, Store(Path(folder)), progress, beginning=number / count)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def read_small_text(file: Path) -> str:
             raise UserError(
                 f"the file has more than {MOST_BYTES:,} bytes", where=str(file), fix="Is it the right file?"
             )
-        return content.decode("utf-8")
+        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise UserError(f"byte {error.start} is not UTF-8", where=str(file), fix="Save the file as UTF-8.") from None
     except OSError as error:
