@@ -70,7 +70,7 @@ def test_set_changes_a_field_of_the_labelled_method_and_top_level_keys(tmp_path:
         ("small_base: microworld/small\n", "", 7, ["small_sft runs on the small base"]),
         ("seeds: [0, 1]", "seeds: [0, 0]", 10, ["`seeds` is [0, 0]"]),
         ("seeds: [0, 1]", "seeds: [0, 1", 11, ["broken YAML"]),
-        ("seeds: [0, 1]", "name: twice", 10, ["'name' is given twice", "yaml:1."]),
+        ("seeds: [0, 1]", "name: twice", 10, ["'name' is given twice", "the first is at", "yaml:1."]),
         ("benchmarks: [knowledge]\n", "", 1, ["`benchmarks` is missing"]),
     ],
 )
@@ -123,6 +123,8 @@ tune:
         ({"many": "8", "[1]": "1", "as: spread": "as: a/b"}, 9, "a label must begin"),
         ({"many": "8", "[1]": "1"}, 22, "proxy_tuning has no field 'rank' with a search range"),
         ({"many": "8", "[1]": "1", "trials: 4": "trials: 1"}, 19, "tune.trials must be 2 or more, got 1"),
+        ({"many": "8", "[1]": "1", "rank: 2": "targets: 3"}, 13, "lora.targets must be text or a list, got 3"),
+        ({"many": "8", "[1]": "1", "rank: 2": "targets: [q, 3]"}, 13, "lora.targets must be text, got 3"),
         ({"many": "8", "[1]": "1", "lora:": "laro:"}, 12, "no method is called 'laro'"),
     ],
 )

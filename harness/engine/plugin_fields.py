@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 from annotated_types import Ge
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from harness.engine.registry import Kind, plugin_class
 from harness.engine.yaml_lines import Located
@@ -58,20 +59,27 @@ def typed(hint: Any, given: Located) -> Any:
 
 
 def _located(error: ValidationError, given: Located) -> UserError:
-    """The first fault that pydantic found: where it is written, what would be right, and an example."""
-    fault = error.errors(include_url=False)[0]
-    name, value, limits = _name_of(given), fault["input"], fault.get("ctx", {})
-    kind = fault["type"].split("_")[0]
+    """The innermost fault that pydantic found: where it is written, what would be right, and an example."""
+    faults = error.errors(include_url=False)
+    fault = max(faults, key=lambda one: len(one["loc"]))
+    name, value = _name_of(given), fault["input"]
+    # a field of several types has a fault for each
+    wanted = dict(_expected(one) for one in faults if one["input"] is value and len(one["loc"]) == len(fault["loc"]))
+    example = next(iter(wanted.values())).format(value)
+    fix = f"Example: {name.split('.')[-1]}: {example}" if example and name else ""
+    return given.error(f"{name or 'it'} must be {' or '.join(wanted)}, got {_short(value)}", *fault["loc"], fix=fix)
+
+
+def _expected(fault: ErrorDetails) -> tuple[str, str]:
+    """(what is right, an example) for a fault."""
+    kind, limits = fault["type"].split("_")[0], fault.get("ctx", {})
     if kind == "literal":
-        wanted, example = f"one of {limits['expected']}", limits["expected"].split("'")[1]
-    elif kind in ("greater", "less"):
+        return f"one of {limits['expected']}", limits["expected"].split("'")[1]
+    if kind in ("greater", "less"):
         bound = limits["ge" if kind == "greater" else "le"]
         bound = int(bound) if bound == int(bound) else bound
-        wanted, example = f"{bound} or {'more' if kind == 'greater' else 'less'}", str(bound)
-    else:
-        wanted, example = EXPECTED.get(kind, (f"something else ({fault['msg']})", ""))
-    fix = f"Example: {name.split('.')[-1]}: {example.format(value)}" if example and name else ""
-    return given.error(f"{name or 'it'} must be {wanted}, got {_short(value)}", *fault["loc"], fix=fix)
+        return f"{bound} or {'more' if kind == 'greater' else 'less'}", str(bound)
+    return EXPECTED.get(kind, (f"something else ({fault['msg']})", ""))
 
 
 def _name_of(given: Located) -> str:

@@ -153,7 +153,11 @@ class _Values:
                 continue
             key, here = self._scalar(key_node), self._place(key_node)
             if key in found:
-                raise UserError(f"the key {key!r} is given twice", where=here, fix=f"It is already at {lines[key]}.")
+                raise UserError(
+                    f"the key {key!r} is given twice",
+                    where=here,
+                    fix=f"Keep one of the two; the first is at {lines[key]}.",
+                )
             self.places[(*path, key)] = lines[key] = here
             found[key] = self.of(item, (*path, key))
         for item in merged:
