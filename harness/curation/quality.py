@@ -17,12 +17,12 @@ from harness.data.examples import Example, prompt_text
 from harness.errors import UserError, did_you_mean
 from harness.policy.reward_model import RewardModel
 from harness.policy.sources import base_model_of
+from harness.policy.types import Prompt
 from harness.records import Demonstration, Message
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
     from harness.policy.policy import Policy
-    from harness.policy.types import Prompt
 
 
 GUESS = (
@@ -52,8 +52,6 @@ def instruction_following_difficulty(examples: Sequence[Example], policy: Policy
 
 def ifd_of(demonstrations: Sequence[Demonstration], policy: Policy) -> list[float]:
     """IFD of each demonstration's last answer given the messages before it."""
-    from harness.policy.types import Prompt
-
     prompts = [Prompt(messages=one.messages[:-1]) for one in demonstrations]
     return perplexity_ratios(prompts, [one.messages[-1].content for one in demonstrations], policy)
 
@@ -63,8 +61,6 @@ def reversed_ifd_of(demonstrations: Sequence[Demonstration], policy: Policy) -> 
 
     A low value means that the answer reveals the request (arXiv 2402.10110).
     """
-    from harness.policy.types import Prompt
-
     asked = [filled(GUESS, answer=one.messages[-1].content) for one in demonstrations]
     prompts = [Prompt(messages=(Message("user", text),)) for text in asked]
     return perplexity_ratios(prompts, [prompt_text(one) for one in demonstrations], policy)
@@ -72,8 +68,6 @@ def reversed_ifd_of(demonstrations: Sequence[Demonstration], policy: Policy) -> 
 
 def perplexity_ratios(prompts: Sequence[Prompt], texts: Sequence[str], policy: Policy) -> list[float]:
     """ppl(text | prompt) / ppl(text); ppl(text) is without a template, as published."""
-    from harness.policy.types import Prompt
-
     given = policy.score(prompts, texts)
     alone = policy.score([Prompt() for _ in texts], texts)
     # each mean has its own number of tokens: a merge at the boundary may change it

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.data.examples import Example, ExampleSet, read_examples
-from harness.data.formats import CANONICAL, FORMATS, Detection, Kind, format_of, unknown
+from harness.data.formats import CANONICAL, FORMATS, Detection, format_of, unknown
 from harness.data.readers import Faults, Placed, check_id, id_of, placed_rows
 from harness.errors import UserError, did_you_mean
+from harness.files import sibling_file
 from harness.policy.noise import stream_of
 from harness.records import Demonstration, PreferencePair, Problem, Record, TrainingData, digest_of, parent_and_version
 
@@ -58,20 +59,12 @@ def load_set(kind: str, spec: DataSpec, quality: str = "") -> LoadedSet:
         records, licence = _converted(kind, spec), spec.licence or _licence_on_card(spec.name) or "not stated"
     if not records:
         raise UserError("it has no rows", where=spec.name, fix=f"Give at least one row of {kind}.")
-    manifest = {
-        "name": spec.name,
-        "kind": kind,
-        "split": spec.split,
-        "rows": len(records),
-        "licence": licence,
-    }
+    manifest = {"name": spec.name, "kind": kind, "split": spec.split, "rows": len(records), "licence": licence}
     return LoadedSet(kind, records, {**manifest, "digest": digest_of(records)}, quality)
 
 
 def _licence_on_card(name: str) -> str:
     """The licences on the data card next to a curated set, or ""."""
-    from harness.files import sibling_file
-
     card = sibling_file(Path(name), "card.json")
     if not card.is_file():
         return ""
@@ -110,16 +103,17 @@ def subset(records: tuple[AnyRecord, ...], size: int, seed: int) -> tuple[AnyRec
     return tuple(records[at] for at in sorted(taken))
 
 
-def _shipped(kind: str, spec: DataSpec) -> tuple[Record, ...]:
+def _microworld(name: str, split: str) -> tuple[Record, ...]:
     from harness.microworld import datasets
 
-    name = spec.name.removeprefix(SHIPPED)
-    if name not in datasets.dataset_names():
-        raise UserError(
-            f"no data set {spec.name}", fix=did_you_mean(spec.name, [SHIPPED + n for n in datasets.dataset_names()])
-        )
-    records = tuple(datasets.load(name, spec.split))
-    wanted = KINDS[kind]
+    known = [SHIPPED + one for one in datasets.dataset_names()]
+    if name not in known:
+        raise UserError(f"no data set {name}", fix=did_you_mean(name, known))
+    return tuple(datasets.load(name.removeprefix(SHIPPED), split))
+
+
+def _shipped(kind: str, spec: DataSpec) -> tuple[Record, ...]:
+    records, wanted = _microworld(spec.name, spec.split), KINDS[kind]
     if not all(isinstance(record, wanted) for record in records):
         raise UserError(
             f"{spec.name} holds {type(records[0]).__name__} rows",
@@ -160,22 +154,12 @@ def named_examples(name: str, on_error: str = "stop", split: str = "train") -> E
     """Like read_examples, and also reads `microworld/NAME`."""
     if not name.startswith(SHIPPED):
         return read_examples(name, on_error, split)
-    from harness.microworld import datasets
-
-    known = datasets.dataset_names()
-    if name.removeprefix(SHIPPED) not in known:
-        raise UserError(f"no data set {name}", fix=did_you_mean(name, [SHIPPED + one for one in known]))
-    records = datasets.load(name.removeprefix(SHIPPED), split)
-    kind = _kind_of(records[0])
-    written = CANONICAL[kind].name
-    examples = tuple(Example(record, kind, written, _columns(record), name) for record in records)
-    return ExampleSet(name, examples, Detection(written, kind, "the set ships with bakeoff", {written: len(records)}))
-
-
-def _kind_of(record: Record) -> Kind:
-    if isinstance(record, Demonstration):
-        return "demonstrations"
-    return "preferences" if isinstance(record, PreferencePair) else "problems"
+    records = _microworld(name, split)
+    form = CANONICAL[next(kind for kind, wanted in KINDS.items() if isinstance(records[0], wanted))]
+    examples = tuple(Example(record, form.kind, form.name, _columns(record), name) for record in records)
+    return ExampleSet(
+        name, examples, Detection(form.name, form.kind, "the set ships with bakeoff", {form.name: len(records)})
+    )
 
 
 def _columns(record: object) -> dict[str, str]:

@@ -6,7 +6,7 @@ so a shared model stays unchanged, and tokens decoded later are not edited.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -77,7 +77,22 @@ def first_and_last(starts: Sequence[int], lengths: Sequence[int], first: int, la
 def edited(model: Any, edits: Mapping[int, Sequence[Edit]]) -> Iterator[None]:
     """Within this context, the outputs of these blocks are edited at those positions."""
     blocks = decoder_blocks(model)
-    handles = [blocks[layer].register_forward_hook(partial(_edit, own)) for layer, own in edits.items()]
+    with changed_outputs((blocks[layer], partial(_edit, own)) for layer, own in edits.items()):
+        yield
+
+
+def _edit(edits: Sequence[Edit], hidden: torch.Tensor) -> torch.Tensor:
+    for places, change in edits:
+        if places.rows:
+            at = tuple(torch.tensor(indices, device=hidden.device) for indices in (places.rows, places.columns))
+            hidden = hidden.index_put(at, change(hidden[at]).to(hidden.dtype))
+    return hidden
+
+
+@contextmanager
+def changed_outputs(changes: Iterable[tuple[Any, Callable[[torch.Tensor], torch.Tensor]]]) -> Iterator[None]:
+    """Within this context, each module's output (B, T, d) is replaced by the function of it."""
+    handles = [module.register_forward_hook(partial(_changed, change)) for module, change in changes]
     try:
         yield
     finally:
@@ -85,11 +100,6 @@ def edited(model: Any, edits: Mapping[int, Sequence[Edit]]) -> Iterator[None]:
             handle.remove()
 
 
-def _edit(edits: Sequence[Edit], block: Any, arguments: Any, output: Any) -> Any:
-    """A block's output with its edits; some families return a tuple whose first element is the output."""
-    hidden = output[0] if isinstance(output, tuple) else output
-    for places, change in edits:
-        if places.rows:
-            at = tuple(torch.tensor(indices, device=hidden.device) for indices in (places.rows, places.columns))
-            hidden = hidden.index_put(at, change(hidden[at]).to(hidden.dtype))
-    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+def _changed(change: Callable[[torch.Tensor], torch.Tensor], module: Any, arguments: Any, output: Any) -> Any:
+    """Some modules return a tuple whose first element is the output."""
+    return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)

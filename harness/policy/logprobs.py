@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.lazy import torch
 from harness.policy.batching import by_prompt, padded
+from harness.policy.encoding import Encoded
 from harness.policy.types import Prompt, Score
 
 if TYPE_CHECKING:
-    from harness.policy.encoding import Encoded
     from harness.policy.policy import Steps
 
 
@@ -29,12 +29,8 @@ def score_encoded(policy: Steps, requests: Sequence[Encoded]) -> list[Score]:
 
 def score_tokens(policy: Steps, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Score]:
     """One score per (context ids, completion ids), in order; the context is a prompt of bare text."""
-    from harness.policy.encoding import Encoded
-
-    requests = []
-    for context, ids in pairs:
-        source = Prompt(text=policy.encoder.tokenizer.decode(list(context)))
-        requests.append(Encoded(tuple(context), (), tuple(ids), source))
+    decode = policy.encoder.tokenizer.decode
+    requests = [Encoded(tuple(read), (), tuple(ids), Prompt(text=decode(list(read)))) for read, ids in pairs]
     return score_encoded(policy, requests)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from harness.errors import UserError, did_you_mean, first_line
 from harness.files import HARNESS, write_json
 from harness.lazy import torch
-from harness.policy.base_model import BaseSpec
+from harness.policy.base_model import BaseModel, BaseSpec
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -158,8 +158,6 @@ def parameter_count(folder: Path) -> int:
 
 def base_model_of(model: str, device: str = "cpu") -> BaseModel:
     """The base model of that name: in float32 on a CPU, in bfloat16 on a GPU."""
-    from harness.policy.base_model import BaseModel, BaseSpec
-
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise UserError(f"the device is {device!r}", fix="Write cpu, cuda or cuda:0.")
     if device != "cpu" and not torch.cuda.is_available():

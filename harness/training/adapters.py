@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,10 @@ def save_adapter(model: Any, out: Path) -> None:
     config = model.peft_config["default"].to_dict() | {"base_model_name_or_path": "", "inference_mode": True}
     if "tokenizer_name_or_path" in config:
         config["tokenizer_name_or_path"] = None
-    (out / "adapter_config.json").write_text(json.dumps(_plain(config), indent=2, sort_keys=True) + "\n", "utf-8")
+    # sets become sorted lists
+    (out / "adapter_config.json").write_text(
+        json.dumps(config, indent=2, sort_keys=True, default=sorted) + "\n", "utf-8"
+    )
 
 
 def adapted_copy(base: BaseModel, artifact: Path) -> Any:
@@ -79,12 +82,3 @@ def adapted_copy(base: BaseModel, artifact: Path) -> Any:
     except (NotImplementedError, AttributeError, ValueError):
         # the failed attempt may have changed weights
         return peft.PeftModel.from_pretrained(base.load(), str(artifact)).requires_grad_(False)
-
-
-def _plain(value: Any) -> Any:
-    """The value with its sets as sorted lists, for JSON."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    return value

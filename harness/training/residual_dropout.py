@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.lazy import torch
-from harness.policy.hidden_states import decoder_blocks
+from harness.policy.hidden_states import changed_outputs, decoder_blocks
 
 # families that normalise their additions (Gemma 2, OLMo 2) add the norms' outputs, all others the parts' own outputs;
 # OPT's feed-forward part is not a module, but ends with fc2
@@ -32,17 +32,10 @@ def dropout_rates(blocks: int, top: float) -> list[float]:
 def residual_dropout(model: Any, top: float) -> Iterator[None]:
     """Within this context, dropout applies to the blocks' additions. Raises UserError where they are not found."""
     blocks = list(decoder_blocks(model)) if top else []
-    handles = [
-        part.register_forward_hook(partial(_drop, rate))
-        for block, rate in zip(blocks, dropout_rates(len(blocks), top), strict=True)
-        for part in additions(block)
-        if rate
-    ]
-    try:
+    rates = dropout_rates(len(blocks), top)
+    parts = [(part, rate) for block, rate in zip(blocks, rates, strict=True) if rate for part in additions(block)]
+    with changed_outputs((part, partial(_dropped, part, rate)) for part, rate in parts):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def additions(block: Any) -> list[Any]:
@@ -58,8 +51,5 @@ def additions(block: Any) -> list[Any]:
     return [one[0] for one in found]
 
 
-def _drop(rate: float, part: Any, arguments: Any, output: Any) -> Any:
-    """A part's output with dropout; attention returns a tuple whose first element is the output."""
-    hidden = output[0] if isinstance(output, tuple) else output
-    hidden = torch.nn.functional.dropout(hidden, rate, training=part.training)
-    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+def _dropped(part: Any, rate: float, hidden: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.dropout(hidden, rate, training=part.training)
