@@ -46,9 +46,9 @@ def rows(lost: dict[str, int]) -> pandas.DataFrame:
 def test_each_method_is_compared_with_itself_the_second_base_less_the_first() -> None:
     (found,) = precisions_of(rows({"plain": 0, "tuned": 10}), matrix(), MODELS)
     assert (found.bases, found.dtypes, found.percent) == (("full", "half"), ("float32", "bfloat16"), True)
-    values = {one.method: one.difference.value for one in found.differences}
+    values = {method: difference.value for method, difference in found.differences.items()}
     assert values == {"plain": pytest.approx(0.0), "tuned": pytest.approx(-0.10)}
-    tuned = found.differences[1].difference
+    tuned = found.differences["tuned"]
     assert tuned.low is not None
     assert tuned.low < -0.10 < (tuned.high or 0.0) < 0.0
     words, table = precision_parts([found])

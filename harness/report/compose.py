@@ -21,7 +21,7 @@ from harness.report.findings.prices import price_parts, shift_parts
 from harness.report.findings.record import ledger_part, provenance_parts, unfinished_part
 from harness.report.findings.side_by_side import examples_of
 from harness.report.findings.tables import (
-    FLAG_FEW,
+    FEW,
     FLAG_PARTIAL,
     differences_table,
     gap_exists,
@@ -40,7 +40,6 @@ from harness.report.render.html import to_html
 from harness.report.render.markdown import to_markdown
 from harness.report.render.tabular import BLANK, Table
 from harness.report.verdict import experiment_question, verdict_parts
-from harness.stats.contrasts import FEWEST_CLUSTERS
 
 
 def write_report(folder: Path) -> tuple[Path, Path]:
@@ -157,7 +156,7 @@ def _legend(block: Block, matrix: Matrix) -> str:
         said.append(f"{FLAG_UNLIKE} differs from most methods in these fields of the protocol: see the fairness audit.")
     results = [*block.results, *block.groups]
     if any(score.estimate.few_clusters for result in results for score in result.scores.values()):
-        said.append(f"{FLAG_FEW} fewer than {FEWEST_CLUSTERS} clusters: the interval is too narrow, no claim is made.")
+        said.append(FEW)
     most = len(matrix.seeds)
     if any(len(score.seeds) < most for result in results for score in result.scores.values() if score.seeds):
         said.append(f"{FLAG_PARTIAL} fewer seeds than planned: not ranked with methods that have more.")

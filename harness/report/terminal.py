@@ -8,12 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report.compare import Pairing
-from harness.report.findings.tables import FLAG_FEW, finding_cell, sample_size_text
+from harness.report.findings.tables import FEW, FLAG_FEW, finding_cell, sample_size_text
 from harness.report.numbers.comparisons import Comparison, Result
 from harness.report.render import tabular, text
 from harness.report.render.tabular import BLANK
 from harness.report.verdict import ONE_SEED
-from harness.stats.contrasts import FEWEST_CLUSTERS
 
 STYLES = {"good": "green", "bad": "red", "open": "yellow", "blank": "dim"}
 LONGEST = 60
@@ -77,5 +76,5 @@ def remarks(pairing: Pairing) -> Iterator[str]:
     yield f"p: two-sided, after Holm's correction over the {pairing.block.tests} tests of primary metrics{own}."
     yield "Not established means that neither is shown to be better, not that they are equal."
     if any(c.estimate.few_clusters for result in pairing.results for c in result.comparisons.values()):
-        yield f"{FLAG_FEW} fewer than {FEWEST_CLUSTERS} clusters: the interval is too narrow, no claim is made."
+        yield FEW
     yield from pairing.notes

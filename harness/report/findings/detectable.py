@@ -37,26 +37,26 @@ class Noise:
     percent: bool
     source: Source
     methods: tuple[str, ...]
-    floor: NoiseFloor | None
+    floor: NoiseFloor
 
 
 def noise_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Noise, ...]:
     """The floors of every primary metric, of those sources that the rows have."""
-    found = []
-    for one in measured:
-        if one.metric.primary:
-            trained = [m.label for m in matrix.methods if not m.deterministic]
-            untrained = [m.label for m in matrix.methods if m.deterministic]
-            found.append(_noise(one, "training", trained))
-            found.append(_noise(one, "sampling", untrained))
+    kinds: dict[Source, list[str]] = {
+        "training": [m.label for m in matrix.methods if not m.deterministic],
+        "sampling": [m.label for m in matrix.methods if m.deterministic],
+    }
+    primary = [one for one in measured if one.metric.primary]
+    found = [_noise(one, source, labels) for one in primary for source, labels in kinds.items()]
     # without sampling, an untrained method repeats its bytes, which measures nothing
-    return tuple(one for one in found if one.floor is not None and one.floor.widest > 0)
+    return tuple(one for one in found if one is not None and one.floor.widest > 0)
 
 
-def _noise(one: Measured, source: Source, labels: Sequence[str]) -> Noise:
+def _noise(one: Measured, source: Source, labels: Sequence[str]) -> Noise | None:
     alone = {label: one.panel.comparable([label]) for label in labels}
     known = {label: found.scores[0] for label, found in alone.items() if found.scores and found.scores[0].seeds > 1}
-    return Noise(one.metric, one.percent, source, tuple(known), noise_floor(list(known.values())))
+    floor = noise_floor(list(known.values()))
+    return None if floor is None else Noise(one.metric, one.percent, source, tuple(known), floor)
 
 
 def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
@@ -65,7 +65,7 @@ def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     if floors:
         yield Paragraph(
             "The noise floor: two runs of one method differ by less than this in 95 of 100 cases, on the same items "
-            "and on average over the methods named; a smaller difference between two methods may be chance alone. "
+            "and on average over the methods named; a smaller difference between two methods may be due to chance. "
             "If the least and most variable methods differ much, it is too high for the one and too low for the other."
         )
         yield _floor_table(floors)
@@ -95,7 +95,6 @@ def _floor_table(floors: Sequence[Noise]) -> Table:
     rows = []
     for one in floors:
         floor = one.floor
-        assert floor is not None
         unit = "points" if one.percent else one.metric.unit or one.metric.name
         shown = partial(tabular.score_text, percent=one.percent)
         rows.append((

@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PrecisionDifference:
-    """One method on two bases that are one model: its difference between them."""
-
-    method: str
-    difference: Estimate
-
-
-@dataclass(frozen=True)
 class Precision:
     """One metric on two bases that are one model in two precisions: the second minus the first."""
 
@@ -38,7 +30,7 @@ class Precision:
     dtypes: tuple[str, str]
     metric: BenchmarkMetric
     percent: bool
-    differences: tuple[PrecisionDifference, ...]
+    differences: Mapping[str, Estimate]
 
 
 RECORDED = ("digest", "dtype", "device", "chat_template")
@@ -55,7 +47,13 @@ def precisions_of(rows: pandas.DataFrame, matrix: Matrix, models: Mapping[str, A
         if one.get("digest") and [name for name in RECORDED if one.get(name) != other.get(name)] == ["dtype"]:
             dtypes = (str(one["dtype"]), str(other["dtype"]))
             for measured in _measured(rows, matrix, first, second):
-                differences = tuple(_differences(measured, matrix, first, second))
+                panel = measured.panel
+                pairs = {m.label: [f"{m.label}\0{base}" for base in (second, first)] for m in matrix.methods}
+                differences = {
+                    label: difference_of(measured, panel.comparable(pair))
+                    for label, pair in pairs.items()
+                    if set(pair) <= set(panel.methods)
+                }
                 if measured.metric.primary and differences:
                     found.append(Precision((first, second), dtypes, measured.metric, measured.percent, differences))
     return tuple(found)
@@ -76,13 +74,6 @@ def _measured(rows: pandas.DataFrame, matrix: Matrix, first: str, second: str) -
     yield from panels_of(pandas.concat(parts), replace(matrix, methods=methods), every)
 
 
-def _differences(one: Measured, matrix: Matrix, first: str, second: str) -> Iterator[PrecisionDifference]:
-    for method in matrix.methods:
-        labels = [f"{method.label}\0{base}" for base in (second, first)]
-        if set(labels) <= set(one.panel.methods):
-            yield PrecisionDifference(method.label, difference_of(one, one.panel.comparable(labels)))
-
-
 def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
     """A table for each pair of bases and metric; nothing without such a pair."""
     if not found:
@@ -100,7 +91,7 @@ def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
             Column("95 % interval", "pointwise"),
         )
         rows = []
-        for own in one.differences:
-            shown = estimate_cell(own.difference, one.percent, signed=True)
-            rows.append((TableCell(own.method), replace(shown, detail="", small=""), TableCell(shown.detail or BLANK)))
+        for method, difference in one.differences.items():
+            shown = estimate_cell(difference, one.percent, signed=True)
+            rows.append((TableCell(method), replace(shown, detail="", small=""), TableCell(shown.detail or BLANK)))
         yield Table(columns, tuple(rows), caption=f"{one.metric.title}: {one.bases[1]} against {one.bases[0]}")

@@ -85,11 +85,8 @@ def provenance_parts(model: ReportModel, several: bool) -> Iterator[Part]:
     if several:
         schemas |= {"joint.parquet": JOINT_COLUMNS, "excerpts.parquet": EXCERPT_COLUMNS}
     for name, schema in schemas.items():
-        lines = tuple(
-            (TableCell(column), TableCell(kind), TableCell(meaning)) for column, (kind, meaning) in schema.items()
-        )
-        head = text_columns("column", "type", "meaning")
-        yield Folded(f"Schema of {name}", Table(head, lines))
+        lines = [tuple(map(TableCell, (column, *described))) for column, described in schema.items()]
+        yield Folded(f"Schema of {name}", Table(text_columns("column", "type", "meaning"), tuple(lines)))
 
 
 def _flat(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -102,17 +99,11 @@ def _flat(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _methods_table(matrix: Matrix) -> Table:
-    head = text_columns("method", "plugin", "summary", "settings")
-    rows = tuple(
-        (
-            TableCell(m.title, small=", ".join(m.badges)),
-            TableCell(m.plugin),
-            TableCell(m.summary),
-            TableCell(_settings(m.fields)),
-        )
+    rows = [
+        (TableCell(m.title, small=", ".join(m.badges)), *map(TableCell, (m.plugin, m.summary, _settings(m.fields))))
         for m in matrix.methods
-    )
-    return Table(head, rows)
+    ]
+    return Table(text_columns("method", "plugin", "summary", "settings"), tuple(rows))
 
 
 def _metrics_table(matrix: Matrix) -> Table:

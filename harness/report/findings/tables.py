@@ -12,9 +12,11 @@ from harness.report.numbers.comparisons import Comparison, Kept, MethodScore, Re
 from harness.report.numbers.matrix import CellState, Matrix, MethodInfo
 from harness.report.render import tabular, text
 from harness.report.render.tabular import BLANK, Column, Mood, Table, TableCell, blank_cell, estimate_cell
+from harness.stats.contrasts import FEWEST_CLUSTERS
 from harness.stats.families import Gap
 
 FLAG_FEW = "‡"
+FEW = f"{FLAG_FEW} fewer than {FEWEST_CLUSTERS} clusters: the interval is too narrow, no claim is made."
 FLAG_PARTIAL = "†"
 
 

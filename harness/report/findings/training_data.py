@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.curation.card import is_restricted
 from harness.report.collect import Block, ReportModel
-from harness.report.numbers.matrix import BenchmarkMetric, Matrix
+from harness.report.numbers.matrix import BenchmarkMetric
 from harness.report.numbers.panel import Measured, measure, score_of
 from harness.report.render import tabular
 from harness.report.render.document import Paragraph, Part
@@ -98,7 +98,7 @@ def _contamination_parts(model: ReportModel) -> Iterator[Part]:
     yield Table(tuple(head), tuple(_row(entry) for entry in model.contamination))
     for block in model.blocks:
         for without in without_matched(block.measured, model.contamination, block.data.quality):
-            yield _scores_table(without, block, model.matrix, len(model.blocks) > 1)
+            yield _scores_table(without, block, len(model.blocks) > 1)
 
 
 def _row(entry: Mapping[str, Any]) -> tuple[TableCell, ...]:
@@ -112,7 +112,7 @@ def _row(entry: Mapping[str, Any]) -> tuple[TableCell, ...]:
     return *place, TableCell(count, mood="bad" if entry["flagged"] else ""), TableCell(shown or BLANK)
 
 
-def _scores_table(without: Without, block: Block, matrix: Matrix, several: bool) -> Table:
+def _scores_table(without: Without, block: Block, several: bool) -> Table:
     unit = f"{without.metric.name}{tabular.unit_suffix(without.metric.unit, without.percent)}"
     columns = (
         Column("method", left=True),
@@ -127,5 +127,5 @@ def _scores_table(without: Without, block: Block, matrix: Matrix, several: bool)
         for method in block.methods
         if method.label in without.scores
     ]
-    place = f"{block.base}{', ' + block.data.title if block.data.title else ''}: " if several else ""
+    place = f"{block.title}: " if several else ""
     return Table(columns, tuple(rows), caption=f"{place}{without.metric.title}, with and without the matched items")

@@ -62,7 +62,7 @@ def tuning_parts(model: ReportModel) -> Iterator[Part]:
     yield _chosen_table(tuning["searches"])
     for block in model.blocks:
         if tuned := tuned_of(block.measured, tuning):
-            yield _test_table(tuned, f"{block.base}{', ' if block.data.title else ''}{block.data.title}")
+            yield _test_table(tuned, block.title)
     for search in tuning["searches"]:
         yield Folded(f"{search['method']}: all trials", _trials_table(search))
 
