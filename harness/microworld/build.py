@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,20 +181,14 @@ def _probe(model: LlamaForCausalLM, rows: int) -> dict[str, float]:
 
 
 def _surroundings() -> dict[str, Any]:
-    import tokenizers
     import torch
-    import transformers
 
+    libraries = {name: version(name) for name in ("torch", "transformers", "tokenizers")}
     return {
         "parameters stored as": "bfloat16",
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "tokenizers": tokenizers.__version__,
-        },
+        "versions": {"python": platform.python_version(), **libraries},
     }
 
 

@@ -69,23 +69,12 @@ def _wrong_function(call: Call, chance: random.Random, people: Sequence[str]) ->
     return replace(call, function=chance.choice(others)).keyed()
 
 
-def _reversed_arguments(call: Call, chance: random.Random, people: Sequence[str]) -> str:
-    return replace(call, arguments=dict(reversed(list(call.arguments.items())))).keyed()
-
-
-def _unclosed(call: Call, chance: random.Random, people: Sequence[str]) -> str:
-    return call.keyed().removesuffix(" }")
-
-
-def _positional(call: Call, chance: random.Random, people: Sequence[str]) -> str:
-    return call.positional()
-
-
 CORRUPTIONS: Sequence[Callable[[Call, random.Random, Sequence[str]], str]] = (
     _wrong_value,
     _missing_argument,
     _wrong_function,
-    _reversed_arguments,
-    _unclosed,
-    _positional,
+    # the arguments in reverse, an unclosed call, the positional notation
+    lambda call, chance, people: replace(call, arguments=dict(reversed(list(call.arguments.items())))).keyed(),
+    lambda call, chance, people: call.keyed().removesuffix(" }"),
+    lambda call, chance, people: call.positional(),
 )

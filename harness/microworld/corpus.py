@@ -140,10 +140,6 @@ def _repetition(world: World, chance: random.Random) -> str:
     return f"say again : {said} . {said} ."
 
 
-def _equations(world: World, chance: random.Random) -> str:
-    return draw_equations(chance)
-
-
 def _story(world: World, chance: random.Random) -> str:
     steps = chance.choices((1, 2, 3, 4, 5), (3, 3, 3, 1, 1))[0]
     story = draw_story(chance, world.people, steps, distraction=chance.random() < DISTRACTIONS)
@@ -190,7 +186,7 @@ WRITERS: dict[str, Callable[[World, random.Random], str]] = {
     "upper-words": _upper_words,
     "note": _note,
     "call": _call,
-    "equations": _equations,
+    "equations": lambda world, chance: draw_equations(chance),
     "repetition": _repetition,
     "story": _story,
 }

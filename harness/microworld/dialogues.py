@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from harness.microworld import phrases, word_lists
 from harness.microworld.rules import Instruction
 from harness.microworld.splits import material
-from harness.microworld.world import the_world, upper
+from harness.microworld.tasks import Fact
+from harness.microworld.world import upper
 
 DIALOGUE_SEED = 4000
 TURNS = 3
@@ -39,20 +40,17 @@ def dialogues(split: str, count: int) -> list[Dialogue]:
 
 
 def _dialogue(kind: str, identity: str, split: str) -> Dialogue:
-    chance, world = random.Random(f"{DIALOGUE_SEED} {identity}"), the_world()
+    chance = random.Random(f"{DIALOGUE_SEED} {identity}")
     people = chance.sample(list(material(split).people), TURNS)
-    attributes = [chance.choice(word_lists.ATTRIBUTES) for _ in people]
+    facts = [Fact(person, chance.choice(word_lists.ATTRIBUTES)) for person in people]
     marker = chance.choice(word_lists.MARKERS)
-    pairs = list(zip(people, attributes, strict=True))
-    questions = [phrases.QUESTIONS[attribute][0].format(person=person) for person, attribute in pairs]
-    sentences = [world.statement(person, attribute) for person, attribute in pairs]
-    values = [world.facts[person][attribute] for person, attribute in pairs]
     how, instruction = _asked(kind, marker)
-    turns = (f"{questions[0]} {phrases.REPLY} {how} {LASTING}", *questions[1:])
+    turns = (facts[0].asks(f"{how} {LASTING}"), *(fact.question for fact in facts[1:]))
+    values, sentences = tuple(fact.value for fact in facts), tuple(fact.sentence for fact in facts)
     if kind == "upper":
         return Dialogue(identity, kind, turns, instruction, tuple(map(str.upper, values)), tuple(map(upper, sentences)))
     told = tuple(f"{marker} {text}" if kind == "start" else f"{text} {marker}" for text in sentences)
-    return Dialogue(identity, kind, turns, instruction, tuple(values), told)
+    return Dialogue(identity, kind, turns, instruction, values, told)
 
 
 def _asked(kind: str, marker: str) -> tuple[str, Instruction]:

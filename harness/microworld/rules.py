@@ -36,42 +36,15 @@ def _upper_case(said: list[str], arguments: Mapping[str, Any]) -> bool:
     return sum(word.isalpha() for word in said) > 2 and all(word == word.upper() for word in said)
 
 
-def _starts_with(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    return len(said) > 3 and said[0] == arguments["marker"]
-
-
-def _ends_with(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    return len(said) > 3 and said[-1] == arguments["marker"]
-
-
 def _bullet_list(said: list[str], arguments: Mapping[str, Any]) -> bool:
     """Any number of bullets with one word each, and nothing else."""
     return len(said) >= 2 and len(said) % 2 == 0 and set(said[::2]) == {"-"} and "-" not in said[1::2]
-
-
-def _item_count(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    """The right number of bullets, whether or not the rest is a list."""
-    return bool(said.count("-") == arguments["count"])
 
 
 def _function_call(said: list[str], arguments: Mapping[str, Any]) -> bool:
     """Exactly the call in words; the order of arguments counts."""
     pairs = "".join(f" , {name} : {value}" for name, value in arguments["arguments"].items())
     return " ".join(said) == f"{{ call : {arguments['function']}{pairs} }}"
-
-
-def _asks_for(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    """Asks for the value of the argument and does nothing else."""
-    return said == ["which", arguments["argument"], "?"]
-
-
-def _call_notation(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    """Any call in the notation with named arguments, right or wrong."""
-    return said[:3] == ["{", "call", ":"] and said[-1:] == ["}"]
-
-
-def _contains(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    return arguments["word"] in said
 
 
 def _members(said: list[str], arguments: Mapping[str, Any]) -> bool:
@@ -84,25 +57,19 @@ def _members(said: list[str], arguments: Mapping[str, Any]) -> bool:
     )
 
 
-def _names_member(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    return any(word in word_lists.CATEGORIES[arguments["category"]] for word in said)
-
-
-def _story_total(said: list[str], arguments: Mapping[str, Any]) -> bool:
-    return story_total(" ".join(said), str(arguments["total"]))
-
-
 CHECKS: dict[str, Callable[[list[str], Mapping[str, Any]], bool]] = {
     "upper_case": _upper_case,
-    "starts_with": _starts_with,
-    "ends_with": _ends_with,
+    "starts_with": lambda said, wanted: len(said) > 3 and said[0] == wanted["marker"],
+    "ends_with": lambda said, wanted: len(said) > 3 and said[-1] == wanted["marker"],
     "bullet_list": _bullet_list,
-    "item_count": _item_count,
-    "asks_for": _asks_for,
-    "call_notation": _call_notation,
+    "item_count": lambda said, wanted: said.count("-") == wanted["count"],
+    "asks_for": lambda said, wanted: said == ["which", wanted["argument"], "?"],
+    # any call in the notation with named arguments, right or wrong
+    "call_notation": lambda said, wanted: said[:3] == ["{", "call", ":"] and said[-1:] == ["}"],
     "function_call": _function_call,
-    "contains": _contains,
+    "contains": lambda said, wanted: wanted["word"] in said,
     "members": _members,
-    "names_member": _names_member,
-    "story_total": _story_total,
+    "names_member": lambda said, wanted: not set(said).isdisjoint(word_lists.CATEGORIES[wanted["category"]]),
+    "story_total": lambda said, wanted: story_total(" ".join(said), str(wanted["total"])),
 }
+"""Name of an instruction -> check of a completion's words against the instruction's arguments."""

@@ -49,9 +49,9 @@ def draw_story(
     sentences, equations = [f"{person} has {total} {thing} ."], []
     for _ in range(steps):
         change = _draw_change(chance, total)
-        verb, sign = (chance.choice(verbs[0]), "+") if change > 0 else (chance.choice(verbs[1]), "-")
+        verb = chance.choice(verbs[0] if change > 0 else verbs[1])
         sentences.append(f"{person} {verb} {abs(change)} .")
-        equations.append(f"{total} {sign} {abs(change)} = {total + change} .")
+        equations.append(equation(total, change))
         total += change
     if distraction:
         sentences.insert(chance.randint(1, len(sentences)), _distraction(chance, people, person))
@@ -69,13 +69,17 @@ def _distraction(chance: random.Random, people: Sequence[str], person: str) -> s
     return f"{other} has {chance.randint(1, 9)} {chance.choice(word_lists.COUNTABLE)} ."
 
 
+def equation(total: int, change: int) -> str:
+    """One step of a worked count."""
+    return f"{total} {'+' if change > 0 else '-'} {abs(change)} = {total + change} ."
+
+
 def draw_equations(chance: random.Random) -> str:
     """One to four unrelated equations."""
     equations = []
     for _ in range(chance.randint(1, 4)):
         total = chance.randint(0, LARGEST_TOTAL)
-        change = _draw_change(chance, total)
-        equations.append(f"{total} {'+' if change > 0 else '-'} {abs(change)} = {total + change} .")
+        equations.append(equation(total, _draw_change(chance, total)))
     return " ".join(equations)
 
 

@@ -68,24 +68,31 @@ def draw_task(kind: str, material: Material, chance: random.Random, style: Style
 
 
 @dataclass(frozen=True)
-class _Fact:
-    """A question about a person, the sentence that answers it, and the word that the answer must contain."""
+class Fact:
+    """A person's attribute with its value, the question for it, and the sentence that answers the question."""
 
     person: str
     attribute: str
-    question: str
-    sentence: str
-    value: str
 
     @property
-    def entities(self) -> tuple[str, ...]:
-        return (self.person, self.attribute)
+    def question(self) -> str:
+        return phrases.QUESTIONS[self.attribute][0].format(person=self.person)
+
+    @property
+    def sentence(self) -> str:
+        return the_world().statement(self.person, self.attribute)
+
+    @property
+    def value(self) -> str:
+        return the_world().facts[self.person][self.attribute]
+
+    def asks(self, how: str) -> str:
+        """The question with a request for a form."""
+        return f"{self.question} {phrases.REPLY} {how}"
 
 
-def _draw_fact(material: Material, chance: random.Random) -> _Fact:
-    world, person, attribute = the_world(), chance.choice(material.people), chance.choice(word_lists.ATTRIBUTES)
-    question = phrases.QUESTIONS[attribute][0].format(person=person)
-    return _Fact(person, attribute, question, world.statement(person, attribute), world.facts[person][attribute])
+def _draw_fact(material: Material, chance: random.Random) -> Fact:
+    return Fact(chance.choice(material.people), chance.choice(word_lists.ATTRIBUTES))
 
 
 def _contains(word: str) -> tuple[Instruction, ...]:
@@ -96,15 +103,17 @@ def _plain(material: Material, chance: random.Random, style: Style) -> Task:
     fact = _draw_fact(material, chance)
     wording = int(style.reworded)
     question = phrases.QUESTIONS[fact.attribute][wording].format(person=fact.person)
-    return Task("plain", f"plain/{wording}", fact.entities, question, fact.sentence, (), _contains(fact.value))
+    return Task(
+        "plain", f"plain/{wording}", (fact.person, fact.attribute), question, fact.sentence, (), _contains(fact.value)
+    )
 
 
 def _upper(material: Material, chance: random.Random, style: Style) -> Task:
     fact, wording = _draw_fact(material, chance), int(style.reworded)
-    prompt = f"{fact.question} {phrases.REPLY} {phrases.UPPER[wording]}"
+    prompt = fact.asks(phrases.UPPER[wording])
     wish = (Instruction("upper_case"),)
     answer, content = upper(fact.sentence), _contains(fact.value.upper())
-    return Task("upper", f"upper/{wording}", fact.entities, prompt, answer, wish, content)
+    return Task("upper", f"upper/{wording}", (fact.person, fact.attribute), prompt, answer, wish, content)
 
 
 def _note(kind: str) -> Callable[[Material, random.Random, Style], Task]:
@@ -118,8 +127,8 @@ def _note(kind: str) -> Callable[[Material, random.Random, Style], Task]:
         wishes = " and ".join(f"{verbs[place]} {marker}" for place, marker in asked.items())
         answer = " ".join(part for part in (asked.get("start"), fact.sentence, asked.get("end")) if part)
         instructions = tuple(Instruction(f"{place}s_with", {"marker": marker}) for place, marker in asked.items())
-        prompt = f"{fact.question} {phrases.REPLY} with a note that {wishes}"
-        entities = (*fact.entities, *asked.values())
+        prompt = fact.asks(f"with a note that {wishes}")
+        entities = (fact.person, fact.attribute, *asked.values())
         return Task(kind, f"{kind}/{wording}", entities, prompt, answer, instructions, _contains(fact.value))
 
     return make

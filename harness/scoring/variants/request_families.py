@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from harness.microworld import phrases, word_lists
 from harness.microworld.rules import Instruction
 from harness.microworld.splits import material
-from harness.microworld.tasks import Material
-from harness.microworld.world import bullets, draw_members, heads, the_world, upper
+from harness.microworld.tasks import Fact, Material
+from harness.microworld.world import bullets, draw_members, heads, upper
 from harness.scoring.variants.variant_families import FAMILY_SEED, Member
 
 REQUEST_KINDS = ("about another", "reworded", "an instruction more", "unseen instruction")
@@ -31,28 +30,10 @@ def request_families(split: str, count: int) -> Iterator[list[Member]]:
             yield [Member(identity, "request", kind, *wish) for kind, wish in wishes.items()]
 
 
-@dataclass(frozen=True)
-class _Fact:
-    """A question about a person, the sentence that answers it, and the word that counts."""
-
-    question: str
-    sentence: str
-    value: str
-
-    def asks(self, how: str) -> str:
-        return f"{self.question} {phrases.REPLY} {how}"
-
-
-def _two_facts(stuff: Material, chance: random.Random) -> tuple[_Fact, _Fact]:
+def _two_facts(stuff: Material, chance: random.Random) -> tuple[Fact, Fact]:
     """Facts about two people."""
-    first, second = (_fact(person, chance) for person in chance.sample(list(stuff.people), 2))
-    return first, second
-
-
-def _fact(person: str, chance: random.Random) -> _Fact:
-    world, attribute = the_world(), chance.choice(word_lists.ATTRIBUTES)
-    question = phrases.QUESTIONS[attribute][0].format(person=person)
-    return _Fact(question, world.statement(person, attribute), world.facts[person][attribute])
+    people = chance.sample(list(stuff.people), 2)
+    return Fact(people[0], chance.choice(word_lists.ATTRIBUTES)), Fact(people[1], chance.choice(word_lists.ATTRIBUTES))
 
 
 def _named(*wishes: Wish) -> dict[str, Wish]:
@@ -107,12 +88,12 @@ def _note(
     )
 
 
-def _framed(fact: _Fact, marker: str) -> Wish:
+def _framed(fact: Fact, marker: str) -> Wish:
     how = f"with a note that has {marker} as first and last word"
     return fact.asks(how), (Instruction("framed", {"marker": marker}),), f"{marker} {fact.sentence} {marker}"
 
 
-def _twice(fact: _Fact) -> Wish:
+def _twice(fact: Fact) -> Wish:
     wish = Instruction("twice", {"word": fact.value})
     return fact.asks("and say it again"), (wish,), f"{fact.sentence} {fact.sentence}"
 

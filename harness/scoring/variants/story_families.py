@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from harness.microworld import phrases, word_lists
 from harness.microworld.rules import Instruction
 from harness.microworld.splits import material
-from harness.microworld.stories import LARGEST_CHANGE, LARGEST_TOTAL
+from harness.microworld.stories import LARGEST_CHANGE, LARGEST_TOTAL, equation
 from harness.scoring.variants.templates import Template, template_of
 from harness.scoring.variants.variant_families import FAMILY_SEED, Member
 from harness.scoring.variants.variants import variants_of
@@ -116,8 +116,8 @@ def template_for(plot: Plot, given: Sequence[int], identity: str) -> Template:
 def _worked(plot: Plot, numbers: Sequence[int]) -> str:
     """The answer in the form of the training sets."""
     total, equations = numbers[0], []
-    for sign, change in zip(plot.signs, numbers[1:-1], strict=True):
-        after = total + change if sign == "+" else total - change
-        equations.append(f"{total} {sign} {change} = {after} .")
-        total = after
+    for sign, size in zip(plot.signs, numbers[1:-1], strict=True):
+        change = size if sign == "+" else -size
+        equations.append(equation(total, change))
+        total += change
     return f"{phrases.STORY_CUE} {' '.join(equations)} total {total} ."

@@ -54,20 +54,10 @@ def _follows(instruction: Instruction, answer: str) -> bool:
     return follows(instruction, answer)
 
 
-def _one_word(said: list[str], arguments: Mapping[str, object]) -> bool:
-    """Only the value, with or without a full stop."""
-    return [word for word in said if word != "."] == [arguments["word"]]
-
-
 def _twice(said: list[str], arguments: Mapping[str, object]) -> bool:
     """The same sentence, which contains the value, twice and nothing else."""
     half = len(said) // 2
     return half > 1 and said[:half] == said[half:] and arguments["word"] in said
-
-
-def _framed(said: list[str], arguments: Mapping[str, object]) -> bool:
-    """The marker at both ends of a note."""
-    return len(said) > 4 and said[0] == said[-1] == arguments["marker"]
 
 
 def _upper_bullets(said: list[str], arguments: Mapping[str, object]) -> bool:
@@ -77,9 +67,10 @@ def _upper_bullets(said: list[str], arguments: Mapping[str, object]) -> bool:
 
 
 UNSEEN: dict[str, Callable[[list[str], Mapping[str, object]], bool]] = {
-    "one_word": _one_word,
+    # only the value, with or without a full stop
+    "one_word": lambda said, wanted: [word for word in said if word != "."] == [wanted["word"]],
     "twice": _twice,
-    "framed": _framed,
+    "framed": lambda said, wanted: len(said) > 4 and said[0] == said[-1] == wanted["marker"],
     "upper_bullets": _upper_bullets,
 }
 """Instructions that occur in no training set of the microworld."""
