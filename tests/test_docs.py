@@ -190,6 +190,16 @@ def test_a_quoted_line_of_a_report_is_in_the_committed_report(document: str) -> 
         assert part in report, part
 
 
+def test_the_sections_of_a_report_are_those_that_the_guide_to_it_explains() -> None:
+    guide = (ROOT / "docs" / "reading.md").read_text("utf-8")
+    bold = re.findall(r"\*\*([^*]+)\*\*", guide[guide.index("## The sections") :])
+    named = {" ".join(name.split()) for name in bold}
+    source = (ROOT / "harness" / "report" / "compose.py").read_text("utf-8")
+    titles = {title.split(" {")[0] for title in re.findall(r"Section\(f?\"([^\"]+)\"", source)}
+    assert titles <= named, titles - named
+    assert not [name for name in named if name not in source]
+
+
 @pytest.mark.slow
 def test_the_method_of_the_readme_keeps_every_promise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (source,) = blocks("README.md", "python")
