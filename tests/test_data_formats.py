@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.data.examples import canonical_row, native_row, read_examples
-from harness.data.formats import detect
+from harness.data.examples import Example, canonical_row, read_examples
+from harness.data.formats import by_name, detect
 from harness.data.load import DataSpec, load_set
 from harness.errors import UserError
 from harness.records import Demonstration, Message, PreferencePair, Problem
@@ -32,6 +32,11 @@ REAL = [
     ("llm_adapters/SVAMP/test.json", 1000, "alpaca", "demonstrations"),
     ("llm_adapters/mathqa/test.json", 2985, "alpaca_answer", "problems"),
 ]
+
+
+def native_row(example: Example) -> dict[str, Any]:
+    """The row in its original format: nothing of it may be lost in an Example."""
+    return {**by_name(example.format).write(example.record), **example.extra}
 
 
 def raw_rows(path: Path) -> list[dict[str, Any]]:

@@ -70,7 +70,9 @@ def call_turns(example: Example) -> list[Turn]:
     record = example.record
     if isinstance(record, Problem):
         return []
-    messages = record.messages if isinstance(record, Demonstration) else (*record.prompt, _answer(record.chosen))
+    messages = (
+        record.messages if isinstance(record, Demonstration) else (*record.prompt, Message("assistant", record.chosen))
+    )
     callings = [read_calls(one.content) if one.role == "assistant" else None for one in messages]
     places = [at for at, calling in enumerate(callings) if calling]
     turns = []
@@ -80,10 +82,6 @@ def call_turns(example: Example) -> list[Turn]:
             id = record.id if len(places) == 1 else f"{record.id}#{at + 1}"
             turns.append(Turn(example, id, messages[:at], calling, later[0].content if later else ""))
     return turns
-
-
-def _answer(text: str) -> Message:
-    return Message("assistant", text)
 
 
 def call_pairs(

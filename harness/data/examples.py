@@ -1,7 +1,6 @@
 """Records together with the further columns of their rows, so that no content of a file is lost.
 
 examples = read_examples("data.json")       # detection decides the format, and says why
-native_row(example)                         # the row as it was in the file
 canonical_row(example)                      # the row as our own files write it; read_examples reads it back
 """
 
@@ -99,11 +98,6 @@ def example_of(placed: Placed, name: str, expected: str = "") -> Example:
     extra = {key: _storable(value) for key, value in row.items() if written.get(key, MISSING) != value}
     _check_writable([record.id, record.source, extra], placed.where)
     return Example(record, found.kind, found.name, extra, label_of(name))
-
-
-def native_row(example: Example) -> dict[str, Any]:
-    """The row in its original format."""
-    return {**by_name(example.format).write(example.record), **example.extra}
 
 
 def canonical_row(example: Example) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy
 from numpy.typing import NDArray
 
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.lazy import torch, transformers
 from harness.policy.base_model import BaseSpec
+from harness.policy.batching import padded
 from harness.policy.sources import locate
 
 AT_ONCE = 32
@@ -26,9 +27,8 @@ class Embedder:
                 folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
             )
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"the model does not load: {str(error).splitlines()[0]}", where=model, fix="Name an encoder's folder."
-            ) from error
+            wrong = f"the model does not load: {first_line(error)}"
+            raise UserError(wrong, where=model, fix="Name an encoder's folder.") from error
         self.model = self.model.to(device).eval().requires_grad_(False)
         self.longest = int(getattr(self.model.config, "max_position_embeddings", 512))
 
@@ -44,10 +44,7 @@ class Embedder:
         return found
 
     def _means(self, rows: Sequence[Sequence[int]]) -> NDArray[numpy.float32]:
-        longest = max(map(len, rows))
-        padded = [[*row, *[0] * (longest - len(row))] for row in rows]
-        tokens = torch.tensor(padded, device=self.model.device)
-        mask = torch.tensor([[at < len(row) for at in range(longest)] for row in rows], device=self.model.device)
+        tokens, mask = padded(rows, self.model.device)
         with torch.inference_mode():
             states = self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
         means = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
