@@ -133,13 +133,7 @@ def _pool(examples: Sequence[Example], turns: Sequence[Turn]) -> Pool:
 
 
 def _corruptions(
-    turn: Turn,
-    pool: Pool,
-    wanted: int,
-    chance: random.Random,
-    kinds: Sequence[str],
-    used: Counter[str],
-    found: Pairs,
+    turn: Turn, pool: Pool, wanted: int, chance: random.Random, kinds: Sequence[str], used: Counter[str], found: Pairs
 ) -> None:
     asked = next((message.content for message in reversed(turn.prompt) if message.role == "user"), "")
     site = Site(turn.calling, offered(turn.prompt), pool, asked, turn.next_said)

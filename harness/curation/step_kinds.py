@@ -134,10 +134,7 @@ def best(examples: Examples, *, seed: int, n: int, column: str) -> StepResult:
     scores = [one.extra.get(column) for one in examples]
     for one, score in zip(examples, scores, strict=True):
         if isinstance(score, bool) or not isinstance(score, (int, float)):
-            raise UserError(
-                f"{one.record.id}: `{column}` is {score!r}, not a number",
-                fix="Score every row first.",
-            )
+            raise UserError(f"{one.record.id}: `{column}` is {score!r}, not a number", fix="Score every row first.")
     ranked = sorted(range(len(examples)), key=lambda at: (-scores[at], _draw(seed, examples[at])))  # type: ignore[operator]
     return _chosen(examples, ranked, n, f"a lower `{column}`")
 

@@ -62,12 +62,7 @@ class TextEncoder:
     """A tokenizer with its chat template and end of turn."""
 
     def __init__(
-        self,
-        tokenizer: Any,
-        *,
-        max_length: int,
-        template: str | None = None,
-        extra_stop_ids: Sequence[int] = (),
+        self, tokenizer: Any, *, max_length: int, template: str | None = None, extra_stop_ids: Sequence[int] = ()
     ) -> None:
         self.tokenizer = tokenizer
         self._extra_stop_ids = tuple(extra_stop_ids)

@@ -52,11 +52,7 @@ def _score(request: Encoded, values: torch.Tensor, greedy: torch.Tensor) -> Scor
 
 
 def _score_batch(
-    policy: Steps,
-    requests: Sequence[Encoded],
-    prompts: Sequence[Encoded],
-    rows: Sequence[int],
-    indices: Sequence[int],
+    policy: Steps, requests: Sequence[Encoded], prompts: Sequence[Encoded], rows: Sequence[int], indices: Sequence[int]
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """(log-probabilities, whether each token is the arg max) of every row's completion."""
     batch = [requests[index] for index in indices]
@@ -79,8 +75,8 @@ def row_logits(
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """(position, logits (B, T, V)) over the tokens that follow each row's own prompt, B x T x V within the budget."""
     first, state = policy.prefill(batch)
-    everyone = torch.arange(len(batch), device=policy.device)
-    yield from _logit_chunks(policy, first, state, everyone, following, budget=budget)
+    every_row = torch.arange(len(batch), device=policy.device)
+    yield from _logit_chunks(policy, first, state, every_row, following, budget=budget)
 
 
 def _logit_chunks(

@@ -44,8 +44,7 @@ class Policy(ABC):
     def score(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[Score]:
         """Score completions[i] after prompts[i]. Raises UserError where the policy only samples."""
         raise UserError(
-            f"{type(self).__name__} gives no log-probabilities",
-            fix="Use a benchmark that needs only samples.",
+            f"{type(self).__name__} gives no log-probabilities", fix="Use a benchmark that needs only samples."
         )
 
 

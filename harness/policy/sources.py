@@ -44,8 +44,7 @@ def _shipped(size: str) -> Path:
     known = [path.name for path in models.iterdir() if (path / "config.json").exists()] if models.is_dir() else []
     if size not in known:
         raise UserError(
-            f"no shipped model {SHIPPED}{size}",
-            fix=did_you_mean(SHIPPED + size, [SHIPPED + k for k in known]),
+            f"no shipped model {SHIPPED}{size}", fix=did_you_mean(SHIPPED + size, [SHIPPED + k for k in known])
         )
     return models / size
 
@@ -78,9 +77,7 @@ def _complete(folder: Path, name: str) -> Path:
         raise UserError("it has no config.json", where=name, fix="A model is a folder in Hugging Face layout.")
     if not any(folder.glob("*.safetensors")):
         raise UserError(
-            "it has no safetensors weights",
-            where=name,
-            fix="Convert the weights: pickled ones are never read.",
+            "it has no safetensors weights", where=name, fix="Convert the weights: pickled ones are never read."
         )
     return folder
 

@@ -53,15 +53,7 @@ def _drafts(
     said = writer.ask([_request(tasks) for tasks in shown], keys)
     # instructions of several sets are shown: the licence of each set applies to the result
     return [
-        Draft(
-            f"{key}-{at}",
-            text,
-            "self_instruct",
-            number,
-            tuple(one.id for one in tasks),
-            _origin(tasks),
-            cut_off=cut,
-        )
+        Draft(f"{key}-{at}", text, "self_instruct", number, tuple(one.id for one in tasks), _origin(tasks), cut_off=cut)
         for key, tasks, written in zip(keys, shown, said, strict=True)
         for at, (text, cut) in enumerate(_listed(written), 1)
     ]
