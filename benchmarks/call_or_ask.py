@@ -17,7 +17,6 @@ from harness.microworld.phrases import prompt_templates
 from harness.microworld.rules import Instruction, follows
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import PreferencePair, TestItem, TestSet, digest_of
-from harness.scoring.answers.word_problems import flags_of
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy
@@ -79,7 +78,7 @@ def _outcome(item: PreferencePair, prompt: str, completion: Completion) -> Outco
             "asked": float(said.startswith("which ") and said.endswith("?")),
         },
         prompt=prompt,
-        completions=(completion.text,),
+        completions=(completion.whole,),
         reference=item.chosen,
-        flags=flags_of(completion),
+        flags=completion.flags,
     )

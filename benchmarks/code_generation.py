@@ -27,9 +27,8 @@ from harness.benchmark import Benchmark, Metric, Outcome
 from harness.data.readers import label_of
 from harness.errors import UserError
 from harness.method import setting
-from harness.policy.types import Completion, Prompt, Sampling
+from harness.policy.types import Completion, Prompt, Sampling, flags_of
 from harness.records import Message, TestItem, TestSet
-from harness.scoring.answers.word_problems import flags_of
 from harness.scoring.code.humaneval import CodeProblem, code_problems, pass_at, program_of
 from harness.scoring.code.sandbox import Ended, Limits, run_programs
 
@@ -111,8 +110,8 @@ class CodeGeneration(Benchmark):
             cluster=item.id,
             metrics={**passes, **{name: counts[name] / len(ended) for name in FAILURES}},
             prompt=prompt,
-            completions=tuple(answer.text for answer in answers),
-            flags=(*flags_of(*answers), *(() if cut_off else ("network-refused-in-python",))),
+            completions=tuple(answer.whole for answer in answers),
+            flags=(*flags_of(answers), *(() if cut_off else ("network-refused-in-python",))),
         )
 
     def data_digest(self) -> str:

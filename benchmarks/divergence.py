@@ -29,7 +29,6 @@ from harness.policy.divergence import divergences
 from harness.policy.policy import base_of
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message, TestItem, TestSet
-from harness.scoring.answers.word_problems import flags_of
 from harness.scoring.diversity.open_prompts import EMBEDDED, open_prompts
 
 if TYPE_CHECKING:
@@ -81,8 +80,8 @@ class Divergence(Benchmark):
                 group=item.group,
                 metrics={"kl_per_token": sum(steps) / max(1, len(steps)), "kl_per_answer": sum(steps)},
                 prompt=policy.encoder.prompt_text(prompt),
-                completions=(answer.text,),
-                flags=flags_of(answer),
+                completions=(answer.whole,),
+                flags=answer.flags,
             )
 
     def data_digest(self) -> str:

@@ -42,9 +42,8 @@ from harness.benchmark import Answered, Benchmark, Excerpt, JointOutcome, Metric
 from harness.errors import UserError
 from harness.method import setting
 from harness.microworld.phrases import prompt_templates
-from harness.policy.types import Prompt, Sampling
+from harness.policy.types import Prompt, Sampling, flags_of
 from harness.records import Message, TestItem, TestSet
-from harness.scoring.answers.word_problems import flags_of
 from harness.scoring.diversity.crowd import Crowd, Said, SimilarityFloor, embedded, floor_of
 from harness.scoring.diversity.distinct import agreement, partition
 from harness.scoring.diversity.open_prompts import EMBEDDED, OpenPrompt, open_prompts, prompts_digest
@@ -134,7 +133,7 @@ class Diversity(Benchmark):
                 metrics=self._measured(item, texts, embed),
                 prompt=policy.encoder.prompt_text(prompt),
                 completions=texts,
-                flags=flags_of(*answers),
+                flags=flags_of(answers),
             )
 
     def _measured(self, item: OpenPrompt, texts: Sequence[str], embed: Embed) -> dict[str, float]:

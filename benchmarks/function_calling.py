@@ -18,7 +18,6 @@ from harness.data.readers import label_of
 from harness.method import setting
 from harness.policy.types import Sampling
 from harness.records import TestItem, TestSet
-from harness.scoring.answers.word_problems import flags_of
 from harness.scoring.calls import failures
 from harness.scoring.calls.bfcl import BfclItem, Notation, bfcl_items, bfcl_prompt, folder_of
 from harness.scoring.calls.failures import failure_in
@@ -86,9 +85,9 @@ class FunctionCalling(Benchmark):
                     **{name: float(kind == failure) for kind, name in FAILURES.items()},
                 },
                 prompt=policy.encoder.prompt_text(prompt),
-                completions=(completion.text,),
+                completions=(completion.whole,),
                 reference=item.reference,
-                flags=flags_of(completion),
+                flags=completion.flags,
             )
 
     def data_digest(self) -> str:

@@ -19,7 +19,6 @@ from harness.microworld.phrases import prompt_templates
 from harness.microworld.rules import follows
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, TestItem, TestSet
-from harness.scoring.answers.word_problems import flags_of
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy
@@ -79,7 +78,7 @@ def _outcome(item: InstructionItem, prompt: str, completion: Completion) -> Outc
         metrics=metrics,
         weights={"instruction_level": float(len(followed))} if len(followed) != 1 else {},
         prompt=prompt,
-        completions=(completion.text,),
+        completions=(completion.whole,),
         reference=item.reference,
-        flags=flags_of(completion),
+        flags=completion.flags,
     )

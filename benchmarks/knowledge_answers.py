@@ -26,7 +26,6 @@ from harness.microworld.items import KnowledgeItem, knowledge_items
 from harness.microworld.phrases import prompt_templates
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message, TestItem, TestSet
-from harness.scoring.answers.word_problems import flags_of
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy
@@ -69,9 +68,9 @@ class KnowledgeAnswers(Benchmark):
                     "chance": 1 / len(word_lists.POOLS[item.attribute]),
                 },
                 prompt=policy.encoder.prompt_text(prompt),
-                completions=(completion.text,),
+                completions=(completion.whole,),
                 reference=gold,
-                flags=flags_of(completion),
+                flags=completion.flags,
             )
 
     def data_digest(self) -> str:

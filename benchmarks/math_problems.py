@@ -20,7 +20,6 @@ from harness.scoring.answers.numbers import canonical, final_number
 from harness.scoring.answers.word_problems import (
     INSTRUCTION,
     WordProblem,
-    flags_of,
     problem_prompt,
     shots_of,
     word_problems,
@@ -67,9 +66,9 @@ class MathProblems(Benchmark):
                 cluster=item.id,
                 metrics={"correct": float(found == item.number), "answered": float(found is not None)},
                 prompt=policy.encoder.prompt_text(prompt),
-                completions=(completion.text,),
+                completions=(completion.whole,),
                 reference=canonical(item.number),
-                flags=flags_of(completion),
+                flags=completion.flags,
             )
 
     def data_digest(self) -> str:

@@ -21,9 +21,8 @@ from harness.microworld.dialogues import TURNS, Dialogue, dialogues
 from harness.microworld.phrases import prompt_templates
 from harness.microworld.rules import follows
 from harness.policy.conversations import converse
-from harness.policy.types import Completion, Prompt, Sampling
+from harness.policy.types import Completion, Prompt, Sampling, flags_of
 from harness.records import TestItem, TestSet
-from harness.scoring.answers.word_problems import flags_of
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy
@@ -88,5 +87,5 @@ def _outcome(item: Dialogue, told: Sequence[tuple[Prompt, Completion]], prompt: 
         prompt=prompt,
         completions=tuple(answers),
         reference=" / ".join(item.references),
-        flags=tuple(dict.fromkeys(flag for _, completion in told for flag in flags_of(completion))),
+        flags=flags_of(completion for _, completion in told),
     )

@@ -23,7 +23,6 @@ from harness.scoring.answers.numbers import canonical, final_number, numbers_in
 from harness.scoring.answers.word_problems import (
     INSTRUCTION,
     WordProblem,
-    flags_of,
     problem_prompt,
     shots_of,
     word_problem,
@@ -92,9 +91,9 @@ class NumberVariants(Benchmark):
                 group="original" if item.original else "variant",
                 metrics=metrics,
                 prompt=policy.encoder.prompt_text(prompt),
-                completions=(completion.text,),
+                completions=(completion.whole,),
                 reference=canonical(item.problem.number),
-                flags=flags_of(completion),
+                flags=completion.flags,
             )
 
     def data_digest(self) -> str:

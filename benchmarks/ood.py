@@ -27,7 +27,6 @@ from harness.method import setting
 from harness.microworld.phrases import prompt_templates
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message, TestItem, TestSet
-from harness.scoring.answers.word_problems import flags_of
 from harness.scoring.variants.request_families import request_families
 from harness.scoring.variants.story_families import story_families
 from harness.scoring.variants.variant_families import Member, is_right
@@ -78,9 +77,9 @@ class Ood(Benchmark):
                 group=item.group,
                 metrics=metrics if size is None else {**metrics, "magnitude": size},
                 prompt=policy.encoder.prompt_text(prompt),
-                completions=(completion.text,),
+                completions=(completion.whole,),
                 reference=item.reference,
-                flags=flags_of(completion),
+                flags=completion.flags,
             )
 
     def data_digest(self) -> str:

@@ -34,9 +34,8 @@ from harness.policy.conversations import converse
 from harness.policy.endpoint import EndpointPolicy
 from harness.policy.policy import base_of
 from harness.policy.reward_model import RewardModel
-from harness.policy.types import Completion, Prompt, Sampling
+from harness.policy.types import Completion, Prompt, Sampling, flags_of
 from harness.records import TestItem, TestSet
-from harness.scoring.answers.word_problems import flags_of
 from harness.scoring.judging import REWARD_METRICS, AskedJudge, Judge, Pair, RewardJudge, asked_metrics, cut_alike
 
 if TYPE_CHECKING:
@@ -185,7 +184,7 @@ def _outcome(item: Question, pair: Pair, told: Told, prompt: str, judged: Mappin
         prompt=prompt,
         completions=pair.ours,
         reference="\n\n".join(pair.theirs),
-        flags=tuple(dict.fromkeys(flag for _, answer in told for flag in flags_of(answer))),
+        flags=flags_of(answer for _, answer in told),
     )
 
 

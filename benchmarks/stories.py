@@ -16,7 +16,6 @@ from harness.microworld.phrases import prompt_templates
 from harness.microworld.rules import story_total
 from harness.policy.types import Prompt, Sampling
 from harness.records import Problem, TestItem, TestSet, digest_of
-from harness.scoring.answers.word_problems import flags_of
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy
@@ -51,9 +50,9 @@ class Stories(Benchmark):
                 group=f"{_steps(item)} steps" if _steps(item) > 1 else "1 step",
                 metrics={"solved": float(story_total(completion.text, item.reference))},
                 prompt=policy.encoder.prompt_text(prompt),
-                completions=(completion.text,),
+                completions=(completion.whole,),
                 reference=item.reference,
-                flags=flags_of(completion),
+                flags=completion.flags,
             )
 
     def data_digest(self) -> str:

@@ -13,10 +13,16 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    thoughts  the reasoning that precedes the answer, where a row gives it apart; the chat template writes it
+    trained   False for an assistant turn that is read but not imitated
+    """
 
     role: Role
     content: str
+    thoughts: str = ""
+    trained: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,14 @@ def digest_of(records: Sequence[Record]) -> str:
     """Hexadecimal digest of the records in their order: equal rows give equal digests."""
     hasher = hashlib.sha256()
     for record in records:
-        line = json.dumps([type(record).__name__, asdict(record)], sort_keys=True, ensure_ascii=True)
+        line = json.dumps([type(record).__name__, asdict(record, dict_factory=_said)], sort_keys=True)
         hasher.update(line.encode() + b"\n")
     return hasher.hexdigest()[:16]
+
+
+def _said(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Fields as a dictionary, without those of a turn that are at their default: most rows have neither."""
+    return {name: value for name, value in fields if (name, value) not in (("thoughts", ""), ("trained", True))}
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ def test_a_prompt_is_messages_or_text() -> None:
 
 
 def test_of_several_chat_templates_the_default_is_taken_and_none_guessed() -> None:
-    named = {"default": "{{ messages[0]['content'] }} !", "tool_use": "tools"}
+    named = {"default": "{% for m in messages %}{{ m['content'] + ' ' }}{% endfor %}!", "tool_use": "tools"}
     assert encoder(template=named).render([Message("user", "the cat")]) == "the cat !"
     with pytest.raises(UserError, match="none of them is called default: rag, tool_use"):
         encoder(template={"tool_use": "tools", "rag": "documents"})

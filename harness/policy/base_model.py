@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError, first_line
 from harness.lazy import torch, transformers
+from harness.policy.chat_template import DEFAULT_DATE
 from harness.policy.encoding import TextEncoder
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ class BaseSpec:
     revision       a hub commit, tag or branch; empty for the default
     dtype, device  always explicit; never taken from the checkpoint
     chat_template  a Jinja file to use instead of the tokenizer's own template
+    template_arguments  further variables of the template, such as {enable_thinking: false}
+    date           YYYY-MM-DD, today's date for a template that asks for it
     called         its label, if it differs from the name
     """
 
@@ -35,6 +39,8 @@ class BaseSpec:
     dtype: Dtype = "float32"
     device: str = "cpu"
     chat_template: str = ""
+    template_arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    date: str = DEFAULT_DATE
     trust_remote_code: bool = False
     called: str = ""
 
@@ -80,7 +86,12 @@ class BaseModel:
         """The tokenizer with this experiment's chat template."""
         template = Path(self.spec.chat_template).read_text("utf-8") if self.spec.chat_template else None
         return TextEncoder(
-            self.tokenizer, max_length=self.max_length, template=template, extra_stop_ids=self.generation_ends
+            self.tokenizer,
+            max_length=self.max_length,
+            template=template,
+            extra_stop_ids=self.generation_ends,
+            arguments=self.spec.template_arguments,
+            date=self.spec.date,
         )
 
     @cached_property
@@ -117,6 +128,8 @@ class BaseModel:
                 where=str(self.folder),
                 fix="A model is a Hugging Face folder with config.json and safetensors weights.",
             ) from error
+        if any(self.folder.glob("tokenizer*")):  # an artifact keeps its base's
+            require_rows(self, model.get_input_embeddings().weight.shape[0])
         return _aligned(model.to(self.spec.device))
 
     @cached_property
@@ -132,6 +145,20 @@ class BaseModel:
     def release(self) -> None:
         """Free the memory of the shared copy."""
         self.__dict__.pop("_policy", None)
+
+
+def require_rows(base: BaseModel, rows: int) -> None:
+    """Raise UserError where the tokenizer has tokens that the model has no embedding for.
+
+    rows  of the model's embedding
+    """
+    tokens = max(base.tokenizer.get_vocab().values()) + 1
+    if tokens > rows:
+        raise UserError(
+            f"the tokenizer has {tokens:,} tokens and the model {rows:,} embeddings",
+            where=base.spec.label,
+            fix="Resize the model's embeddings and save it again, or use the tokenizer that it was trained with.",
+        )
 
 
 def _aligned(model: Any) -> Any:

@@ -65,11 +65,13 @@ def _batches(requests: Sequence[Encoded], max_rows: int) -> Iterator[tuple[list[
 
 
 def _completion(encoder: TextEncoder, request: Encoded, row: _Row, sampling: Sampling) -> Completion:
-    """Cut the text at the first stop string; the ids stay as drawn."""
-    text = encoder.text(row.ids)
-    found = [at for at in (text.find(stop) for stop in sampling.stop) if at >= 0]
+    """Leave out thoughts, and cut the answer at the first stop string; the ids stay as drawn."""
+    thoughts, text = encoder.thoughts_and_answer(row.ids)
+    found = [at for at in (text.find(stop) for stop in (*sampling.stop, *encoder.turn_openers)) if at >= 0]
     cut = text[: min(found)] if found else text
-    return Completion(cut, tuple(row.ids), row.finish, request.truncated, row.stop_id)
+    if any(text.startswith(opener, len(cut)) for opener in encoder.turn_openers):
+        cut = cut.rstrip("\n")  # the line's end before the opened turn
+    return Completion(cut, tuple(row.ids), row.finish, request.truncated, row.stop_id, thoughts)
 
 
 def _sample_batch(
@@ -141,7 +143,8 @@ def _append(encoder: TextEncoder, row: _Row, token: int, sampling: Sampling, pos
         row.finish = "stop_string"
         return
     row.ids.append(token)
-    if sampling.stop and _ends(encoder, row.ids, sampling.stop):
+    stops = (*sampling.stop, *encoder.turn_openers)
+    if stops and _ends(encoder, row.ids, stops):
         row.finish = "stop_string"
     elif position + 1 == sampling.max_new_tokens:
         row.finish = "length"

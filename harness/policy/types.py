@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,7 +64,9 @@ class Score:
 class Completion:
     """One drawn answer; finish is "stop" (a stop token), "stop_string" or "length".
 
-    stop_id  the stop token, which is not in `token_ids`
+    text      the answer, which is judged: without thoughts
+    stop_id   the stop token, which is not in `token_ids`
+    thoughts  the text before the answer, with the marks of the thoughts
     """
 
     text: str
@@ -71,8 +74,29 @@ class Completion:
     finish: str
     truncated: bool = False
     stop_id: int | None = None
+    thoughts: str = ""
+
+    @property
+    def whole(self) -> str:
+        """Thoughts and answer."""
+        return f"{self.thoughts}\n{self.text}" if self.thoughts else self.text
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a reader of the answer should know: its prompt was cut, it is unfinished, it had thoughts."""
+        raised = {
+            "truncated": self.truncated,
+            "unfinished": self.finish == "length",
+            "thoughts": bool(self.thoughts),
+        }
+        return tuple(name for name, up in raised.items() if up)
 
     @property
     def drawn_ids(self) -> tuple[int, ...]:
         """All drawn tokens: `token_ids`, and the stop token if there is one."""
         return self.token_ids if self.stop_id is None else (*self.token_ids, self.stop_id)
+
+
+def flags_of(completions: Iterable[Completion]) -> tuple[str, ...]:
+    """The flags of any of these completions, each once."""
+    return tuple(dict.fromkeys(flag for completion in completions for flag in completion.flags))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.lazy import torch
-from harness.policy.types import Prompt
 from harness.records import Demonstration, Message
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def answer_row(
 
     end  whether its end of turn is trained; it is read in any case
     """
-    encoded = encoder.encode(Prompt(messages=tuple(prompt)), answer)
+    encoded = encoder.encode_turn(prompt, answer)
     row = TrainingRow([], [])
     row.add(encoded.prompt, trained=False)
     row.add(encoded.completion, trained=True)
@@ -106,13 +105,16 @@ def _rows_of(demonstration: Demonstration, encoder: TextEncoder, per_turn: bool)
     for turn, message in enumerate(demonstration.messages):
         if message.role != "assistant":
             continue
-        encoded = encoder.encode(Prompt(messages=demonstration.messages[:turn]), message.content)
+        try:
+            encoded = encoder.encode_turn(demonstration.messages[:turn], message.content, message.thoughts)
+        except UserError as error:
+            raise UserError(error.what, where=f"demonstration {demonstration.id}", fix=error.fix) from error
         seen = len(row.input_ids)
         if seen and (per_turn or list(encoded.prompt[:seen]) != row.input_ids):
             yield row
             row, seen = TrainingRow([], []), 0
         row.add(encoded.prompt[seen:], trained=False)
-        row.add([*encoded.completion, *encoder.end_of_turn], trained=True)
+        row.add([*encoded.completion, *encoder.end_of_turn], trained=message.trained)
     yield row
 
 

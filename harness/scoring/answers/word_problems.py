@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from harness.data.readers import Faults, label_of, placed_rows
 from harness.errors import UserError
-from harness.policy.types import Completion, Prompt
+from harness.policy.types import Prompt
 from harness.records import Message
 from harness.scoring.answers.numbers import final_number
 
@@ -76,13 +76,6 @@ def problem_prompt(question: str, shots: Sequence[WordProblem], instruction: str
         turns += [Message("user", _asked(shot.question, instruction))]
         turns += [Message("assistant", MARKED.sub("", shot.answer))]
     return Prompt(messages=(*turns, Message("user", _asked(question, instruction))))
-
-
-def flags_of(*completions: Completion) -> tuple[str, ...]:
-    """Flags of an outcome: the prompt of an answer was cut, or an answer reached the token limit."""
-    truncated = any(completion.truncated for completion in completions)
-    unfinished = any(completion.finish == "length" for completion in completions)
-    return (*(["truncated"] if truncated else []), *(["unfinished"] if unfinished else []))
 
 
 def _asked(question: str, instruction: str) -> str:

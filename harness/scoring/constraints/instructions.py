@@ -19,7 +19,6 @@ from harness.data.readers import Faults, is_local, placed_rows
 from harness.errors import UserError
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message, TestItem
-from harness.scoring.answers.word_problems import flags_of
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy
@@ -178,8 +177,8 @@ def outcomes(
             metrics=result.metrics(),
             weights=result.weights(),
             prompt=policy.encoder.prompt_text(prompt),
-            completions=(completion.text,),
-            flags=(*flags_of(completion), *(["read in part"] if read != completion.text else []), *flags(item)),
+            completions=(completion.whole,),
+            flags=(*completion.flags, *(("read in part",) if read != completion.text else ()), *flags(item)),
         )
 
 

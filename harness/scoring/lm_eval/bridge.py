@@ -101,21 +101,9 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
         """Render a conversation and remember it; a final assistant turn is the beginning of the answer."""
         messages = [Message(row["role"], row["content"]) for row in chat_history]
         begun = messages.pop().content if messages[-1].role == "assistant" else ""
-        text, kept = self._rendered(messages)
-        self._conversations[text + begun] = Prompt(messages=kept, assistant_prefix=begun)
+        text = self.encoder.chat.prompt(messages)
+        self._conversations[text + begun] = Prompt(messages=tuple(messages), assistant_prefix=begun)
         return text + begun
-
-    def _rendered(self, messages: list[Message]) -> tuple[str, tuple[Message, ...]]:
-        """A template that refuses system messages gets the system text in front of the first user turn."""
-        from jinja2 import TemplateError
-
-        try:
-            return self.encoder.render(messages), tuple(messages)
-        except TemplateError:
-            if len(messages) < 2 or messages[0].role != "system":
-                raise
-            first = Message(messages[1].role, f"{messages[0].content}\n\n{messages[1].content}")
-            return self.encoder.render([first, *messages[2:]]), (first, *messages[2:])
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """(log-probability, whether it is the greedy continuation) of each request's continuation."""

@@ -1,0 +1,86 @@
+"""A base model's tokenizer and template are checked by name; what is found is mended alike for every method."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from harness.errors import UserError
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.encoding import PLAIN_TEMPLATE
+from harness.policy.model_checks import check_model
+from harness.policy.types import Prompt
+from harness.records import Message
+
+SMALL = ROOT / "harness" / "microworld" / "models" / "small"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(SMALL, tmp_path / "model"))
+
+
+def edited(folder: Path, name: str, **changes: object) -> BaseModel:
+    file = folder / name
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **changes}), "utf-8")
+    return BaseModel(BaseSpec(str(folder)), folder)
+
+
+def said(base: BaseModel) -> dict[str, str]:
+    return {check.name: check.remedy for check in check_model(base) if check.remedy}
+
+
+def appending(folder: Path) -> BaseModel:
+    """The model with a tokenizer that puts its end of text behind every text, as some checkpoints are saved."""
+    token, ids = "<eos>", BaseModel(BaseSpec(str(folder)), folder).tokenizer.convert_tokens_to_ids(["<eos>"])
+    processor = {
+        "type": "TemplateProcessing",
+        "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": token, "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {token: {"id": token, "ids": ids, "tokens": [token]}},
+    }
+    return edited(folder, "tokenizer.json", post_processor=processor)
+
+
+def test_the_shipped_models_need_no_remedy() -> None:
+    found = check_model(BaseModel(BaseSpec("microworld/small"), SMALL))
+    assert all(check.passed and not check.remedy for check in found)
+    assert len({check.name for check in found}) == len(found) == 8
+
+
+def test_special_tokens_that_a_tokenizer_appends_belong_to_no_prompt(folder: Path) -> None:
+    plain, base = BaseModel(BaseSpec("microworld/small"), SMALL), appending(folder)
+    assert base.tokenizer("the")["input_ids"][-1] == base.tokenizer.eos_token_id
+    assert "left out" in said(base)["special tokens"]
+    for prompt in (Prompt(text="the capital of"), Prompt(messages=(Message("user", "hello"),))):
+        assert base.encoder.encode(prompt, " the city") == plain.encoder.encode(prompt, " the city")
+
+
+def test_more_tokens_than_embeddings_is_found_before_and_at_loading(folder: Path) -> None:
+    base = BaseModel(BaseSpec(str(folder)), folder)
+    base.tokenizer.add_tokens(["<new>"])
+    (check,) = [check for check in check_model(base) if not check.passed]
+    assert check.found == "the tokenizer has 1,737 tokens and the model 1,736 embeddings"
+    with pytest.raises(UserError, match="1,737 tokens and the model 1,736 embeddings"):
+        base.load()
+
+
+def test_a_model_without_a_template_is_asked_plainly_and_stopped_at_its_next_turn(folder: Path) -> None:
+    for file in folder.glob("*.jinja"):
+        file.unlink()
+    base = edited(folder, "tokenizer_config.json", chat_template=None)
+    assert base.encoder.template == PLAIN_TEMPLATE
+    assert "### User:" in base.encoder.turn_openers
+    assert "plain format" in said(base)["template"]
+
+
+def test_a_template_that_nothing_survives_fails_by_name(folder: Path) -> None:
+    template = folder.parent / "dropping.jinja"
+    template.write_text("{{ messages[0].content }}")
+    found = check_model(BaseModel(BaseSpec(str(folder), chat_template=str(template)), folder))
+    failed = {check.name for check in found if not check.passed}
+    assert failed == {"turns", "start", "answers", "newlines", "end of turn"}
