@@ -19,6 +19,7 @@ from harness.engine.config import load_experiment
 from harness.engine.contract.bench import Bench, quick
 from harness.engine.contract.clauses import CLAUSES, try_clause
 from harness.engine.plan import make_plan
+from harness.method import Method
 from harness.stats.contrasts import Scale, Scores, difference, minimum_detectable_effect, seed_pool
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -198,6 +199,15 @@ def test_the_sections_of_a_report_are_those_that_the_guide_to_it_explains() -> N
     titles = {title.split(" {")[0] for title in re.findall(r"Section\(f?\"([^\"]+)\"", source)}
     assert titles <= named, titles - named
     assert not [name for name in named if name not in source]
+
+
+def test_the_method_of_the_readme_is_a_method_of_at_most_30_lines() -> None:
+    (source,) = blocks("README.md", "python")
+    namespace: dict[str, object] = {"__name__": "norms"}
+    exec(compile(source, "norms.py", "exec"), namespace)
+    method = namespace["Norms"]
+    assert issubclass(method, Method)  # type: ignore[arg-type]
+    assert len(source.splitlines()) <= 30
 
 
 @pytest.mark.slow
