@@ -115,7 +115,7 @@ def test_the_report_gives_the_scores_with_and_without_the_matched_items(tmp_path
         assert estimate.value == pytest.approx(values["value"].mean())
     for text in pages(folder)[:2]:
         assert "15 of 60, flagged" in text
-        assert "15 of 60 items of tasks stand in mine.jsonl" in text
+        assert "15 of 60 items of tasks occur in mine.jsonl" in text
         assert "without 15" in text
 
 
@@ -137,7 +137,7 @@ def test_a_restricted_source_is_named_in_the_report(tmp_path: Path) -> None:
     write_json(folder / "provenance.json", {"data": {"demonstrations": free, "preferences": limited}})
     markdown = pages(folder)[0]
     assert "Restricted licences" in markdown
-    assert "bear on what is trained on them: chat.jsonl" in markdown
+    assert "also restrict the models trained on them: chat.jsonl" in markdown
 
 
 def test_the_licence_of_a_curated_set_comes_from_the_card_beside_it(tmp_path: Path) -> None:
