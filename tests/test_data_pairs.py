@@ -17,8 +17,7 @@ from typer.testing import CliRunner
 
 from harness.cli.main import app
 from harness.curation.corruptions import CORRUPTIONS
-from harness.curation.own_samples import read_own_samples
-from harness.curation.pairs import call_pairs, call_turns, verifier_pairs
+from harness.curation.pairs import call_pairs, call_turns, read_own_samples, verifier_pairs
 from harness.data.examples import read_examples
 from harness.data.load import DataSpec, load_set, named_examples
 from harness.errors import UserError
@@ -255,7 +254,7 @@ def test_chosen_meets_all_constraints_and_rejected_misses_one(tmp_path: Path) ->
 
 def test_story_problems_are_told_apart_by_their_own_verifier() -> None:
     examples = named_examples("microworld/stories").examples[:4]
-    from harness.curation.own_samples import Samples
+    from harness.curation.pairs import Samples
 
     drawn = {e.record.id: [f"total {e.record.reference} .", "total 98 ."] for e in examples}  # type: ignore[union-attr]
     found = verifier_pairs(examples, Samples(dict(drawn)))

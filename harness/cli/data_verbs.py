@@ -14,8 +14,7 @@ from harness.curation.card import data_card, licences_of, with_joint, write_card
 from harness.curation.contamination import Contamination, Embed, find_contamination
 from harness.curation.inspect import chosen_rows, harmless, inspect_page, inspection, shown
 from harness.curation.mixing import merge, mix
-from harness.curation.own_samples import Samples, read_own_samples
-from harness.curation.pairs import Pairs, call_pairs, verifier_pairs
+from harness.curation.pairs import Pairs, Samples, call_pairs, read_own_samples, verifier_pairs
 from harness.curation.pipeline import CurationStep, FunnelLine, curate, parse_steps
 from harness.curation.rendering import encoder_of, trained_texts
 from harness.curation.writing.drafts import Generated, removed_row
