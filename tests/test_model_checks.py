@@ -84,3 +84,13 @@ def test_a_template_that_nothing_survives_fails_by_name(folder: Path) -> None:
     found = check_model(BaseModel(BaseSpec(str(folder), chat_template=str(template)), folder))
     failed = {check.name for check in found if not check.passed}
     assert failed == {"turns", "start", "answers", "newlines", "end of turn"}
+
+
+def test_the_verb_says_each_check_and_fails_where_one_does(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from harness.cli.check import check_model_verb
+
+    assert check_model_verb("microworld/small", "", "") == 0
+    assert "8 checks of microworld/small: 0 failed, 0 with a remedy." in capsys.readouterr().out
+    edited(folder, "config.json", vocab_size=7)
+    assert check_model_verb(str(folder), "", "") == 1
+    assert "failed  vocabulary" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""`bakeoff check`: try every clause of the contract on one method, and print a line for each."""
+"""`bakeoff check` and `bakeoff check-model`: a line for each clause of a method's contract, or check of a base."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ from harness.engine.progress import Progress, print_line
 from harness.engine.yaml_lines import parse_yaml
 from harness.errors import UserError
 from harness.method import Method, plugin_name
+from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.chat_template import DEFAULT_DATE
+from harness.policy.model_checks import check_model
+from harness.policy.sources import locate
 
 
 def check_verb(text: str) -> int:
@@ -43,6 +47,21 @@ def check_verb(text: str) -> int:
         return 1
     say(f"Next: list {text} under `methods:` of an experiment, then: bakeoff plan EXPERIMENT")
     return 0
+
+
+def check_model_verb(name: str, template: str, date: str) -> int:
+    """Check a base model's tokenizer and template; return 0 where every check passed, else 1."""
+    say = partial(print_line, Console(soft_wrap=True))
+    spec = BaseSpec(name, chat_template=template, date=date or DEFAULT_DATE)
+    checks = check_model(BaseModel(spec, locate(spec)))
+    for check in checks:
+        state = ("remedy" if check.remedy else "ok") if check.passed else "failed"
+        say(f"{state:8}{check.name:16}{check.found}{f'; {check.remedy}' if check.remedy else ''}")
+    failed = sum(not check.passed for check in checks)
+    remedies = sum(bool(check.remedy) and check.passed for check in checks)
+    say(f"\n{len(checks)} checks of {name}: {failed} failed, {remedies} with a remedy.")
+    say("Next: " + ("follow the remedy of what failed." if failed else f"list {name} under `bases:` of an experiment."))
+    return int(failed > 0)
 
 
 def asked(text: str) -> tuple[Method, Sequence[str]]:

@@ -92,6 +92,21 @@ def check_command(
     raise typer.Exit(check_verb(method))
 
 
+@app.command("check-model")
+def check_model_command(
+    name: Annotated[str, typer.Argument(help="microworld/SIZE, a folder, or a Hugging Face id")],
+    template: Annotated[str, typer.Option("--chat-template", metavar="FILE", help="a Jinja file to use instead")] = "",
+    date: Annotated[str, typer.Option("--date", help="today's date for the template, as YYYY-MM-DD")] = "",
+) -> None:
+    """Check a base model's tokenizer and chat template.
+
+    It reads no weights. Each line says what was found and what every method does about it. Exit code 1: a check failed.
+    """
+    from harness.cli.check import check_model_verb
+
+    raise typer.Exit(check_model_verb(name, template, date))
+
+
 @app.command("plan")
 def plan_command(file: ExperimentFile, store: StoreFolder = DEFAULT_STORE, settings: Settings = []) -> None:  # noqa: B006
     """Show every cell and its state. Loads no model and changes nothing."""

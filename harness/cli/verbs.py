@@ -14,7 +14,7 @@ from rich.console import Console
 
 from harness.engine.config import load_experiment
 from harness.engine.experiment import Experiment
-from harness.engine.gate import check_contamination, warnings_of
+from harness.engine.gate import check_contamination, remedies_of, warnings_of
 from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Cell, Plan
 from harness.engine.progress import Progress, print_line
@@ -43,6 +43,8 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
             say(f"{cell.title:44} {place}  {state}")
         for joint in joint_cells(plan, store):
             say(f"{joint.title:44} {joint.state(store)}")
+    for line in remedies_of(plan, store.root):
+        say(line)
     if experiment.tune and not plan.experiment.tune:
         say("The rows of tuned settings are planned once the trials are done.")
     done = all(state.name not in ("to run", "running") for state in states)
@@ -71,7 +73,7 @@ def run_verb(
             if not any(state.name in wanted for state in _all_states(plan, states, store)):
                 continue
             say(f"{plan.experiment.name}: {_counts(states)}")
-            for warning in warnings_of(check_contamination(plan, store.root)):
+            for warning in (*remedies_of(plan, store.root), *warnings_of(check_contamination(plan, store.root))):
                 say(warning)
             try:
                 if not at_work:

@@ -1,4 +1,6 @@
-"""The check before a run: do the training sets contain items of the benchmarks? It warns; `strict` blocks.
+"""Checks before a run: do the training sets contain items of the benchmarks, and how does each base read a prompt?
+
+Contamination warns; `strict` blocks.
 
 Results are kept in the store under the digests of both sides, so that nothing is compared twice.
 """
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.load import LoadedSet
 from harness.engine.experiment import BenchmarkEntry
-from harness.engine.plan import Plan
+from harness.engine.plan import Plan, base_document
 from harness.engine.registry import source_file
 from harness.engine.store.keys import key_of, source_digests
 from harness.errors import UserError
@@ -22,6 +24,7 @@ from harness.method import fields_of
 
 if TYPE_CHECKING:
     from harness.curation.contamination import Contamination, Match
+    from harness.policy.base_model import BaseModel
 
 
 MOST_NAMED = 3
@@ -41,6 +44,31 @@ def check_contamination(plan: Plan, folder: Path) -> list[dict[str, Any]]:
             fix="Remove them with `bakeoff data decontaminate`, or leave out `strict: true`.",
         )
     return found
+
+
+def base_checks(base: BaseModel, folder: Path) -> list[dict[str, Any]]:
+    """Every check of a base's tokenizer and template: name, found, remedy, passed.
+
+    folder  the store's root, which keeps the result under the base's digest and the code of the checks
+    """
+    document = {**base_document(base), "checks": source_digests(HARNESS / "policy" / "model_checks.py")}
+    path = folder / "models" / f"{key_of(document)}.json"
+    if path.exists():
+        return list(json.loads(path.read_text("utf-8")))
+    from harness.policy.model_checks import check_model
+
+    found = [asdict(check) for check in check_model(base)]
+    if folder.exists():  # a plan of a store that does not exist yet leaves nothing behind
+        write_json(path, found)
+    return found
+
+
+def remedies_of(plan: Plan, folder: Path) -> Iterator[str]:
+    """A line for each base and check that has a remedy or failed."""
+    for base in plan.bases:
+        for check in base_checks(base, folder):
+            if check["remedy"] or not check["passed"]:
+                yield f"{base.spec.label}: {check['found']}: {check['remedy']}"
 
 
 def line_of(entry: dict[str, Any]) -> str:

@@ -203,8 +203,8 @@ class _Planner:
             "fields": fields_of(method),
             **self._folders(method),
             "source": _sources(method),
-            "base": _base_document(base),
-            "small_base": _base_document(small) if small else None,
+            "base": base_document(base),
+            "small_base": base_document(small) if small else None,
             "inputs": {role: node.key for role, node in inputs.items()},
             "data": {kind: self._data_key(kind, method, data, seed) for kind in sorted(method.needs - {"small_base"})},
             "seed": seed if method.trains else None,
@@ -295,7 +295,7 @@ def _column_document(column: BenchmarkEntry) -> dict[str, Any]:
     }
 
 
-def _base_document(base: BaseModel) -> dict[str, Any]:
+def base_document(base: BaseModel) -> dict[str, Any]:
     """All that identifies a base: its bytes, and how it is loaded and rendered; not its path."""
     template = Path(base.spec.chat_template).read_text("utf-8") if base.spec.chat_template else ""
     return {
@@ -304,4 +304,6 @@ def _base_document(base: BaseModel) -> dict[str, Any]:
         "dtype": base.spec.dtype,
         "device": base.spec.device.split(":")[0],
         "chat_template": key_of({"template": template}) if template else "",
+        "template_arguments": dict(base.spec.template_arguments),
+        "date": base.spec.date,
     }

@@ -67,9 +67,12 @@ class BaseModel:
     @cached_property
     def config(self) -> Any:
         """The `transformers` configuration."""
-        return transformers.AutoConfig.from_pretrained(
-            self.folder, trust_remote_code=self.spec.trust_remote_code, local_files_only=True
-        )
+        try:
+            return transformers.AutoConfig.from_pretrained(
+                self.folder, trust_remote_code=self.spec.trust_remote_code, local_files_only=True
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"its config.json does not load: {first_line(error)}", where=str(self.folder)) from error
 
     @cached_property
     def tokenizer(self) -> Any:

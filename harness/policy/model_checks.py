@@ -36,10 +36,13 @@ class ModelCheck:
 def check_model(base: BaseModel) -> list[ModelCheck]:
     """Every check, in a fixed order; loads the tokenizer and the configuration, no weights."""
     checks = (_template, _turns, _special_tokens, _start, _answers, _newlines, _end_of_turn)
-    found = [_vocabulary(base)]
+    try:
+        encoder, found = base.encoder, [_vocabulary(base)]
+    except UserError as error:
+        return [ModelCheck("files", error.what, error.fix, passed=False)]
     for check in checks:
         try:
-            found += check(base.encoder)
+            found += check(encoder)
         except UserError as error:
             found.append(ModelCheck(_name(check.__name__), error.what, error.fix, passed=False))
     return found

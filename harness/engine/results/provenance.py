@@ -7,15 +7,18 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from harness.engine.gate import base_checks
 from harness.engine.plan import Plan
 from harness.engine.store.keys import library_versions
 from harness.files import HARNESS
+from harness.policy.base_model import BaseModel
+from harness.policy.chat_template import DEFAULT_DATE
 
 LIBRARIES = ("bakeoff", "torch", "transformers", "trl", "peft", "lm-eval", "datasets", "pandas", "numpy", "scipy",
              "safetensors", "tokenizers", "accelerate")  # fmt: skip
 
 
-def provenance(plan: Plan) -> dict[str, Any]:
+def provenance(plan: Plan, store: Path) -> dict[str, Any]:
     """Everything that a reader needs to repeat the run, as a nested dictionary."""
     experiment = plan.experiment
     return {
@@ -34,7 +37,8 @@ def provenance(plan: Plan) -> dict[str, Any]:
                 "revision": base.spec.revision or _revision(base.folder),
                 "dtype": base.spec.dtype,
                 "device": base.spec.device,
-                "chat_template": Path(base.spec.chat_template).name or "the tokenizer's, or plain",
+                "chat_template": _template(base),
+                "checks": base_checks(base, store),
             }
             for base in plan.bases
         },
@@ -48,6 +52,13 @@ def provenance(plan: Plan) -> dict[str, Any]:
         "command": f"bakeoff run {experiment.file.name}",
         "experiment": experiment.text,
     }
+
+
+def _template(base: BaseModel) -> str:
+    """The template that the base is asked in, with the arguments and the date that decide its text."""
+    source = Path(base.spec.chat_template).name or "the tokenizer's, or plain"
+    arguments = [f"{name}={value}" for name, value in sorted(base.spec.template_arguments.items())]
+    return ", ".join([source, *arguments, *([base.spec.date] if base.spec.date != DEFAULT_DATE else [])])
 
 
 def commit() -> dict[str, str]:

@@ -39,7 +39,7 @@ def write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
     write_json(folder / "costs.json", {"schema": SCHEMA_VERSION, "artifacts": list(_costs(done, plan, store))})
     checked = check_contamination(plan, store.root)
     write_json(folder / "contamination.json", {"schema": SCHEMA_VERSION, "checked": checked})
-    write_json(folder / "provenance.json", provenance(plan))
+    write_json(folder / "provenance.json", provenance(plan, store.root))
     (folder / TUNING_FILE).unlink(missing_ok=True)
     if plan.experiment.tune:
         write_json(folder / TUNING_FILE, tuning(plan, plan.experiment.tune))
