@@ -18,8 +18,8 @@ from harness.engine.gate import check_contamination, remedies_of, warnings_of
 from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Cell, Plan
 from harness.engine.progress import Progress, print_line
-from harness.engine.results.digests import DIGESTS
-from harness.engine.results.schema import DATA_FILES, JOINT_FILES, REPORT_FILES
+from harness.engine.results.digests import is_intact
+from harness.engine.results.schema import JOINT_FILES
 from harness.engine.results.write import results_digest, write_results
 from harness.engine.run import Tally, run_plan
 from harness.engine.states import State, explain, find_cells, state_of
@@ -86,14 +86,17 @@ def run_verb(
                 kept = f"{done} of {len(plan.cells)} cells are done and kept"
                 say(f"\nInterrupted. {kept}; the same command goes on.")
                 return 2
-    if at_work or not _current(folder, plan, states, store):
+    current = not at_work and _current(folder, plan, states, store)
+    if not current:
         states = _write_results(plan, store, folder)
     failed = any(state.name == "failed" for state in _all_states(plan, states, store))
     report = f"The report is {folder / 'report.html'}"
     if not at_work:
-        say(
-            f"Nothing to do: {_counts(states)}.{' Failed cells are tried again with --retry-failed.' if failed else ''}"
+        said = (
+            "Nothing to do" if current else "No cell to run; the results folder was not up to date and is written again"
         )
+        again = " Failed cells are tried again with --retry-failed." if failed else ""
+        say(f"{said}: {_counts(states)}.{again}")
         say(report)
         return int(failed)
     say(f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now).")
@@ -128,10 +131,14 @@ def _plans_so_far(experiment: Experiment, store: Store) -> Iterator[Plan]:
 
 
 def _current(folder: Path, plan: Plan, states: list[State], store: Store) -> bool:
-    """Whether the results folder is complete and was written from the same plan and states."""
+    """Whether the results folder is complete, undamaged, and was written from the same plan and states."""
     joints = joint_cells(plan, store)
-    wanted = (*DATA_FILES, *REPORT_FILES, DIGESTS, *(JOINT_FILES if joints else ()))
-    if not all((folder / name).exists() for name in wanted):
+    own = folder / "experiment.yaml"
+    if not own.exists() or not is_intact(folder) or (joints and not (folder / JOINT_FILES[0]).exists()):
+        return False
+    if own.resolve() != plan.experiment.file.resolve() and own.read_bytes() != plan.experiment.text.encode(
+        "utf-8", "backslashreplace"
+    ):
         return False
     return bool(read_json(folder / "matrix.json").get("digest") == results_digest(plan, states, joints, store))
 

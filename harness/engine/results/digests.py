@@ -5,7 +5,8 @@ digests.json holds, with no times:
     files   name -> sha256 of the data files, as the run wrote them
     report  files: name -> sha256 of report.md and report.html; by: the code and libraries that wrote them
 
-They detect corruption and mistakes, not tampering: they are not signed.
+It is written last, and its report's part after the report: a folder that a killed run left half-written has other
+bytes than it records. The digests detect corruption and mistakes, not tampering: they are not signed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from harness.engine.registry import plugin_folder
 from harness.engine.results.schema import CELL_COLUMNS, DATA_FILES, JOINT_FILES, REPORT_FILES, TUNING_FILE
 from harness.engine.store.keys import key_of, library_versions, source_digests
+from harness.errors import UserError
 from harness.files import HARNESS, read_json, write_json
 
 DIGESTS = "digests.json"
@@ -42,6 +44,17 @@ def record_report(folder: Path) -> None:
     if (folder / DIGESTS).exists():
         report = {"files": _digests(folder, REPORT_FILES), "by": report_writer()}
         write_json(folder / DIGESTS, {**read_json(folder / DIGESTS), "report": report})
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether data files and report have the bytes that digests.json records: the run that wrote them was finished."""
+    try:
+        recorded = read_json(folder / DIGESTS)
+        data, report = recorded["files"], recorded["report"]["files"]
+        needed, written = {*DATA_FILES, *REPORT_FILES}, {**data, **report}
+        return needed <= written.keys() and all(sha256(folder / name) == digest for name, digest in written.items())
+    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError):  # missing or damaged
+        return False
 
 
 def _digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
