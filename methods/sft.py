@@ -10,23 +10,29 @@ LIMA as published: 15 epochs, batch 32, weight decay .1, no warm-up, `final_rate
 `dropout: 0.3` on what blocks add to the residual stream, rising from 0 at the first block (0.2 for small models).
 The authors chose its checkpoint by hand, since perplexity rises while quality rises. Here nothing stops early on a
 loss unless `checkpoint` says so.
+
+Residual dropout: block l of L drops with rate `dropout` * l / (L - 1). Every block adds twice to the residual stream,
+after attention and after its feed-forward part; each addition drops separately, in training mode only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
+from harness.lazy import torch
 from harness.method import FitContext, FitReport, Input, Method, setting
+from harness.policy.hidden_states import changed_outputs, decoder_blocks
 from harness.records import TrainingData
 from harness.training.checkpoints import BestPass, Rule, set_aside
 from harness.training.labelled_rows import training_rows
 from harness.training.loop import Optimisation, seed_everything, train
 from harness.training.models import load_model, save_model
-from harness.training.residual_dropout import residual_dropout
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -85,3 +91,41 @@ class Sft(Method):
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The fine-tuned model behind the base's chat template."""
         return load_model(base, artifact)
+
+
+# families that normalise their additions (Gemma 2, OLMo 2) add the norms' outputs, all others the parts' own outputs;
+# OPT's feed-forward part is not a module, but ends with fc2
+_AFTER_NORMS = (("post_attention_layernorm",), ("post_feedforward_layernorm",))
+_PARTS = (("self_attn", "self_attention", "attention", "attn"), ("mlp", "feed_forward", "fc2"))
+
+
+def dropout_rates(blocks: int, top: float) -> list[float]:
+    """The rate of each block, from 0 at the first to `top` at the last; a single block has `top`."""
+    return [top * block / (blocks - 1) for block in range(blocks)] if blocks > 1 else [top] * blocks
+
+
+@contextmanager
+def residual_dropout(model: Any, top: float) -> Iterator[None]:
+    """Within this context, dropout applies to the blocks' additions. Raises UserError where they are not found."""
+    blocks = list(decoder_blocks(model)) if top else []
+    rates = dropout_rates(len(blocks), top)
+    parts = [(part, rate) for block, rate in zip(blocks, rates, strict=True) if rate for part in additions(block)]
+    with changed_outputs((part, partial(_dropped, part, rate)) for part, rate in parts):
+        yield
+
+
+def additions(block: Any) -> list[Any]:
+    """The two modules of a decoder block whose outputs are added to the residual stream."""
+    children = dict(block.named_children())
+    names = _AFTER_NORMS if _AFTER_NORMS[1][0] in children else _PARTS
+    found = [[children[name] for name in alike if name in children] for alike in names]
+    if any(len(one) != 1 for one in found):
+        raise UserError(
+            f"it is not known where {type(block).__name__} adds to the residual stream, so dropout cannot be applied",
+            fix="Set dropout to 0, or use a model of the Llama, Qwen, Mistral, Gemma, GPT-2, NeoX or OPT family.",
+        )
+    return [one[0] for one in found]
+
+
+def _dropped(part: Any, rate: float, hidden: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.dropout(hidden, rate, training=part.training)

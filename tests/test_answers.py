@@ -10,9 +10,9 @@ import pytest
 
 from harness.errors import UserError
 from harness.records import Message, Problem
-from harness.scoring.answers.equations import equations_hold, equations_of, reasoning_path
 from harness.scoring.answers.finders import answer_of
 from harness.scoring.answers.verifiers import verifies
+from methods.rft import equations_hold, equations_of, reasoning_path
 
 
 def problem(reference: str, verifier: str) -> Problem:

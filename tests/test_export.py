@@ -11,10 +11,9 @@ from command_line import bakeoff
 from test_report import Fake
 
 from harness.report.collect import ReportModel, collect
-from harness.report.export import write_tables
+from harness.report.export import escape_latex, to_latex, write_tables
 from harness.report.findings.tables import matrix_table
 from harness.report.numbers.comparisons import Result
-from harness.report.render.latex import escape_latex, to_latex
 from harness.report.render.tabular import Column, Table, TableCell
 
 LABEL = "a_b & c% [x]"
