@@ -56,7 +56,7 @@ def judged_good(examples: Examples, *, seed: int) -> StepResult:
     """Keep the judged answers labelled good, as demonstrations; other examples are kept unchanged."""
     good = [one for one in examples if one.kind != "judged" or one.extra["label"]]
     bad = tuple((one, "labelled bad") for one in examples if one.kind == "judged" and not one.extra["label"])
-    kept = tuple(replace(one, kind="demonstrations") for one in good)
+    kept = tuple(replace(one, kind="demonstrations") if one.kind == "judged" else one for one in good)
     return StepResult(kept, bad, sum(one.kind == "judged" for one in good))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.data.formats import CANONICAL, FORMATS, OPTIONAL, Detection, Kind, by_name, detect, format_of, unknown
 from harness.data.readers import Faults, Placed, Row, check_id, id_of, label_of, placed_rows
+from harness.data.rows import label_in
 from harness.errors import UserError
 from harness.records import Demonstration, Message, PreferencePair, Record
 
@@ -34,7 +35,7 @@ class Example:
 
     def edited(self, record: Record) -> Example:
         """The example with another record; columns that repeated the old text are dropped."""
-        stale = OPTIONAL - {"label"} | set(by_name(self.format).columns)
+        stale = (OPTIONAL | set(by_name(self.format).columns)) - {"label"}
         kept = {name: value for name, value in self.extra.items() if name not in stale}
         return replace(self, record=record, extra=kept)
 
@@ -96,6 +97,8 @@ def example_of(placed: Placed, name: str, expected: str = "") -> Example:
         return Example(record, found.kind, kept["format"], kept["extra"], kept["origin"])
     written = found.write(record)
     extra = {key: _storable(value) for key, value in row.items() if written.get(key, MISSING) != value}
+    if found.kind == "judged":
+        extra["label"] = label_in(row, placed.where)
     _check_writable([record.id, record.source, extra], placed.where)
     return Example(record, found.kind, found.name, extra, label_of(name))
 

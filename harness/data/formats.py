@@ -15,9 +15,12 @@ from typing import Any, Literal
 
 from harness.data.readers import Row
 from harness.data.rows import (
+    LABELS,
     TOOLS,
     is_sharegpt,
     joined_text,
+    label_in,
+    labelled,
     read_alpaca,
     read_alpaca_answer,
     read_completion,
@@ -38,6 +41,8 @@ from harness.errors import UserError
 from harness.records import Demonstration, Record
 
 Kind = Literal["demonstrations", "preferences", "problems", "judged"]
+ReadRow = Callable[[Row, str, str], Record]
+WriteRow = Callable[[Any], dict[str, Any]]
 # columns that a format reads in addition to those it needs; an edited record no longer agrees with them
 OPTIONAL = frozenset({"input", "system", "history", "tools", "output", "answer", "label", "completion", "response"})
 
@@ -55,8 +60,8 @@ class Format:
     name: str
     kind: Kind
     columns: tuple[str, ...]
-    read: Callable[[Row, str, str], Record]
-    write: Callable[[Any], dict[str, Any]]
+    read: ReadRow
+    write: WriteRow
     recognises: Callable[[Row], bool] = lambda row: True
 
     def fits(self, row: Row) -> bool:
@@ -103,12 +108,24 @@ def _turns_format(name: str, kind: Kind, column: str, recognises: Callable[[Row]
         write_turns = write_openai if name.startswith("messages") else write_sharegpt
         return {column: write_turns(record.messages)}
 
-    needed = (column, "label") if kind == "judged" else (column,)
-    return Format(name, kind, needed, partial(read_turns_column, column), write, recognises)
+    read = partial(read_turns_column, column)
+    if kind == "judged":
+        return _judged_format(name, (column,), read, write, recognises)
+    return Format(name, kind, (column,), read, write, recognises)
 
 
-def _judged(row: Row) -> bool:
-    return isinstance(row["label"], bool)
+def _judged_format(
+    name: str, columns: tuple[str, ...], read: ReadRow, write: WriteRow, recognises: Callable[[Row], bool]
+) -> Format:
+    def checked(row: Row, where: str, id: str) -> Record:
+        label_in(row, where)
+        return read(row, where, id)
+
+    return Format(name, "judged", columns, checked, write, recognises)
+
+
+def _has_label(row: Row) -> bool:
+    return any(name in row for name in LABELS)
 
 
 FORMATS: tuple[Format, ...] = (
@@ -120,16 +137,20 @@ FORMATS: tuple[Format, ...] = (
         partial(read_pair, "conversations"),
         write_sharegpt_pair,
     ),
-    _turns_format("messages_judged", "judged", "messages", _judged),
-    _turns_format("sharegpt_judged", "judged", "conversations", _judged),
-    Format(
-        "completion_judged",
-        "judged",
-        ("prompt", "completion", "label"),
-        partial(read_completion, "completion"),
-        partial(write_completion, "completion"),
-        _judged,
+    _turns_format("messages_judged", "judged", "messages", _has_label),
+    _turns_format("sharegpt_judged", "judged", "conversations", _has_label),
+    *(
+        _judged_format(
+            f"{column}_judged",
+            ("prompt", column),
+            partial(read_completion, column),
+            partial(write_completion, column),
+            _has_label,
+        )
+        for column in ("completion", "response")
     ),
+    # here `label` may also be the class that the row is an example of
+    _judged_format("alpaca_judged", ("instruction", "output"), read_alpaca, write_alpaca, labelled),
     _turns_format("sharegpt", "demonstrations", "conversations", lambda row: True),
     _turns_format("sharegpt_messages", "demonstrations", "messages", lambda row: is_sharegpt(row["messages"])),
     _turns_format("messages", "demonstrations", "messages", lambda row: True),

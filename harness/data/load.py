@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from harness.data.examples import Example, ExampleSet, read_examples
 from harness.data.formats import CANONICAL, FORMATS, Detection, format_of, unknown
 from harness.data.readers import Faults, Placed, check_id, id_of, placed_rows
+from harness.data.rows import label_in, labelled
 from harness.errors import UserError, did_you_mean
 from harness.files import sibling_file
 from harness.policy.noise import stream_of
@@ -130,13 +131,13 @@ def _record(kind: str, placed: Placed, id: str) -> Record:
     """The row as a record of the kind that the experiment asks for, in any format of that kind."""
     row, where = placed.row, placed.where
     found = format_of(row)
+    if kind == "demonstrations" and labelled(row) and not label_in(row, where):
+        raise UserError(
+            "its `label` is false: a bad answer is not a demonstration",
+            where=where,
+            fix="`bakeoff data curate FILE --out NEW.jsonl` keeps the good ones.",
+        )
     if found and found.kind == "judged" and kind == "demonstrations":
-        if row["label"] is False:
-            raise UserError(
-                "its `label` is false: a bad answer is not a demonstration",
-                where=where,
-                fix="`bakeoff data curate FILE --out NEW.jsonl` keeps the good ones.",
-            )
         return found.read(row, where, id)
     if found is None or found.kind != kind:
         found = next((known for known in FORMATS if known.kind == kind and known.fits(row)), None)

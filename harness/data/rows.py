@@ -35,6 +35,9 @@ FROM: dict[str, Role] = {
     "function_response": "tool",
     "tool": "tool",
 }
+# columns that say whether an answer is good: TRL's, and LLaMA-Factory's
+LABELS = ("label", "kto_tag")
+TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 # the names of roles in ShareGPT turns that are written
 WRITTEN: dict[Role, str] = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
@@ -120,6 +123,31 @@ def _check_order(messages: Sequence[Message], where: str) -> None:
                 where=f"{where}, message {number}",
                 fix="Join them into one, or put the user's turn between them.",
             )
+
+
+def label_in(row: Row, where: str) -> bool | None:
+    """Whether the answer is labelled good; None where the row has no label. Raises UserError for other labels."""
+    name = next((name for name in LABELS if name in row), None)
+    if name is None:
+        return None
+    label = _truth(row[name])
+    if label is None:
+        raise UserError(
+            f"its `{name}` is {row[name]!r}",
+            where=where,
+            fix=f"Label answers true or false; rename the column `{name}` if it means something else.",
+        )
+    return label
+
+
+def labelled(row: Row) -> bool:
+    """Whether the row has a label that can be read."""
+    return any(name in row and _truth(row[name]) is not None for name in LABELS)
+
+
+def _truth(value: Any) -> bool | None:
+    """True and False as JSON, a number or text (a CSV cell) writes them, else None."""
+    return TRUTH.get(str(value).strip().lower()) if isinstance(value, (bool, int, float, str)) else None
 
 
 def source_of(row: Row) -> str:
