@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,6 +61,30 @@ def read_json(path: Path) -> Any:
     if not path.exists():
         raise UserError("no such results file", where=str(path), fix="Run `bakeoff run EXPERIMENT` first.")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of the file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_sealed(path: Path, value: Any) -> None:
+    """Write a value as JSON together with its digest, for `read_sealed`."""
+    write_json(path, {"sha256": _seal(value), "value": value})
+
+
+def read_sealed(path: Path) -> Any:
+    """The value that `write_sealed` wrote; None where the file is missing or damaged: what it holds is made again."""
+    try:
+        held = json.loads(path.read_bytes())
+        return held["value"] if held["sha256"] == _seal(held["value"]) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _seal(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def sibling_file(path: Path, ending: str) -> Path:

@@ -30,6 +30,7 @@ from harness.engine.states import explain, find_cells, state_of
 from harness.engine.store import keys
 from harness.engine.store.store import Store, StoreUnusable
 from harness.errors import UserError
+from harness.files import read_sealed
 from harness.policy.stepwise import StepwisePolicy
 
 
@@ -408,6 +409,6 @@ def test_a_key_follows_what_lies_in_a_folder_that_a_field_names(folder: Path) ->
 def test_a_failure_record_holds_the_traceback_for_developers(folder: Path) -> None:
     plan, store = planned(folder, methods="[{outside: {fails: out of luck}}]")
     go(plan, store)
-    record = json.loads((store.root / "failures" / f"{plan.cells[0].node.key}.json").read_text())
+    record = read_sealed(store.failure_path(plan.cells[0].node.key))
     assert "Traceback" in record["detail"]
     assert record["why"] == "RuntimeError: out of luck"

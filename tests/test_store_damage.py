@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import outside
 import pytest
 from command_line import bakeoff
 
+from harness.engine.config import load_experiment
+from harness.engine.plan import Plan, make_plan
+from harness.engine.store.store import Store
 from harness.report.verify import verify
 
 RESULTS = ("rows.parquet", "samples.parquet", "matrix.json", "costs.json", "contamination.json", "provenance.json",
@@ -81,3 +86,102 @@ def test_a_damaged_or_missing_result_file_is_written_again(name: str, folder: Pa
             path.write_bytes(damaged)
         assert "exit 0" in run(folder)
         assert content(folder) == before
+
+
+def plan_of(folder: Path, **options: str) -> Plan:
+    return make_plan(load_experiment(outside.experiment(folder, **options)), folder / "store")
+
+
+def place(folder: Path, area: str) -> Path:
+    """The folder of the one artifact or outcome."""
+    (found,) = (folder / "store" / area).iterdir()
+    return found
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x01
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "flipped": flip,
+    "cut": cut,
+    "empty": lambda path: path.write_bytes(b""),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"\0" * 50),
+    "deleted": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("name", ["outcomes.jsonl", "cost.json", "key.json", "done"])
+def test_a_damaged_outcome_is_named_and_scored_again(name: str, how: str, folder: Path) -> None:
+    run(folder)
+    before, file = content(folder), place(folder, "outcomes") / name
+    DAMAGE[how](file)
+    planned = bakeoff("plan", folder / "experiment.yaml", "--store", folder / "store").stdout
+    assert "1 cells: 1 to run" in planned
+    heard = run(folder)
+    assert "1 cells scored now" in heard
+    assert heard.endswith("exit 0")
+    if (name, how) != ("done", "deleted"):
+        assert f"damaged outside/outside_bench/0: {file}" in heard
+    for result in ("rows.parquet", "samples.parquet", "matrix.json"):
+        assert content(folder)[result] == before[result]
+    assert "Nothing to do" in run(folder)
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("name", ["number.json", "cost.json", "key.json", "done"])
+def test_a_damaged_artifact_is_fitted_again_before_it_is_loaded(name: str, how: str, folder: Path) -> None:
+    run(folder)
+    before, file = content(folder), place(folder, "artifacts") / name
+    shutil.rmtree(folder / "store" / "outcomes")
+    DAMAGE[how](file)
+    heard = run(folder)
+    assert "(1 artifacts fitted, 1 cells scored now)" in heard
+    assert heard.endswith("exit 0")
+    if (name, how) != ("done", "deleted"):
+        assert f"damaged outside on model, seed 0: {file}" in heard
+    assert content(folder)["rows.parquet"] == before["rows.parquet"]
+
+
+def test_finished_outcomes_need_no_artifact(folder: Path) -> None:
+    run(folder)
+    before = content(folder)
+    shutil.rmtree(folder / "store" / "artifacts")
+    shutil.rmtree(folder / "out")
+    assert "exit 0" in run(folder)
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_damaged_caches_are_rebuilt(how: str, folder: Path) -> None:
+    rows = folder / "rows.jsonl"
+    rows.write_text('{"prompt": "test 3", "completion": "it is in the test"}\n')
+    options = {"methods": "[counting]", "extra": f"data: {{demonstrations: {rows}}}"}
+    run(folder, **options)
+    before = content(folder)
+    caches = [path for path in (folder / "store").glob("**/*.json") if not {"artifacts", "outcomes"} & {*path.parts}]
+    assert {path.parent.name for path in caches} >= {"store", "contamination"}
+    for path in caches:
+        DAMAGE[how](path)
+    shutil.rmtree(folder / "out")
+    assert "exit 0" in run(folder, **options)
+    assert content(folder) == before
+
+
+def test_a_damaged_record_of_a_failure_is_forgotten(folder: Path) -> None:
+    options = {"methods": "[{outside: {fails: out of luck}}]"}
+    assert run(folder, **options).endswith("exit 1")
+    store, node = Store(folder / "store"), plan_of(folder, **options).cells[0].node
+    store.failure_path(node.key).write_bytes(b"")
+    assert store.failure(node.key) is None
+    assert "failed  outside/outside_bench/0: RuntimeError: out of luck" in run(folder, **options)
+    assert store.failure(node.key) == "RuntimeError: out of luck"
+    flip(store.failure_path(node.key))
+    assert "state     " in bakeoff("explain", folder / "experiment.yaml", "outside", "--store", store.root).stdout

@@ -7,7 +7,6 @@ Results are kept in the store under the digests of both sides, so that nothing i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ from harness.engine.plan import Plan, base_document
 from harness.engine.registry import source_file
 from harness.engine.store.keys import key_of, source_digests
 from harness.errors import UserError
-from harness.files import HARNESS, write_json
+from harness.files import HARNESS, read_sealed, write_sealed
 from harness.method import fields_of
 
 if TYPE_CHECKING:
@@ -53,13 +52,14 @@ def base_checks(base: BaseModel, folder: Path) -> list[dict[str, Any]]:
     """
     document = {**base_document(base), "checks": source_digests(HARNESS / "policy" / "model_checks.py")}
     path = folder / "models" / f"{key_of(document)}.json"
-    if path.exists():
-        return list(json.loads(path.read_text("utf-8")))
+    known = read_sealed(path)
+    if known is not None:
+        return list(known)
     from harness.policy.model_checks import check_model
 
     found = [asdict(check) for check in check_model(base)]
     if folder.exists():  # a plan of a store that does not exist yet leaves nothing behind
-        write_json(path, found)
+        write_sealed(path, found)
     return found
 
 
@@ -98,11 +98,10 @@ def _entry(loaded: LoadedSet, column: BenchmarkEntry, folder: Path) -> dict[str,
         "rule": source_digests(HARNESS / "curation" / "contamination.py"),
     }
     path = folder / "contamination" / f"{key_of(document)}.json"
-    if path.exists():
-        measured = json.loads(path.read_text("utf-8"))
-    else:
+    measured = read_sealed(path)
+    if measured is None:
         measured = _measured(loaded, column)
-        write_json(path, measured)
+        write_sealed(path, measured)
     place = {"set": loaded.manifest["name"], "kind": loaded.kind, "quality": loaded.quality}
     return {**place, "benchmark": column.label, **measured}
 

@@ -149,7 +149,7 @@ class _Runner:
     def _once(self, area: Area, what: Node | Cell | JointCell, make: Callable[[], None]) -> str:
         """Make it, unless it is done or has failed, holding its lock; why it failed, or "". Failures are recorded."""
         key = what.key
-        if self.store.done(area, key):
+        if self._intact(area, key):
             return ""
         if self.retry_failed and key not in self.forgiven:
             self.forgiven.add(key)
@@ -160,8 +160,10 @@ class _Runner:
             # the process that held the lock may have tried it
             if why := self.store.failure(key):
                 return why
-            if self.store.done(area, key):
+            if self._intact(area, key):
                 return ""
+            if damage := self.store.damage(area, key):
+                self.progress.say(f"damaged {what.title}: {damage}; it is made again")
             try:
                 make()
             except StoreUnusable:
@@ -171,6 +173,10 @@ class _Runner:
                 self.store.fail(key, why, traceback.format_exc())
                 return why
         return ""
+
+    def _intact(self, area: Area, key: str) -> bool:
+        """Whether it is done and every file of it has its bytes: what is loaded next."""
+        return self.store.done(area, key) and not self.store.damage(area, key)
 
     # ---- fitting
 
@@ -241,6 +247,9 @@ class _Runner:
                 items = cell.column.benchmark.evaluate(policy, cell.seed)
                 ledger["items"] = write_outcomes(out / "outcomes.jsonl", items, self.progress.evaluating(cell.title))
             ledger.update(seconds=watch.seconds, peak_memory_mb=memory.mb, **speed())
+            # the results need the cost of the fits even when the artifacts have been deleted
+            keys = (cell.node.key, *cell.node.beneath)
+            ledger["fits"] = {key: self.store.cost("artifacts", key) for key in keys}
         self.tally.evaluated += 1
 
     def _compare(self, joint: JointCell) -> None:

@@ -10,7 +10,7 @@ from harness.engine.plan import Cell, Node
 from harness.engine.store.keys import differing_fields
 from harness.engine.store.store import Area, Store
 from harness.errors import UserError, did_you_mean
-from harness.files import read_json
+from harness.files import read_sealed
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def state_of_key(area: Area, key: str, store: Store, *needed: Node) -> State:
         return State("running", holder)
     if why := store.failure(key) or next(filter(None, (_failure(node, store) for node in needed)), None):
         return State("failed", why)
-    return State("to run")
+    return State("to run", store.damage(area, key))
 
 
 def _holder(node: Node, store: Store) -> str | None:
@@ -104,8 +104,8 @@ def _nearest(area: Area, document: Mapping[str, Any], store: Store) -> tuple[str
 
 def _failure_lines(cell: Cell, store: Store) -> Iterator[str]:
     for key in (cell.key, cell.node.key, *cell.node.beneath):
-        path = store.root / "failures" / f"{key}.json"
-        if path.exists():
+        path = store.failure_path(key)
+        if recorded := read_sealed(path):
             yield f"  details   {path}"
-            yield from (f"            {line}" for line in read_json(path)["detail"].splitlines()[-6:])
+            yield from (f"            {line}" for line in recorded["detail"].splitlines()[-6:])
             yield "  next      fix the cause and run again with --retry-failed"

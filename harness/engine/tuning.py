@@ -215,5 +215,10 @@ def _spent(cells: Sequence[Cell], store: Store) -> dict[str, float]:
     """The cost of the fits of these cells' artifact and of all that it is made from, as far as they are done."""
     names = ("fit_seconds", "training_tokens", "generated_tokens")
     node = cells[0].node
-    ledgers = [store.cost("artifacts", key) for key in (node.key, *node.beneath) if store.done("artifacts", key)]
-    return {name: sum(float(ledger[name]) for ledger in ledgers) for name in names}
+    scored = next((store.cost("outcomes", cell.key) for cell in cells if store.done("outcomes", cell.key)), None)
+    fits = (
+        scored["fits"]
+        if scored
+        else {key: store.cost("artifacts", key) for key in (node.key, *node.beneath) if store.done("artifacts", key)}
+    )
+    return {name: sum(float(ledger[name]) for ledger in fits.values()) for name in names}

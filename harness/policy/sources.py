@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError, did_you_mean, first_line
-from harness.files import HARNESS, write_json
+from harness.files import HARNESS, read_sealed, sha256, write_sealed
 from harness.lazy import torch
 from harness.policy.base_model import BaseModel, BaseSpec
 
@@ -123,7 +123,7 @@ class _Remembered:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.known: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        self.known: dict[str, str] = read_sealed(path) or {}
         self.changed = False
 
     def digest(self, path: Path) -> str:
@@ -133,14 +133,13 @@ class _Remembered:
         stat = real.stat()
         key = f"{real}|{stat.st_size}|{stat.st_mtime_ns}"
         if key not in self.known:
-            with real.open("rb") as file:
-                self.known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+            self.known[key] = sha256(real)
             self.changed = True
         return self.known[key]
 
     def save(self) -> None:
         if self.changed:
-            write_json(self.path, self.known)
+            write_sealed(self.path, self.known)
 
 
 def parameter_count(folder: Path) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.engine.results.digests import DIGESTS, matrix_digest, report_writer, sha256
+from harness.engine.results.digests import DIGESTS, matrix_digest, report_writer
 from harness.engine.results.schema import (
     CELL_COLUMNS,
     DATA_FILES,
@@ -32,6 +32,7 @@ from harness.engine.results.schema import (
     arrow_schema,
 )
 from harness.errors import UserError
+from harness.files import sha256
 
 Word = Literal["ok", "NOT ok", "unchecked"]
 EXPERIMENT = "experiment.yaml"

@@ -20,17 +20,11 @@ from harness.engine.registry import plugin_folder
 from harness.engine.results.schema import CELL_COLUMNS, DATA_FILES, JOINT_FILES, REPORT_FILES, TUNING_FILE
 from harness.engine.store.keys import key_of, library_versions, source_digests
 from harness.errors import UserError
-from harness.files import HARNESS, read_json, write_json
+from harness.files import HARNESS, read_json, sha256, write_json
 
 DIGESTS = "digests.json"
 _REPORT = HARNESS / "report"
 _COMPUTING = ("numpy", "scipy", "pandas", "jinja2")  # the report's bytes depend on them, too
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of the file's bytes, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_digests(folder: Path) -> None:

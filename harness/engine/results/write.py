@@ -10,7 +10,7 @@ from typing import Any
 from harness.engine.experiment import Tune
 from harness.engine.gate import check_contamination
 from harness.engine.joint_cells import CellGroup, JointCell, joint_cells
-from harness.engine.plan import Cell, Node, Plan
+from harness.engine.plan import Cell, Plan
 from harness.engine.registry import summary
 from harness.engine.results.digests import matrix_digest, write_digests
 from harness.engine.results.provenance import provenance
@@ -230,18 +230,18 @@ def _costs(cells: list[Cell], plan: Plan, store: Store) -> Iterator[dict[str, An
         groups.setdefault(place, []).append(cell)
     for _, members in sorted(groups.items()):
         node = members[0].node
-        fit = store.cost("artifacts", node.key)
         scored = {cell.column.label: store.cost("outcomes", cell.key) for cell in members}
         first = next(iter(scored.values()))
+        fits = first["fits"]
         yield {
             **{name: value for name, value in members[0].columns.items() if name != "benchmark"},
             "total_parameters": parameter_count(node.base.folder),
-            **{f"shared_{name}": _of_inputs(node, store, name) for name in _SPENT},
+            **{f"shared_{name}": sum(float(fits[key][name]) for key in node.beneath) for name in _SPENT},
             **_search_cost(members[0].entry.label, plan),
             "evaluate_seconds": {label: ledger["seconds"] for label, ledger in scored.items()},
             "seconds_per_token": first["seconds_per_token"],
             "overhead_per_token": first["overhead_per_token"],
-            **{key: fit[key] for key in _FIT_KEYS},
+            **{key: fits[node.key][key] for key in _FIT_KEYS},
         }
 
 
@@ -254,8 +254,3 @@ def _search_cost(label: str, plan: Plan) -> dict[str, float | None]:
         return {"tuning_trials": None}
     spent = {f"tuning_{name}": sum(trial.cost.get(name, 0.0) for trial in search.trials) for name in _SPENT}
     return {"tuning_trials": len(search.trials), **spent}
-
-
-def _of_inputs(node: Node, store: Store, name: str) -> float:
-    """The sum over all artifacts that this one is made from."""
-    return sum(float(store.cost("artifacts", key)[name]) for key in node.beneath)

@@ -8,7 +8,8 @@
     STORE/temporary/       folders that are being written
 
 A folder is written in `temporary`, synced and renamed; the `done` marker comes last, so its presence means that
-everything else is on disk.
+everything else is on disk. The marker holds the digest of every file: a folder that differs from its marker is
+damaged, and counts as not done. So does one without digests, which an older bakeoff made.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import UserError
-from harness.files import write_json
+from harness.files import read_sealed, sha256, write_sealed
 
 Area = Literal["artifacts", "outcomes", "joint"]
 DEFAULT_STORE = Path(".bakeoff")
+LEDGER = ("key.json", "cost.json")
+MARKER = "done.partial"  # the marker's name until everything else is in place
 UNUSABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST}
 
 
@@ -36,14 +39,38 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._checked: dict[tuple[Area, str, bool], int] = {}  # the times of the markers that were found true
 
     def folder(self, area: Area, key: str) -> Path:
         """The folder of that key's files, which may not exist yet."""
         return self.root / area / key
 
     def done(self, area: Area, key: str) -> bool:
-        """Whether it is finished and complete."""
-        return (self.folder(area, key) / "done").exists()
+        """Whether it is finished and undamaged. Of an artifact only the ledger is read: see `damage`."""
+        return (self.folder(area, key) / "done").exists() and not self.damage(
+            area, key, ledger_only=area == "artifacts"
+        )
+
+    def damage(self, area: Area, key: str, *, ledger_only: bool = False) -> str:
+        """What differs from the digests in the marker of a finished key, in words; "" where nothing does.
+
+        Each marker is checked once per run.
+        """
+        folder = self.folder(area, key)
+        try:
+            written = (folder / "done").stat().st_mtime_ns
+            if self._checked.get((area, key, ledger_only)) == written:
+                return ""
+            for name, digest in read_sealed(folder / "done").items():
+                if (name in LEDGER or not ledger_only) and sha256(folder / name) != digest:
+                    return f"{folder / name} differs from its digest"
+        except FileNotFoundError as error:
+            name = Path(str(error.filename)).name
+            return f"{error.filename} is missing" if name != "done" else ""
+        except (OSError, AttributeError):
+            return f"{folder / 'done'} is damaged, or was written by an older bakeoff"
+        self._checked[area, key, ledger_only] = written
+        return ""
 
     def document(self, area: Area, key: str) -> dict[str, Any]:
         """The document behind a finished key."""
@@ -56,7 +83,8 @@ class Store:
     def documents(self, area: Area) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every finished key with its document."""
         for path in sorted((self.root / area).glob("*/done")):
-            yield path.parent.name, self.document(area, path.parent.name)
+            if not self.damage(area, path.parent.name, ledger_only=True):
+                yield path.parent.name, self.document(area, path.parent.name)
 
     @contextmanager
     def writing(self, area: Area, key: str, document: Mapping[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -84,32 +112,37 @@ class Store:
     def _publish(self, area: Area, key: str, aside: Path, document: Mapping[str, Any], cost: Mapping[str, Any]) -> None:
         _write(aside / "key.json", document)
         _write(aside / "cost.json", cost)
+        files = sorted(path for path in aside.rglob("*") if path.is_file())
+        write_sealed(aside / MARKER, {path.relative_to(aside).as_posix(): sha256(path) for path in files})
         for path in [*aside.rglob("*"), aside]:
             _sync(path)
         final = self.folder(area, key)
-        # a folder without its marker was left by a killed run
+        # a folder without its marker was left by a killed run; a damaged one loses its marker first
+        (final / "done").unlink(missing_ok=True)
         shutil.rmtree(final, ignore_errors=True)
         final.parent.mkdir(parents=True, exist_ok=True)
         os.rename(aside, final)
         _sync(final.parent)
-        (final / "done").touch()
+        os.rename(final / MARKER, final / "done")
         _sync(final)
         self.forgive(key)
 
     def failure(self, key: str) -> str | None:
         """Why this key failed when it was last tried."""
-        try:
-            return str(_read(self.root / "failures" / f"{key}.json")["why"])
-        except FileNotFoundError:
-            return None
+        recorded = read_sealed(self.failure_path(key))
+        return str(recorded["why"]) if recorded else None
+
+    def failure_path(self, key: str) -> Path:
+        """The file of a failure, for `read_sealed`."""
+        return self.root / "failures" / f"{key}.json"
 
     def fail(self, key: str, why: str, detail: str) -> None:
         """Record a failure; `detail` is for developers (the traceback)."""
-        write_json(self.root / "failures" / f"{key}.json", {"why": why, "detail": detail})
+        write_sealed(self.failure_path(key), {"why": why, "detail": detail})
 
     def forgive(self, key: str) -> None:
         """Forget a failure, so that it is tried again."""
-        (self.root / "failures" / f"{key}.json").unlink(missing_ok=True)
+        self.failure_path(key).unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, key: str, waiting: Callable[[str], None]) -> Iterator[None]:
