@@ -48,7 +48,7 @@ class Item:
 class NumberVariants(Benchmark):
     """The original and variants of every template, each asked once."""
 
-    version = 1
+    version = 2
     needs = frozenset({"sample"})
 
     templates: str = setting("", "folder of template files, such as templates/symbolic of apple/ml-gsm-symbolic")

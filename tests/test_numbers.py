@@ -59,6 +59,64 @@ from harness.scoring.answers.numbers import final_number
         ("The answer is unknown. It is 7 or 8", "8"),
         ("so \\boxed{18} eggs, for 3 days", "18"),
         ("first 3, then 4, in all 7", "7"),
+        # headings are not answers
+        ("#### Step 1: eggs\n16-7=9\n\n#### Step 2: money\n9*2=$18\n\n**Answer: 18**", "18"),
+        ("#### Step 1\n16-7=9\n#### Step 2\n9*2=18\n#### 18", "18"),
+        ("#### 1. Count\n9 eggs\n\nSo $\\boxed{18}$", "18"),
+        ("#### **1) Count**\n9\n#### **2) Pay**\n9*2\n#### $18", "18"),
+        ("#### (1) Count\n9 eggs\n#### (2) Pay\nShe gets 18", "18"),
+        ("#### 1 - Count\n9\n#### 1st check\n#### 18 dollars", "18"),
+        ("#### Solution\nThe answer is 18.\nIn 3 days.", "18"),
+        ("#### 18. She is happy.\n#### 5", "18"),
+        ("### 1. Count\n3\n#### 2. Pay\n9\nIn total 18", "18"),
+        ("#### **$18**", "18"),
+        ("#### \\boxed{18}", "18"),
+        ("#### -$5", "-5"),
+        ("#### USD 18 in 3 days", "18"),
+        ("#### \\frac12 of 3", "1/2"),
+        ("#### 9 * 2 = 18", "18"),
+        ("##### 18", "18"),
+        # boxes
+        ("\\boxed{\\frac{1}{2}} of 7", "1/2"),
+        ("\\boxed{-\\tfrac{3}{4}}", "-3/4"),
+        ("$\\boxed{18\\text{ eggs in 3 days}}$ or 4", "18"),
+        ("\\boxed{\\text{18 m}^{2}}", "18"),
+        ("\\boxed{\\$1{,}200.50}", "2401/2"),
+        ("\\boxed{x = 18} since 3", "18"),
+        ("\\boxed{18} \\boxed{}", "18"),
+        ("\\boxed 5 of 7", "5"),
+        ("\\fbox{5} of 7", "5"),
+        # fractions
+        ("The answer is \\(\\dfrac{36}{2}\\).", "18"),
+        ("The answer is $1\\frac{1}{2}$ cups for 3", "3/2"),
+        ("The answer is 1 1/2 cups.", "3/2"),
+        ("\\frac12", "1/2"),
+        ("\\frac{2.5}{5}", "1/2"),
+        ("\u00bd of it", "1/2"),
+        ("It takes 2\u00bd hours", "5/2"),
+        # groups of digits
+        ("18\\,000", "18000"),
+        ("18\u202f000", "18000"),
+        ("18\u2009000.5 m", "36001/2"),
+        ("1\u00a0234\u00a0567", "1234567"),
+        ("18,\\!000", "18000"),
+        ("18~000", "18000"),
+        ("18'000", "18000"),
+        ("5\\,000\\,\\text{km}", "5000"),
+        ("in 3\\,\\text{h} it is 5\\,\\text{km}", "5"),
+        # units and currency
+        ("18\\text{ cm}^{2}", "18"),
+        ("18 m^-2", "18"),
+        ("7 g of CO_{2}", "7"),
+        ("7 g of CO_2", "7"),
+        ("- $ 18", "18"),
+        ("-$ 18", "-18"),
+        ("\u20b918", "18"),
+        ("US$18", "18"),
+        ("CHF18", "18"),
+        ("Rs. 18", "18"),
+        ("**Answer**: 18 in 3 days", "18"),
+        ("The answer is:\n\\[\n18\n\\]\nfor 3 days", "18"),
     ],
 )
 def test_the_number_that_an_answer_closes_with(text: str, number: str) -> None:
@@ -88,7 +146,27 @@ def test_every_answer_of_gsm8k_gives_its_own_number(shared_data: Path, split: st
         assert final_number(f"The answer is ${gold}.") == final_number(gold) == final_number(answer)
 
 
-@pytest.mark.parametrize("piece", ["1,", "1/", "1,111", "-", "$", "answer is ", "####", "\\boxed{", "answer  "])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "#### 1. a\n",
+        "\\frac{1",
+        "#" * 9 + " ",
+        "\\boxed{{",
+        "1 1/2",
+        "1 ",
+        "^{",
+        "1,",
+        "1/",
+        "1,111",
+        "-",
+        "$",
+        "answer is ",
+        "####",
+        "\\boxed{",
+        "answer  ",
+    ],
+)
 def test_a_long_answer_takes_no_long_time(piece: str) -> None:
     started = time.process_time()
     final_number(piece * (2**20 // len(piece)))

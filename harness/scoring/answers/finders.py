@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from harness.errors import UserError, did_you_mean
-from harness.scoring.answers.numbers import canonical, final_number
+from harness.scoring.answers.numbers import LAST, canonical, final_number, last_number, plain
 
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 STORY_TOTAL = re.compile(r"total (\d+) \.\s*$")
 
 
@@ -40,9 +39,11 @@ def _whole(text: str) -> str | None:
 
 
 def _last_number(text: str) -> str | None:
-    """The last number, in the simple reading: 1,200.50 equals 1200.5, and 18 equals 18.0."""
-    found = NUMBER.findall(text)
-    return str(Decimal(found[-1].replace(",", "")).normalize()) if found else None
+    """The last number wherever it is: 1,200.50 equals 1200.5, and 18 equals 18.0."""
+    found = last_number(plain(text[-LAST:]))
+    if found is None or 10**20 % found.denominator:
+        return None if found is None else canonical(found)
+    return str((Decimal(found.numerator) / found.denominator).normalize())
 
 
 def _final_number(text: str) -> str | None:

@@ -1,12 +1,14 @@
 """The number that a worked answer closes with, read exactly, by which GSM8K's answers are compared.
 
-It is looked for after the first `####` (a base model may go on with a problem of its own), in the last `\\boxed{}`,
-after the last "answer is" or "answer:", and else at the last number. A bare search for digits gets these wrong:
+It is looked for after the first `####` that a number follows (a base model may go on with a problem of its own), in the
+last `\\boxed{}`, after the last "answer is" or "answer:", and else at the last number. Headings such as "#### Step 1"
+and "#### 1. Count" are not answers. A bare search for digits gets these wrong:
 
     -$5, $-5, −5     the sign is lost            16-3       the sign of 3 is an operator
     1,200.50         is cut at the comma         1,2        is two numbers
     18.00 and 18     are the same                5.         the dot ends the sentence
-    18 m^2, CO2      2 belongs to the unit       1/2        is neither 1 nor 2
+    18 m^2, CO_{2}   2 belongs to the unit       1/2        is neither 1 nor 2
+    18\\,000         is one number               1\\frac{1}{2}   is 3/2
 """
 
 from __future__ import annotations
@@ -14,27 +16,66 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 
 LAST = 20_000  # characters at the end of a text, where its answer is
 LONGEST_NUMBER = 60  # characters; a longer run of digits is not an answer, and slow to convert
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 NUMBER = re.compile(
-    r"(?P<sign>(?<![\w)\].,$€£¥])[-−])?[$€£¥]?(?P<inner>(?<=[$€£¥])[-−])?"
+    r"(?P<sign>(?<![\w)\].,$€£¥₹])[-−])?(?:[$€£¥₹](?: (?=[0-9.]))?)?(?P<inner>(?<=[$€£¥₹])[-−])?"
     rf"(?<![A-Za-z^0-9.])(?P<number>{_DIGITS})(?P<below>/[0-9]+(?:\.[0-9]+)?)?"
 )
-CURRENCY = re.compile(r"(?<![A-Za-z])(?:USD|EUR|GBP|Rs\.?)(?=[0-9])")
-ANSWER_IS = re.compile(r"answer(?:\s{1,3}is|\s{0,3}[:=])", re.I)
-BOXED = "\\boxed{"
+ANSWER_IS = re.compile(r"answer[*_]{0,3}(?:\s{1,3}is|\s{0,3}[:=])", re.I)
+BOX = re.compile(r"\\f?box(?:ed)? ?\{|\\boxed (?=[0-9])")
+LONGEST_BOX = 300
+
+MARK = re.compile(r"#+")
+MOST_MARKS = 1_000
+BEHIND_MARK = re.compile(
+    r"[\s:*_=≈~\"'`({\[\\]*"
+    r"(?:[A-Z]{0,3} ?(?=\$)|[A-Z]{3} ?|Rs\.? ?|[a-z]{3,10}\{|d?frac|[\s(:*_]){0,4}[-−]?[$€£¥₹]? ?[-−]?\.?[0-9½¼¾]"
+)
+"""What may be between the mark and its number."""
+HEADING = re.compile(r"[\s*_(\[]*([0-9]{1,2}) ?(?:[.):\]]+|[-–—])[*_]*\s+[*_]*[^\W\d_]")
+"""The number of a heading: "1. Count", "(2) Pay", "3 - Sum"."""
+ORDINAL = re.compile(r"[\s*_(\[]*[0-9]{1,2}(?:st|nd|rd|th\b|\ufe0f?\u20e3)")
+
+_SPACES = "\u00a0\u2005\u2006\u2007\u2008\u2009\u200a\u202f"
+_THIN = rf"\{{,\}}|,?\\[,;:! ]|\\thinspace ?|~|[{_SPACES}]|(?<=[0-9])['’](?=[0-9]{{3}})"
+GROUPED = re.compile(rf"(?<=[0-9])(?:{_THIN})(?=[0-9]{{3}}(?![0-9]))")
+SPACE = re.compile(rf"\\[,;:! ()\[\]]|\\q?quad|\$\$|[{_SPACES}]")
+_PART = r"(?:\{\s{0,3}([-−]?[0-9][0-9.,]{0,30})\s{0,3}\}|([0-9]))"
+FRACTION = re.compile(rf"(?:(?<![0-9.,])([0-9]{{1,9}})\s{{0,2}})?\\(?:[dtcs]?|nice)frac\s?{_PART}\s?{_PART}")
+MIXED = re.compile(r"(?<![0-9.,/])([0-9]{1,4}) ([0-9]{1,2})/([0-9]{1,2})(?![0-9/])")
+VULGAR = re.compile(r"(?:(?<![0-9.,])([0-9]{1,4}) ?)?([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])")
+VULGAR_VALUES = dict(
+    zip(
+        "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞",
+        ["1/2", "1/3", "2/3", "1/4", "3/4", "1/5", "2/5", "3/5", "4/5", "1/6", "5/6", "1/8", "3/8", "5/8", "7/8"],
+        strict=True,
+    )
+)
+RAISED = re.compile(r"\^(?:\{[^{}]{0,20}\}|[-−+]?[0-9]+)|(?<=[A-Za-z)}])_(?:\{[^{}]{0,20}\}|[0-9]+)(?![A-Za-z0-9_])")
+"""An exponent or index, which belongs to a unit or a name."""
+CURRENCY = re.compile(
+    r"(?<![A-Za-z])(?:(?:USD|EUR|GBP|JPY|CNY|RMB|INR|AUD|CAD|CHF|Rs\.?) ?(?=[-−]?[0-9])|(?:US|A|C|R)\$)"
+)
 
 
 def final_number(text: str) -> Fraction | None:
     """The number that the text gives as its answer, or None where it contains no number."""
-    for place in map(_plain, _places(text)):
+    end = plain(text[-LAST:])
+    for place in _places(text, end):
         found = list(numbers_in(place))
         if found:
             # after "answer is", 3 * 6 = 18 means 18; otherwise the first number counts
             return found[-1] if "=" in place else found[0]
-    found = list(numbers_in(_plain(text[-LAST:])))
+    return last_number(end)
+
+
+def last_number(text: str) -> Fraction | None:
+    """The last number of a text, or None."""
+    found = list(numbers_in(text))
     return found[-1] if found else None
 
 
@@ -51,28 +92,65 @@ def canonical(number: Fraction) -> str:
     return str(number)
 
 
-def _places(text: str) -> Iterator[str]:
-    """The places where an answer is announced: one line each, without a sentence that follows."""
-    _, marker, behind = text.partition("####")
-    if marker:
-        yield _line(behind)
-    text = text[-LAST:]
-    _, box, behind = text.rpartition(BOXED)
-    if box:
-        yield behind[:200].replace("{,}", ",").partition("}")[0]
-    ends = [found.end() for found in ANSWER_IS.finditer(text)]
+def plain(text: str) -> str:
+    """The text without LaTeX around numbers, and with a sign instead of a currency's letters."""
+    text = GROUPED.sub(",", text).replace("\\$", "$").replace("\\%", "%")
+    text = FRACTION.sub(_fraction, SPACE.sub(" ", text))
+    text = VULGAR.sub(lambda found: _mixed(found[1], *VULGAR_VALUES[found[2]].split("/")), text)
+    text = MIXED.sub(lambda found: _mixed(*found.groups()) if int(found[2]) < int(found[3]) else found[0], text)
+    return CURRENCY.sub("$", RAISED.sub(" ", text))
+
+
+def _fraction(found: re.Match[str]) -> str:
+    above, below = found[2] or found[3], found[4] or found[5]
+    if found[1] and above.isdigit() and below.isdigit():
+        return _mixed(found[1], above, below)
+    return f"{found[1] or ''} {above}/{below}" if found[1] else f"{above}/{below}"
+
+
+def _mixed(whole: str | None, above: str, below: str) -> str:
+    return f"{int(whole or 0) * int(below) + int(above)}/{below}"
+
+
+def _places(text: str, end: str) -> Iterator[str]:
+    """The places where an answer is announced: one line each, without a sentence that follows.
+
+    end  the end of the text without LaTeX
+    """
+    yield from _marked(text)
+    for box in reversed(list(BOX.finditer(end))[-20:]):
+        yield _boxed(end[box.end() : box.end() + LONGEST_BOX])
+    ends = [found.end() for found in ANSWER_IS.finditer(end)]
     if ends:
-        yield re.split(r"[.!?]\s", _line(text[ends[-1] :]), maxsplit=1)[0]
+        yield re.split(r"[.!?]\s", _line(end[ends[-1] :]), maxsplit=1)[0]
+
+
+def _marked(text: str) -> Iterator[str]:
+    """The line after the first `####` that a number follows; a heading's own number is not an answer."""
+    headings = {0}
+    for mark in islice(MARK.finditer(text), MOST_MARKS):
+        behind = text[mark.end() : mark.end() + 600]
+        heading = HEADING.match(behind)
+        if heading and int(heading[1]) - 1 in headings:
+            headings.add(int(heading[1]))
+        elif len(mark[0]) >= 4 and not ORDINAL.match(behind) and BEHIND_MARK.match(behind):
+            yield _line(plain(behind))
+            return
+
+
+def _boxed(text: str) -> str:
+    """The text up to the brace that closes the box."""
+    depth = 1
+    for at, char in enumerate(text):
+        depth += (char == "{") - (char == "}")
+        if not depth:
+            return text[:at]
+    return text.split("\n", 1)[0]
 
 
 def _line(text: str) -> str:
     """The first line that is not blank, at most 500 characters of it."""
     return text[:2000].lstrip(" \t\r\n:*").split("\n", 1)[0][:500]
-
-
-def _plain(text: str) -> str:
-    """The text without LaTeX around numbers, and with a sign instead of a currency's letters."""
-    return CURRENCY.sub("$", text.replace("{,}", ",").replace("\\$", "$").replace("\\%", "%"))
 
 
 def _value(found: re.Match[str]) -> Fraction | None:
