@@ -10,7 +10,7 @@ class UserError(Exception):
     """A mistake that the user can correct. The command line prints it without a traceback and exits with 2.
 
     what   one sentence on what is wrong, with the offending value
-    where  file and line, or file and key ("" where there is no place)
+    where  file and line, or file and key ("" if unknown)
     fix    what would be right, with an example
     """
 

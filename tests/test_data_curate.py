@@ -86,7 +86,7 @@ def test_the_real_rows_become_exactly_a_thousand_twice_with_equal_bytes(shared_d
 
 def test_an_edit_of_the_pipeline_that_is_wrong_is_named() -> None:
     for steps, said in (
-        (["dedup"], "there is no step 'dedup'"),
+        (["dedup"], "unknown step 'dedup'"),
         ([{"length": {"minimum": 1}}], "length has no option 'minimum'"),
         ([{"diverse": {"n": "many"}}], "diverse.n is 'many'"),
         (["diverse"], "diverse needs n"),

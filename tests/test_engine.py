@@ -402,7 +402,7 @@ def test_a_key_follows_what_lies_in_a_folder_that_a_field_names(folder: Path) ->
         digests.append(planned(folder, methods=methods)[0].cells[0].node.document["folders"]["reads"])
     assert digests[0] == digests[2] != digests[1]
     assert "folders" not in planned(folder)[0].cells[0].node.document
-    with pytest.raises(UserError, match="there is no such folder"):
+    with pytest.raises(UserError, match="no such folder"):
         planned(folder, methods=f"[{{outside: {{reads: {folder / 'nowhere'}}}}}]")
 
 

@@ -19,9 +19,8 @@ from harness.cli.main import app
 
 MOST = 10  # of each habit, over all docstrings and messages
 WHAT = re.compile(r"What\b")
-# "there is no x" is plain English, "it is no x" is not
 COMPARED = ["longer", "more", "less", "fewer", "larger", "smaller", "better", "worse"]
-IS_NO = re.compile(rf"(?<!there )\b(?:is|are) no (?!(?:{'|'.join(COMPARED)})\b)", re.I)
+IS_NO = re.compile(rf"\b(?:is|are) no (?!(?:{'|'.join(COMPARED)})\b)", re.I)
 PERSONS = re.compile(r"\b(?:nobody|everybody|whom|twins?)\b", re.I)
 PACKAGES = ("harness", "methods", "benchmarks")
 PLUGINS = ("methods/", "benchmarks/")

@@ -2,7 +2,7 @@
 
 Exact: the same text except for spacing. Near: the Jaccard similarity of the sets of 5-word shingles is at least the
 threshold. Candidates come from MinHash signatures (Broder 1997) of 125 values in 25 bands of 5, and each is
-verified on its shingles, so there are no false positives. A pair of similarity s shares a band with probability
+verified on its shingles, so none is a false positive. A pair of similarity s shares a band with probability
 1 - (1 - s^5)^25: at 0.8 about 5 in 100,000 are missed, at 0.7 1 in 100, at 0.5 almost half. Words are compared without
 case and punctuation, so only the exact rule distinguishes `1 + 2` from `1 - 2`.
 """

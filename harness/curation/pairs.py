@@ -178,7 +178,7 @@ def call_pairs(
 def _checked_kinds(kinds: Sequence[str]) -> Sequence[str]:
     for kind in kinds:
         if kind not in CORRUPTIONS:
-            raise UserError(f"there is no kind of failure {kind!r}", fix=did_you_mean(kind, CORRUPTIONS))
+            raise UserError(f"unknown kind of failure {kind!r}", fix=did_you_mean(kind, CORRUPTIONS))
     return kinds or tuple(CORRUPTIONS)
 
 

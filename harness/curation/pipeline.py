@@ -72,7 +72,7 @@ def _step(item: Any, where: str) -> CurationStep:
         raise UserError(f"{item!r} is not a step", where=where, fix="Write a name, or {name: {option: value}}.")
     ((name, options),) = given.items()
     if name not in STEPS:
-        raise UserError(f"there is no step {name!r}", where=where, fix=did_you_mean(str(name), STEPS))
+        raise UserError(f"unknown step {name!r}", where=where, fix=did_you_mean(str(name), STEPS))
     known = _options_of(STEPS[name])
     options = options or {}
     if not isinstance(options, Mapping):

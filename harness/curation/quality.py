@@ -35,7 +35,7 @@ GUESS = (
 def quality_scores(examples: Sequence[Example], scorer: str, model: str, device: str = "cpu") -> list[float]:
     """A score for each example. Raises UserError where the scorer is unknown or the model cannot do it."""
     if scorer not in SCORERS:
-        raise UserError(f"there is no scorer {scorer!r}", fix=did_you_mean(scorer, [*SCORERS, "none"]))
+        raise UserError(f"unknown scorer {scorer!r}", fix=did_you_mean(scorer, [*SCORERS, "none"]))
     if not model:
         raise UserError(f"the scorer {scorer} needs a model", fix="Write {score: {scorer: ..., model: NAME}}.")
     return SCORERS[scorer](examples, base_model_of(model, device))

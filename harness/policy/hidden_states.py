@@ -46,7 +46,7 @@ def block_count(config: Any) -> int:
 def decoder_blocks(model: Any) -> torch.nn.ModuleList:
     """The decoder blocks of a model: the outermost list with as many modules as the configuration has layers.
 
-    A block's output is the residual stream (B, T, d). Raises UserError where there is no such list.
+    A block's output is the residual stream (B, T, d). Raises UserError where the list is missing.
     """
     whole = unwrapped(model)
     layers = block_count(whole.config)

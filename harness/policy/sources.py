@@ -94,10 +94,10 @@ def model_digest(folder: Path, cache: Path) -> str:
 def folder_digest(folder: Path, cache: Path) -> str:
     """Digest over the names and bytes of all files in and below a folder; `cache` as for model_digest.
 
-    Raises UserError where there is no such folder.
+    Raises UserError where the folder does not exist.
     """
     if not folder.is_dir():
-        raise UserError("there is no such folder", where=str(folder), fix="Correct the path.")
+        raise UserError("no such folder", where=str(folder), fix="Correct the path.")
     return _digest((path for path in sorted(folder.rglob("*")) if path.is_file()), folder, cache)
 
 

@@ -83,7 +83,7 @@ def operators_of(names: Sequence[str], file: Path | None) -> Mapping[str, str]:
     known = _from_file(file) if file else OPERATORS
     for name in names:
         if name not in known:
-            raise UserError(f"there is no operator {name!r}", fix=did_you_mean(name, known))
+            raise UserError(f"unknown operator {name!r}", fix=did_you_mean(name, known))
     return {name: known[name] for name in names or known}
 
 

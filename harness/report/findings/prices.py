@@ -1,7 +1,7 @@
 """The costs of a gain: knowledge, time, tokens and parameters for each point, and the part lost out of distribution.
 
 cost per point = cost / gain, with the ends cost / (ends of the gain's pointwise 95 % interval), because costs are
-counted, not estimated. It is blank unless that interval is above 0: without an established gain there is no price.
+counted, not estimated. It is blank unless that interval is above 0: a gain that is not established has no price.
 
 The experiment pairs benchmarks, or groups of one, under `out_of_distribution: {outside: inside}`. Sides that are
 variants of the same items (groups with the same clusters) are paired cluster by cluster. Other sides have no item in

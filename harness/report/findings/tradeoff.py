@@ -55,7 +55,7 @@ def points_of(block: Block, result: Result, matrix: Matrix) -> list[Point]:
 
 
 def _knowledge(kept: Kept, is_baseline: bool, has_baseline: bool) -> tuple[float, tuple[float, float] | None] | None:
-    """Per cent of the baseline's knowledge; the score itself where there is no baseline."""
+    """Per cent of the baseline's knowledge; the score itself without a baseline."""
     if is_baseline:
         return 100.0, None
     if not has_baseline:
