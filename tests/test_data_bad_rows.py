@@ -33,7 +33,7 @@ BAD = [
     ('{"text": "a"}', "its columns are text"),
 ]
 BAD_TURNS = [
-    (turns("user", "bot"), "message 2: the role is 'bot'"),
+    (turns("user", "robot"), "message 2: the role is 'robot'"),
     (turns("user", "assistant", "assistant"), "message 3: two assistant turns in a row"),
     (turns("user", "system", "assistant"), "message 2: a system turn follows other turns"),
     (turns("user"), "it does not end with an assistant's turn"),

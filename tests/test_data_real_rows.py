@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from harness.curation.pipeline import curate, parse_steps
-from harness.data.examples import Example, canonical_row, read_examples
+from harness.curation.rendering import trained_texts
+from harness.data.examples import Example, canonical_row, read_examples, whole_text, with_texts
 from harness.data.load import DataSpec, load_set
 from harness.errors import UserError
+from harness.records import Demonstration, Message
 
 
 def lines(path: Path, *rows: dict[str, Any]) -> str:
@@ -71,3 +73,99 @@ def test_another_label_is_an_error_that_names_the_row(label: object, tmp_path: P
 def test_the_class_of_an_example_is_not_a_label_of_its_answer(tmp_path: Path) -> None:
     row = {"instruction": "q", "output": "a", "label": "sport"}
     assert read_examples(lines(tmp_path / "rows.jsonl", row)).detection.kind == "demonstrations"
+
+
+ASKED = {"role": "user", "content": "2+2?"}
+
+
+def messages_of(folder: Path, turns: object, **columns: Any) -> tuple[Message, ...]:
+    """The messages of one row of turns, as a run reads them; `data curate` must write the same."""
+    file = lines(folder / "rows.jsonl", {"messages": turns, **columns})
+    (example,) = read_examples(file).examples
+    assert load_set("demonstrations", DataSpec(file)).records == (example.record,)
+    assert reread(example, folder) == example
+    assert isinstance(example.record, Demonstration)
+    return example.record.messages
+
+
+@pytest.mark.parametrize(
+    "mark", [{"weight": 0}, {"train": False}, {"weight": 0.0}, {"loss": "false"}, {"trainable": False}]
+)
+def test_a_turn_marked_not_to_be_imitated_is_only_read(mark: dict[str, Any], tmp_path: Path) -> None:
+    again, right = {"role": "user", "content": "No."}, {"role": "assistant", "content": "4", "weight": 1}
+    found = messages_of(tmp_path, [ASKED, {"role": "assistant", "content": "5", **mark}, again, right])
+    assert [one.trained for one in found] == [True, False, True, True]
+    given = [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "5", **mark}, {"from": "human", "value": "?"}]
+    row = {"conversations": [*given, {"from": "gpt", "value": "4", "weight": None}]}
+    (example,) = read_examples(lines(tmp_path / "rows.jsonl", row)).examples
+    assert isinstance(example.record, Demonstration)
+    assert [one.trained for one in example.record.messages] == [True, False, True, True]
+    # edits of the text keep the mark, and `data inspect` shows it
+    changed = example.edited(with_texts(example.record, str.upper))
+    assert [part.trained for part in trained_texts(reread(changed, tmp_path))] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "thinking", "reasoning"])
+def test_thoughts_are_kept_apart_from_the_answer(key: str, tmp_path: Path) -> None:
+    found = messages_of(tmp_path, [ASKED, {"role": "assistant", key: "Two pairs.", "content": "4"}])
+    assert found[1] == Message("assistant", "4", "Two pairs.")
+    parts = [{"type": "thinking", "thinking": "Two pairs."}, {"type": "text", "text": "4"}]
+    assert messages_of(tmp_path, [ASKED, {"role": "assistant", "content": parts}]) == found
+    (example,) = read_examples(str(tmp_path / "rows.jsonl")).examples
+    assert "Two pairs." in whole_text(example.record)
+    assert with_texts(example.record, str.upper).messages[1].thoughts == "TWO PAIRS."  # type: ignore[union-attr]
+
+
+def test_a_call_beside_text_keeps_both_without_ids_and_padding(tmp_path: Path) -> None:
+    call = {"name": "now", "arguments": '{"zone": "UTC"}'}
+    padded = {"id": "c1", "type": "function", "index": 0, "function": {**call, "strict": None}}
+    text = json.dumps([{"function": call}], sort_keys=True)
+    for said, turn in (
+        ("", {"content": None, "tool_calls": [padded]}),
+        ("Let me see.\n", {"content": "Let me see.", "tool_calls": [padded], "function_call": None}),
+        ("Let me see.\n", {"content": "Let me see.", "function_call": call, "tool_calls": None}),
+        ("", {"content": "", "function_call": call}),
+    ):
+        assert messages_of(tmp_path, [ASKED, {"role": "assistant", **turn}])[1].content == said + text
+
+
+def test_padding_parts_other_names_and_empty_system_turns_are_read(tmp_path: Path) -> None:
+    wanted = (Message("user", "2+2?"), Message("assistant", "4"))
+    for asks, answers in (
+        ({"role": "user", "content": "2+2?", "from": None, "value": None}, {"role": "assistant", "content": "4"}),
+        ({"from": "human", "value": "2+2?", "role": None, "content": None}, {"from": "gpt", "value": "4"}),
+        ({"role": "Human", "content": "2+2?"}, {"role": "Assistant", "content": "4"}),
+        ({"from": "prompter", "value": "2+2?"}, {"from": "model", "value": "4"}),
+        ({"role": "USER", "content": "2+2?"}, {"role": "chatbot", "content": "4"}),
+        ({"role": "user", "content": [{"type": "text", "text": "2+"}, {"type": "text", "text": "2?", "image": None}]},
+         {"role": "bot", "content": ["4"]}),
+    ):  # fmt: skip
+        assert messages_of(tmp_path, [asks, answers]) == wanted
+        assert messages_of(tmp_path, [{"role": "system", "content": ""}, asks, answers]) == wanted
+        assert messages_of(tmp_path, json.dumps([asks, answers])) == wanted
+        assert messages_of(tmp_path, str([asks, answers])) == wanted
+
+
+@pytest.mark.parametrize(
+    ("turns", "said"),
+    [
+        (
+            [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}],
+            "part of its content is 'image_url'",
+        ),
+        ([{"role": "user", "content": "?", "images": ["x.png"]}], "message 1: it has `images`"),
+        ([{"role": "assistant", "content": "Hello!"}, ASKED], "opens with an assistant's turn"),
+        ([{"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "Hi"}, ASKED], "opens with an"),
+        ([ASKED, {"role": "assistant", "content": "4", "weight": 0.5}], "message 2: `weight` is 0.5"),
+        ([{**ASKED, "train": True}], "message 1: `train` is True in a turn of the user"),
+        ([{**ASKED, "thinking": "hm"}], "message 1: a turn of the user has thoughts"),
+        ([ASKED, {"role": "assistant", "content": "4", "thinking": "a", "reasoning": "b"}], "hold different thoughts"),
+    ],
+)
+def test_turns_that_cannot_be_trained_as_they_say_are_refused(turns: list[Any], said: str, tmp_path: Path) -> None:
+    file = lines(tmp_path / "rows.jsonl", {"messages": [*turns, {"role": "assistant", "content": "4"}][:3]})
+    for read in (read_examples, lambda name: load_set("demonstrations", DataSpec(name))):
+        with pytest.raises(UserError) as caught:
+            read(file)
+        assert said in str(caught.value)
+        assert caught.value.where.startswith(f"{file}:1")

@@ -32,7 +32,12 @@ def trained_texts(example: Example, encoder: TextEncoder | None = None) -> list[
     """The parts in order; a preference pair gives its chosen answer, a problem its reference."""
     demonstration = as_demonstration(example)
     if encoder is None:
-        return [TrainedText(f"{one.role}: {one.content}\n", one.role == "assistant") for one in demonstration.messages]
+        return [
+            TrainedText(f"{one.role}{name}: {text}\n", one.role == "assistant" and one.trained)
+            for one in demonstration.messages
+            for name, text in ((" (thoughts)", one.thoughts), ("", one.content))
+            if text
+        ]
     found = []
     for row in _rows(example, encoder):
         marked = zip(row.input_ids, row.labels, strict=True)

@@ -131,9 +131,13 @@ def answer_text(record: Record) -> str:
 def whole_text(record: Record) -> str:
     """All text that a model trained on it would read, in order."""
     if isinstance(record, Demonstration):
-        return "\n".join(message.content for message in record.messages)
+        return "\n".join(map(_whole_turn, record.messages))
     answers = [record.chosen, record.rejected] if isinstance(record, PreferencePair) else [record.reference]
     return "\n".join([*(message.content for message in record.prompt), *answers])
+
+
+def _whole_turn(message: Message) -> str:
+    return f"{message.thoughts}\n{message.content}" if message.thoughts else message.content
 
 
 def _plain(row: Row) -> Row:
@@ -168,7 +172,10 @@ def with_texts(record: Record, change: Callable[[str], str]) -> Record:
     """The record with `change` applied to each message and answer."""
 
     def changed(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        return tuple(Message(message.role, change(message.content)) for message in messages)
+        return tuple(
+            replace(one, content=change(one.content), thoughts=change(one.thoughts) if one.thoughts else "")
+            for one in messages
+        )
 
     if isinstance(record, Demonstration):
         return replace(record, messages=changed(record.messages))

@@ -17,7 +17,6 @@ from harness.data.readers import Row
 from harness.data.rows import (
     LABELS,
     TOOLS,
-    is_sharegpt,
     joined_text,
     label_in,
     labelled,
@@ -31,12 +30,11 @@ from harness.data.rows import (
     read_turns_column,
     write_alpaca,
     write_completion,
-    write_openai,
     write_pair,
     write_problem,
-    write_sharegpt,
     write_sharegpt_pair,
 )
+from harness.data.turns import is_sharegpt, write_openai, write_sharegpt
 from harness.errors import UserError
 from harness.records import Demonstration, Record
 

@@ -1,128 +1,30 @@
 """Parts of rows: turns, prompts and answers, read into records and written back.
 
-Turns are lists as OpenAI (`role`, `content`) or ShareGPT (`from`, `value`) writes them. What precedes the answer is a
-text, a list of turns, or an instruction with its input; a row may also name functions to call.
+What precedes the answer is a text, a list of turns, or an instruction with its input; a row may also name functions
+to call.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from harness.data.readers import Row
+from harness.data.turns import (
+    checked_text,
+    read_turns,
+    truth_of,
+    without_nulls,
+    write_openai,
+    write_sharegpt,
+)
 from harness.errors import UserError
-from harness.records import Demonstration, Message, PreferencePair, Problem, Role
+from harness.records import Demonstration, Message, PreferencePair, Problem
 
 TOOLS = "You can call these functions:\n"
-ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
-FROM: dict[str, Role] = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "function_call": "assistant",
-    "observation": "tool",
-    "function_response": "tool",
-    "tool": "tool",
-}
 # columns that say whether an answer is good: TRL's, and LLaMA-Factory's
 LABELS = ("label", "kto_tag")
-TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-# the names of roles in ShareGPT turns that are written
-WRITTEN: dict[Role, str] = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
-
-
-def checked_text(value: Any, key: str, where: str, *, may_be_empty: bool = False) -> str:
-    """The value, which must be text that a UTF-8 file can hold; raises UserError naming `key`."""
-    if not isinstance(value, str):
-        raise UserError(f"`{key}` is {type(value).__name__}, not text", where=where, fix=f"Give `{key}` as text.")
-    if not may_be_empty and not value.strip():
-        raise UserError(f"`{key}` is empty", where=where, fix="Remove the row or fill it in.")
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise UserError(f"`{key}` holds half a character (a lone surrogate)", where=where, fix="Remove or fix it.")
-    return value
-
-
-def read_turns(value: Any, where: str) -> tuple[Message, ...]:
-    """The messages of a list of turns, or of its JSON text (as in a CSV cell).
-
-    Raises UserError for an unknown role, a system turn that is not the first, and two assistant turns in a row.
-    """
-    turns = _parsed(value) if isinstance(value, str) else value
-    if not isinstance(turns, Sequence) or isinstance(turns, str) or not turns:
-        raise UserError(
-            "its messages are not a list, or it is empty", where=where, fix="Write a list of {role, content}."
-        )
-    messages = tuple(_read_turn(turn, f"{where}, message {number}") for number, turn in enumerate(turns, 1))
-    _check_order(messages, where)
-    return messages
-
-
-def write_openai(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """The messages as {role, content}."""
-    return [{"role": message.role, "content": message.content} for message in messages]
-
-
-def write_sharegpt(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """The messages as {from, value}."""
-    return [{"from": WRITTEN[message.role], "value": message.content} for message in messages]
-
-
-def is_sharegpt(turns: Any) -> bool:
-    """Whether a column holds ShareGPT turns."""
-    turns = _parsed(turns) if isinstance(turns, str) else turns
-    return isinstance(turns, list) and bool(turns) and isinstance(turns[0], Mapping) and "from" in turns[0]
-
-
-def _parsed(text: str) -> Any:
-    if not text.lstrip().startswith("["):
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _read_turn(turn: Any, where: str) -> Message:
-    if not isinstance(turn, Mapping):
-        raise UserError(
-            f"a message is {type(turn).__name__}, not {{role, content}}", where=where, fix="Write {role, content}."
-        )
-    sharegpt = "from" in turn
-    known, name, content = (FROM, "from", "value") if sharegpt else (ROLES, "role", "content")
-    role = turn.get(name)
-    if not isinstance(role, str) or role not in known:
-        raise UserError(f"the role is {role!r}", where=where, fix=f"Roles are {', '.join(known)}.")
-    # a call without text: the model is to write the call itself
-    if turn.get(content) in (None, "") and turn.get("tool_calls"):
-        return Message(known[role], json.dumps(turn["tool_calls"], ensure_ascii=False, sort_keys=True))
-    return Message(known[role], checked_text(turn.get(content), content, where))
-
-
-def _check_order(messages: Sequence[Message], where: str) -> None:
-    for number, (before, message) in enumerate(pairwise(messages), 2):
-        if message.role == "system":
-            raise UserError(
-                "a system turn follows other turns",
-                where=f"{where}, message {number}",
-                fix="Put the only system turn first.",
-            )
-        if before.role == message.role == "assistant":
-            raise UserError(
-                "two assistant turns in a row",
-                where=f"{where}, message {number}",
-                fix="Join them into one, or put the user's turn between them.",
-            )
 
 
 def label_in(row: Row, where: str) -> bool | None:
@@ -130,7 +32,7 @@ def label_in(row: Row, where: str) -> bool | None:
     name = next((name for name in LABELS if name in row), None)
     if name is None:
         return None
-    label = _truth(row[name])
+    label = truth_of(row[name])
     if label is None:
         raise UserError(
             f"its `{name}` is {row[name]!r}",
@@ -142,12 +44,7 @@ def label_in(row: Row, where: str) -> bool | None:
 
 def labelled(row: Row) -> bool:
     """Whether the row has a label that can be read."""
-    return any(name in row and _truth(row[name]) is not None for name in LABELS)
-
-
-def _truth(value: Any) -> bool | None:
-    """True and False as JSON, a number or text (a CSV cell) writes them, else None."""
-    return TRUTH.get(str(value).strip().lower()) if isinstance(value, (bool, int, float, str)) else None
+    return any(name in row and truth_of(row[name]) is not None for name in LABELS)
 
 
 def source_of(row: Row) -> str:
@@ -161,7 +58,7 @@ def as_prompt(value: Any, where: str, key: str = "prompt") -> tuple[Message, ...
     return (Message("user", checked_text(value, key, where)),)
 
 
-def prompt_value(messages: Sequence[Message]) -> str | list[dict[str, str]]:
+def prompt_value(messages: Sequence[Message]) -> str | list[dict[str, Any]]:
     """The text of one user turn, or a list of turns."""
     if len(messages) == 1 and messages[0].role == "user":
         return messages[0].content
@@ -203,7 +100,7 @@ def optional_text(row: Row, key: str, where: str) -> str:
     if value is None:
         return ""
     if key == "tools" and not isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+        return json.dumps(without_nulls(value), ensure_ascii=False, sort_keys=True)
     return checked_text(value, key, where, may_be_empty=True)
 
 
@@ -237,7 +134,7 @@ def read_self_instruct(row: Row, where: str, id: str) -> Demonstration:
 def read_completion(column: str, row: Row, where: str, id: str) -> Demonstration:
     asked, value = as_prompt(row["prompt"], where), row[column]
     # a list of messages is TRL's conversational prompt/completion
-    answers = read_turns(value, where) if isinstance(value, list) else None
+    answers = read_turns(value, where, continues=True) if isinstance(value, list) else None
     return ending_demonstration(
         (*asked, *(answers or (Message("assistant", checked_text(value, column, where)),))), row, where, id
     )
@@ -271,7 +168,7 @@ def _answer(value: Any, key: str, where: str) -> str:
     if isinstance(value, Mapping):
         value = [value]
     if isinstance(value, (list, tuple)):
-        last = read_turns(value, f"{where}, {key}")[-1]
+        last = read_turns(value, f"{where}, {key}", continues=True)[-1]
         if last.role != "assistant":
             raise UserError(f"`{key}` is not an assistant's turn", where=where, fix="Give the answer last.")
         return last.content

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.data.readers import Faults, Placed, line_rows
-from harness.data.rows import TOOLS, read_turns
+from harness.data.rows import TOOLS
+from harness.data.turns import read_turns
 from harness.errors import UserError
 from harness.policy.types import Prompt
 from harness.records import Message

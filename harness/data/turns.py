@@ -1,0 +1,230 @@
+"""Turns of a conversation, read into messages and written back.
+
+Turns are lists as OpenAI (`role`, `content`) or ShareGPT (`from`, `value`) writes them. Everything in a turn that
+changes what is trained is read or refused: calls, thoughts, and marks of turns that are not to be imitated.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from harness.errors import UserError
+from harness.records import Message, Role
+
+# names of roles, in lower case
+ROLES: dict[str, Role] = {
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("user", "human", "prompter"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "chatbot", "model", "ai", "function_call"), "assistant"),
+    **dict.fromkeys(("tool", "function", "observation", "function_response", "tool_response", "ipython"), "tool"),
+}
+# the names of roles in ShareGPT turns that are written
+WRITTEN: dict[Role, str] = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
+TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+# the keys of a turn, by their meaning; a turn has one key of each of the first two
+ROLE_KEYS = ("role", "from")
+CONTENT_KEYS = ("content", "value", "text")
+THOUGHT_KEYS = ("reasoning_content", "thinking", "reasoning")
+TRAINED_KEYS = ("weight", "train", "training", "trainable", "loss")
+REFUSED_KEYS = ("image", "images", "video", "videos", "audio", "audios", "train_detail", "training_detail")
+
+
+def checked_text(value: Any, key: str, where: str, *, may_be_empty: bool = False) -> str:
+    """The value, which must be text that a UTF-8 file can hold; raises UserError naming `key`."""
+    if not isinstance(value, str):
+        raise UserError(f"`{key}` is {type(value).__name__}, not text", where=where, fix=f"Give `{key}` as text.")
+    if not may_be_empty and not value.strip():
+        raise UserError(f"`{key}` is empty", where=where, fix="Remove the row or fill it in.")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise UserError(f"`{key}` holds half a character (a lone surrogate)", where=where, fix="Remove or fix it.")
+    return value
+
+
+def truth_of(value: Any) -> bool | None:
+    """True and False as JSON, a number or text (a CSV cell) writes them, else None."""
+    return TRUTH.get(str(value).strip().lower()) if isinstance(value, (bool, int, float, str)) else None
+
+
+def read_turns(value: Any, where: str, *, continues: bool = False) -> tuple[Message, ...]:
+    """The messages of a list of turns, or of its text (as in a CSV cell); empty system turns are left out.
+
+    continues  whether the turns follow others, so that the first may be the assistant's
+
+    Raises UserError for an unknown role, a system turn that is not the first, an assistant turn that is the first,
+    and two assistant turns in a row.
+    """
+    turns = parsed_turns(value) if isinstance(value, str) else value
+    if not isinstance(turns, Sequence) or isinstance(turns, str) or not turns:
+        raise UserError(
+            "its messages are not a list, or it is empty", where=where, fix="Write a list of {role, content}."
+        )
+    read = [_read_turn(turn, f"{where}, message {number}") for number, turn in enumerate(turns, 1)]
+    messages = tuple(message for message in read if message.content or message.role != "system")
+    if not messages:
+        raise UserError("its messages are empty system turns", where=where, fix="Add the conversation.")
+    _check_order(messages, where, continues=continues)
+    return messages
+
+
+def write_openai(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The messages as {role, content}."""
+    return [{"role": one.role, "content": one.content, **_marks(one)} for one in messages]
+
+
+def write_sharegpt(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The messages as {from, value}."""
+    return [{"from": WRITTEN[one.role], "value": one.content, **_marks(one)} for one in messages]
+
+
+def _marks(message: Message) -> dict[str, Any]:
+    thoughts = {"reasoning_content": message.thoughts} if message.thoughts else {}
+    return thoughts if message.trained else {**thoughts, "weight": 0}
+
+
+def is_sharegpt(turns: Any) -> bool:
+    """Whether a column holds ShareGPT turns."""
+    turns = parsed_turns(turns) if isinstance(turns, str) else turns
+    if not isinstance(turns, list) or not turns or not isinstance(turns[0], Mapping):
+        return False
+    return turns[0].get("from") is not None and turns[0].get("role") is None
+
+
+def parsed_turns(text: str) -> Any:
+    """The list that the text is, as JSON or as Python writes it (pandas' CSV), else None."""
+    if not text.lstrip().startswith("["):
+        return None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(text.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+    return None
+
+
+def without_nulls(value: Any) -> Any:
+    """The value without keys that are null: Arrow adds them where other rows have such a key."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(one) for key, one in value.items() if one is not None}
+    return [without_nulls(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _read_turn(turn: Any, where: str) -> Message:
+    if not isinstance(turn, Mapping):
+        raise UserError(
+            f"a message is {type(turn).__name__}, not {{role, content}}", where=where, fix="Write {role, content}."
+        )
+    turn = without_nulls(turn)
+    for key in REFUSED_KEYS:
+        if turn.get(key):
+            raise UserError(f"it has `{key}`, which cannot be trained", where=where, fix="Remove the row.")
+    named = next((turn[key] for key in ROLE_KEYS if key in turn), None)
+    role = ROLES.get(named.strip().lower()) if isinstance(named, str) else None
+    if role is None:
+        raise UserError(f"the role is {named!r}", where=where, fix=f"Roles are {', '.join(ROLES)}.")
+    content, thoughts = _content_of(turn, role, where)
+    thoughts = _thoughts_of(turn, role, thoughts, where)
+    trained = _is_trained(turn, role, where)
+    return Message(role, content, thoughts, trained) if role == "assistant" else Message(role, content)
+
+
+def _thoughts_of(turn: Mapping[str, Any], role: Role, thoughts: str, where: str) -> str:
+    """The thoughts of the turn. Raises UserError where two keys disagree, or the turn is not the assistant's."""
+    given = {key: checked_text(turn[key], key, where, may_be_empty=True) for key in THOUGHT_KEYS if key in turn}
+    found = {text for text in (thoughts, *given.values()) if text.strip()}
+    if len(found) > 1:
+        raise UserError(f"{' and '.join(given)} hold different thoughts", where=where, fix="Keep one of them.")
+    if found and role != "assistant":
+        raise UserError(f"a turn of the {role} has thoughts", where=where, fix="Only assistant turns have thoughts.")
+    return found.pop() if found else ""
+
+
+def _content_of(turn: Mapping[str, Any], role: Role, where: str) -> tuple[str, str]:
+    """The text and the thoughts of its parts; calls follow the text on a line of their own."""
+    key = next((key for key in CONTENT_KEYS if key in turn), "value" if "from" in turn else "content")
+    content, thoughts = turn.get(key), ""
+    if isinstance(content, list):
+        texts, thoughts = _parts_of(content, where)
+        content = texts
+    calls = turn.get("tool_calls") or ([{"function": turn["function_call"]}] if turn.get("function_call") else [])
+    if calls:
+        # a call without text is valid: the model is to write the call itself
+        said = checked_text(content or "", key, where, may_be_empty=True)
+        return "\n".join(part for part in (said, _calls_text(calls)) if part.strip()), thoughts
+    if role == "system" and isinstance(content or "", str) and not (content or "").strip():
+        return "", thoughts
+    return checked_text(content, key, where), thoughts
+
+
+def _calls_text(calls: Any) -> str:
+    """The calls as JSON, without the ids and types that only the API needs."""
+    if isinstance(calls, str):
+        calls = parsed_turns(calls) or calls
+    if isinstance(calls, (list, tuple)):
+        calls = [_bare(call) if isinstance(call, Mapping) else call for call in calls]
+    return calls if isinstance(calls, str) else json.dumps(calls, ensure_ascii=False, sort_keys=True)
+
+
+def _bare(call: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value for key, value in call.items() if key not in ("id", "index") and (key, value) != ("type", "function")
+    }
+
+
+def _parts_of(parts: Sequence[Any], where: str) -> tuple[str, str]:
+    """The joined texts and the joined thoughts of a content that is a list of parts."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for part in parts:
+        given = {"type": "text", "text": part} if isinstance(part, str) else part
+        kind = given.get("type", "text") if isinstance(given, Mapping) else type(part).__name__
+        if kind in ("text", "input_text", "output_text"):
+            texts.append(checked_text(given.get("text"), "text", where, may_be_empty=True))
+        elif kind in ("thinking", "reasoning"):
+            thoughts.append(checked_text(given.get(kind, given.get("text")), kind, where, may_be_empty=True))
+        else:
+            raise UserError(f"a part of its content is {kind!r}, not text", where=where, fix="Remove the row.")
+    return "".join(texts), "".join(thoughts)
+
+
+def _is_trained(turn: Mapping[str, Any], role: Role, where: str) -> bool:
+    trained = True
+    for key in TRAINED_KEYS:
+        if key in turn:
+            mark = truth_of(turn[key])
+            if mark is None:
+                raise UserError(f"`{key}` is {turn[key]!r}", where=where, fix="Write 0 or 1, or true or false.")
+            if mark and role != "assistant" and key != "weight":
+                raise UserError(
+                    f"`{key}` is {turn[key]!r} in a turn of the {role}",
+                    where=where,
+                    fix="Only assistant turns are trained: remove the key, or make it false.",
+                )
+            trained = trained and mark
+    return trained
+
+
+def _check_order(messages: Sequence[Message], where: str, *, continues: bool) -> None:
+    asked = [message.role for message in messages if message.role != "system"]
+    if not continues and asked[:1] == ["assistant"]:
+        raise UserError(
+            "it opens with an assistant's turn",
+            where=where,
+            fix="Put the user's turn before it, or remove the opening turn.",
+        )
+    for number, (before, message) in enumerate(pairwise(messages), 2):
+        if message.role == "system":
+            raise UserError(
+                "a system turn follows other turns",
+                where=f"{where}, message {number}",
+                fix="Put the only system turn first.",
+            )
+        if before.role == message.role == "assistant":
+            raise UserError(
+                "two assistant turns in a row",
+                where=f"{where}, message {number}",
+                fix="Join them into one, or put the user's turn between them.",
+            )
