@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class IFEval(Benchmark):
     """Prompts with one to three instructions each, answered once."""
 
-    version = 1
+    version = 2
     needs = frozenset({"sample"})
 
     data: str = setting("google/IFEval", "hub id, or a local file or folder in the same form")

@@ -115,6 +115,29 @@ def test_verdicts_equal_those_of_lm_evals_own_function(shared_data: Path) -> Non
     assert compared > 200
 
 
+def test_literal_keywords_change_no_verdict_of_the_published_prompts(shared_data: Path) -> None:
+    """Each of the 541 prompts with two answers, one of which has its keywords; lm-eval's function is the oracle."""
+    import langdetect
+
+    for row in rows_of(shared_data):
+        kinds = row["instruction_id_list"]
+        if (rules.splitter() != "punkt" and rules.SPLIT & set(kinds)) or any(
+            map(rules.counted_here, kinds, row["kwargs"])
+        ):
+            continue
+        told = [
+            word
+            for given in row["kwargs"]
+            for value in given.values()
+            for word in (value if isinstance(value, list) else [value])
+            if isinstance(word, str)
+        ]
+        for answer in (ENGLISH, "\n\n".join([row["prompt"], *told, *told])):
+            ours = rules.followed_officially(kinds, row["kwargs"], row["prompt"], answer)
+            langdetect.DetectorFactory.seed = 0
+            assert list(ours.strict) == rules._rules().process_results(row, [answer])["inst_level_strict_acc"]
+
+
 def test_a_mark_is_counted_where_lm_eval_counts_a_letter_drawn_at_random() -> None:
     """Six exclamation marks are asked for; a text of every letter six times has none."""
     asked = {"let_relation": "at least", "letter": "!", "let_frequency": 6}
@@ -126,6 +149,69 @@ def test_a_mark_is_counted_where_lm_eval_counts_a_letter_drawn_at_random() -> No
 def test_missing_arguments_are_refused_where_lm_eval_would_draw_them_at_random() -> None:
     with pytest.raises(ValueError, match="num_words"):
         strict("length_constraints:number_words", {"relation": "at least"}, "text")
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "accepted", "rejected"),
+    [
+        ("keywords:existence", {"keywords": [":("]}, "Sad :( day", "Sad day"),
+        ("keywords:existence", {"keywords": ["C++"]}, "I like C++.", "I like coffee."),
+        ("keywords:existence", {"keywords": ["a|b"]}, "the a|b", "a or b"),
+        ("keywords:forbidden_words", {"forbidden_words": ["U.S."]}, "In the us.", "In the U.S. it rains."),
+        ("keywords:forbidden_words", {"forbidden_words": ["(sic)"]}, "Sic transit", "So (sic) it is"),
+        ("keywords:forbidden_words", {"forbidden_words": ["a.b"]}, "axb", "x a.b x"),
+        (
+            "keywords:frequency",
+            {"relation": "at least", "keyword": "$5 ", "frequency": 2},
+            "$5 and $5",
+            "$5 and 5",
+        ),
+        ("detectable_content:postscript", {"postscript_marker": "N.B."}, "So.\nn.b. this", "So. Number 2"),
+        (
+            "detectable_format:multiple_sections",
+            {"section_spliter": "Part (A)", "num_sections": 1},
+            "Part (A) 1\nx",
+            "Part A 1\nx",
+        ),
+    ],
+)
+def test_keywords_are_literal_text(kind: str, arguments: dict[str, Any], accepted: str, rejected: str) -> None:
+    assert strict(kind, arguments, accepted)
+    assert not strict(kind, arguments, rejected)
+
+
+def test_a_whole_float_is_read_as_an_integer() -> None:
+    asked = {"first_word": "weekend", "num_paragraphs": 2.0, "nth_paragraph": 2.0}
+    assert strict("length_constraints:nth_paragraph_first_word", asked, "One.\n\nWeekend!")
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "said"),
+    [
+        ("length_constraints:number_words", {"relation": "at least", "num_words": 2.5}, "num_words must be a whole"),
+        ("length_constraints:number_words", {"relation": "at least", "num_words": "7"}, "num_words must be a whole"),
+        ("length_constraints:number_words", {"relation": "at least", "num_words": True}, "num_words must be a whole"),
+        ("length_constraints:number_words", {"relation": "at least", "num_words": float("nan")}, "num_words must be"),
+        ("length_constraints:number_words", {"relation": "at least", "num_words": float("inf")}, "num_words must be"),
+        ("length_constraints:number_words", {"relation": "more than", "num_words": 7}, "relation must be 'less than'"),
+        ("length_constraints:number_words", {"relation": "at least", "words": 7}, "lacks num_words"),
+        ("punctuation:no_comma", {"mark": ","}, "has no argument 'mark'"),
+        ("keywords:existence", {"keywords": "spoon"}, "keywords must be a list of texts"),
+        ("keywords:existence", {"keywords": [3]}, "keywords must be a list of texts"),
+        ("startend:end_checker", {"end_phrase": 3}, "end_phrase must be a text"),
+        ("language:response_language", {"language": "English"}, "language must be one of"),
+    ],
+)
+def test_unusable_arguments_are_named_before_anything_is_asked(
+    tmp_path: Path, kind: str, arguments: dict[str, Any], said: str
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    good = {"key": 1, "prompt": "x", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    bad = {"key": 2, "prompt": "x", "instruction_id_list": [kind], "kwargs": [arguments]}
+    file.write_text(f"{json.dumps(good)}\n{json.dumps(bad)}\n")
+    with pytest.raises(UserError, match=said) as caught:
+        next(IFEval(data=str(file)).evaluate(None, 0))  # type: ignore[arg-type]
+    assert "rows.jsonl:2" in caught.value.where
 
 
 def test_languages_are_the_same_every_time() -> None:

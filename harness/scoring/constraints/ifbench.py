@@ -7,6 +7,7 @@ ambiguous, a rule's docstring gives its reading. Scores may therefore differ fro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 from harness.scoring.constraints import counts, custom, layout, positions, word_rules
@@ -53,6 +54,23 @@ VERIFIERS: Mapping[str, Callable[..., bool]] = {
     "format:sub-bullets": layout.sub_bullets,
     "sentence:keyword": positions.keyword_in_sentence,
 }
+
+
+def check_arguments(instruction: str, arguments: Mapping[str, Any]) -> None:
+    """Raise TypeError for an argument that is missing, unknown, or not a number or text as its rule needs."""
+    wanted = {
+        one.name: one.annotation
+        for one in signature(VERIFIERS[instruction]).parameters.values()
+        if one.kind is one.KEYWORD_ONLY
+    }
+    given = {name.lower(): value for name, value in arguments.items() if value is not None}
+    if set(given) != set(wanted):
+        raise TypeError(f"{instruction} takes {', '.join(wanted) or 'no arguments'}, got {', '.join(given) or 'none'}")
+    for name, value in given.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+        if not (number if wanted[name] == "float" else isinstance(value, str) and value.strip()):
+            kind = "a number from 0" if wanted[name] == "float" else "a text"
+            raise TypeError(f"{name} must be {kind}, got {str(value)[:80]!r}")
 
 
 def obeys(instruction: str, completion: str, prompt: str, arguments: Mapping[str, Any]) -> bool:

@@ -133,7 +133,7 @@ def _item(row: Mapping[str, Any], where: str, known: Collection[str]) -> Constra
         )
     assert isinstance(types, list)
     assert isinstance(arguments, list)
-    if unknown := [one for one in types if one not in known]:
+    if unknown := [one for one in types if not isinstance(one, str) or one not in known]:
         raise UserError(
             f"no rule for the instruction {unknown[0]!r}",
             where=where,

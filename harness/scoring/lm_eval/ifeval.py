@@ -1,12 +1,14 @@
 """lm-eval's rules for the instructions of IFEval (Zhou et al. 2023, arXiv 2311.07911), item by item.
 
-Four things are fixed here that lm-eval leaves to the machine:
+Five things are fixed here that lm-eval leaves to the machine:
 
 - Nothing is downloaded; lm-eval's module fetches punkt_tab when it is imported.
 - Languages are detected with a fixed seed; otherwise one text may be English now and Italian later.
 - Sentences are split by nltk's trained punkt where it is installed, else by untrained punkt with the abbreviations of
   constraints/text_units.py. Two of the 25 types need it: the number of sentences and of words in capitals.
 - A mark that must occur a number of times (#, !) is counted; lm-eval draws a letter at random and counts that.
+- Keywords are literal text: lm-eval takes them as regular expressions, in which "C++" is found in "coffee" and "U.S."
+  is never found as a word. The published keywords are plain words, for which both readings agree.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import importlib.util
 import io
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import version as installed_version
 from types import ModuleType
@@ -55,20 +57,20 @@ def followed_officially(
 ) -> Followed:
     """lm-eval's verdict on each instruction; text nested too deeply for a rule counts as not following it.
 
-    Raises ValueError where an argument is missing.
+    Raises ValueError for an argument that is missing or unusable.
     """
     rules = _rules()
-    check_arguments(types, arguments)
+    arguments = check_arguments(types, arguments)
     strict: list[bool] = []
     loose: list[bool] = []
     with _settled():
         for kind, given in zip(types, arguments, strict=True):
-            if counted_here(kind, given):
-                own = followed(completion, [partial(_counts, given)])
+            if own_rule := _own_rule(kind, given):
+                own = followed(completion, [own_rule])
                 strict += own.strict
                 loose += own.loose
                 continue
-            row = {"key": 0, "instruction_id_list": [kind], "prompt": prompt, "kwargs": [dict(given)]}
+            row = {"key": 0, "instruction_id_list": [kind], "prompt": prompt, "kwargs": [_literal(given)]}
             try:
                 said = rules.process_results(row, [completion])
             except RecursionError:
@@ -78,15 +80,90 @@ def followed_officially(
     return Followed(tuple(strict), tuple(loose))
 
 
-def check_arguments(types: Sequence[str], arguments: Sequence[Mapping[str, Any]]) -> None:
-    """Raise ValueError for an argument that is missing or 0, which lm-eval would draw at random."""
+RELATIONS = ("less than", "at least")
+PUBLISHED_MARKERS = ("P.S.", "P.P.S")
+"""Markers of a postscript that lm-eval reads in several spellings."""
+
+
+def check_arguments(types: Sequence[str], arguments: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The arguments of each instruction, with 2.0 read as 2.
+
+    Raises ValueError for an argument that its rule does not have or cannot use, and for one that is missing or 0, which
+    lm-eval would draw at random.
+    """
     _rules()
     from lm_eval.tasks.ifeval.instructions_registry import INSTRUCTION_DICT
 
+    ready = []
     for kind, given in zip(types, arguments, strict=True):
         names = INSTRUCTION_DICT[kind](kind).get_instruction_args_keys()
-        if missing := [name for name in names if not given.get(name)]:
+        given = {name: value for name, value in given.items() if value is not None}
+        if missing := [name for name in names if given.get(name) in (None, 0, "", [])]:
             raise ValueError(f"{kind} lacks {', '.join(missing)}")
+        if unknown := [name for name in given if name not in names]:
+            raise ValueError(f"{kind} has no argument {unknown[0]!r}; it has {', '.join(names) or 'none'}")
+        ready.append({name: _usable(name, value) for name, value in given.items()})
+    return ready
+
+
+def _usable(name: str, value: Any) -> Any:
+    if name.endswith("relation"):
+        right, wanted = value in RELATIONS, " or ".join(map(repr, RELATIONS))
+    elif name.startswith("num_") or name.endswith("frequency") or name == "nth_paragraph":
+        whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1
+        right, wanted = whole and value >= 1, "a whole number from 1, such as 3"
+        value = int(value) if right else value
+    elif name in ("keywords", "forbidden_words"):
+        listed = isinstance(value, (list, tuple))
+        right = listed and all(isinstance(one, str) and one.strip() for one in value)
+        wanted = 'a list of texts, such as ["spoon"]'
+    elif name == "language":
+        right, wanted = value in _languages(), f"one of {', '.join(_languages())}"
+    else:
+        right, wanted = isinstance(value, str) and bool(value.strip()), "a text"
+    if not right:
+        raise ValueError(f"{name} must be {wanted}, got {str(value)[:80]!r}")
+    return value
+
+
+@cache
+def _languages() -> tuple[str, ...]:
+    """The languages that langdetect tells apart."""
+    from langdetect import detector_factory
+
+    detector_factory.init_factory()
+    return tuple(sorted(detector_factory._factory.get_lang_list()))
+
+
+def _literal(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with texts that lm-eval takes as regular expressions escaped."""
+    found = dict(given)
+    for name in ("keywords", "forbidden_words"):
+        if name in found:
+            found[name] = [re.escape(one) for one in found[name]]
+    for name in ("keyword", "section_spliter", "postscript_marker"):
+        if name in found and found[name].strip() not in PUBLISHED_MARKERS:
+            found[name] = re.escape(found[name].strip())
+    return found
+
+
+def _own_rule(kind: str, given: Mapping[str, Any]) -> Callable[[str], bool] | None:
+    """A rule for what lm-eval's cannot express: counts of marks, and forbidden words that begin or end with a mark."""
+    if counted_here(kind, given):
+        return partial(_counts, given)
+    if kind == "keywords:forbidden_words" and any(re.search(r"\A\W|\W\Z", one) for one in given["forbidden_words"]):
+        return partial(_avoids, [_whole(one) for one in given["forbidden_words"]])
+    return None
+
+
+def _whole(word: str) -> str:
+    """The pattern of a literal word: a letter or digit at its edge is not followed by another."""
+    left, right = (r"\b" if re.match(r"\w", edge) else "" for edge in (word[0], word[-1]))
+    return f"{left}{re.escape(word)}{right}"
+
+
+def _avoids(patterns: Sequence[str], text: str) -> bool:
+    return bool(text.strip()) and not any(re.search(one, text, re.IGNORECASE) for one in patterns)
 
 
 def counted_here(kind: str, given: Mapping[str, Any]) -> bool:
