@@ -288,7 +288,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     for words, said in (
         ([plain], "no answer is a function call"),
-        ([calls, "--kind", "wrong-values"], "no kind of failure 'wrong-values'"),
+        ([calls, "--kind", "wrong-values"], "unknown kind of failure 'wrong-values'"),
         ([problem], "problems need completions"),
         ([problem, "--samples", samples], "unknown verifier 'exakt'"),
         ([numbers, "--samples", samples], "contains no answer"),

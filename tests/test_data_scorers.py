@@ -118,7 +118,7 @@ def test_what_is_no_reward_model_is_refused(tmp_path: Path) -> None:
     for name in (reward_model(tmp_path / "two", 2), "microworld/small"):
         with pytest.raises(UserError, match="it is not a reward model"):
             quality_scores(rows, "reward", name)
-    with pytest.raises(UserError, match="no scorer 'idf'"):
+    with pytest.raises(UserError, match="unknown scorer 'idf'"):
         quality_scores(rows, "idf", "microworld/small")
     with pytest.raises(UserError, match="needs a model"):
         quality_scores(rows, "ifd", "")

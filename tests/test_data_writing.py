@@ -377,7 +377,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     out, model = tmp_path / "out.jsonl", ["--model", "microworld/small"]
     for words, said in (
         ([*model, "--mode", "evolve"], "--mode is 'evolve'"),
-        ([*model, "--operator", "depen"], "no operator 'depen'"),
+        ([*model, "--operator", "depen"], "unknown operator 'depen'"),
         ([*model, "--prompts", bad], "the operator 'mine' has no place for the instruction"),
         ([*model, "--prompts", tmp_path / "none.yaml"], "it cannot be read"),
         ([*model, "--mode", "self-instruct", "--operator", "deepen"], "are for --mode evol"),
