@@ -13,7 +13,7 @@ from harness.curation.rendering import trained_texts
 from harness.data.examples import Example, canonical_row, read_examples, whole_text, with_texts
 from harness.data.load import DataSpec, load_set
 from harness.errors import UserError
-from harness.records import Demonstration, Message
+from harness.records import Demonstration, Message, PreferencePair, Problem
 
 
 def lines(path: Path, *rows: dict[str, Any]) -> str:
@@ -169,3 +169,96 @@ def test_turns_that_cannot_be_trained_as_they_say_are_refused(turns: list[Any], 
             read(file)
         assert said in str(caught.value)
         assert caught.value.where.startswith(f"{file}:1")
+
+
+def turn(role: str, content: str) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+FIRST = [turn("user", "Name a fruit."), turn("assistant", "Apple."), turn("user", "Another one.")]
+PAIR = {"chosen": [*FIRST, turn("assistant", "Pear.")], "rejected": [*FIRST, turn("assistant", "Car.")]}
+BRIEF = turn("system", "Be brief.")
+SYSTEM = {"chosen": [BRIEF, *PAIR["chosen"]], "rejected": [BRIEF, *PAIR["rejected"]]}
+CONVERSATION = "\n\nHuman: Name a fruit.\n\nAssistant: Apple.\n\nHuman: Another one.\n\nAssistant:"
+HH = {"chosen": f"{CONVERSATION} Pear.", "rejected": f"{CONVERSATION} Car."}
+ENDS = {"chosen": [turn("assistant", "Pear.")], "rejected": turn("assistant", "Car.")}
+PAIRS: list[tuple[int, dict[str, Any]]] = [
+    (0, PAIR),
+    (0, {"prompt": "Name a fruit.", **PAIR}),
+    (0, {"prompt": None, **PAIR}),
+    (0, {"prompt": FIRST, **PAIR}),
+    (0, {"prompt": FIRST[:1], **PAIR}),
+    (0, {"prompt": FIRST, "chosen": "Pear.", "rejected": "Car."}),
+    (0, {"prompt": FIRST, **ENDS}),
+    (0, {"prompt": FIRST[:1], "chosen": PAIR["chosen"][1:], "rejected": PAIR["rejected"][1:]}),
+    (0, {"messages": FIRST, **ENDS, "chosen": "Pear."}),
+    (0, {"messages": PAIR["chosen"], **PAIR}),
+    (0, {"chosen_messages": PAIR["chosen"], "rejected_messages": PAIR["rejected"]}),
+    (0, {"prompt": "Name a fruit.", "chosen_messages": PAIR["chosen"], "rejected_messages": PAIR["rejected"]}),
+    (0, HH),
+    (0, {"prompt": CONVERSATION, "chosen": "Pear.", "rejected": "Car."}),
+    (0, {key: json.dumps(value) for key, value in PAIR.items()}),
+    (0, {key: str(value) for key, value in PAIR.items()}),
+    (1, SYSTEM),
+    (1, {"prompt": "Name a fruit.", **SYSTEM}),
+    (1, {"prompt": [BRIEF, *FIRST], **SYSTEM}),
+    (1, {"prompt": [BRIEF, *FIRST], **PAIR}),
+    (1, {"system": "Be brief.", **PAIR}),
+    (1, {"system": "Be brief.", **SYSTEM}),
+    (2, {"prompt": "Name a fruit.", "chosen": "Pear.", "rejected": "Car."}),
+    (2, {"question": "Name a fruit.", "chosen": "Pear.", "rejected": "Car."}),
+    (2, {"instruction": "Name a fruit.", "input": "", "chosen": "Pear.", "rejected": "Car."}),
+    (3, {"system": "Be brief.", "question": "Name a fruit.", "chosen": "Pear.", "rejected": "Car."}),
+]
+
+
+@pytest.mark.parametrize(("wanted", "row"), PAIRS)
+def test_a_pair_keeps_all_turns_before_its_answers(wanted: int, row: dict[str, Any], tmp_path: Path) -> None:
+    turns = (FIRST, [BRIEF, *FIRST], FIRST[:1], [BRIEF, *FIRST[:1]])[wanted]
+    file = lines(tmp_path / "rows.jsonl", row)
+    (example,) = read_examples(file).examples
+    prompt = tuple(Message(**one) for one in turns)
+    assert example.record == PreferencePair(prompt, "Pear.", "Car.", "rows.jsonl:1")
+    assert load_set("preferences", DataSpec(file)).records == (example.record,)
+    assert reread(example, tmp_path) == example
+
+
+OTHER = [turn("user", "Name a car."), turn("assistant", "Apple."), turn("user", "Another one.")]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({**PAIR, "rejected": [*OTHER, turn("assistant", "Car.")]}, "follow different turns"),
+        ({**SYSTEM, "rejected": PAIR["rejected"]}, "follow different turns"),
+        ({"prompt": "Name a fruit.", **ENDS, "chosen": PAIR["chosen"]}, "follow different turns"),
+        ({"prompt": "Name a car.", **PAIR}, "prompt is not the beginning"),
+        ({"prompt": OTHER, **PAIR}, "prompt is not the beginning"),
+        ({"prompt": [*FIRST, turn("assistant", "x"), turn("user", "y")], **PAIR}, "prompt is not the beginning"),
+        ({"prompt": [turn("system", "Be rude."), *FIRST], **SYSTEM}, "prompt is not the beginning"),
+        ({"prompt": FIRST[:2], "chosen": "Pear.", "rejected": "Car."}, "ends with an assistant's turn"),
+        ({**PAIR, "chosen": FIRST}, "`chosen` does not end with an assistant's turn"),
+        ({"chosen": "Pear.", "rejected": "Car."}, "it has no prompt"),
+        ({"query": "Name a fruit.", "chosen": "Pear.", "rejected": "Car."}, "it has no prompt"),
+        ({**PAIR, "chosen": [*FIRST, {**turn("assistant", "Pear."), "thinking": "Hm."}]}, "has thoughts"),
+        ({**HH, "rejected": HH["chosen"]}, "chosen and rejected are equal"),
+    ],
+)
+def test_a_pair_whose_turns_disagree_is_refused(row: dict[str, Any], said: str, tmp_path: Path) -> None:
+    file = lines(tmp_path / "rows.jsonl", row)
+    for read in (read_examples, lambda name: load_set("preferences", DataSpec(name))):
+        with pytest.raises(UserError) as caught:
+            read(file)
+        assert said in str(caught.value)
+        assert caught.value.where.startswith(f"{file}:1")
+
+
+def test_a_system_column_is_part_of_every_prompt(tmp_path: Path) -> None:
+    system = (Message("system", "Be brief."), Message("user", "2+2?"))
+    for row in ({"prompt": "2+2?", "completion": "4"}, {"prompt": "2+2?", "response": "4"}):
+        (example,) = read_examples(lines(tmp_path / "rows.jsonl", {**row, "system": "Be brief."})).examples
+        assert example.record == Demonstration((*system, Message("assistant", "4")), "rows.jsonl:1")
+    (example,) = read_examples(
+        lines(tmp_path / "rows.jsonl", {"question": "2+2?", "answer": "4", "system": "Be brief."})
+    ).examples
+    assert example.record == Problem(system, "4", "exact", "rows.jsonl:1")

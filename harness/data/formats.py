@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from harness.data.preference_rows import read_pair, write_conversations, write_pair, write_sharegpt_pair
 from harness.data.readers import Row
 from harness.data.rows import (
     LABELS,
@@ -23,20 +24,17 @@ from harness.data.rows import (
     read_alpaca,
     read_alpaca_answer,
     read_completion,
-    read_pair,
     read_problem,
     read_question,
     read_self_instruct,
     read_turns_column,
     write_alpaca,
     write_completion,
-    write_pair,
     write_problem,
-    write_sharegpt_pair,
 )
-from harness.data.turns import is_sharegpt, write_openai, write_sharegpt
+from harness.data.turns import is_sharegpt, is_turns, write_openai, write_sharegpt
 from harness.errors import UserError
-from harness.records import Demonstration, Record
+from harness.records import Demonstration, PreferencePair, Record
 
 Kind = Literal["demonstrations", "preferences", "problems", "judged"]
 ReadRow = Callable[[Row, str, str], Record]
@@ -122,18 +120,39 @@ def _judged_format(
     return Format(name, "judged", columns, checked, write, recognises)
 
 
+def _pair_format(name: str, asked: str, ending: str) -> Format:
+    """Pairs whose prompt is in the column `asked`, or with "" the beginning that both answers share."""
+
+    def recognises(row: Row) -> bool:
+        # `messages` beside whole conversations repeats one of them
+        return asked != "messages" or not is_turns(row["chosen" + ending])
+
+    def write(record: PreferencePair) -> dict[str, Any]:
+        if ending or not asked:
+            return write_conversations(ending, record)
+        return write_sharegpt_pair(record) if asked == "conversations" else write_pair(asked, record)
+
+    answers = (f"chosen{ending}", f"rejected{ending}")
+    columns = (asked, *answers) if asked else answers
+    return Format(name + ending, "preferences", columns, partial(read_pair, asked, ending), write, recognises)
+
+
 def _has_label(row: Row) -> bool:
     return any(name in row for name in LABELS)
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("preference", "preferences", ("prompt", "chosen", "rejected"), partial(read_pair, "prompt"), write_pair),
-    Format(
-        "sharegpt_pair",
-        "preferences",
-        ("conversations", "chosen", "rejected"),
-        partial(read_pair, "conversations"),
-        write_sharegpt_pair,
+    *(
+        _pair_format(name, asked, ending)
+        for ending in ("", "_messages")
+        for name, asked in (
+            ("preference", "prompt"),
+            ("sharegpt_pair", "conversations"),
+            ("question_pair", "question"),
+            ("alpaca_pair", "instruction"),
+            ("messages_pair", "messages"),
+            ("implicit_pair", ""),
+        )
     ),
     _turns_format("messages_judged", "judged", "messages", _has_label),
     _turns_format("sharegpt_judged", "judged", "conversations", _has_label),

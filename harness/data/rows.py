@@ -12,15 +12,16 @@ from typing import Any
 
 from harness.data.readers import Row
 from harness.data.turns import (
+    check_order,
     checked_text,
+    is_turns,
     read_turns,
     truth_of,
     without_nulls,
     write_openai,
-    write_sharegpt,
 )
 from harness.errors import UserError
-from harness.records import Demonstration, Message, PreferencePair, Problem
+from harness.records import Demonstration, Message, Problem
 
 TOOLS = "You can call these functions:\n"
 # columns that say whether an answer is good: TRL's, and LLaMA-Factory's
@@ -53,7 +54,7 @@ def source_of(row: Row) -> str:
 
 
 def as_prompt(value: Any, where: str, key: str = "prompt") -> tuple[Message, ...]:
-    if isinstance(value, (list, tuple)):
+    if is_turns(value):
         return read_turns(value, where)
     return (Message("user", checked_text(value, key, where)),)
 
@@ -66,17 +67,19 @@ def prompt_value(messages: Sequence[Message]) -> str | list[dict[str, Any]]:
 
 
 def conversation(column: str, row: Row, where: str) -> tuple[Message, ...]:
-    """The turns, after a system turn that holds the row's `system` text and the functions it may call."""
-    messages = read_turns(row[column], where)
-    parts = [optional_text(row, "system", where)]
-    if (tools := optional_text(row, "tools", where)).strip() not in ("", "[]"):
-        parts.append(TOOLS + tools)
-    if not any(parts):
+    """The turns of the column, after the row's system turn."""
+    return with_system(read_turns(row[column], where), row, where)
+
+
+def with_system(messages: tuple[Message, ...], row: Row, where: str) -> tuple[Message, ...]:
+    """The messages after a system turn that holds the row's `system` text and the functions it may call."""
+    system, tools = optional_text(row, "system", where), optional_text(row, "tools", where)
+    own = messages[0].content if messages[0].role == "system" else ""
+    parts = ["" if system.strip() == own.strip() else system, own]
+    parts.append(TOOLS + tools if tools.strip() not in ("", "[]") else "")
+    if not any(part.strip() for part in (parts[0], parts[2])):
         return messages
-    if messages[0].role == "system":
-        parts.insert(1, messages[0].content)
-        messages = messages[1:]
-    return (Message("system", "\n\n".join(part for part in parts if part)), *messages)
+    return (Message("system", "\n\n".join(part for part in parts if part)), *messages[bool(own) :])
 
 
 def alpaca_prompt(row: Row, where: str) -> tuple[Message, ...]:
@@ -132,12 +135,14 @@ def read_self_instruct(row: Row, where: str, id: str) -> Demonstration:
 
 
 def read_completion(column: str, row: Row, where: str, id: str) -> Demonstration:
-    asked, value = as_prompt(row["prompt"], where), row[column]
+    asked, value = with_system(as_prompt(row["prompt"], where), row, where), row[column]
     # a list of messages is TRL's conversational prompt/completion
-    answers = read_turns(value, where, continues=True) if isinstance(value, list) else None
-    return ending_demonstration(
-        (*asked, *(answers or (Message("assistant", checked_text(value, column, where)),))), row, where, id
-    )
+    if is_turns(value):
+        answers = read_turns(value, where, continues=True)
+    else:
+        answers = (Message("assistant", checked_text(value, column, where)),)
+    check_order((*asked, *answers), where)
+    return ending_demonstration((*asked, *answers), row, where, id)
 
 
 def read_question(row: Row, where: str, id: str) -> Demonstration:
@@ -154,38 +159,8 @@ def write_completion(column: str, record: Demonstration) -> dict[str, Any]:
     return {"prompt": prompt_value(record.messages[:-1]), column: record.messages[-1].content}
 
 
-def read_pair(column: str, row: Row, where: str, id: str) -> PreferencePair:
-    chosen, rejected = (_answer(row[key], key, where) for key in ("chosen", "rejected"))
-    if chosen == rejected:
-        raise UserError("chosen and rejected are equal", where=where, fix="A pair needs two different answers.")
-    asked = as_prompt(row[column], where) if column == "prompt" else conversation(column, row, where)
-    if asked[-1].role == "assistant":
-        raise UserError("its prompt ends with an assistant's turn", where=where, fix="End it with the question.")
-    return PreferencePair(asked, chosen, rejected, id, source_of(row))
-
-
-def _answer(value: Any, key: str, where: str) -> str:
-    if isinstance(value, Mapping):
-        value = [value]
-    if isinstance(value, (list, tuple)):
-        last = read_turns(value, f"{where}, {key}", continues=True)[-1]
-        if last.role != "assistant":
-            raise UserError(f"`{key}` is not an assistant's turn", where=where, fix="Give the answer last.")
-        return last.content
-    return checked_text(value, key, where)
-
-
-def write_pair(record: PreferencePair) -> dict[str, Any]:
-    return {"prompt": prompt_value(record.prompt), "chosen": record.chosen, "rejected": record.rejected}
-
-
-def write_sharegpt_pair(record: PreferencePair) -> dict[str, Any]:
-    chosen, rejected = ({"from": "gpt", "value": text} for text in (record.chosen, record.rejected))
-    return {"conversations": write_sharegpt(record.prompt), "chosen": chosen, "rejected": rejected}
-
-
 def read_problem(asked: str, key: str, row: Row, where: str, id: str) -> Problem:
-    prompt = as_prompt(row[asked], where, asked)
+    prompt = with_system(as_prompt(row[asked], where, asked), row, where)
     reference = _reference(row[key], key, where)
     verifier = checked_text(row.get("verifier", "exact"), "verifier", where)
     return Problem(prompt, reference, verifier, id, source_of(row))

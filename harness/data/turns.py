@@ -66,7 +66,7 @@ def read_turns(value: Any, where: str, *, continues: bool = False) -> tuple[Mess
     messages = tuple(message for message in read if message.content or message.role != "system")
     if not messages:
         raise UserError("its messages are empty system turns", where=where, fix="Add the conversation.")
-    _check_order(messages, where, continues=continues)
+    check_order(messages, where, continues=continues)
     return messages
 
 
@@ -83,6 +83,14 @@ def write_sharegpt(messages: Sequence[Message]) -> list[dict[str, Any]]:
 def _marks(message: Message) -> dict[str, Any]:
     thoughts = {"reasoning_content": message.thoughts} if message.thoughts else {}
     return thoughts if message.trained else {**thoughts, "weight": 0}
+
+
+def is_turns(value: Any) -> bool:
+    """Whether the value is a list of turns, or its text (as in a CSV cell)."""
+    listed = parsed_turns(value) if isinstance(value, str) else value
+    if isinstance(value, str) and listed:
+        return all(isinstance(turn, Mapping) and ("role" in turn or "from" in turn) for turn in listed)
+    return isinstance(listed, (list, tuple))
 
 
 def is_sharegpt(turns: Any) -> bool:
@@ -207,7 +215,8 @@ def _is_trained(turn: Mapping[str, Any], role: Role, where: str) -> bool:
     return trained
 
 
-def _check_order(messages: Sequence[Message], where: str, *, continues: bool) -> None:
+def check_order(messages: Sequence[Message], where: str, *, continues: bool = False) -> None:
+    """Raise UserError where a turn is in a place that it cannot have."""
     asked = [message.role for message in messages if message.role != "system"]
     if not continues and asked[:1] == ["assistant"]:
         raise UserError(
