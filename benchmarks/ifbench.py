@@ -17,7 +17,7 @@ from harness.benchmark import Benchmark, Metric, Outcome
 from harness.method import setting
 from harness.policy.types import Sampling
 from harness.records import TestSet
-from harness.scoring.constraints.ifbench import RULES_VERSION, VERIFIERS, check_arguments, obeys
+from harness.scoring.constraints.ifbench import RULES_VERSION, VERIFIERS, check_rule_arguments, obeys
 from harness.scoring.constraints.instructions import (
     METRICS,
     ConstraintItem,
@@ -79,7 +79,7 @@ def judged(item: ConstraintItem, completion: str) -> Followed:
 
 def _trial(item: ConstraintItem) -> Followed:
     for kind, arguments in zip(item.types, item.arguments, strict=True):
-        check_arguments(kind, arguments)
+        check_rule_arguments(kind, arguments)
     return judged(item, "Some answer.")
 
 

@@ -75,3 +75,15 @@ def test_the_top_of_the_harness_is_ten_rooms_at_most_and_eight_files() -> None:
     inside = [Path(name).relative_to("harness").parts for name in tracked]
     assert len({parts[0] for parts in inside if len(parts) > 1}) <= 10
     assert len({parts[0] for parts in inside if len(parts) == 1}) <= 8
+
+
+def test_no_public_name_and_no_file_name_of_the_harness_means_two_things() -> None:
+    names: dict[str, list[str]] = {}
+    for path in (ROOT / "harness").rglob("*.py"):
+        place = str(path.relative_to(ROOT))
+        if path.stem != "__init__":
+            names.setdefault(path.name, []).append(place)
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                names.setdefault(node.name, []).append(place)
+    assert {name: places for name, places in names.items() if len(places) > 1} == {}

@@ -56,7 +56,7 @@ VERIFIERS: Mapping[str, Callable[..., bool]] = {
 }
 
 
-def check_arguments(instruction: str, arguments: Mapping[str, Any]) -> None:
+def check_rule_arguments(instruction: str, arguments: Mapping[str, Any]) -> None:
     """Raise TypeError for an argument that is missing, unknown, or not a number or text as its rule needs."""
     wanted = {
         one.name: one.annotation
