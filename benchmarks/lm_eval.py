@@ -42,6 +42,7 @@ class LmEval(Benchmark):
 
     version = 1
     needs = frozenset({"score"})
+    open_metrics = True
 
     tasks: tuple[str, ...] = setting((), "lm-eval's names or groups, or paths of YAML files")
     limit: int | None = setting(None, "number of documents of each task; none: all", least=1)

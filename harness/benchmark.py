@@ -49,7 +49,8 @@ class Outcome:
 
     item         an id that is the same for every method and seed
     cluster      items that share a source share a cluster
-    metrics      metric name -> finite value; `chance`, where items differ in it, is its value on this item
+    metrics      metric name -> finite value, or None where it cannot be computed; `chance`, where items differ in it,
+                 is its value on this item
     weights      metric name -> weight, where it is not 1 (a prompt with two instructions counts twice)
     group        the stratum that the report shows separately ("" for none)
     flags        such as "truncated": the left end of the prompt was cut off
@@ -106,10 +107,12 @@ class Benchmark(ABC):
 
     version  raised whenever the same completions would get a different score
     needs    capabilities that a policy must have; the cells of other policies are n/a
+    open_metrics  whether outcomes may hold further metrics, which `metrics` does not declare
     """
 
     version: ClassVar[int]
     needs: ClassVar[frozenset[Capability]]
+    open_metrics: ClassVar[bool] = False
 
     @property
     def stochastic(self) -> bool:

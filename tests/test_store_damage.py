@@ -10,12 +10,15 @@ from pathlib import Path
 import outside
 import pytest
 from command_line import bakeoff
+from conftest import ROOT
 
 from harness.engine.config import load_experiment
 from harness.engine.plan import Plan, make_plan
+from harness.engine.results.schema import read_rows
 from harness.engine.store.store import Store
 from harness.report.verify import verify
 
+SHIPPED = ROOT / "harness" / "microworld" / "models" / "small"
 RESULTS = ("rows.parquet", "samples.parquet", "matrix.json", "costs.json", "contamination.json", "provenance.json",
            "experiment.yaml", "digests.json", "report.md", "report.html")  # fmt: skip
 
@@ -185,3 +188,73 @@ def test_a_damaged_record_of_a_failure_is_forgotten(folder: Path) -> None:
     assert store.failure(node.key) == "RuntimeError: out of luck"
     flip(store.failure_path(node.key))
     assert "state     " in bakeoff("explain", folder / "experiment.yaml", "outside", "--store", store.root).stdout
+
+
+HOSTILE = {
+    "metrics={'points': 'high'}": "the item 'i0' has points = 'high', which is not a finite number",
+    "metrics={'points': float('nan')}": "the item 'i0' has points = nan, which is not a finite number",
+    "metrics={'pionts': 1.0}": "the item 'i0' has the metric 'pionts'; the benchmark declares points",
+    "metrics=[1.0]": "the item 'i0' has [1.0] in place of a mapping",
+    "item=0": "the item 0 has item = 0, which is not a text",
+    "cluster=None": "the item 'i0' has cluster = None, which is not a text",
+    "completions='text'": "the item 'i0' has completions = 'text', which is not a tuple of texts",
+    "weights={'points': -1.0}": "the item 'i0' has a negative weight of points",
+    "weights={'points': float('inf')}": "the item 'i0' has points = inf, which is not a finite number",
+}
+
+
+def yields(folder: Path, change: str) -> None:
+    """Let each outcome of the outside benchmark be changed before it is yielded."""
+    file = folder / "outside_bench.py"
+    text = file.read_text().replace("yield Outcome(", "yield self.changed(")
+    text = text.replace("import hashlib", "import dataclasses\nimport hashlib", 1)
+    change = f"return dataclasses.replace(Outcome(*values), {change})"
+    file.write_text(f"{text}\n    def changed(self, *values):\n        {change}\n")
+
+
+@pytest.mark.parametrize("change", HOSTILE)
+def test_an_outcome_that_breaks_the_contract_fails_its_cell_with_the_item(change: str, folder: Path) -> None:
+    yields(folder, change)
+    heard = run(folder)
+    assert f"failed  outside/outside_bench/0: ValueError: {HOSTILE[change]}" in heard
+    assert heard.endswith("exit 1")
+
+
+def test_what_is_no_outcome_fails_its_cell(folder: Path) -> None:
+    file = folder / "outside_bench.py"
+    file.write_text(file.read_text().replace("yield Outcome(", "yield ("))
+    assert "ValueError: the benchmark yielded a tuple, not an Outcome: ('i0'" in run(folder)
+
+
+def test_a_metric_that_is_none_has_no_row(folder: Path) -> None:
+    yields(folder, "metrics={'points': None if values[0] == 'i3' else 1}")
+    assert run(folder).endswith("exit 0")
+    assert len(read_rows(folder / "out")) == 7
+    assert not_ok(folder) == []
+
+
+@pytest.fixture(scope="module")
+def broken_base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The small model with weights that are NaN, and with one infinite embedding."""
+    from safetensors.torch import load_file, save_file
+
+    found = {}
+    for name, value in (("nan", float("nan")), ("inf", float("inf"))):
+        folder = tmp_path_factory.mktemp("broken") / name
+        shutil.copytree(SHIPPED, folder)
+        weights = load_file(folder / "model.safetensors")
+        key = next(key for key in sorted(weights) if key.endswith("norm.weight"))
+        weights[key] = weights[key] * value
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        found[name] = folder
+    return found
+
+
+@pytest.mark.parametrize("name", ["nan", "inf"])
+def test_logits_that_are_not_finite_fail_every_cell(name: str, broken_base: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "experiment.yaml"
+    benchmarks = "[{knowledge: {limit: 4}}, {instruction_following: {limit: 2}}, {perplexity: {limit: 2}}]"
+    file.write_text(f"name: x\nbases: [{broken_base[name]}]\nmethods: [base]\nbenchmarks: {benchmarks}\nthreads: 1\n")
+    done = bakeoff("run", file, "--store", tmp_path / "store", "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stdout.count("the model's logits are not finite numbers") == 3, done.stdout

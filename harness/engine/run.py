@@ -244,8 +244,11 @@ class _Runner:
     def _score(self, cell: Cell, policy: Policy, speed: Callable[[], dict[str, float | None]]) -> None:
         with self.store.writing("outcomes", cell.key, cell.document) as (out, ledger):
             with cost.Stopwatch() as watch, cost.PeakMemory(cell.node.base.spec.device) as memory:
-                items = cell.column.benchmark.evaluate(policy, cell.seed)
-                ledger["items"] = write_outcomes(out / "outcomes.jsonl", items, self.progress.evaluating(cell.title))
+                benchmark = cell.column.benchmark
+                items = benchmark.evaluate(policy, cell.seed)
+                declared = () if benchmark.open_metrics else [metric.name for metric in benchmark.metrics()]
+                each = self.progress.evaluating(cell.title)
+                ledger["items"] = write_outcomes(out / "outcomes.jsonl", items, each, declared)
             ledger.update(seconds=watch.seconds, peak_memory_mb=memory.mb, **speed())
             # the results need the cost of the fits even when the artifacts have been deleted
             keys = (cell.node.key, *cell.node.beneath)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.lazy import torch
 from harness.policy.batching import by_prompt, padded
 from harness.policy.encoding import Encoded
-from harness.policy.types import Prompt, Score
+from harness.policy.types import NotFinite, Prompt, Score
 
 if TYPE_CHECKING:
     from harness.policy.policy import Steps
@@ -42,6 +42,8 @@ def fit_for_scoring(policy: Steps, request: Encoded) -> Encoded:
 
 def _score(request: Encoded, values: torch.Tensor, greedy: torch.Tensor) -> Score:
     kept = values.double()
+    if bool(kept.isnan().any()):
+        raise NotFinite
     return Score(
         logprob=float(kept.sum()),
         tokens=len(request.completion),
@@ -107,8 +109,9 @@ def _logit_chunks(
 def _reduce(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """fp32 log-probabilities (B, T) of targets (B, T) under logits (B, T, V), and whether they are the arg max."""
     logits = logits.float()
-    taken = logits.gather(-1, targets[..., None])[..., 0]
-    return taken - logits.logsumexp(-1), logits.argmax(-1) == targets
+    taken, total = logits.gather(-1, targets[..., None])[..., 0], logits.logsumexp(-1)
+    # under an infinite logit every other token would silently have probability 0
+    return taken - total.masked_fill(total.isinf(), torch.nan), logits.argmax(-1) == targets
 
 
 def differentiable_logprobs(policy: Steps, requests: Sequence[Encoded]) -> list[torch.Tensor]:

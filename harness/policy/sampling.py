@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.lazy import torch
 from harness.policy.batching import by_prompt, padded
 from harness.policy.noise import gumbel, stream_of
-from harness.policy.types import Completion
+from harness.policy.types import Completion, NotFinite
 
 if TYPE_CHECKING:
     from harness.policy.encoding import Encoded, TextEncoder
@@ -159,7 +159,17 @@ def _ends(encoder: TextEncoder, ids: list[int], stops: Sequence[str]) -> bool:
 
 
 def draw_tokens(logits: torch.Tensor, sampling: Sampling, streams: torch.Tensor, position: int) -> torch.Tensor:
-    """One token (B,) for logits (B, V): the arg max, with the noise of its stream unless temperature is 0."""
+    """One token (B,) for logits (B, V): the arg max, with the noise of its stream unless temperature is 0.
+
+    Raises NotFinite where logits are NaN or infinite: an arg max takes the first of them.
+    """
+    tokens = _drawn(logits, sampling, streams, position)
+    if not bool(logits.gather(-1, tokens[:, None]).isfinite().all()):
+        raise NotFinite
+    return tokens
+
+
+def _drawn(logits: torch.Tensor, sampling: Sampling, streams: torch.Tensor, position: int) -> torch.Tensor:
     if sampling.temperature == 0:
         return logits.argmax(-1)
     scaled = logits.double() / sampling.temperature

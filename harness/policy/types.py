@@ -6,10 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.errors import UserError
 from harness.records import Message
 
 Capability = Literal["score", "sample", "text"]
 """An ability of a policy: log-probabilities, samples, or handling bare text, which has no turns."""
+
+
+class NotFinite(UserError):
+    """A model gave logits that are NaN or infinite: no score and no answer of it means anything."""
+
+    def __init__(self) -> None:
+        fix = "Its weights are damaged or diverged in training, or its dtype overflows: try dtype: float32 or bfloat16."
+        super().__init__("the model's logits are not finite numbers", fix=fix)
 
 
 @dataclass(frozen=True)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from harness.benchmark import JointOutcome, Outcome
 
+_CHANCE = "chance"  # a metric that every benchmark may give: the value that random answers to the item reach
 
-def write_outcomes(path: Path, outcomes: Iterable[Outcome], each: Callable[[int], None]) -> int:
+
+def write_outcomes(
+    path: Path, outcomes: Iterable[Outcome], each: Callable[[int], None], declared: Collection[str] = ()
+) -> int:
     """Write them in order and return their number; calls `each` with the number written so far.
 
-    Raises ValueError where a benchmark breaks its contract: no item, an id twice, a value that is not finite.
+    declared  the metrics that an outcome may hold; empty: any
+    Raises ValueError, with the item, where a benchmark breaks its contract: no item, an id twice or not a text, a
+    metric that is not declared, a value that is not a finite number. A metric that is None is left out.
     """
     seen: set[tuple[str, ...]] = set()
     with path.open("w", encoding="utf-8") as file:
         for outcome in outcomes:
+            outcome = _valid(outcome, declared)
             _once((outcome.group, outcome.item), seen)
-            _finite(outcome.item, {**outcome.metrics, **outcome.weights})
             file.write(json.dumps(_plain(asdict(outcome)), sort_keys=True) + "\n")
             each(len(seen))
     if not seen:
@@ -56,7 +63,9 @@ def write_joint_outcomes(path: Path, outcomes: Iterable[JointOutcome], each: Cal
                 last, sets = place, set()
                 each(len(items))
             _once((*outcome.policies, *place), sets)
-            _finite(outcome.item, {**outcome.metrics, **{one.title: one.value for one in outcome.excerpts}})
+            numbers = _finite(outcome.item, outcome.metrics)
+            _finite(outcome.item, {one.title: one.value for one in outcome.excerpts})
+            outcome = replace(outcome, metrics=numbers)
             file.write(json.dumps(_plain(asdict(outcome)), sort_keys=True) + "\n")
     if not items:
         raise ValueError("the benchmark compared no item")
@@ -69,10 +78,38 @@ def _once(place: tuple[str, ...], seen: set[tuple[str, ...]]) -> None:
     seen.add(place)
 
 
-def _finite(item: str, values: Mapping[str, float]) -> None:
+def _valid(outcome: Any, declared: Collection[str]) -> Outcome:
+    """The outcome with plain numbers."""
+    if not isinstance(outcome, Outcome):
+        raise ValueError(f"the benchmark yielded a {type(outcome).__name__}, not an Outcome: {outcome!r:.80}")
+    for name in ("item", "cluster", "group", "prompt", "reference"):
+        if not isinstance(value := getattr(outcome, name), str):
+            raise ValueError(f"the item {outcome.item!r} has {name} = {value!r:.80}, which is not a text")
+    for name in ("completions", "flags"):
+        texts = getattr(outcome, name)
+        if not isinstance(texts, (tuple, list)) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"the item {outcome.item!r} has {name} = {texts!r:.80}, which is not a tuple of texts")
+    metrics, weights = _finite(outcome.item, outcome.metrics), _finite(outcome.item, outcome.weights)
+    if unknown := [name for name in {**metrics, **weights} if declared and name not in {*declared, _CHANCE}]:
+        known = ", ".join(declared)
+        raise ValueError(f"the item {outcome.item!r} has the metric {unknown[0]!r}; the benchmark declares {known}")
+    if negative := [name for name, weight in weights.items() if weight < 0]:
+        raise ValueError(f"the item {outcome.item!r} has a negative weight of {negative[0]}")
+    return replace(outcome, metrics=metrics, weights=weights)
+
+
+def _finite(item: str, values: Mapping[str, Any]) -> dict[str, float]:
+    """The values as plain numbers, without those that are None."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"the item {item!r} has {values!r:.80} in place of a mapping from metric to value")
+    found: dict[str, float] = {}
     for name, value in values.items():
-        if not math.isfinite(value):
-            raise ValueError(f"the item {item!r} has {name} = {value}")
+        if value is None:
+            continue
+        if not isinstance(name, str) or not isinstance(value, Real) or not math.isfinite(value):
+            raise ValueError(f"the item {item!r} has {name} = {value!r:.80}, which is not a finite number")
+        found[name] = value if isinstance(value, (int, float)) else float(value)
+    return found
 
 
 def _plain(value: Any) -> Any:
