@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
+import datasets
+import pyarrow
 import pytest
 
 from harness.curation.pipeline import curate, parse_steps
 from harness.curation.rendering import trained_texts
-from harness.data.examples import Example, canonical_row, read_examples, whole_text, with_texts
+from harness.data.examples import Example, canonical_row, prompt_text, read_examples, whole_text, with_texts
 from harness.data.load import DataSpec, load_set
 from harness.errors import UserError
 from harness.records import Demonstration, Message, PreferencePair, Problem
@@ -262,3 +267,124 @@ def test_a_system_column_is_part_of_every_prompt(tmp_path: Path) -> None:
         lines(tmp_path / "rows.jsonl", {"question": "2+2?", "answer": "4", "system": "Be brief."})
     ).examples
     assert example.record == Problem(system, "4", "exact", "rows.jsonl:1")
+
+
+ROW = {"prompt": "2+2?", "completion": "4"}
+BLANK = {"prompt": "blank", "completion": "no"}
+LINE = json.dumps(ROW).encode()
+FILES: dict[str, bytes] = {
+    "rows.jsonl.gz": gzip.compress(LINE),
+    "rows.json.xz": lzma.compress(b"[%b]" % LINE),
+    "rows.csv.bz2": bz2.compress(b"prompt,completion\n2+2?,4\n"),
+    "rows.jsonl.zst": pyarrow.compress(LINE, "zstd", asbytes=True),
+    "rows.tsv": b"prompt\tcompletion\n2+2?\t4\n",
+    "semicolons.csv": b"\xef\xbb\xbfprompt;completion\n2+2?;4\n",
+    "index.csv": b",prompt,completion\n0,2+2?,4\n",
+    "turns.csv": b"messages\n\"[{'role': 'user', 'content': '2+2?'}, {'role': 'assistant', 'content': '4'}]\"\n",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_packed_and_other_files_are_read(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(FILES[name])
+    (record,) = load_set("demonstrations", DataSpec(str(tmp_path / name))).records
+    assert record == Demonstration((Message("user", "2+2?"), Message("assistant", "4")), f"{name}:1")
+    assert set(read_examples(str(tmp_path / name)).examples[0].extra) <= {"messages"}
+
+
+def test_a_data_set_saved_by_datasets_is_read(tmp_path: Path) -> None:
+    rows = datasets.Dataset.from_list([ROW])
+    rows.save_to_disk(str(tmp_path / "one"))
+    both = datasets.DatasetDict({"train": rows, "test": datasets.Dataset.from_list([BLANK])})
+    both.save_to_disk(str(tmp_path / "both"))
+    for name in ("one", "both"):
+        (example,) = read_examples(str(tmp_path / name)).examples
+        assert prompt_text(example.record) == "2+2?"
+    assert prompt_text(read_examples(str(tmp_path / "both"), split="test").examples[0].record) == "blank"
+    for name in ("one", "both"):
+        with pytest.raises(UserError, match="it has no split 'validation'"):
+            read_examples(str(tmp_path / name), split="validation")
+
+
+def folder_of(place: Path, *names: str) -> str:
+    """A folder of one-row files whose prompt is the file's name."""
+    for name in names:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        lines(place / name, {**ROW, "prompt": name})
+    return str(place)
+
+
+LAYOUTS: list[tuple[tuple[str, ...], str, list[str]]] = [
+    (("gsm8k_test.jsonl", "gsm8k_train.jsonl"), "train", ["gsm8k_train.jsonl"]),
+    (("gsm8k_test.jsonl", "gsm8k_train.jsonl"), "test", ["gsm8k_test.jsonl"]),
+    (("my.eval.jsonl", "my.Training.jsonl"), "test", ["my.eval.jsonl"]),
+    (("my.dev.jsonl", "my.Training.jsonl"), "validation", ["my.dev.jsonl"]),
+    (("train_1.jsonl", "train_2.jsonl", "contest.jsonl"), "train", ["train_1.jsonl", "train_2.jsonl"]),
+    (("data/train-00000-of-00002-abc.jsonl", "data/train-00001-of-00002-def.jsonl", "data/test.jsonl"), "train",
+     ["data/train-00000-of-00002-abc.jsonl", "data/train-00001-of-00002-def.jsonl"]),
+    (("train/a.jsonl", "train/b.jsonl", "test/a.jsonl"), "train", ["train/a.jsonl", "train/b.jsonl"]),
+    (("main/train-00000-of-00001.jsonl", "main/test-00000-of-00001.jsonl"), "test", ["main/test-00000-of-00001.jsonl"]),
+    (("train_sft-0.jsonl", "train_gen-0.jsonl", "test_sft-0.jsonl"), "train_sft", ["train_sft-0.jsonl"]),
+    (("train_sft-0.jsonl", "train_gen-0.jsonl", "test_sft-0.jsonl"), "test", ["test_sft-0.jsonl"]),
+    (("train.jsonl", "train_small.jsonl"), "train", ["train.jsonl"]),
+    (("a.jsonl", "b.jsonl"), "train", ["a.jsonl", "b.jsonl"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("names", "split", "wanted"), LAYOUTS)
+def test_the_files_of_a_split_are_found_by_its_word(
+    names: tuple[str, ...], split: str, wanted: list[str], tmp_path: Path
+) -> None:
+    found = read_examples(folder_of(tmp_path / "set", *names), split=split)
+    assert [prompt_text(one.record) for one in found.examples] == wanted
+
+
+REFUSED: list[tuple[tuple[str, ...], str, str]] = [
+    (("a.jsonl", "b.jsonl"), "test", "no file names a split, so all of them are 'train'"),
+    (("train_sft.jsonl", "train_gen.jsonl"), "train", "the split 'train' may be train_gen or train_sft"),
+    (("data/train_sft-00000-of-00001.jsonl", "data/train_gen-00000-of-00001.jsonl"), "train", "train_gen or train_sft"),
+    (("main/train.jsonl", "socratic/train.jsonl"), "train", "several configurations: main, socratic"),
+    (("gsm8k_test.jsonl", "trained.jsonl"), "train", "it has no split 'train': gsm8k_test.jsonl, trained.jsonl"),
+    (("train_test_split.jsonl", "test.jsonl"), "train", "the split 'train' may be train_test_split"),
+    (("train.jsonl",), "gold", "it has no split 'gold': train.jsonl"),
+    (("x/y/z.jsonl",), "train", "it holds no data files"),
+]
+
+
+@pytest.mark.parametrize(("names", "split", "said"), REFUSED)
+def test_a_split_that_could_be_several_is_a_question(
+    names: tuple[str, ...], split: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as caught:
+        read_examples(folder_of(tmp_path / "set", *names), split=split)
+    assert said in str(caught.value)
+
+
+def test_a_configuration_is_chosen_by_name(tmp_path: Path) -> None:
+    name = folder_of(tmp_path / "set", "main/train.jsonl", "socratic/train.jsonl")
+    found = load_set("demonstrations", DataSpec(f"{name}:socratic")).records
+    assert [prompt_text(one) for one in found] == ["socratic/train.jsonl"]
+    with pytest.raises(UserError, match="it has no configuration 'other'") as caught:
+        read_examples(f"{name}:other")
+    assert "It has main, socratic." in str(caught.value)
+
+
+def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
+    columns: dict[str, Any] = {"prompt": ["a", "b"], "completion": ["c", "d"]}
+    numbered = {name: dict(zip("01", cells, strict=True)) for name, cells in columns.items()}
+    (tmp_path / "columns.json").write_text(json.dumps(columns))
+    (tmp_path / "numbered.json").write_text(json.dumps(numbered))
+    (tmp_path / "rows.xlsx").write_bytes(b"PK")
+    (tmp_path / "broken.jsonl.gz").write_bytes(gzip.compress(json.dumps(ROW).encode() * 100)[:-20])
+    (tmp_path / "plain.jsonl.gz").write_text("x")
+    for name, said in (
+        ("columns.json", "it holds whole columns, not rows"),
+        ("numbered.json", "it holds whole columns, not rows"),
+        ("rows.xlsx", "files that end in .xlsx are not read"),
+        ("broken.jsonl.gz", "it cannot be unpacked after row 0"),
+        ("plain.jsonl.gz", "it cannot be unpacked after row 0"),
+        ("none", "no such file or folder"),
+        ("none.tsv", "no such file"),
+    ):
+        with pytest.raises(UserError, match=said):
+            read_examples(str(tmp_path / name))

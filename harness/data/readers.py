@@ -1,20 +1,26 @@
-"""From a file, a folder or a hub id to rows with their place: JSON, JSON lines, CSV, Parquet.
+"""From a file, a folder or a hub id to rows with their place: JSON, JSON lines, CSV, Parquet, Arrow.
 
 Lines and Parquet batches are streamed; a JSON array is held in memory as a whole.
 """
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
+import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import lzma
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
+from harness.data.folders import PACKED, READABLE, SUFFIXES, files_of_split, folder_and_configuration
 from harness.errors import UserError, did_you_mean, first_line
 
 Row = Mapping[str, Any]
-SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
 # a row of training text is far shorter; a longer line means a broken file, and would fill the memory
 MAX_LINE_BYTES = 32 * 2**20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -55,7 +61,7 @@ def skipped_lines(skipped: Sequence[UserError], at_most: int = 20) -> list[str]:
 
 def is_local(name: str) -> bool:
     """Whether a data set's name is that of a local file or folder."""
-    return name.endswith(SUFFIXES) or Path(name).is_dir()
+    return name.endswith(READABLE) or folder_and_configuration(name) is not None
 
 
 def label_of(name: str) -> str:
@@ -84,28 +90,21 @@ def placed_rows(name: str, faults: Faults, split: str = "train", revision: str =
     A data set of the hub is `owner/name`, or `owner/name:configuration` where it has several configurations.
     A bad row goes to `faults`. Raises UserError where the rest cannot be read.
     """
-    path = Path(name)
-    if path.is_dir():
-        rows = (row for file in _files_of(path, split) for row in _file_rows(file, faults))
+    if local := folder_and_configuration(name):
+        files = files_of_split(local[0], split, local[1])
+        rows = (row for file in files for row in _file_rows(file, faults))
         return (placed._replace(number=number) for number, placed in enumerate(rows, 1))
-    if name.endswith(SUFFIXES):
-        return _file_rows(path, faults)
+    if name.endswith(READABLE):
+        return _file_rows(Path(name), faults)
+    if Path(name).is_file():
+        raise UserError(
+            f"files that end in {Path(name).suffix or 'nothing'} are not read",
+            where=name,
+            fix=f"Give a {', '.join(SUFFIXES)} file; text files may be packed ({', '.join(PACKED)}).",
+        )
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UserError("no such file or folder", where=name, fix="Paths start at the experiment file.")
     return _hub_rows(name, split, revision)
-
-
-def _files_of(folder: Path, split: str) -> list[Path]:
-    """The split's files in a hub layout: named after it in the folder or in data/, or all where none names a split."""
-    files = sorted(path for place in (folder, folder / "data") for path in place.glob("*") if path.suffix in SUFFIXES)
-    files = [path for path in files if path.name not in {"dataset_infos.json", "dataset_info.json", "state.json"}]
-    named = [path for path in files if path.name.startswith(split)]
-    if named:
-        return named
-    if not files:
-        raise UserError("it holds no data files", where=str(folder), fix=f"Put {', '.join(SUFFIXES)} files there.")
-    if any(path.name.startswith(("train", "test", "validation", "dev")) for path in files):
-        there = ", ".join(path.name for path in files)
-        raise UserError(f"it has no split {split!r}: {there}", where=str(folder), fix="Name a split that it has.")
-    return files
 
 
 def _file_rows(path: Path, faults: Faults) -> Iterator[Placed]:
@@ -115,17 +114,48 @@ def _file_rows(path: Path, faults: Faults) -> Iterator[Placed]:
             where=str(path),
             fix=f"Give a {', '.join(SUFFIXES)} file; paths start at the experiment file.",
         )
-    if path.suffix == ".csv":
-        return _csv_rows(path, faults)
-    if path.suffix == ".parquet":
-        return _parquet_rows(path)
-    with path.open("rb") as file:
+    if path.suffix in (".parquet", ".arrow"):
+        return _table_rows(path)
+    rows = _csv_rows(path, faults) if _ending(path) in (".csv", ".tsv") else _json_rows(path, faults)
+    return rows if path.suffix in SUFFIXES else _unpacked(rows, path)
+
+
+def _ending(path: Path) -> str:
+    """The ending of a file's name, without that of its packing."""
+    return path.suffixes[-2] if path.suffix in PACKED and path.suffixes[1:] else path.suffix
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file for reading, unpacked."""
+    if path.suffix == ".zst":
+        import pyarrow
+
+        return cast(BinaryIO, io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd")))
+    opens: dict[str, Callable[[Path, str], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    return cast(BinaryIO, opens.get(path.suffix, open)(path, "rb"))
+
+
+def _unpacked(rows: Iterator[Placed], path: Path) -> Iterator[Placed]:
+    number = 0
+    try:
+        for placed in rows:
+            number = placed.number
+            yield placed
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise UserError(
+            f"it cannot be unpacked after row {number}: {first_line(error)}", where=str(path), fix="Pack it again."
+        ) from error
+
+
+def _json_rows(path: Path, faults: Faults) -> Iterator[Placed]:
+    with _opened(path) as file:
         opening = file.read(4096).removeprefix(BYTE_ORDER_MARK).lstrip()[:1]
     if opening == b"[":
-        return _array_rows(path, faults)
+        yield from _array_rows(path, faults)
+        return
     # a .json file may be one object, or hold one per line
     whole = _document_rows(path)
-    return line_rows(path, faults) if whole is None else iter(whole)
+    yield from line_rows(path, faults) if whole is None else whole
 
 
 def _hub_rows(name: str, split: str, revision: str) -> Iterator[Placed]:
@@ -144,28 +174,39 @@ def _hub_rows(name: str, split: str, revision: str) -> Iterator[Placed]:
         yield Placed(number, f"{name}[{split}], row {number}", row)
 
 
-def _parquet_rows(path: Path) -> Iterator[Placed]:
+def _table_rows(path: Path) -> Iterator[Placed]:
+    """The rows of a Parquet file, or of an Arrow file as `datasets` writes it."""
     import pyarrow
+    import pyarrow.ipc
     import pyarrow.parquet
 
-    number = 0
+    number, kind = 0, path.suffix[1:].capitalize()
     try:
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=1000):
+        if kind == "Parquet":
+            batches = pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=1000)
+        else:
+            batches = pyarrow.ipc.open_stream(path)
+        for batch in batches:
             for row in batch.to_pylist():
                 number += 1
                 yield Placed(number, f"{path}, row {number}", row)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"no readable Parquet after row {number}: {error}", where=str(path), fix="Write the file again."
+            f"no readable {kind} after row {number}: {error}", where=str(path), fix="Write the file again."
         ) from error
 
 
 def _csv_rows(path: Path, faults: Faults) -> Iterator[Placed]:
-    """The rows of a CSV file with a header; every cell is text."""
+    """The rows of a CSV file with a header; every cell is text. The header shows what separates cells."""
     csv.field_size_limit(MAX_LINE_BYTES)
     # bytes that are not UTF-8 come through as lone surrogates, so that only their row is lost
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file, strict=True)
+    with (
+        _opened(path) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
+    ):
+        opening = file.readline()
+        between = "\t" if _ending(path) == ".tsv" else max(",;\t|", key=opening.count)
+        reader = csv.reader(chain([opening] if opening else [], file), delimiter=between, strict=True)
         names: list[str] | None = None
         number = 0
         while True:
@@ -192,7 +233,9 @@ def _csv_rows(path: Path, faults: Faults) -> Iterator[Placed]:
 
 
 def _header(cells: list[str], where: str) -> list[str]:
-    if not cells or len(set(cells)) != len(cells) or not all(name.strip() for name in cells):
+    # pandas writes the number of each row into a first column without a name
+    named = cells[1:] if cells[1:] and not cells[0] else cells
+    if not named or len(set(named)) != len(named) or not all(name.strip() for name in named):
         raise UserError(f"its header is {cells}", where=where, fix="Name every column once in the first line.")
     return cells
 
@@ -204,7 +247,7 @@ def _csv_row(names: list[str], cells: list[str], where: str) -> dict[str, str]:
         )
     if any("\udc80" <= letter <= "\udcff" for cell in cells for letter in cell):
         raise UserError("it is not UTF-8", where=where, fix="Save the file as UTF-8.")
-    return dict(zip(names, cells, strict=True))
+    return {name: cell for name, cell in zip(names, cells, strict=True) if name}
 
 
 def line_rows(path: Path, faults: Faults) -> Iterator[Placed]:
@@ -225,7 +268,7 @@ def line_rows(path: Path, faults: Faults) -> Iterator[Placed]:
 
 def _lines(path: Path, faults: Faults) -> Iterator[tuple[int, bytes]]:
     """Lines with their number; one that is too long is a fault, and is never held in memory as a whole."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         at = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
             at += 1
@@ -261,22 +304,45 @@ def _parsed_row(line: bytes, where: str) -> Row:
 
 def _document_rows(path: Path) -> list[Placed] | None:
     """The rows of a .json file that is one object: its only list of objects, or itself; None for any other file."""
-    if path.suffix != ".json" or path.stat().st_size > MAX_LINE_BYTES:
+    if _ending(path) != ".json":
+        return None
+    with _opened(path) as file:
+        data = file.read(MAX_LINE_BYTES + 1)
+    if len(data) > MAX_LINE_BYTES:
         return None
     try:
-        whole = DECODER.decode(path.read_bytes().removeprefix(BYTE_ORDER_MARK).decode("utf-8"))
+        whole = DECODER.decode(data.removeprefix(BYTE_ORDER_MARK).decode("utf-8"))
     except (ValueError, RecursionError):
         return None
     if not isinstance(whole, Mapping):
         return None
+    if _is_columnar(whole):
+        raise UserError(
+            "it holds whole columns, not rows (as pandas' to_json writes them)",
+            where=str(path),
+            fix="Write rows: frame.to_json(path, orient='records', lines=True).",
+        )
     lists = [value for value in whole.values() if isinstance(value, list) and value and isinstance(value[0], Mapping)]
     rows = lists[0] if len(lists) == 1 and not COLUMNS & set(whole) else [whole]
     return [Placed(at, f"{path}, row {at}", _object(row, f"{path}, row {at}")) for at, row in enumerate(rows, 1)]
 
 
+def _is_columnar(whole: Mapping[str, Any]) -> bool:
+    """Whether every column is a list of cells, or a mapping from row numbers to cells."""
+    columns = [list(one) if isinstance(one, Mapping) else one for one in whole.values()]
+    numbered = all(isinstance(one, Mapping) and [*one] == [str(at) for at in range(len(one))] for one in whole.values())
+    cells = all(isinstance(one, list) and not any(isinstance(cell, Mapping) for cell in one) for one in columns)
+    return (
+        bool(COLUMNS & set(whole))
+        and cells
+        and (numbered or not any(isinstance(one, Mapping) for one in whole.values()))
+    )
+
+
 def _array_rows(path: Path, faults: Faults) -> Iterator[Placed]:
     """The elements one by one, so that the error can name a broken one; nothing after it can be read reliably."""
-    data = path.read_bytes().removeprefix(BYTE_ORDER_MARK)
+    with _opened(path) as file:
+        data = file.read().removeprefix(BYTE_ORDER_MARK)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

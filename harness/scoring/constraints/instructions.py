@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.benchmark import Metric, Outcome
+from harness.data.folders import folder_and_configuration
 from harness.data.readers import Faults, is_local, placed_rows
 from harness.errors import UserError
 from harness.policy.types import Prompt, Sampling
@@ -190,7 +191,8 @@ def test_items(items: Sequence[ConstraintItem]) -> tuple[TestItem, ...]:
 def digest_of_data(data: str, split: str) -> str:
     """Digest of the content of local files, or of the name of a hub data set."""
     hasher = hashlib.sha256(f"{data}\0{split}".encode() if not is_local(data) else b"")
-    path = Path(data)
+    local = folder_and_configuration(data)
+    path = local[0] / local[1] if local else Path(data)
     files = sorted(path.rglob("*")) if path.is_dir() else [path] if is_local(data) else []
     for file in files:
         if file.is_file():
