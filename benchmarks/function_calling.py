@@ -1,9 +1,9 @@
 """Requests answered with function calls, matched against accepted arguments: BFCL's (Patil et al., 2025), or your own.
 
-Files are in BFCL's layout (harness/scoring/calls/bfcl.py). An answer is right if its calls, in any order and in
-Python's notation or JSON, have the right functions and accepted values for all arguments; in categories of irrelevance,
-if it makes no call. Nothing is executed. A wrong answer has one failure, which separates wrong format from wrong
-content: a method may improve only the format.
+Files are in BFCL's layout (harness/scoring/calls/bfcl.py). An answer is right if its calls, in any order and in any
+notation that harness/scoring/calls/notations.py reads, have the right functions and accepted values for all arguments;
+in categories of irrelevance, if it makes no call. Nothing is executed. A wrong answer has one failure, which separates
+wrong format from wrong content: a method may improve only the format.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ FAILURES = {
 class FunctionCalling(Benchmark):
     """Each request asked once, with the offered functions."""
 
-    version = 1
+    version = 2
     needs = frozenset({"sample"})
 
     data: str = setting("gorilla-llm/Berkeley-Function-Calling-Leaderboard", "folder or hub id in BFCL's layout")
     categories: tuple[str, ...] = setting(CATEGORIES, "categories that are asked")
     limit: int | None = setting(None, "number of requests of each category; none: all", least=1)
-    notation: Notation = setting("python", "notation that the prompt asks for: python or json; both are always read")
+    notation: Notation = setting("python", "notation that the prompt asks for: python or json; others are read too")
     temperature: float = setting(0.0, "sampling temperature; 0 takes the likeliest token")
     max_new_tokens: int = setting(256, "longest answer in tokens")
 

@@ -11,7 +11,7 @@ import pytest
 from harness.errors import UserError
 from harness.records import Message, Problem
 from harness.scoring.answers.finders import answer_of
-from harness.scoring.answers.verifiers import verifies
+from harness.scoring.answers.verifiers import missed, verifies
 from methods.rft import equations_hold, equations_of, reasoning_path
 
 
@@ -109,3 +109,20 @@ def test_every_reference_of_gsm8k_verifies_itself_and_its_equations_hold(shared_
     rows = [json.loads(line) for line in lines]
     assert all(verifies(problem(row["answer"], "number"), row["answer"]) for row in rows)
     assert sum(equations_hold(row["answer"]) for row in rows) > 980
+
+
+@pytest.mark.parametrize(
+    ("verifier", "answer", "reference"),
+    [
+        ("exact", "<think>20?</think>\n\n18", "18"),
+        ("last_word", "<think>red</think>blue", "blue"),
+        ("function_call", "<think>hm</think>[ping(a=1)]", '{"name": "ping", "arguments": {"a": 1}}'),
+        ("function_call", '<tool_call>{"name": "ping"}</tool_call>', '{"name": "ping"}'),
+        ("function_call", '<|python_tag|>{"name": "ping", "parameters": null}', '{"name": "ping", "arguments": {}}'),
+    ],
+)
+def test_verifiers_judge_the_answer_without_its_thoughts_in_any_notation(
+    verifier: str, answer: str, reference: str
+) -> None:
+    assert missed(verifier, answer, reference) == []
+    assert missed(verifier, f"<think>{reference}", reference)

@@ -50,7 +50,7 @@ def as_json(calls: Sequence[Call]) -> str:
         ("[f()]", [("f", {})]),
         ("[f(a=(1, 2), b={'c': [True, None]})]", [("f", {"a": [1, 2], "b": {"c": [True, None]}})]),
         ("[f(a=-1.5, b=3 * 10**8, c=1 / 2)]", [("f", {"a": -1.5, "b": 300000000, "c": 0.5})]),
-        ("[f(a=data['x'], b=true, c=-y)]", [("f", {"a": "data['x']", "b": "true", "c": "-y"})]),
+        ("[f(a=data['x'], b=true, c=-y)]", [("f", {"a": "data['x']", "b": True, "c": "-y"})]),
         ("[f(1, b=2)]", [("f", {"argument 1": 1, "b": 2})]),
         ('{"name": "f", "arguments": {"a": 1}}', [("f", {"a": 1})]),
         ('{"name": "f", "parameters": {"a": 1}}', [("f", {"a": 1})]),
@@ -62,10 +62,44 @@ def as_json(calls: Sequence[Call]) -> str:
         ('I call <tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>', [("f", {"a": 1})]),
         ("<tool_call>\n[f(a=1)]\n</tool_call>\n<tool_call>f(a=2)</tool_call>", [("f", {"a": 1}), ("f", {"a": 2})]),
         ("[ ]", []),
+        ("f(a=1)\nf(a=2)", [("f", {"a": 1}), ("f", {"a": 2})]),
+        ("[functions.f(a=null)]", [("f", {"a": None})]),
+        ('<think>\nf(a=2)\n</think>\n\n{"name": "f", "arguments": {"a": 1}}', [("f", {"a": 1})]),
+        ('```json\r\n{"name": "f", "arguments": {"a": 1}}\r\n```', [("f", {"a": 1})]),
+        ('```tool-call\n{"name": "f", "arguments": {"a": 1}}\n```', [("f", {"a": 1})]),
+        ('{"name": "f", "arguments": {"a": 1}}\n{"name": "f", "arguments": {}}', [("f", {"a": 1}), ("f", {})]),
+        ('{"name": "f", "parameters": {"a": 1}}; {"name": "f", "parameters": {}};', [("f", {"a": 1}), ("f", {})]),
+        ('<|python_tag|>{"name": "f", "parameters": {"a": 1}}<|eom_id|>', [("f", {"a": 1})]),
+        ('[TOOL_CALLS] [{"name": "f", "arguments": {"a": 1}, "id": "123456789"}]</s>', [("f", {"a": 1})]),
+        ('[TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]f[ARGS]{}', [("f", {"a": 1}), ("f", {})]),
+        ('functools[{"name": "f", "arguments": {"a": 1}}]', [("f", {"a": 1})]),
+        ('<function=f>{"a": 1}</function><function=f>{}</function>', [("f", {"a": 1}), ("f", {})]),
+        (
+            "<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>",
+            [("f", {"a": 1})],
+        ),
+        ('{"tool_calls": [{"name": "f", "arguments": {"a": 1}}]}', [("f", {"a": 1})]),
+        ('{"tool_calls": []}', []),
+        ('{"content": null, "tool_calls": [{"type": "function", "function": {"name": "f"}}]}', [("f", {})]),
+        ('{"function_call": {"name": "f", "arguments": "{}"}}', [("f", {})]),
+        ('[{"f": {"a": 1}}, {"f": {}}]', [("f", {"a": 1}), ("f", {})]),
+        ('{"type": "tool_use", "name": "f", "input": {"a": 1}}', [("f", {"a": 1})]),
+        ("{'name': 'f', 'arguments': {'a': True, 'b': null}}", [("f", {"a": True, "b": None})]),
+        ('<functioncall> {"name": "f", "arguments": \'{"a": 1}\'}', [("f", {"a": 1})]),
+        ('<|tool_call|>[{"name": "f", "arguments": {"a": 1}}]<|/tool_call|>', [("f", {"a": 1})]),
+        ("<|tool_call_start|>[f(a=1)]<|tool_call_end|>", [("f", {"a": 1})]),
+        ('{"name": "f"}', [("f", {})]),
+        ('{"name": "f", "arguments": null}', [("f", {})]),
+        ('{"name": "f", "arguments": ""}', [("f", {})]),
+        (
+            "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary to=functions.f "
+            '<|constrain|>json<|message|>{"a": 1}<|call|>',
+            [("f", {"a": 1})],
+        ),
     ],
 )
 def test_calls_are_read_from_every_notation(answer: str, calls: list[Call]) -> None:
-    found = calls_in(answer)
+    found = calls_in(answer, ["f"])
     assert found is not None
     assert [(call.name, dict(call.arguments)) for call in found] == calls
 
@@ -89,6 +123,11 @@ def test_calls_are_read_from_every_notation(answer: str, calls: list[Call]) -> N
         "{ call : f , a : b }",
         "```\nno call\n```",
         "<tool_call></tool_call>",
+        '{"f": {"a": 1}}',
+        '{"error": {"code": 1}}',
+        '{"tool_calls": ["f"]}',
+        "a = f(a=1)",
+        "<think>[f(a=1)]",
     ],
 )
 def test_anything_else_is_not_read(answer: str) -> None:
@@ -97,7 +136,16 @@ def test_anything_else_is_not_read(answer: str) -> None:
 
 NESTED = ["-" * 15_000 + "1", "not " * 4_000 + "1", "(" * 9_000, "x" + "[0]" * 5_000, "1" + "+1" * 9_000]
 LARGE = ["9**64**64**64", "'a'*10**9", "9" * 5_000, "x" + ".y" * 9_000]
-REPEATED = ["f(a=" * 4_000, '[{"a":' * 3_000, "```" * 6_000, "<tool_call>" * 1_500, "f(a=1), " * 2_400]
+REPEATED = [
+    "f(a=" * 4_000,
+    '[{"a":' * 3_000,
+    "```" * 6_000,
+    "<tool_call>" * 1_500,
+    "<function=f>" * 1_600,
+    "{}" * 9_000,
+    "{'a':" * 4_000,
+    "f(a=1), " * 2_400,
+]
 
 
 @pytest.mark.parametrize("answer", [*HOSTILE, *(f"[f(a={text})]" for text in NESTED + LARGE), *REPEATED])
@@ -288,3 +336,12 @@ def test_no_text_stops_the_reading_of_calls_or_numbers(text: str) -> None:
     wanted = [AcceptedCall("f", {"a": [1]}, {"a": {"type": "integer"}}, frozenset({"a"}))]
     assert failure_in(text, wanted, ["f"]) in {"", NO_CALL, WRONG_FORMAT, WRONG_COUNT, NEEDLESS_CALL, *OF_ONE_CALL}
     assert final_number(text) is None or answer_of("final_number", text)
+
+
+def test_a_request_with_no_offered_function_wants_no_call(tmp_path: Path) -> None:
+    row = {"id": "irrelevance_0", "question": [[{"role": "user", "content": "Weather in Boston?"}]], "function": []}
+    (tmp_path / "BFCL_v4_live_irrelevance.json").write_text(json.dumps(row) + "\n", "utf-8")
+    (item,) = bfcl_items(tmp_path, "live_irrelevance")
+    assert failure_in("I have no such tool.", item.wanted, []) == ""
+    assert failure_in('[weather(city="Boston")]', item.wanted, []) == NEEDLESS_CALL
+    assert failure_in('{"error": {"code": 1}}', item.wanted, []) == ""

@@ -7,27 +7,30 @@ it is right. Another package registers verifiers through the entry point `bakeof
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
 from harness.errors import UserError, did_you_mean
+from harness.policy.thoughts import split_thoughts
 from harness.records import Problem
 from harness.scoring.answers.finders import FINDERS, Finder
 from harness.scoring.calls.failures import NO_CALL, failure_of
-from harness.scoring.calls.notations import parsed_json, read_calls, same_calls
+from harness.scoring.calls.notations import Calling, calls_in, parsed_json, read_calls, same_calls
 
+WORD = re.compile(r"[\w.\-]+")
 Verifier = Callable[[str, str], Sequence[str]]
 
 
 def missed(verifier: str, answer: str, reference: str) -> Sequence[str]:
-    """The requirements that the answer misses; empty where it is right.
+    """The requirements that the answer, without its thoughts, misses; empty where it is right.
 
     Raises UserError for an unknown verifier and for a reference that it cannot read.
     """
     require_verifier(verifier)
-    return _known()[verifier](answer, reference)
+    return _known()[verifier](split_thoughts(answer)[1], reference)
 
 
 def verifies(problem: Problem, answer: str) -> bool:
@@ -69,13 +72,19 @@ def _contains(answer: str, reference: str) -> Sequence[str]:
 
 
 def _function_call(answer: str, reference: str) -> Sequence[str]:
-    right = read_calls(reference)
+    right = _read(reference, set(WORD.findall(reference)))
     if right is None:
         raise UserError(f"the reference {reference[:80]!r} is not a function call", fix='Write {"name", "arguments"}.')
-    said = read_calls(answer)
+    said = _read(answer, [call.name for call in right.calls])
     if said is not None and same_calls(right, said):
         return []
     return [failure_of(right, answer) or "the exact spelling" if said else failure_of(right, answer) or NO_CALL]
+
+
+def _read(text: str, known: Collection[str]) -> Calling | None:
+    """The calls of a text in any notation."""
+    calls = calls_in(text, known)
+    return read_calls(text) or (Calling(text, calls, lambda wanted: text) if calls else None)
 
 
 def _instructions(answer: str, reference: str) -> Sequence[str]:

@@ -3,8 +3,9 @@
     BFCL_v4_multiple.json                  {"id", "question": [[turn, ...]], "function": [schema, ...]} per line
     possible_answer/BFCL_v4_multiple.json  {"id", "ground_truth": [{function: {argument: [accepted, ...]}}, ...]}
 
-In a category of irrelevance no function fits, so there are no accepted answers. The Java and JavaScript categories are
-refused, since their arguments are source text in those languages; so are conversations of several requests.
+In a category of irrelevance no function fits, or none is offered, so there are no accepted answers. The Java and
+JavaScript categories are refused, since their arguments are source text in those languages; so are conversations of
+several requests.
 """
 
 from __future__ import annotations
@@ -95,7 +96,12 @@ def _file_of(folder: Path, category: str) -> Path:
 def _item(category: str, placed: Placed, answer: Placed | None) -> BfclItem:
     row, where = placed.row, placed.where
     question, functions = row.get("question"), row.get("function")
-    if not isinstance(question, list) or len(question) != 1 or not isinstance(functions, list) or not functions:
+    if (
+        not isinstance(question, list)
+        or len(question) != 1
+        or not isinstance(functions, list)
+        or (answer and not functions)
+    ):
         raise UserError("a row needs one request in `question` and a list in `function`", where=where, fix=FIX)
     known = {one["name"]: one for one in functions if isinstance(one, Mapping) and isinstance(one.get("name"), str)}
     if len(known) < len(functions):

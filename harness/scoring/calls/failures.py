@@ -12,10 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from harness.policy.thoughts import split_thoughts
 from harness.scoring.calls.notations import (
     Calling,
     FunctionCall,
     calls_in,
+    is_marked,
     read_calls,
     same_value,
     unmatched,
@@ -40,6 +42,7 @@ def failure_of(right: Calling, answer: str, signatures: Mapping[str, Signature] 
 
     They may where they differ only in spelling, or in optional arguments, whose defaults are unknown here.
     """
+    answer = split_thoughts(answer)[1]
     said = read_calls(answer)
     if said is None or said.worded != right.worded:
         return _unread(answer, [call.name for call in right.calls])
@@ -62,11 +65,11 @@ def failure_in(answer: str, wanted: Sequence[AcceptedCall], offered: Sequence[st
              that cannot be read as calls is right
     offered  the names of the functions that the prompt offers
     """
-    calls = calls_in(answer)
+    calls = calls_in(answer, {*offered, *(one.name for one in wanted)})
     if not wanted:
         return NEEDLESS_CALL if calls else ""
     if calls is None:
-        return _unread(answer, offered)
+        return _unread(split_thoughts(answer)[1], offered)
     if not calls:
         return NO_CALL
     return _unmet(calls, wanted) if len(calls) == len(wanted) else WRONG_COUNT
@@ -74,7 +77,7 @@ def failure_in(answer: str, wanted: Sequence[AcceptedCall], offered: Sequence[st
 
 def _unread(answer: str, functions: Iterable[str]) -> str:
     """Whether an answer that cannot be read was meant as a call: by its notation, or by a function that it names."""
-    if answer.lstrip().startswith(("{", "[", "<tool_call")):
+    if is_marked(answer):
         return WRONG_FORMAT
     # f(a=1), f ( a , b ), or a call within a sentence
     names = [re.escape(name) for name in functions]

@@ -1,14 +1,21 @@
 """The reader of function calls, for every notation that data sets and models use.
 
-{"name": "f", "arguments": {"a": 1}}         also with `parameters`, with the arguments as JSON text,
+{"name": "f", "arguments": {"a": 1}}         also with `parameters`, with the arguments as JSON text or without any,
                                              as a list, and wrapped as OpenAI's tool_calls are
 <tool_call>{"name": "f", ...}</tool_call>    one element for each call
 { call : f , a : 1 }                         the microworld's, in which the order of arguments counts
 [f(a=1), g(b="x")]                           Python's
 
 `read_calls` reads training data, whose whole answer must be calls, and can write other calls in the same notation; it
-refuses Python's. `calls_in` reads a model's answers: also Python's notation, blocks of code and text before elements,
-but not the microworld's.
+refuses Python's. `calls_in` reads a model's answers, without their thoughts: also Python's notation, blocks of code and
+text before elements, but not the microworld's; and further
+
+{"name": "f", ...}; {"name": "g", ...}       JSON objects in lines or with ; or , between them
+{'name': 'f', 'arguments': {'a': True}}      Python's dictionaries
+[{"f": {"a": 1}}]                            the name as the only key
+<|python_tag|>, [TOOL_CALLS], functools      marks before calls (MARK_OPENED), with or without their closing marks
+<function=f>{"a": 1}</function>              Llama's, and Qwen's with <parameter=a>1</parameter>
+[TOOL_CALLS]f[ARGS]{"a": 1}                  Mistral's
 """
 
 from __future__ import annotations
@@ -18,10 +25,11 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.policy.thoughts import split_thoughts
 from harness.scoring.variants.expressions import ExpressionError, worked_node
 
 OPENED, CLOSED = "<tool_call>", "</tool_call>"
@@ -193,8 +201,10 @@ def _call_of(value: Any) -> FunctionCall | None:
     inner = value.get("function", value) if isinstance(value, Mapping) else None
     if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
         return None
-    given = inner.get(_arguments_key(inner))
-    given = parsed_json(given) if isinstance(given, str) else given
+    key = _arguments_key(inner)
+    given = inner.get(key)
+    given = parsed_json(given) if isinstance(given, str) and given.strip() else given
+    given = {} if key in inner and given in (None, "") else given  # a call without arguments
     return FunctionCall(inner["name"], given) if isinstance(given, Mapping) else None
 
 
@@ -207,7 +217,7 @@ def _with_call(value: Mapping[str, Any], call: FunctionCall) -> dict[str, Any]:
     if isinstance(value.get("function"), Mapping):
         return {**value, "function": _with_call(value["function"], call)}
     key, arguments = _arguments_key(value), dict(call.arguments)
-    as_text = isinstance(value[key], str)
+    as_text = isinstance(value.get(key), str)
     return {**value, "name": call.name, key: json.dumps(arguments, ensure_ascii=False) if as_text else arguments}
 
 
@@ -218,23 +228,60 @@ def _style_of(text: str, value: Any) -> dict[str, Any]:
 
 LONGEST = 20_000  # characters; a longer answer is not read
 FENCE = "```"
-LANGUAGE = re.compile(r"\A[A-Za-z_]{0,20}[ \t]*\n")
+LANGUAGE = re.compile(r"\A(?:[\w+\-]{0,20}[ \t]*\r?\n|(?:json|python)\s)")
+MARK_OPENED = re.compile(
+    r"<tool_calls?>|<\|tool_calls?(?:_start|_begin|_section_begin|_argument_begin)?\|>|<TOOLCALL>|<function_?calls?>"
+    r"|<\|python_tag\|>|\[TOOL_CALLS\]|\bfunctools(?=\s*\[)|<\|action_start\|>(?:\s*<\|plugin\|>)?|<\|START_ACTION\|>"
+)
+"""The marks before calls: Hermes and Qwen, Phi, Granite, LFM2, Nemotron, Glaive, Llama, Mistral, InternLM, Command."""
+MARK_CLOSED = re.compile(
+    r"</tool_calls?>|<\|/tool_calls?\|>|<\|tool_calls?_(?:section_)?end\|>|</TOOLCALL>|</function_?calls?>"
+    r"|<\|action_end\|>|<\|END_ACTION\|>|<\|e[a-z]{1,3}_id\|>|<\|im_end\|>|</s>"
+)
+FUNCTION = re.compile(r"<function=([^<>\s{]{1,200})>?(.*?)(?:</function>|\Z)", re.DOTALL)
+PARAMETER = re.compile(r"<parameter=([^<>\s]{1,200})>(.*?)(?:</parameter>|\Z)", re.DOTALL)
+NAMED = re.compile(r"\A([\w.\-]{1,200})(?:\[CALL_ID\]\w{1,40})?(?:\[ARGS\])?\s*(?=\{)")
+HARMONY = re.compile(
+    r"to=functions\.([\w.\-]{1,200})[^{]{0,200}<\|message\|>(.*?)(?:<\|(?:call|end|start)\|>|\Z)", re.DOTALL
+)
+LISTS, SINGLES = ("tool_calls", "function_calls"), ("function_call", "functionCall", "tool_call")
+NAMES = ("name", "tool_name", "function_name", "function", "tool", "action")
+GIVEN = ("arguments", "parameters", "args", "input", "action_input", "kwargs")
+PREFIX = "functions."
 
 
-def calls_in(answer: str) -> tuple[FunctionCall, ...] | None:
-    """The calls of an answer, () for an empty list, or None where it cannot be read as calls."""
+def calls_in(answer: str, known: Collection[str] = ()) -> tuple[FunctionCall, ...] | None:
+    """The calls of an answer, () for an empty list, or None where it cannot be read as calls.
+
+    known  the functions that may be called, which tell {"f": {...}} and {"name": "f"} from other JSON objects
+    """
     if len(answer) > LONGEST:
         return None
-    parts = [_calls_of(part) for part in _parts(answer)]
-    known = [part for part in parts if part is not None]
-    return tuple(call for part in known for call in part) if len(known) == len(parts) > 0 else None
+    if told := HARMONY.findall(answer):
+        return _all_calls([_call_with(name, given) for name, given in told])
+    answer = split_thoughts(answer)[1]
+    if MARK_OPENED.search(answer) is None:
+        answer = MARK_CLOSED.sub("", answer)
+    parts = [_calls_of(part, known) for part in _parts(answer)]
+    read = [part for part in parts if part is not None]
+    if len(read) < len(parts) or not parts:
+        return None
+    return tuple(FunctionCall(_plain(call.name, known), call.arguments) for part in read for call in part)
+
+
+def is_marked(answer: str) -> bool:
+    """Whether an answer opens like calls, readable or not."""
+    answer = answer.lstrip()
+    return answer.startswith(("{", "[", "<tool_call", "<function=")) or bool(MARK_OPENED.match(answer))
 
 
 def _parts(answer: str) -> Iterator[str]:
     """The parts of an answer that must all be calls."""
-    if OPENED in answer:
-        for piece in answer.split(OPENED)[1:]:
-            yield piece.partition(CLOSED)[0]
+    if MARK_OPENED.search(answer):
+        pieces = [MARK_CLOSED.split(piece, maxsplit=1)[0] for piece in MARK_OPENED.split(answer)[1:]]
+        yield from [piece for piece in pieces if piece.strip()] or pieces[:1]
+    elif "<function=" in answer:
+        yield answer[answer.index("<function=") :]
     elif FENCE in answer:
         for piece in answer.split(FENCE)[1::2]:
             yield LANGUAGE.sub("", piece)
@@ -242,27 +289,116 @@ def _parts(answer: str) -> Iterator[str]:
         yield answer
 
 
-def _calls_of(text: str) -> tuple[FunctionCall, ...] | None:
-    text = text.strip().strip("`").strip()
+def _calls_of(text: str, known: Collection[str]) -> tuple[FunctionCall, ...] | None:
+    text = text.strip()
+    if text.startswith(FENCE):
+        text = LANGUAGE.sub("", text.strip("`"))
+    text = text.strip("`").strip().rstrip(";").rstrip()
     if text.replace(" ", "") == "[]":
         return ()
-    read = read_calls(text)
-    if read and not read.worded:
-        return read.calls
-    return read_python(text)
+    if text.startswith("<function="):
+        return _all_calls([_call_with(name, given) for name, given in FUNCTION.findall(text)])
+    if named := NAMED.match(text):
+        return _all_calls([_call_with(named[1], text[named.end() :])])
+    values = _values(text)
+    return read_python(text) if values is None else _calls_among(values, known)
 
 
+def _values(text: str) -> list[Any] | None:
+    """The JSON values that a text consists of, or the one dictionary or list of dictionaries in Python's notation."""
+    decoder, at, found = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite), 0, []
+    try:
+        while at < len(text):
+            value, at = decoder.raw_decode(text, at)
+            found.append(value)
+            at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n;,"))
+        return found if text.startswith(("[", "{")) and _is_shallow(found) else None
+    except (ValueError, RecursionError):
+        pass
+    try:
+        node = _parsed(text).body[0]
+        value = _value(node.value) if isinstance(node, ast.Expr) else None
+    except (*ERRORS, IndexError):
+        return None
+    listed = value if isinstance(value, list) else [value]
+    return listed if listed and all(isinstance(one, dict) for one in listed) else None
+
+
+def _calls_among(values: Sequence[Any], known: Collection[str]) -> tuple[FunctionCall, ...] | None:
+    """The calls that all of the JSON values are."""
+    calls: list[FunctionCall | None] = []
+    for value in values:
+        inner = value
+        if isinstance(value, Mapping):
+            inner = next((value[key] for key in LISTS if isinstance(value.get(key), list)), value)
+            inner = next((value[key] for key in SINGLES if isinstance(value.get(key), Mapping)), inner)
+        calls += [_any_call(one, known) for one in (inner if isinstance(inner, list) else [inner])]
+    return _all_calls(calls)
+
+
+def _any_call(value: Any, known: Collection[str]) -> FunctionCall | None:
+    """The call that a JSON object is, whatever the names of its keys."""
+    call = _call_of(value)
+    if call is None and isinstance(value, Mapping):
+        inner = value["function"] if isinstance(value.get("function"), Mapping) else value
+        name = next((inner[key] for key in NAMES if isinstance(inner.get(key), str)), None)
+        given = next((inner[key] for key in GIVEN if key in inner), None)
+        if name is None and len(value) == 1:
+            ((name, given),) = value.items()
+            call = FunctionCall(name, given) if isinstance(given, Mapping) and _plain(name, known) in known else None
+        elif name and (any(key in inner for key in GIVEN) or _plain(name, known) in known):
+            call = _call_with(name, given)
+    return call
+
+
+def _plain(name: str, known: Collection[str]) -> str:
+    """The name without the namespace in which some models call all functions."""
+    bare = name.removeprefix(PREFIX)
+    return bare if bare in known else name
+
+
+def _call_with(name: str, given: Any) -> FunctionCall | None:
+    """A call whose arguments are an object, its text, parameters in elements, or absent."""
+    if isinstance(given, str):
+        text = given.strip().rstrip(";")
+        if parameters := PARAMETER.findall(text):
+            given = {key: _typed(value.strip("\r\n")) for key, value in parameters}
+        else:
+            values = _values(text) if text else [{}]
+            given = values[0] if values and len(values) == 1 else text
+    return FunctionCall(name, {} if given is None else given) if isinstance(given, Mapping | None) else None
+
+
+def _typed(text: str) -> Any:
+    """The JSON value that a text is, or the text."""
+    value = parsed_json(text)
+    return text if value is None and text.strip() != "null" else value
+
+
+def _all_calls(calls: Sequence[FunctionCall | None]) -> tuple[FunctionCall, ...] | None:
+    found = tuple(call for call in calls if call is not None)
+    return found if len(found) == len(calls) else None
+
+
+def _parsed(text: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text.strip())
+
+
+JSON_NAMES = {"true": True, "false": False, "null": None}
 ERRORS = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError, OverflowError)
 
 
 def read_python(text: str) -> tuple[FunctionCall, ...] | None:
     """The calls of a list in Python's notation, with or without brackets, or None for any other text."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(text.strip(), mode="eval").body
-        nodes = tree.elts if isinstance(tree, (ast.List, ast.Tuple)) else [tree]
-        return tuple(map(_call, nodes))
+        nodes: list[ast.expr] = []
+        for line in _parsed(text).body:
+            if not isinstance(line, ast.Expr):
+                return None
+            nodes += line.value.elts if isinstance(line.value, (ast.List, ast.Tuple)) else [line.value]
+        return tuple(map(_call, nodes)) or None
     except ERRORS:
         return None
 
@@ -300,6 +436,8 @@ def _value(node: ast.expr, depth: int = 0) -> Any:
         return {str(key): _value(value, depth + 1) for key, value in zip(keys, node.values, strict=True)}
     if isinstance(node, ast.Constant):
         return _constant(node.value)
+    if isinstance(node, ast.Name) and node.id in JSON_NAMES:
+        return JSON_NAMES[node.id]
     number = _number(node) if isinstance(node, (ast.UnaryOp, ast.BinOp)) else None
     return ast.unparse(node) if number is None else number
 
