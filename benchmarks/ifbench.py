@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class IFBench(Benchmark):
     """Prompts with one or two instructions each, answered once."""
 
-    version = 1
+    version = 2
     needs = frozenset({"sample"})
 
     data: str = setting("allenai/IFBench_test", "hub id, or a local file or folder in the same form")

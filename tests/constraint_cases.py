@@ -39,7 +39,11 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
     "count:keywords_multiple": (KEYWORDS, (COUNTED,), (COUNTED + "red", COUNTED[:-4], COUNTED[5:] + "reds")),
     "count:numbers": ({"N": 2.0}, ("From 1,000.5 to 3rd.", "1990-2000"), ("Two of 7.", "1 2 3", "B2 and 5")),
     "count:person_names": ({"N": 2.0}, ("Emma met Liam.", "Noah's, Emma"), ("Emma and Emma.", "Emmas Liams")),
-    "count:pronouns": ({"N": 3.0}, ("I know it, she said.", "They're us, we"), ("I know it.", "That this which")),
+    "count:pronouns": (
+        {"N": 3.0},
+        ("I know it, she said.", "They're us, we", "This or that, or those"),
+        ("I know it.", "That this which"),
+    ),
     "count:punctuation": ({}, ("A, b; c: d! e? What?! f.",), ("A, b; c: d! What?! f.", "A, b; c: d! e? f.")),
     "count:unique_word_count": ({"N": 3.0}, ("one two three",), ("one One ONE two",)),
     "count:word_count_range": (
@@ -50,7 +54,11 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
     "count:words_japanese": ({"N": 2.0}, ("one 犬 three ねこ five", "I カメ"), ("one", "one 犬 three four", "犬 one")),
     "custom:character_reverse": ({}, ("elgae dlab ehT",), ("The bald eagle", "eagle bald")),
     "custom:csv_city": ({}, (CITIES,), (CITIES + "8,a,b,c,d", CITIES.replace("ID", "Id"), CITIES.replace('"', ""))),
-    "custom:csv_quotes": ({}, (STUDENTS,), (STUDENTS.replace('"', ""), STUDENTS.replace("\t", ","), STUDENTS[:-9])),
+    "custom:csv_quotes": (
+        {},
+        (STUDENTS, STUDENTS.replace("\t", "\t ")),
+        (STUDENTS.replace('"', ""), STUDENTS.replace("\t", ","), STUDENTS[:-9]),
+    ),
     "custom:csv_special_character": (
         {},
         (PRODUCTS + '9,toy,"A&B",3,4',),
@@ -93,8 +101,8 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
     "format:newline": ({}, ("one\ntwo\n\nthree", "yes"), ("one two\nthree",)),
     "format:no_bullets_bullets": (
         {},
-        ("One. Two is here.\n* a\n* b",),
-        ("One.\n* a\n* b", "One. Two!\n* a\n* b", "One. Two.\n* a", "* a\n* b\nOne. Two."),
+        ("One. Two is here.\n* a\n* b", "One. Two is here.\n*a\n*b"),
+        ("One.\n* a\n* b", "One. Two.\n*a*\n**b**", "One. Two!\n* a\n* b", "One. Two.\n* a", "* a\n* b\nOne. Two."),
     ),
     "format:no_whitespace": ({}, ("nothing-here", "x\n"), ("a b", "a\nb", "a\u00a0b")),
     "format:options": ({"options": "I know or I don't know"}, ("I know.", "I\nDON’T know"), ("I know that", "know")),
@@ -119,10 +127,19 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
         ("""He said, "I heard, 'She cried, "Don't!"'" """, "“It's ‘the “dogs” here’ now”"),
         ("""She said "it's 'only two' deep".""", '"""x"""', "don't 'can't' won't"),
     ),
-    "format:sub-bullets": ({}, ("* a\n  - b\n* c\n  - d\n  - e",), ("* a\n  - b\n* c", "- a\n- b", "* a\n* b\n  - c")),
+    "format:sub-bullets": (
+        {},
+        ("* a\n  - b\n* c\n  - d\n  - e", "*a\n  -b\n*c\n  - d"),
+        ("*a* b\n- c", "* a\n  - b\n* c", "- a\n- b", "* a\n* b\n  - c"),
+    ),
     "format:thesis": (
         {},
-        ("# One\n<i>We claim.</i> Text.\n# Two\n<em>And\nso</em> on.", "<i>A</i> b.\n\n<i>C</i> d."),
+        (
+            "# One\n<i>We claim.</i> Text.\n# Two\n<em>And\nso</em> on.",
+            "<i>A</i> b.\n\n<i>C</i> d.",
+            '<p><b><i class="x">A</i></b></p>\n\n<em id="y"><b>C</b></em> d.',
+            '<section>\n<h2>One</h2>\n<p><span style="font-style: italic">We claim.</span>',
+        ),
         ("# One\n<i>We claim.</i>\n# Two\nText.", "<i>A</i> b.\n\nC d.", "*A* b.", "<i></i> b."),
     ),
     "format:title_case": (
@@ -165,7 +182,11 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
         ("One two. One two three four.", "I. <i>We</i> do it. A b c d e."),
         ("One two. One two three.", "One. One two three. One two three."),
     ),
-    "sentence:keyword": ({"word": "owl", "N": 2.0}, ("See. An Owl!",), ("An owl. See.", "Owl", "See. Owls fly.")),
+    "sentence:keyword": (
+        {"word": "owl", "N": 2.0},
+        ("See. An Owl!", "See. The owl's nest."),
+        ("An owl. See.", "Owl", "See. Owls fly."),
+    ),
     "words:alphabet": ({}, ("Yes, Zoe ate bread", "x-ray yet Zebra"), ("Apple cat", "yes", "Ant 2 bees")),
     "words:consonants": ({}, ("Strong myth, small", "Thirsty 5 dogs"), ("Strong cat", "5")),
     "words:keywords_specific_position": (
@@ -176,7 +197,11 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
     "words:last_first": ({}, ("I see cats. Cats sleep.",), ("I see cats. Dogs sleep.", "I see I.")),
     "words:no_consecutive": ({}, ("Big cats eat",), ("Big, Bad cats",)),
     "words:odd_even_syllables": ({}, ("The water is even", "Water the apple"), ("The cat water", "the")),
-    "words:palindrome": ({}, (PALINDROMES + " Deified",), (PALINDROMES, PALINDROMES + " noon level", "eve " * 10)),
+    "words:palindrome": (
+        {},
+        (PALINDROMES + " Deified", PALINDROMES + " level", "level " * 10),
+        (PALINDROMES, PALINDROMES + " noon", "eve " * 10),
+    ),
     "words:paragraph_last_first": (
         {},
         ("Yes, I say yes.\n\nNo means no", "A b a!"),
@@ -189,7 +214,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
         ("Consider it.", "**Running** helps", "Let's go", "Made"),
         ("The run", "Empires fall", "Nothing"),
     ),
-    "words:vowel": ({}, ("The cat sits here", "Dog"), ("The cats go in", "rhythm", "Sequoia")),
+    "words:vowel": ({}, ("The cat sits here", "Dog"), ("The cat\n\nsits here", "The cats go in", "rhythm", "Sequoia")),
     "words:words_position": ({"keyword": "owl"}, ("An owl saw an Owl fly.", "An owl flies"), ("An owl saw it.", "owl")),
 }
 """All 58 types."""

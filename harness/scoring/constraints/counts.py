@@ -7,7 +7,7 @@ import re
 import regex
 
 from harness.scoring.constraints.lexicon import COORDINATING, PRONOUNS, STOP_WORDS
-from harness.scoring.constraints.text_units import last_marks, lower_words, sentences, words
+from harness.scoring.constraints.text_units import has_word, last_marks, lower_words, sentences, words
 
 NUMERAL = re.compile(r"(?<!\w)\d+(?:,\d{3})*(?:\.\d+)?")
 """Digits, with thousands separators and decimals: 1,000.5 is one number, 3/4 and 1990-2000 are two."""
@@ -27,9 +27,9 @@ def conjunctions(completion: str, prompt: str, *, small_n: float) -> bool:
 def keywords_multiple(
     completion: str, prompt: str, *, keyword1: str, keyword2: str, keyword3: str, keyword4: str, keyword5: str
 ) -> bool:
-    """The five keywords exactly 1, 2, 3, 5 and 7 times, as whole words in any case."""
+    """The five keywords exactly 1, 2, 3, 5 and 7 times, as whole words or possessives in any case."""
     said, keywords = lower_words(completion), (keyword1, keyword2, keyword3, keyword4, keyword5)
-    return all(said.count(keyword.lower()) == times for keyword, times in zip(keywords, TIMES, strict=True))
+    return all(has_word(said, keyword) == times for keyword, times in zip(keywords, TIMES, strict=True))
 
 
 def numbers(completion: str, prompt: str, *, n: float) -> bool:
@@ -45,7 +45,7 @@ def person_names(completion: str, prompt: str, *, n: float) -> bool:
 
 
 def pronouns(completion: str, prompt: str, *, n: float) -> bool:
-    """At least n pronouns, repeats included: personal, possessive, reflexive, indefinite, who."""
+    """At least n pronouns, repeats included: personal, possessive, reflexive, demonstrative, indefinite, who."""
     return sum(word in PRONOUNS or word.split("'")[0] in PRONOUNS for word in lower_words(completion)) >= n
 
 

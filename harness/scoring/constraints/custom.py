@@ -45,8 +45,11 @@ def csv_special_character(completion: str, prompt: str) -> bool:
 
 
 def csv_quotes(completion: str, prompt: str) -> bool:
-    """The required header and three rows, separated by tabs, with each of the five fields in double quotes."""
-    rows = [line.strip().split("\t") for line in lines(completion)]
+    """The required header and three rows, separated by tabs, with each of the five fields in double quotes.
+
+    Spaces around a field do not count.
+    """
+    rows = [[field.strip() for field in line.split("\t")] for line in lines(completion)]
     quoted = all(len(field) > 1 and field[0] == field[-1] == '"' for row in rows for field in row)
     header = [field.strip('"') for field in rows[0]] if rows else []
     return quoted and header == STUDENTS and len(rows) == 4 and all(len(row) == 5 for row in rows)

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.scoring.constraints import counts, custom, layout, positions, word_rules
 
-RULES_VERSION = 2  # 1 cut words at combining marks
+RULES_VERSION = 3  # 1 cut words at combining marks; 2 read seven instructions too narrowly
 """Raised whenever a rule judges some answer differently than before."""
 
 RULES: Mapping[str, Sequence[Callable[..., bool]]] = {

@@ -12,14 +12,23 @@ from harness.scoring.constraints.text_units import (
     WORD,
     is_pictured,
     lines,
+    paragraphs,
     same_space,
     sentences,
+    without_tags,
     words,
 )
 
 BULLET = re.compile(r"\s*(?:[*+•‣◦\-–]|\d{1,3}[.)])\s+")
 HEADING = re.compile(r"\s*(?:#{1,6}\s|<h[1-6]\b|\*\*[^*\n]+\*\*:?\s*$|(?:Section|SECTION)\s+\w+[.:]?)")
-ITALICS = re.compile(r"\s*<(i|em)>", re.IGNORECASE)
+ITALICS = re.compile(
+    r"\s*(?:<[a-z][^<>]{0,200}>\s*){0,5}?<(?:(?P<tag>i|em)(?:\s[^<>]{0,200})?"
+    r"|(?P<styled>[a-z]+)\s[^<>]{0,200}font-style:\s*(?:italic|oblique)[^<>]{0,200})>",
+    re.IGNORECASE,
+)
+STAR = re.compile(r"\s*\*(?!\*)(?![^*\s](?:[^*\n]{0,500}[^*\s])?\*)(?=.*\S)")
+DASH = re.compile(r"\s*-(?=\s|[^\W\d])")
+"""Bullets, with or without a space; *italics*, **bold** and -5 are not."""
 TEMPLATE = ("My Answer:", "My Conclusion:", "Future Outlook:")
 
 
@@ -51,7 +60,7 @@ def newline(completion: str, prompt: str) -> bool:
 def no_bullets_bullets(completion: str, prompt: str) -> bool:
     """At least two sentences that end in a full stop, followed by at least two bullets with *."""
     told = lines(completion)
-    starred = [at for at, line in enumerate(told) if line.lstrip().startswith("* ")]
+    starred = [at for at, line in enumerate(told) if STAR.match(line)]
     before = sentences("\n".join(told[: starred[0]])) if starred else []
     return len(starred) > 1 and sum(sentence.rstrip(CLOSERS).endswith(".") for sentence in before) > 1
 
@@ -83,13 +92,13 @@ def output_template(completion: str, prompt: str) -> bool:
 
 def sub_bullets(completion: str, prompt: str) -> bool:
     """At least one bullet with *, and under each at least one with -."""
-    kinds = [line.lstrip()[:2] for line in lines(completion) if line.lstrip().startswith(("* ", "- "))]
-    followed = [b == "- " for a, b in pairwise([*kinds, ""]) if a == "* "]
+    kinds = ["*" if STAR.match(line) else "-" for line in lines(completion) if STAR.match(line) or DASH.match(line)]
+    followed = [b == "-" for a, b in pairwise([*kinds, ""]) if a == "*"]
     return bool(followed) and all(followed)
 
 
 def thesis(completion: str, prompt: str) -> bool:
-    """Each section opens with words in <i> or <em>.
+    """Each section opens with words in <i>, <em> or an italic style, perhaps within other tags.
 
     The instruction does not define a section; it is the text under a heading or, without headings, a paragraph.
     """
@@ -107,7 +116,7 @@ def title_case(completion: str, prompt: str) -> bool:
 def _sections(text: str) -> list[str]:
     """The text before the first heading and under each heading, or else the paragraphs."""
     if not any(HEADING.match(line) for line in text.split("\n")):
-        return [part for part in re.split(r"\n[^\S\n]*\n", text) if part.strip()]
+        return paragraphs(text)
     parts: list[list[str]] = [[]]
     for line in text.split("\n"):
         if HEADING.match(line):
@@ -115,14 +124,14 @@ def _sections(text: str) -> list[str]:
         else:
             parts[-1].append(line)
     first, *others = ["\n".join(part) for part in parts]
-    return [*([first] if first.strip() else []), *others]
+    return [*([first] if without_tags(first).strip() else []), *others]
 
 
 def _opens_in_italics(part: str) -> bool:
     opened = ITALICS.match(part)
     if not opened:
         return False
-    end = part.lower().find(f"</{opened[1].lower()}>", opened.end())
+    end = part.lower().find(f"</{(opened['tag'] or opened['styled']).lower()}>", opened.end())
     return end > 0 and bool(words(part[opened.end() : end]))
 
 

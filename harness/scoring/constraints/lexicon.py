@@ -1,6 +1,6 @@
 """Closed classes of English words, and the facts about the world that instructions ask for.
 
-The lists were written by hand for this project. An ambiguous word such as "that" is a stop word but not a pronoun.
+The lists were written by hand for this project. Demonstratives ("that") count as pronouns.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ PRONOUNS = _set(
     "i me my mine myself you your yours yourself yourselves he him his himself she her hers herself it its itself"
     " we us our ours ourselves they them their theirs themselves themself one's oneself"
     " who whom whose whoever whomever someone somebody something anyone anybody anything"
-    " everyone everybody everything nobody nothing"
+    " everyone everybody everything nobody nothing this that these those"
 )
-"""Personal, possessive and reflexive pronouns, and other words that are always pronouns."""
+"""Personal, possessive, reflexive and demonstrative pronouns, and other words that are always pronouns."""
 
 STOP_WORDS = _set(
     # articles, conjunctions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby, pairwise
 
 from harness.scoring.constraints.lexicon import VERB_FORMS, VERBS
-from harness.scoring.constraints.text_units import lines, lower_words, sentences
+from harness.scoring.constraints.text_units import has_word, lines, lower_words, sentences
 
 
 def keywords_specific_position(completion: str, prompt: str, *, keyword: str, n: float, m: float) -> bool:
@@ -39,9 +39,9 @@ def words_position(completion: str, prompt: str, *, keyword: str) -> bool:
 
 
 def keyword_in_sentence(completion: str, prompt: str, *, word: str, n: float) -> bool:
-    """The n-th sentence, counted from 1, has the keyword as a whole word in any case."""
+    """The n-th sentence, counted from 1, has the keyword as a whole word or possessive in any case."""
     told = sentences(completion)
-    return len(told) >= n and word.lower() in lower_words(told[int(n) - 1])
+    return len(told) >= n and has_word(lower_words(told[int(n) - 1]), word) > 0
 
 
 def increment(completion: str, prompt: str, *, small_n: float) -> bool:

@@ -58,6 +58,17 @@ def lines(text: str) -> list[str]:
     return [line for line in text.split("\n") if line.strip()]
 
 
+def paragraphs(text: str) -> list[str]:
+    """The blocks of lines between blank lines."""
+    return [part for part in re.split(r"\n[^\S\n]*\n", text) if part.strip()]
+
+
+def has_word(said: list[str], keyword: str) -> int:
+    """How often the keyword is among the words in lower case, possessives ("river's") included."""
+    keyword = keyword.strip().lower().replace("’", "'")
+    return sum(word in (keyword, f"{keyword}'s") for word in said)
+
+
 def same_space(text: str) -> str:
     """The text with single spaces for white space, and none at the ends."""
     return " ".join(text.split())

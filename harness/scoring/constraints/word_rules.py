@@ -7,7 +7,15 @@ from collections import Counter
 from functools import lru_cache
 from itertools import pairwise
 
-from harness.scoring.constraints.text_units import VOWELS, letters, lower_words, same_space, syllables, words
+from harness.scoring.constraints.text_units import (
+    VOWELS,
+    letters,
+    lower_words,
+    paragraphs,
+    same_space,
+    syllables,
+    words,
+)
 
 CLUSTER = re.compile(r"[bcdfghjklmnpqrstvwxyz]{2}")
 
@@ -38,8 +46,8 @@ def odd_even_syllables(completion: str, prompt: str) -> bool:
 
 
 def palindrome(completion: str, prompt: str) -> bool:
-    """At least ten different palindromes of five letters or more, ignoring case."""
-    return len({word for word in lower_words(completion) if len(word) >= 5 and word == word[::-1]}) >= 10
+    """At least ten palindromes of five letters or more, ignoring case; they may repeat."""
+    return sum(len(word) >= 5 and word == word[::-1] for word in lower_words(completion)) >= 10
 
 
 def prime_lengths(completion: str, prompt: str) -> bool:
@@ -55,8 +63,8 @@ def repeats(completion: str, prompt: str, *, small_n: float) -> bool:
 
 
 def vowel(completion: str, prompt: str) -> bool:
-    """Between one and three of the vowels a, e, i, o, u occur in the whole answer."""
-    return 0 < len(VOWELS.intersection(letters(completion))) <= 3
+    """The answer is one paragraph, in which between one and three of the vowels a, e, i, o, u occur."""
+    return len(paragraphs(completion)) == 1 and 0 < len(VOWELS.intersection(letters(completion))) <= 3
 
 
 @lru_cache(maxsize=1000)
