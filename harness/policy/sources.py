@@ -71,8 +71,23 @@ def _from_hub(spec: BaseSpec, *, download: bool) -> Path:
         ) from error
 
 
+def _adapted(folder: Path) -> str:
+    """The base model that an adapter's configuration names."""
+    try:
+        configuration = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+        return str(configuration.get("base_model_name_or_path") or "an unnamed base")
+    except (OSError, ValueError, AttributeError):
+        return "an unnamed base"
+
+
 def _complete(folder: Path, name: str) -> Path:
     """The folder. Raises UserError where it has no model, before a library fails with a less clear message."""
+    if (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
+        raise UserError(
+            f"it is a PEFT adapter of {_adapted(folder)}, not a whole model",
+            where=name,
+            fix="Merge it into its base (PeftModel.merge_and_unload, then save_pretrained), and name that folder.",
+        )
     if not (folder / "config.json").exists():
         raise UserError("it has no config.json", where=name, fix="A model is a folder in Hugging Face layout.")
     if not any(folder.glob("*.safetensors")):
