@@ -164,4 +164,5 @@ def test_the_kind_that_is_asked_for_decides_where_a_row_has_two_readings(shared_
     """GSM8K's rows are problems, or demonstrations of the worked answer."""
     spec = DataSpec(str(shared_data / "gsm8k" / "test.jsonl"))
     problems, worked = (load_set(kind, spec).records for kind in ("problems", "demonstrations"))
-    assert [p.reference for p in problems] == [d.messages[-1].content for d in worked]  # type: ignore[union-attr]
+    finals = [d.messages[-1].content.split("#### ")[1].replace(",", "") for d in worked]  # type: ignore[union-attr]
+    assert [(p.reference, p.verifier) for p in problems] == [(final, "number") for final in finals]  # type: ignore[union-attr]

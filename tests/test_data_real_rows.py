@@ -13,11 +13,15 @@ import datasets
 import pyarrow
 import pytest
 
+from harness.cli.data_verbs import curate_verb
+from harness.curation.inspect import inspection
 from harness.curation.pipeline import curate, parse_steps
 from harness.curation.rendering import trained_texts
 from harness.data.examples import Example, canonical_row, prompt_text, read_examples, whole_text, with_texts
 from harness.data.load import DataSpec, load_set
 from harness.errors import UserError
+from harness.policy.base_model import BaseSpec
+from harness.policy.sources import locate
 from harness.records import Demonstration, Message, PreferencePair, Problem
 
 
@@ -388,3 +392,74 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=said):
             read_examples(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("row", "asked"),
+    [
+        ({"instruction": "2+2?", "response": "4"}, "2+2?"),
+        ({"instruction": "Who?", "context": "Bob.", "response": "4", "category": "qa"}, "Who?\nBob."),
+        ({"instruction": "Who?", "input": "", "context": "Bob.", "output": "4"}, "Who?\nBob."),
+        ({"prompt": "2+2?", "completion": "4", "messages": None}, "2+2?"),
+        ({"prompt": None, "completion": None, "messages": [ASKED, turn("assistant", "4")]}, "2+2?"),
+    ],
+)
+def test_further_columns_and_padding_are_read(row: dict[str, Any], asked: str, tmp_path: Path) -> None:
+    file = lines(tmp_path / "rows.jsonl", row)
+    wanted = Demonstration((Message("user", asked), Message("assistant", "4")), "rows.jsonl:1")
+    assert load_set("demonstrations", DataSpec(file)).records == (wanted,)
+    assert reread(read_examples(file).examples[0], tmp_path).record == wanted
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "verifier"),
+    [
+        ("3+4=<<3+4=7>>7\n#### 7", "7", "number"),
+        ("so\n#### -1,250.50", "-1250.50", "number"),
+        ("#### $18 ", "18", "number"),
+        ("7", "7", "exact"),
+        ("#### steps\nno number", "#### steps\nno number", "exact"),
+    ],
+)
+def test_a_worked_answer_is_verified_by_its_final_number(
+    answer: str, reference: str, verifier: str, tmp_path: Path
+) -> None:
+    for columns in (("question", "answer"), ("problem", "answer"), ("prompt", "reference")):
+        file = lines(tmp_path / "rows.jsonl", dict(zip(columns, ("q", answer), strict=True)))
+        (record,) = load_set("problems", DataSpec(file)).records
+        assert record == Problem((Message("user", "q"),), reference, verifier, "rows.jsonl:1")
+        assert reread(read_examples(file).examples[0], tmp_path).record == record
+    # fine-tuning on the same file imitates the whole worked answer
+    file = lines(tmp_path / "rows.jsonl", {"question": "q", "answer": answer})
+    (taught,) = load_set("demonstrations", DataSpec(file)).records
+    assert isinstance(taught, Demonstration)
+    assert taught.messages[1].content == answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"), [("preferences", {"prompt": "q", "chosen": "a", "rejected": "b"}), ("problems", ROW)]
+)
+def test_pairs_and_problems_are_curated(kind: str, row: dict[str, Any], tmp_path: Path) -> None:
+    row = {"question": "q", "answer": "a"} if kind == "problems" else row
+    file, out = lines(tmp_path / "rows.jsonl", row), tmp_path / "out.jsonl"
+    assert "1 rows in" in "\n".join(curate_verb([file], out, None, 0, 0, "stop", []))
+    assert load_set(kind, DataSpec(str(out))).records == load_set(kind, DataSpec(file)).records
+
+
+def test_keys_that_are_not_used_are_listed(tmp_path: Path) -> None:
+    turns = [{**ASKED, "name": "Ann"}, {"role": "assistant", "content": "4", "name": None, "cut": 1}]
+    file = lines(tmp_path / "rows.jsonl", {"messages": turns, "topic": "sums", "license": None, "system": "Be brief."})
+    said = "\n".join(inspection(read_examples(file)))
+    assert "keys that are not used: messages: cut 1, messages: name 1, topic 1\n" in said
+    file = lines(tmp_path / "rows.jsonl", {"prompt": "q", "completion": "a", "system": "s", "id": "x", "source": "y"})
+    assert "not used" not in "\n".join(inspection(read_examples(file)))
+    file = lines(tmp_path / "rows.jsonl", {**PAIR, "score_chosen": 8.0})
+    assert "keys that are not used: score_chosen 1\n" in "\n".join(inspection(read_examples(file)))
+    said = "\n".join(inspection(read_examples(folder_of(tmp_path / "set", "a.jsonl"))))
+    assert "no file of the folder names a split: all its rows are train" in said
+
+
+def test_an_adapter_folder_names_its_base(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "owner/base"}')
+    with pytest.raises(UserError, match="it is a PEFT adapter of owner/base"):
+        locate(BaseSpec(str(tmp_path)))

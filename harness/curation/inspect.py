@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from harness.curation.duplicates import exact_duplicates, near_duplicates
 from harness.curation.rendering import TrainedText, token_count, trained_texts
-from harness.data.examples import Example, ExampleSet, answer_text, prompt_text, whole_text
+from harness.data.examples import Example, ExampleSet, answer_text, prompt_text, unused_keys, whole_text
+from harness.data.folders import folder_and_configuration, names_no_split
 from harness.data.readers import skipped_lines
 from harness.data.words import words_of
 from harness.records import Demonstration
@@ -30,6 +31,10 @@ def inspection(found: ExampleSet, encoder: TextEncoder | None = None) -> Iterato
     yield f"{found.name}: {len(examples):,} {found.detection.kind}, format {found.detection.format}"
     yield f"  because {found.detection.reason}"
     yield from skipped_lines(found.skipped)
+    if unused := unused_keys(examples):
+        yield f"keys that are not used: {_counted(unused)}"
+    if (local := folder_and_configuration(found.name)) and not local[1] and names_no_split(local[0]):
+        yield "no file of the folder names a split: all its rows are train"
     yield f"turns: {_counted(Counter(_turns(one) for one in examples))}"
     yield f"sources: {_counted(Counter(one.record.source or 'not stated' for one in examples))}"
     yield f"letters: {_counted(Counter(script_of(text) for text in texts))}"

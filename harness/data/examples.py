@@ -7,6 +7,7 @@ canonical_row(example)                      # the row as our own files write it;
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from harness.data.formats import CANONICAL, FORMATS, OPTIONAL, Detection, Kind, by_name, detect, format_of, unknown
 from harness.data.readers import Faults, Placed, Row, check_id, id_of, label_of, placed_rows
 from harness.data.rows import label_in
+from harness.data.turns import KNOWN_KEYS, parsed_turns
 from harness.errors import UserError
 from harness.records import Demonstration, Message, PreferencePair, Record
 
@@ -113,6 +115,27 @@ def canonical_row(example: Example) -> dict[str, Any]:
         row["verifier"] = record.verifier  # type: ignore[union-attr]
     provenance = {"format": example.format, "extra": dict(example.extra), "origin": example.origin}
     return {**row, "provenance": provenance}
+
+
+def unused_keys(examples: Iterable[Example]) -> Counter[str]:
+    """How many rows have a value in each column, and turns in each key, that is not read."""
+    found: Counter[str] = Counter()
+    for example in examples:
+        form = by_name(example.format)
+        for name, value in example.extra.items():
+            if name not in form.further and value not in (None, "", [], {}):
+                found[name] += 1
+            if name in form.columns:
+                found.update(f"{name}: {key}" for key in _unknown_keys(value))
+    return found
+
+
+def _unknown_keys(value: Any) -> list[str]:
+    turns = parsed_turns(value) if isinstance(value, str) else [value] if isinstance(value, Mapping) else value
+    turns = [turn for turn in turns if isinstance(turn, Mapping)] if isinstance(turns, (list, tuple)) else []
+    if not any({"role", "from"} & set(turn) for turn in turns):
+        return []
+    return [str(key) for turn in turns for key, held in turn.items() if key not in KNOWN_KEYS and held is not None]
 
 
 def prompt_text(record: Record) -> str:

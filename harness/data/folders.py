@@ -60,7 +60,8 @@ def files_of_split(folder: Path, split: str, configuration: str = "") -> list[Pa
 
 def names_no_split(folder: Path) -> bool:
     """Whether none of the folder's data files names a split, so that all of them are the split `train`."""
-    return not any(_splits_in([*path.relative_to(folder).parts]) for path in _data_files(folder))
+    files = _data_files(folder)
+    return bool(files) and not any(_splits_in([path.name]) for path in files)
 
 
 def _there(folder: Path) -> str:

@@ -40,7 +40,9 @@ Kind = Literal["demonstrations", "preferences", "problems", "judged"]
 ReadRow = Callable[[Row, str, str], Record]
 WriteRow = Callable[[Any], dict[str, Any]]
 # columns that a format reads in addition to those it needs; an edited record no longer agrees with them
-OPTIONAL = frozenset({"input", "system", "history", "tools", "output", "answer", "label", "completion", "response"})
+OPTIONAL = frozenset(
+    {"input", "context", "system", "history", "tools", "output", "answer", "label", "completion", "response"}
+)
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,15 @@ class Format:
     recognises: Callable[[Row], bool] = lambda row: True
 
     def fits(self, row: Row) -> bool:
-        """Whether the row has the columns."""
-        return all(name in row for name in self.columns)
+        """Whether the row has the columns; Arrow fills columns that only other rows have with nulls."""
+        return all(row.get(name) is not None for name in self.columns)
+
+    @property
+    def further(self) -> frozenset[str]:
+        """The columns that it reads where a row has them."""
+        own = {"system", "input", "context", "history"} if "instruction" in self.columns else {"system", "tools"}
+        kinds = {"problems": {"verifier"}, "judged": {*LABELS}}.get(self.kind, set())
+        return frozenset({"id", "source", *self.columns, *own, *kinds})
 
     def recognised(self, row: Row) -> bool:
         """Whether detection chooses this format if no earlier one fits."""
@@ -71,7 +80,9 @@ class Format:
 
 def format_of(row: Row) -> Format | None:
     """The format that detection chooses for the row, or None."""
-    return next((known for known in FORMATS if known.recognised(row)), None)
+    found = next((known for known in FORMATS if known.recognised(row)), None)
+    # a row whose own column is null is named by the format that it would have
+    return found or next((known for known in FORMATS if set(known.columns) <= set(row) and known.recognises(row)), None)
 
 
 def by_name(name: str) -> Format:
@@ -167,7 +178,12 @@ FORMATS: tuple[Format, ...] = (
         for column in ("completion", "response")
     ),
     # here `label` may also be the class that the row is an example of
-    _judged_format("alpaca_judged", ("instruction", "output"), read_alpaca, write_alpaca, labelled),
+    *(
+        _judged_format(
+            name, ("instruction", column), partial(read_alpaca, column), partial(write_alpaca, column), labelled
+        )
+        for name, column in (("alpaca_judged", "output"), ("instruction_judged", "response"))
+    ),
     _turns_format("sharegpt", "demonstrations", "conversations", lambda row: True),
     _turns_format("sharegpt_messages", "demonstrations", "messages", lambda row: is_sharegpt(row["messages"])),
     _turns_format("messages", "demonstrations", "messages", lambda row: True),
@@ -190,7 +206,16 @@ FORMATS: tuple[Format, ...] = (
         # with a non-empty `output` the row is a demonstration, and `answer` is a further column
         lambda row: row.get("output") in (None, ""),
     ),
-    Format("alpaca", "demonstrations", ("instruction", "output"), read_alpaca, write_alpaca),
+    *(
+        Format(
+            name,
+            "demonstrations",
+            ("instruction", column),
+            partial(read_alpaca, column),
+            partial(write_alpaca, column),
+        )
+        for name, column in (("alpaca", "output"), ("instruction_response", "response"))
+    ),
     *(
         Format(
             f"prompt_{column}",
@@ -280,7 +305,8 @@ def detect(rows: Iterable[Row], where: str = "") -> Detection:
 
 def _reason(best: Format, counts: Counter[str], columns: set[str], has_tools: bool) -> str:
     total = sum(counts.values())
-    words = [f"{counts[best.name]:,} of {total:,} rows have {' and '.join(f'`{name}`' for name in best.columns)}"]
+    label = [name for name in LABELS if best.kind == "judged" and name in columns][:1]
+    words = [f"{counts[best.name]:,} of {total:,} rows have {_words([*best.columns, *label])}"]
     words += [NOTES[name] for name in (best.kind, best.name) if name in NOTES]
     if has_tools and "tools" in columns and best.name.startswith(("sharegpt", "messages")):
         words.append(f"`tools` becomes part of the system turn ({TOOLS.strip()!r})")

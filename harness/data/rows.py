@@ -7,6 +7,7 @@ to call.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from harness.errors import UserError
 from harness.records import Demonstration, Message, Problem
 
 TOOLS = "You can call these functions:\n"
+FINAL = re.compile(r"####\s*\$?(-?(?:\d[\d,]*(?:\.\d+)?|\.\d+))\s*%?\.?\s*\Z")
 # columns that say whether an answer is good: TRL's, and LLaMA-Factory's
 LABELS = ("label", "kto_tag")
 
@@ -84,7 +86,8 @@ def with_system(messages: tuple[Message, ...], row: Row, where: str) -> tuple[Me
 
 def alpaca_prompt(row: Row, where: str) -> tuple[Message, ...]:
     """Instruction and input, joined by a line break, after the system text and the history of earlier turns."""
-    system, extra = optional_text(row, "system", where), optional_text(row, "input", where)
+    system = optional_text(row, "system", where)
+    extra = optional_text(row, "input", where) or optional_text(row, "context", where)
     instruction = checked_text(row["instruction"], "instruction", where)
     earlier: list[Message] = [Message("system", system)] if system.strip() else []
     for number, turn in enumerate(row.get("history") or (), 1):
@@ -121,8 +124,8 @@ def read_turns_column(column: str, row: Row, where: str, id: str) -> Demonstrati
     return ending_demonstration(conversation(column, row, where), row, where, id)
 
 
-def read_alpaca(row: Row, where: str, id: str) -> Demonstration:
-    answer = Message("assistant", checked_text(row["output"], "output", where))
+def read_alpaca(column: str, row: Row, where: str, id: str) -> Demonstration:
+    answer = Message("assistant", checked_text(row[column], column, where))
     return ending_demonstration((*alpaca_prompt(row, where), answer), row, where, id)
 
 
@@ -131,7 +134,7 @@ def read_self_instruct(row: Row, where: str, id: str) -> Demonstration:
     if not isinstance(cases, Sequence) or len(cases) != 1 or not isinstance(cases[0], Mapping):
         raise UserError("`instances` is not one instance", where=where, fix="Write one row for each instance.")
     one = {"instruction": row["instruction"], "input": cases[0].get("input"), "output": cases[0].get("output")}
-    return read_alpaca({**one, "source": row.get("source")}, where, id)
+    return read_alpaca("output", {**one, "source": row.get("source")}, where, id)
 
 
 def read_completion(column: str, row: Row, where: str, id: str) -> Demonstration:
@@ -150,9 +153,9 @@ def read_question(row: Row, where: str, id: str) -> Demonstration:
     return Demonstration((Message("user", question), Message("assistant", answer)), id, source_of(row))
 
 
-def write_alpaca(record: Demonstration) -> dict[str, Any]:
+def write_alpaca(column: str, record: Demonstration) -> dict[str, Any]:
     *asked, answer = record.messages
-    return {"instruction": joined_text(asked), "output": answer.content}
+    return {"instruction": joined_text(asked), column: answer.content}
 
 
 def write_completion(column: str, record: Demonstration) -> dict[str, Any]:
@@ -161,20 +164,25 @@ def write_completion(column: str, record: Demonstration) -> dict[str, Any]:
 
 def read_problem(asked: str, key: str, row: Row, where: str, id: str) -> Problem:
     prompt = with_system(as_prompt(row[asked], where, asked), row, where)
-    reference = _reference(row[key], key, where)
-    verifier = checked_text(row.get("verifier", "exact"), "verifier", where)
-    return Problem(prompt, reference, verifier, id, source_of(row))
+    return Problem(prompt, *_reference(row, key, where), id, source_of(row))
 
 
 def read_alpaca_answer(row: Row, where: str, id: str) -> Problem:
-    asked, reference = alpaca_prompt(row, where), _reference(row["answer"], "answer", where)
-    return Problem(asked, reference, checked_text(row.get("verifier", "exact"), "verifier", where), id, source_of(row))
+    return Problem(alpaca_prompt(row, where), *_reference(row, "answer", where), id, source_of(row))
 
 
-def _reference(value: Any, key: str, where: str) -> str:
-    """The reference answer; a number is written as JSON writes it."""
+def _reference(row: Row, key: str, where: str) -> tuple[str, str]:
+    """The reference answer and its verifier; a number is written as JSON writes it.
+
+    A worked answer that ends in "#### 7", as GSM8K's do, is the number 7 unless the row names a verifier.
+    """
+    value, named = row[key], row.get("verifier")
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return json.dumps(value) if number else checked_text(value, key, where)
+    reference = json.dumps(value) if number else checked_text(value, key, where)
+    if named is not None:
+        return reference, checked_text(named, "verifier", where)
+    final = FINAL.search(reference)
+    return (final[1].replace(",", ""), "number") if final else (reference, "exact")
 
 
 def write_problem(asked: str, key: str, record: Problem) -> dict[str, Any]:

@@ -33,6 +33,9 @@ TRAINED_KEYS = ("weight", "train", "training", "trainable", "loss")
 REFUSED_KEYS = ("image", "images", "video", "videos", "audio", "audios", "train_detail", "training_detail")
 
 
+KNOWN_KEYS = {*ROLE_KEYS, *CONTENT_KEYS, *THOUGHT_KEYS, *TRAINED_KEYS, "tool_calls", "function_call"}
+
+
 def checked_text(value: Any, key: str, where: str, *, may_be_empty: bool = False) -> str:
     """The value, which must be text that a UTF-8 file can hold; raises UserError naming `key`."""
     if not isinstance(value, str):
