@@ -60,7 +60,7 @@ EXCERPTS = 100
 class Diversity(Benchmark):
     """Open questions, each answered many times."""
 
-    version = 1
+    version = 2
     needs = frozenset({"sample"})
     stochastic = True
 

@@ -153,6 +153,8 @@ def test_short_answers_match_by_shared_words_and_long_ones_by_their_similarity_t
     never = partition(["red cat", "red dog", "red dog now please", "dog dog dog"], lambda first, at: False)
     # "red dog" joins "red cat" (2 of 2); four words share one with "red cat" (2 of 4), and so do three dogs none
     assert never == [0, 0, 1, 2]
+    assert partition(["Red CAT", "red dog"], lambda first, at: False) == [0, 0]
+    assert partition(["dog dog dog", "dog dog cat"], lambda first, at: False) == [0, 1]
     asked = []
 
     def alike(first: int, at: int) -> bool:

@@ -75,8 +75,8 @@ def partition(texts: Sequence[str], alike: Callable[[int, int], bool]) -> list[i
 
 
 def _same(one: str, other: str, alike: Callable[[int, int], bool], first: int, at: int) -> bool:
-    words, others = one.split(), other.split()
+    """NoveltyBench's rule for short texts: shared different words, in lower case, against the longer text's length."""
+    words, others = one.lower().split(), other.lower().split()
     if len(words) <= SHORT and len(others) <= SHORT:
-        shared = sum((Counter(words) & Counter(others)).values())
-        return 2 * shared >= max(len(words), len(others))
+        return 2 * len(set(words) & set(others)) >= max(len(words), len(others))
     return alike(first, at)
