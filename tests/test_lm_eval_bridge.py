@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,24 @@ def test_settings_that_sampling_does_not_have_are_refused_and_length_can_be_capp
     with pytest.raises(UserError, match="num_beams, repetition_penalty"):
         bridge.BridgeLM(recorder)._sampling({"do_sample": False, "num_beams": 5, "repetition_penalty": 1.2}, samples=1)
     assert bridge.BridgeLM(recorder, max_new_tokens=4)._sampling({}, 1).max_new_tokens == 4
+
+
+@pytest.mark.parametrize("gold", [7, -1, "no choice", [0, 9]])
+def test_a_right_answer_that_is_not_a_choice_is_named_before_anything_is_asked(recorder: Recorder, gold: Any) -> None:
+    tasks = bridge.task_of(
+        "t", ROWS, **{**CHOICE, "doc_to_target": lambda document: gold if document == ROWS[1] else 0}
+    )
+    with pytest.raises(UserError, match="is not among its") as caught:
+        list(bridge.run_tasks(recorder, tasks))
+    assert caught.value.where == "t, document 1"
+
+
+def test_warnings_of_lm_eval_reach_the_user_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        with bridge._quiet():
+            logging.getLogger("lm_eval.api.task").warning("a label is odd")
+            logging.getLogger("lm_eval.api.task").info("and this is chatter")
+    assert capsys.readouterr().err.splitlines() == ["lm-eval: a label is odd"]
 
 
 def test_samples_carry_the_choice_the_answer_and_the_numbers(recorder: Recorder) -> None:

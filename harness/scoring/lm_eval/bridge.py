@@ -16,10 +16,11 @@ import importlib
 import importlib.util
 import json
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lm_eval.api.model import TemplateLM
 
@@ -306,6 +307,7 @@ def run_tasks(
 
     for name, task in tasks.items():
         _check(policy, name, task)
+        _check_gold(name, task, limit)
     _seed_language_detection()
     model = BridgeLM(policy, seed=seed, max_new_tokens=max_new_tokens)
     try:
@@ -363,15 +365,45 @@ def _seed_language_detection() -> None:
         importlib.import_module("langdetect").DetectorFactory.seed = 0
 
 
+def _check_gold(name: str, task: Any, limit: int | None) -> None:
+    """Raise UserError for a document whose right answer is not among its choices; lm-eval scores it 0 and only logs."""
+    if task.OUTPUT_TYPE != "multiple_choice" or getattr(getattr(task, "config", None), "process_results", None):
+        return
+    for number, document in task.doc_iterator(limit=limit):
+        choices = list(task.doc_to_choice(document))
+        gold = (task.doc_to_text if getattr(task, "multiple_input", 0) else task.doc_to_target)(document)
+        for one in gold if isinstance(gold, list) else [gold]:
+            if not (0 <= one < len(choices) if isinstance(one, int) else one in choices):
+                raise UserError(
+                    f"its right answer {str(one)[:80]!r} is not among its {len(choices)} choices",
+                    where=f"{name}, document {number}",
+                    fix="Correct doc_to_target: the index of a choice, counted from 0, or its text.",
+                )
+
+
+class _Shown(logging.Handler):
+    """Shows each warning of lm-eval once."""
+
+    seen: ClassVar[set[str]] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = " ".join(record.getMessage().split())[:500]
+        if text not in self.seen:
+            self.seen.add(text)
+            print(f"lm-eval: {text}", file=sys.stderr)
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the progress bars and repeated warnings of lm-eval and datasets."""
+    """Suppress the progress bars of lm-eval and datasets, and repetitions of warnings."""
     import datasets
     import lm_eval.api.task as module
 
     logger, bar = logging.getLogger("lm_eval"), module.tqdm
     level, shown = logger.level, datasets.is_progress_bar_enabled()
-    logger.setLevel(logging.ERROR)
+    handler, propagates, handlers = _Shown(), logger.propagate, logger.handlers
+    logger.setLevel(logging.WARNING)
+    logger.handlers, logger.propagate = [handler], False
     datasets.disable_progress_bars()
     module.tqdm = partial(bar, disable=True)
     try:
@@ -379,5 +411,6 @@ def _quiet() -> Iterator[None]:
     finally:
         module.tqdm = bar
         logger.setLevel(level)
+        logger.handlers, logger.propagate = handlers, propagates
         if shown:
             datasets.enable_progress_bars()
