@@ -411,6 +411,14 @@ def test_further_columns_and_padding_are_read(row: dict[str, Any], asked: str, t
     assert reread(read_examples(file).examples[0], tmp_path).record == wanted
 
 
+def test_rows_of_two_formats_in_one_padded_table_are_read(tmp_path: Path) -> None:
+    turns = [ASKED, turn("assistant", "4")]
+    rows: list[dict[str, Any]] = [{**dict.fromkeys(ROW), "messages": turns}, {**ROW, "messages": None}]
+    found = read_examples(lines(tmp_path / "rows.jsonl", *rows)).examples
+    assert [one.format for one in found] == ["messages", "prompt_completion"]
+    assert [prompt_text(one.record) for one in found] == ["2+2?", "2+2?"]
+
+
 @pytest.mark.parametrize(
     ("answer", "reference", "verifier"),
     [
