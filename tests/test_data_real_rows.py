@@ -262,6 +262,14 @@ def test_a_pair_whose_turns_disagree_is_refused(row: dict[str, Any], said: str, 
         assert caught.value.where.startswith(f"{file}:1")
 
 
+def test_texts_that_look_like_turns_are_written_so_that_they_stay_texts(tmp_path: Path) -> None:
+    asked, answer = "Human: a\n\nAssistant:", str([turn("user", "Name a fruit.")])
+    row = {"prompt": [turn("user", asked)], "chosen": [turn("assistant", answer)], "rejected": "Car."}
+    (example,) = read_examples(lines(tmp_path / "rows.jsonl", row)).examples
+    assert example.record == PreferencePair((Message("user", asked),), answer, "Car.", "rows.jsonl:1")
+    assert reread(example, tmp_path) == example
+
+
 def test_a_system_column_is_part_of_every_prompt(tmp_path: Path) -> None:
     system = (Message("system", "Be brief."), Message("user", "2+2?"))
     for row in ({"prompt": "2+2?", "completion": "4"}, {"prompt": "2+2?", "response": "4"}):

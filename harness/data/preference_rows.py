@@ -55,8 +55,15 @@ def read_pair(asked: str, ending: str, row: Row, where: str, id: str) -> Prefere
 
 
 def write_pair(column: str, record: PreferencePair) -> dict[str, Any]:
-    """The row with its prompt as text where possible."""
-    return {column: prompt_value(record.prompt), "chosen": record.chosen, "rejected": record.rejected}
+    """The row as texts, except those that would be read as turns."""
+    asked = prompt_value(record.prompt)
+    if isinstance(asked, str) and _turns_in(asked, prompt=True) is not None:
+        asked = write_openai(record.prompt)
+    answers = {
+        key: text if _turns_in(text) is None else {"role": "assistant", "content": text}
+        for key, text in (("chosen", record.chosen), ("rejected", record.rejected))
+    }
+    return {column: asked, **answers}
 
 
 def write_sharegpt_pair(record: PreferencePair) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def as_prompt(value: Any, where: str, key: str = "prompt") -> tuple[Message, ...
 
 def prompt_value(messages: Sequence[Message]) -> str | list[dict[str, Any]]:
     """The text of one user turn, or a list of turns."""
-    if len(messages) == 1 and messages[0].role == "user":
+    if len(messages) == 1 and messages[0].role == "user" and not is_turns(messages[0].content):
         return messages[0].content
     return write_openai(messages)
 
