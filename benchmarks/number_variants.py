@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.benchmark import Benchmark, Metric, Outcome
@@ -27,7 +29,7 @@ from harness.scoring.answers.word_problems import (
     shots_of,
     word_problem,
 )
-from harness.scoring.variants.templates import Template, template_of
+from harness.scoring.variants.templates import Template, require_own_text, template_of
 from harness.scoring.variants.variants import Reached, changes, magnitude, variants_of
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class Item:
 class NumberVariants(Benchmark):
     """The original and variants of every template, each asked once."""
 
-    version = 2
+    version = 3
     needs = frozenset({"sample"})
 
     templates: str = setting("", "folder of template files, such as templates/symbolic of apple/ml-gsm-symbolic")
@@ -104,6 +106,11 @@ class NumberVariants(Benchmark):
         text = "\1".join(f"{one.id}\0{one.question}\0{one.answer}" for one in problems)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
+    def scorer_facts(self) -> dict[str, str]:
+        """The templates that are refused, with the reason of each."""
+        refused = self._families()[1] if self.templates else []
+        return {f"refused {Path(error.where).name}": error.what for error in refused}
+
     def test_set(self) -> TestSet:
         """The originals and variants with their answers; those of one template share their wording by design."""
         problems = [item.problem for item in self._items()]
@@ -116,8 +123,22 @@ class NumberVariants(Benchmark):
                 "number_variants needs templates",
                 fix="Set templates to the folder templates/symbolic of github.com/apple/ml-gsm-symbolic.",
             )
-        templates = [template_of(placed.row, placed.where) for placed in placed_rows(self.templates, Faults())]
-        return [item for template in templates[: self.limit] for item in _family(template, self.variants, self.draw)]
+        return [item for family in self._families()[0] for item in family]
+
+    def _families(self) -> tuple[list[list[Item]], list[UserError]]:
+        """The items of each template, and why others are refused. Raises UserError where all are."""
+        families: list[list[Item]] = []
+        refused: list[UserError] = []
+        for placed in islice(placed_rows(self.templates, Faults()), self.limit):
+            try:
+                template = template_of(placed.row, placed.where)
+                require_own_text(template, placed.where)
+                families.append(list(_family(template, self.variants, self.draw)))
+            except UserError as error:
+                refused.append(UserError(error.what, where=error.where or placed.where, fix=error.fix))
+        if refused and not families:
+            raise refused[0]
+        return families, refused
 
 
 def _family(template: Template, count: int, draw: int) -> Iterator[Item]:

@@ -88,3 +88,32 @@ def test_all_published_templates_make_items_that_their_own_answers_solve(shared_
     assert len(outcomes) == 200
     assert all(outcome.metrics["correct"] == 1.0 for outcome in outcomes)
     assert len({outcome.cluster for outcome in outcomes}) == 100
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"question": "Something else entirely is asked in this text."}, "not the template with its own values"),
+        ({"question_annotated": "{init}"}, "has two lines under #init"),
+        ({"question_annotated": "{answer}"}, "has no finite decimal"),
+    ],
+)
+def test_a_template_that_makes_no_pair_is_refused_by_name_and_the_others_are_asked(
+    tmp_path: Path, changed: dict[str, str], reason: str
+) -> None:
+    annotated = TEMPLATE["question_annotated"]
+    if changed.get("question_annotated") == "{init}":
+        line = next(line for line in annotated.splitlines() if line.startswith("- $"))
+        changed = {"question_annotated": annotated.replace(line, f"{line}\n{line}")}
+    elif changed.get("question_annotated") == "{answer}":
+        head, _, formula = annotated.partition("#answer:")
+        changed = {"question_annotated": f"{head}#answer: ({formula.strip()}) * 7 / 1001"}
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    for name, row in (("a.json", TEMPLATE), ("b.json", {**TEMPLATE, "answer_annotated": "", **changed, "id_orig": 9})):
+        (folder / name).write_text(json.dumps(row), "utf-8")
+    benchmark = NumberVariants(templates=str(folder), variants=1)
+    assert len(benchmark.test_set().items) == 2
+    ((where, what),) = benchmark.scorer_facts().items()
+    assert where.startswith("refused b.json")
+    assert reason in what

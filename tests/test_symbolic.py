@@ -254,3 +254,9 @@ def test_money_has_two_decimals_and_a_sentence_opens_with_a_capital() -> None:
     (variant,) = variants_of(template_of({**TOY, "question_annotated": question}, ""), 1, 0)
     assert variant.question == "Blue costs $2.50. Blue? It is blue."
     assert variant.reference == "2.5"
+
+
+def test_a_number_may_be_rounded_to_places() -> None:
+    template = template_of(changed("#answer: n + m", "#answer: round(n / m, 2)"), "t.json")
+    for variant in variants_of(template, 5, 0):
+        assert float(variant.reference) == pytest.approx(variant.values["n"] / variant.values["m"], abs=0.00501)

@@ -117,7 +117,7 @@ def _neighbours(values: Sequence[Any], count: int = 1) -> Draw:
 
 ARITHMETIC: Mapping[str, Callable[..., Any]] = {
     "int": lambda value: math.trunc(value),
-    "round": lambda value: round(value),
+    "round": lambda value, digits=None: exact(round(value, digits)),
     "Fraction": lambda above, below=1: quotient(above, below),
     "is_int": is_int,
     "divides": divides,

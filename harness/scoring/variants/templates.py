@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from typing import Any
 
 from harness.errors import UserError
@@ -27,6 +28,8 @@ from harness.scoring.variants.expressions import ExpressionError, Worked, worked
 
 HEADING = re.compile(r"^\s*#(init|conditions|answer)\s*[:=]?[ \t]*", re.M)
 SLOT = re.compile(r"\{\s*(\w+)\s*(?:,([^{}]*))?\}")
+LEAST_ALIKE = 0.7
+"""Share of equal words of the question and the template with its own values; published ones differ in a few words."""
 FIX = "Correct the template or remove it from the folder; harness/scoring/variants/templates.py shows the format."
 
 
@@ -63,7 +66,10 @@ def template_of(row: Mapping[str, Any], where: str) -> Template:
     question, answer, annotated = map(str, texts)
     slotted, parts = _parts(annotated, where)
     domains = tuple(_domain(line, where) for line in _lines(parts.get("init", "")))
-    known = {name for domain in domains for name in domain.names}
+    declared = [name for domain in domains for name in domain.names]
+    if twice := sorted({name for name in declared if declared.count(name) > 1}):
+        raise UserError(f"the variable {twice[0]} has two lines under #init", where=where, fix=FIX)
+    known = set(declared)
     for slot in SLOT.finditer(slotted):
         if slot[1] not in known:
             raise UserError(f"the slot {slot[0]} has no line under #init", where=where, fix=FIX)
@@ -72,6 +78,15 @@ def template_of(row: Mapping[str, Any], where: str) -> Template:
     # the original's id, or the question itself: a file's place in its folder may change
     id = f"gsm8k-{row['id_orig']}" if isinstance(row.get("id_orig"), int) else question
     return Template(id, question, answer, slotted, domains, conditions, formula)
+
+
+def require_own_text(template: Template, where: str) -> None:
+    """Raise UserError where the original is not the template with its own values: they would be no pair."""
+    own = SLOT.sub(lambda slot: slot[2] or slot[1], template.slotted)
+    if SequenceMatcher(None, own.lower().split(), template.question.lower().split(), False).ratio() < LEAST_ALIKE:
+        raise UserError(
+            f"the question is not the template with its own values: {own.strip()[:80]!r}", where=where, fix=FIX
+        )
 
 
 def _closing(solution: Any) -> str:

@@ -63,6 +63,11 @@ def _variant(template: Template, parts: Sequence[Part], rng: Random) -> Variant:
         raise UserError(f"the answer of {template.id} has no value: {error}", fix="Correct the template.") from error
     if isinstance(answer, bool) or not isinstance(answer, (int, Fraction)):
         raise UserError(f"the answer of {template.id} is {answer!r}, not a number", fix="Correct the template.")
+    if "/" in written(answer):
+        raise UserError(
+            f"the answer of {template.id} may be {answer}, which has no finite decimal",
+            fix="Add a condition is_int(...).",
+        )
     return Variant(_filled(template.slotted, choices), answer, values)
 
 
