@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -90,6 +91,16 @@ def _seal(value: Any) -> str:
 def sibling_file(path: Path, ending: str) -> Path:
     """The file in the same folder with the same stem and another ending."""
     return path.with_name(f"{path.stem}.{ending}")
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder, and raise UserError where no file can be written to it: before hours of work, not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        what = f"the results cannot be written: {error.strerror}"
+        raise UserError(what, where=str(folder), fix="Name another folder with --out.") from None
 
 
 def check_out(out: Path, inputs: Sequence[str]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import outside
@@ -12,9 +14,11 @@ import pytest
 from command_line import bakeoff
 from conftest import ROOT
 
+from harness.engine import registry
 from harness.engine.config import load_experiment
 from harness.engine.plan import Plan, make_plan
 from harness.engine.results.schema import read_rows
+from harness.engine.run import Tally, run_plan
 from harness.engine.store.store import Store
 from harness.report.verify import verify
 
@@ -258,3 +262,157 @@ def test_logits_that_are_not_finite_fail_every_cell(name: str, broken_base: dict
     done = bakeoff("run", file, "--store", tmp_path / "store", "--out", tmp_path / "out")
     assert done.returncode == 1
     assert done.stdout.count("the model's logits are not finite numbers") == 3, done.stdout
+
+
+METHOD = '''"""A method that does to a run what it is told."""
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from harness.method import FitReport, Method, setting
+
+
+@dataclass(frozen=True)
+class Hostile(Method):
+    """It does its mode, at fit or at load."""
+
+    trains = False
+    mode: str = setting("", "what it does")
+    at: str = setting("load", "when")
+
+    def fit(self, base, data, inputs, out, context):
+        self.do(base, "fit")
+        return FitReport()
+
+    def load(self, base, artifact, inputs):
+        self.do(base, "load")
+        policy = base.policy()
+        if self.at == "score":
+            policy = type(policy)(base.load(), base.encoder)
+            real = policy.score
+            policy.score = lambda *given: (self.do(base, "score"), real(*given))[1]
+        return policy
+
+    def do(self, base, now):
+        if now != self.at:
+            return
+        if self.mode == "exit":
+            sys.exit(0)
+        if self.mode == "generator":
+            raise GeneratorExit
+        if self.mode == "terminate":
+            os.kill(os.getpid(), signal.SIGTERM)
+        if self.mode == "tokens":
+            base.tokenizer.add_tokens(["Paris", "the", "in"])
+        if self.mode == "side":
+            base.tokenizer.padding_side = "right"
+        if self.mode == "template":
+            base.encoder.template = "{{ messages[0]['content'] }}"
+        if self.mode == "text":
+            base.encoder.chat.text = "{{ messages[0]['content'] }}"
+        if self.mode == "weights":
+            with torch.no_grad():
+                next(base.policy().model.parameters()).mul_(0)
+        if self.mode == "data":
+            next(base.policy().model.parameters()).data[:] = 0
+        if self.mode == "dropout":
+            base.policy().model.train()
+'''
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the hostile method on the path."""
+    (tmp_path / "hostile_method.py").write_text(METHOD)
+    info = tmp_path / "hostile-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hostile\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[bakeoff.methods]\nhostile = hostile_method:Hostile\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry._outside.cache_clear()
+    yield tmp_path
+    registry._outside.cache_clear()
+    sys.modules.pop("hostile_method", None)
+
+
+def run_hostile(folder: Path, methods: str) -> str:
+    file = folder / "experiment.yaml"
+    benchmarks = "[{knowledge: {limit: 6}}, {instruction_following: {limit: 2, max_new_tokens: 8}}]"
+    file.write_text(
+        f"name: x\nbases: [microworld/small]\nmethods: {methods}\nbenchmarks: {benchmarks}\nthreads: 1\nseeds: [0]\n"
+    )
+    done = bakeoff("run", file, "--store", folder / "store", "--out", folder / "out")
+    return f"{done.stdout}{done.stderr}\nexit {done.returncode}"
+
+
+CHANGES = {"tokens": "tokenizer", "side": "tokenizer", "template": "encoder", "text": "encoder", "weights": "model",
+           "data": "model", "dropout": "model"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "at"), [*((mode, "load") for mode in CHANGES), ("tokens", "fit"), ("weights", "fit")])
+def test_a_method_that_changes_what_cells_share_fails_and_later_cells_are_unharmed(
+    mode: str, at: str, hostile: Path
+) -> None:
+    run_hostile(hostile, "[base]")
+    before = read_rows(hostile / "out")
+    shutil.rmtree(hostile / "store")
+    heard = run_hostile(hostile, f"[{{hostile: {{mode: {mode}, at: {at}}}, as: bad}}, base]")
+    words = f"failed  bad/knowledge/0: hostile changed the {CHANGES[mode]} of microworld/small, which all cells share"
+    assert words in heard
+    assert heard.endswith("exit 1")
+    after = read_rows(hostile / "out")
+    assert after.value.tolist() == before.value.tolist()
+    assert set(after.method) == {"base"}
+
+
+def test_a_policy_that_changes_what_cells_share_as_it_is_scored_is_loaded_again(hostile: Path) -> None:
+    run_hostile(hostile, "[base]")
+    before = read_rows(hostile / "out")
+    before = before[before.benchmark == "instruction_following"]
+    heard = run_hostile(hostile, "[{hostile: {mode: template, at: score}, as: bad}]")
+    assert "failed  bad/knowledge/0: bad/knowledge/0 changed the encoder of microworld/small" in heard
+    assert "done    bad/instruction_following/0" in heard
+    assert read_rows(hostile / "out").value.tolist() == before.value.tolist()
+
+
+@pytest.mark.parametrize("at", ["fit", "load"])
+@pytest.mark.parametrize("mode", ["exit", "generator"])
+def test_a_plugin_that_exits_fails_its_own_cells_only(mode: str, at: str, hostile: Path) -> None:
+    heard = run_hostile(hostile, f"[{{hostile: {{mode: {mode}, at: {at}}}, as: bad}}, base]")
+    assert f"failed  bad/knowledge/0: {'SystemExit' if mode == 'exit' else 'GeneratorExit'}" in heard
+    assert "4 cells: 2 done, 2 failed" in heard
+    assert heard.endswith("exit 1")
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(hostile: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    heard = run_hostile(hostile, "[base, {hostile: {mode: terminate}, as: bad}]")
+    assert "Interrupted. 2 of 4 cells are done and kept" in heard
+    assert heard.endswith("exit 2")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_is_left_to_run_is_no_success(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def done_and_gone(*given: object, **named: object) -> Tally:
+        tally = run_plan(*given, **named)  # type: ignore[arg-type]
+        shutil.rmtree(folder / "store" / "outcomes")
+        return tally
+
+    monkeypatch.setattr("harness.cli.verbs.run_plan", done_and_gone)
+    heard = run(folder)
+    assert "Not all is done: the store was changed while this ran" in heard
+    assert heard.endswith("exit 1")
+
+
+@pytest.mark.parametrize("option", ["--out", "--store"])
+@pytest.mark.parametrize("where", ["file/inside", "n" * 300])
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(where: str, option: str, folder: Path) -> None:
+    (folder / "file").write_text("")
+    done = bakeoff("run", outside.experiment(folder), "--store", folder / "store", option, folder / where)
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert "fitting" not in done.stdout

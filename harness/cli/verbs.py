@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
+import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +30,7 @@ from harness.engine.store.store import DEFAULT_STORE, Store, disk_errors
 from harness.engine.tuning import plans, unfilled
 from harness.engine.workers import workers
 from harness.errors import UserError
-from harness.files import read_json
+from harness.files import check_writable, read_json
 
 WIDTH = 160
 
@@ -52,6 +55,20 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
     say(f"\n{_counts(states)}. Next: {_command('run', file, store_folder, settings, *more)}")
 
 
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@_sigterm_interrupts()
 def run_verb(
     file: Path, store_folder: Path, out: Path | None, settings: Sequence[str], *, retry_failed: bool, processes: int
 ) -> int:
@@ -61,9 +78,11 @@ def run_verb(
     experiment = load_experiment(file, settings)
     with disk_errors(store_folder):
         store_folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=store_folder).close()
     store = Store(store_folder)
     # `experiment.yaml` has its results next to it; any other file has a folder of its name
     folder = out or (file.parent if file.name == "experiment.yaml" else file.parent / file.stem)
+    check_writable(folder)
     wanted = {"to run", "running"} | ({"failed"} if retry_failed else set())
     tally = Tally()
     at_work = False
@@ -89,7 +108,8 @@ def run_verb(
     current = not at_work and _current(folder, plan, states, store)
     if not current:
         states = _write_results(plan, store, folder)
-    failed = any(state.name == "failed" for state in _all_states(plan, states, store))
+    ended = Counter(state.name for state in _all_states(plan, states, store))
+    failed, unfinished = bool(ended["failed"]), bool(ended["to run"] + ended["running"])
     report = f"The report is {folder / 'report.html'}"
     if not at_work:
         said = (
@@ -98,14 +118,16 @@ def run_verb(
         again = " Failed cells are tried again with --retry-failed." if failed else ""
         say(f"{said}: {_counts(states)}.{again}")
         say(report)
-        return int(failed)
+        return int(failed or unfinished)
     say(f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now).")
     if cells := [cell for cell, _ in tally.failed if isinstance(cell, Cell)]:
         say(f"Next: {_command('explain', file, store_folder, settings, cells[0].title)}")
     elif tally.failed:
         say(f"Next: fix the cause, then {_command('run', file, store_folder, settings, '--retry-failed')}")
+    if unfinished:
+        say("Not all is done: the store was changed while this ran, or another process is at work. Run it again.")
     say(f"{report} (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})")
-    return int(failed)
+    return int(failed or unfinished)
 
 
 def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:

@@ -7,7 +7,8 @@ import os
 import shutil
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from harness.engine.store.outcomes import answered, write_joint_outcomes, write_
 from harness.engine.store.store import Area, Store, StoreUnusable
 from harness.errors import UserError, first_line
 from harness.lazy import torch, transformers
-from harness.method import FitContext, Input
+from harness.method import FitContext, Input, plugin_name
 from harness.policy.stepwise import StepwisePolicy
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class _Runner:
     def __init__(self, plan: Plan, store: Store, progress: Progress, retry_failed: bool) -> None:
         self.plan, self.store, self.progress, self.retry_failed = plan, store, progress, retry_failed
         self.tally, self.missing, self.forgiven = Tally(), set[str](), set[str]()
+        self.spoiled = False  # whether something shared was changed, and a loaded policy may hold it
 
     def run(self, beginning: float) -> Tally:
         cells = [cell for cell in self.plan.cells if not cell.why]
@@ -119,32 +121,42 @@ class _Runner:
                     self.progress.finished(cell.title)
                 else:
                     todo.append(cell)
-        if not todo:
-            return
+        while todo:
+            todo = self._load_and_score(node, todo)
+
+    def _load_and_score(self, node: Node, todo: list[Cell]) -> list[Cell]:
+        """Score the cells; those that are left need the policy loaded again, since one changed what it shares."""
         why, policy = self._ensure(node), None
         if not why:
             try:
                 policy = self._load(node)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a plugin may call `exit`
                 why = failure_reason(error)
                 for cell in todo:
                     self.store.fail(cell.key, why, traceback.format_exc())
         if policy is None:
             for cell in todo:
                 self._failed(cell, why)
-            return
-        self._score_all(node, todo, policy)
+            return []
+        left = self._score_all(node, todo, policy)
         del policy  # before memory is freed
         self._free()
+        return left
 
-    def _score_all(self, node: Node, cells: list[Cell], policy: Policy) -> None:
+    def _score_all(self, node: Node, cells: list[Cell], policy: Policy) -> list[Cell]:
         # measured at most once, however many cells score the policy
         speed = cache(lambda: cost.decoding_cost(policy, node.base.policy()))
-        for cell in cells:
+        self.spoiled = False
+        for at, cell in enumerate(cells, 1):
             if why := self._once("outcomes", cell, partial(self._score_in_memory, cell, policy, speed)):
                 self._failed(cell, why)
             else:
                 self.progress.finished(cell.title)
+            if self.spoiled:
+                return cells[at:]
+        return []
 
     def _once(self, area: Area, what: Node | Cell | JointCell, make: Callable[[], None]) -> str:
         """Make it, unless it is done or has failed, holding its lock; why it failed, or "". Failures are recorded."""
@@ -166,9 +178,9 @@ class _Runner:
                 self.progress.say(f"damaged {what.title}: {damage}; it is made again")
             try:
                 make()
-            except StoreUnusable:
+            except (StoreUnusable, KeyboardInterrupt):
                 raise
-            except Exception as error:
+            except BaseException as error:  # a plugin may call `exit`
                 why = failure_reason(error)
                 self.store.fail(key, why, traceback.format_exc())
                 return why
@@ -199,7 +211,8 @@ class _Runner:
             try:
                 with self.store.writing("artifacts", node.key, node.document) as (out, ledger):
                     context = FitContext(node.seed, micro_batch, self.progress.fitting(node.title))
-                    with cost.Stopwatch() as watch, cost.PeakMemory(node.base.spec.device) as memory:
+                    measured = cost.Stopwatch(), cost.PeakMemory(node.base.spec.device)
+                    with self._sharing(plugin_name(node.method)), measured[0] as watch, measured[1] as memory:
                         report = node.method.fit(node.base, data, self._inputs(node), out, context)
                     ledger.update({**vars(report), "notes": dict(report.notes)})
                     ledger.update(fit_seconds=watch.seconds, peak_memory_mb=memory.mb)
@@ -222,9 +235,31 @@ class _Runner:
 
     def _load(self, node: Node) -> Policy:
         folder = self.store.folder("artifacts", node.key)
-        policy = node.method.load(node.base, folder, self._inputs(node))
+        with self._sharing(plugin_name(node.method)):
+            policy = node.method.load(node.base, folder, self._inputs(node))
         policy.digest, policy.base = node.key, node.base.policy
         return policy
+
+    @contextmanager
+    def _sharing(self, who: str) -> Iterator[None]:
+        """The block must leave what the bases share as it was, whether or not it succeeds."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            self._require_unchanged(who)
+            raise
+        self._require_unchanged(who)
+
+    def _require_unchanged(self, who: str) -> None:
+        """Raise UserError where a base's shared tokenizer, encoder or model was changed; later cells get new ones."""
+        changed = [(base.spec.label, name) for base in self.plan.bases for name in base.make_unchanged()]
+        if changed:
+            self.spoiled = True
+            base, name = changed[0]
+            what = f"{who} changed the {name} of {base}, which all cells share"
+            raise UserError(what, fix=f"Change a copy of it: copy.deepcopy(base.{name}).")
 
     # ---- evaluation
 
@@ -243,8 +278,8 @@ class _Runner:
 
     def _score(self, cell: Cell, policy: Policy, speed: Callable[[], dict[str, float | None]]) -> None:
         with self.store.writing("outcomes", cell.key, cell.document) as (out, ledger):
-            with cost.Stopwatch() as watch, cost.PeakMemory(cell.node.base.spec.device) as memory:
-                benchmark = cell.column.benchmark
+            benchmark, measured = cell.column.benchmark, (cost.Stopwatch(), cost.PeakMemory(cell.node.base.spec.device))
+            with self._sharing(cell.title), measured[0] as watch, measured[1] as memory:
                 items = benchmark.evaluate(policy, cell.seed)
                 declared = () if benchmark.open_metrics else [metric.name for metric in benchmark.metrics()]
                 each = self.progress.evaluating(cell.title)

@@ -13,6 +13,7 @@ from harness.errors import UserError, first_line
 from harness.lazy import torch, transformers
 from harness.policy.chat_template import DEFAULT_DATE
 from harness.policy.encoding import TextEncoder
+from harness.policy.shared_state import encoder_state, model_state, tokenizer_state
 
 if TYPE_CHECKING:
     from harness.policy.causal import CausalPolicy
@@ -63,6 +64,7 @@ class BaseModel:
 
     def __init__(self, spec: BaseSpec, folder: Path, digest: str = "", small: BaseModel | None = None) -> None:
         self.spec, self.folder, self.digest, self.small = spec, folder, digest, small
+        self._unchanged: dict[str, str] = {}  # the state of each shared object when it was made
 
     @cached_property
     def config(self) -> Any:
@@ -78,17 +80,19 @@ class BaseModel:
     def tokenizer(self) -> Any:
         """The `transformers` tokenizer."""
         try:
-            return transformers.AutoTokenizer.from_pretrained(
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
                 self.folder, trust_remote_code=self.spec.trust_remote_code, local_files_only=True
             )
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"its tokenizer does not load: {first_line(error)}", where=str(self.folder)) from error
+        self._unchanged["tokenizer"] = tokenizer_state(tokenizer)
+        return tokenizer
 
     @cached_property
     def encoder(self) -> TextEncoder:
         """The tokenizer with this experiment's chat template."""
         template = Path(self.spec.chat_template).read_text("utf-8") if self.spec.chat_template else None
-        return TextEncoder(
+        encoder = TextEncoder(
             self.tokenizer,
             max_length=self.max_length,
             template=template,
@@ -96,6 +100,8 @@ class BaseModel:
             arguments=self.spec.template_arguments,
             date=self.spec.date,
         )
+        self._unchanged["encoder"] = encoder_state(encoder)
+        return encoder
 
     @cached_property
     def max_length(self) -> int:
@@ -139,11 +145,27 @@ class BaseModel:
     def _policy(self) -> CausalPolicy:
         from harness.policy.causal import CausalPolicy
 
-        return CausalPolicy(self.load().requires_grad_(False), self.encoder)
+        model = self.load().requires_grad_(False)
+        self._unchanged["_policy"] = model_state(model)
+        return CausalPolicy(model, self.encoder)
 
     def policy(self) -> CausalPolicy:
         """The untouched base, loaded once and shared: it must not be changed."""
         return self._policy
+
+    def make_unchanged(self) -> list[str]:
+        """The shared objects (tokenizer, encoder, model) that someone changed; they are loaded again when needed."""
+        states = {
+            "tokenizer": lambda: tokenizer_state(self.tokenizer),
+            "encoder": lambda: encoder_state(self.encoder),
+            "_policy": lambda: model_state(self._policy.model),
+        }
+        held = [name for name in states if name in self.__dict__]
+        changed = [name for name in held if states[name]() != self._unchanged[name]]
+        if changed:
+            for name in states:
+                self.__dict__.pop(name, None)
+        return [name.replace("_policy", "model") for name in changed]
 
     def release(self) -> None:
         """Free the memory of the shared copy."""

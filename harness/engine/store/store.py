@@ -31,7 +31,17 @@ Area = Literal["artifacts", "outcomes", "joint"]
 DEFAULT_STORE = Path(".bakeoff")
 LEDGER = ("key.json", "cost.json")
 MARKER = "done.partial"  # the marker's name until everything else is in place
-UNUSABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST}
+UNUSABLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.EPERM,
+    errno.ENOENT,
+}
 
 
 class Store:
