@@ -180,6 +180,11 @@ def test_keywords_are_literal_text(kind: str, arguments: dict[str, Any], accepte
     assert not strict(kind, arguments, rejected)
 
 
+def test_thoughts_are_not_judged() -> None:
+    assert strict("punctuation:no_comma", {}, "<think>Okay, no commas.</think>\n\nSpoons are tools.")
+    assert not strict("punctuation:no_comma", {}, "<think>Okay")
+
+
 def test_a_whole_float_is_read_as_an_integer() -> None:
     asked = {"first_word": "weekend", "num_paragraphs": 2.0, "nth_paragraph": 2.0}
     assert strict("length_constraints:nth_paragraph_first_word", asked, "One.\n\nWeekend!")

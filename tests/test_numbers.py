@@ -76,6 +76,7 @@ from harness.scoring.answers.numbers import final_number
         ("#### \\frac12 of 3", "1/2"),
         ("#### 9 * 2 = 18", "18"),
         ("##### 18", "18"),
+        ("<think>20? #### 20 no.</think>\n#### 18", "18"),
         # boxes
         ("\\boxed{\\frac{1}{2}} of 7", "1/2"),
         ("\\boxed{-\\tfrac{3}{4}}", "-3/4"),

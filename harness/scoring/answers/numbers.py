@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
 
+from harness.policy.thoughts import split_thoughts
+
 LAST = 20_000  # characters at the end of a text, where its answer is
 LONGEST_NUMBER = 60  # characters; a longer run of digits is not an answer, and slow to convert
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
@@ -63,7 +65,8 @@ CURRENCY = re.compile(
 
 
 def final_number(text: str) -> Fraction | None:
-    """The number that the text gives as its answer, or None where it contains no number."""
+    """The number that the text, without thoughts, gives as its answer, or None where it contains no number."""
+    text = split_thoughts(text)[1]
     end = plain(text[-LAST:])
     for place in _places(text, end):
         found = list(numbers_in(place))

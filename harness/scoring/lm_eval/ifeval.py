@@ -25,6 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.errors import UserError
+from harness.policy.thoughts import split_thoughts
 from harness.scoring.constraints.instructions import Followed, followed
 from harness.scoring.constraints.text_units import ABBREVIATIONS
 
@@ -61,6 +62,7 @@ def followed_officially(
     """
     rules = _rules()
     arguments = check_arguments(types, arguments)
+    completion = split_thoughts(completion)[1]
     strict: list[bool] = []
     loose: list[bool] = []
     with _settled():
