@@ -78,7 +78,7 @@ def test_a_users_mistake_is_one_message_exit_code_2_and_no_traceback(
         ),
         ('{"prompt": "a", "completion": "b"}\n{"prompt": "a"\n', ["rows.jsonl:2", "broken JSON"]),
         ('{"prompt": "a", "completion": "b"}\n\n{"question": "a"}\n', ["rows.jsonl:3", "its columns are question"]),
-        ('{"messages": [{"role": "bot", "content": "b"}]}\n', ["rows.jsonl:1, message 1", "the role is 'bot'"]),
+        ('{"messages": [{"role": "robot", "content": "b"}]}\n', ["rows.jsonl:1, message 1", "the role is 'robot'"]),
         ('{"prompt": 3, "completion": "b"}\n', ["rows.jsonl:1"]),
         ("", ["it has no rows"]),
     ],

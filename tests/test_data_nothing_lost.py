@@ -24,7 +24,7 @@ GOOD_TURNS = GOOD["messages"]["messages"]
 ODD: list[object] = [
     *[None, True, False, 0, -7, 2**70, 0.5, float("nan"), float("-inf")],
     *["", " ", "a", "[1]", "{}", "[]", "\x00", "\n", "\u2028", "\ud800", "é", "\U0001f600", '[{"role": "user"}]'],
-    *[[], {}, ["a"], [[]], [None], {"a": 1}, {"\ud800": 1}, [{"role": "user"}], [{"role": "bot", "content": "x"}]],
+    *[[], {}, ["a"], [[]], [None], {"a": 1}, {"\ud800": 1}, [{"role": "user"}], [{"role": "robot", "content": "x"}]],
     *[[{"role": "user", "content": bad}] for bad in (None, 4, " ", "\ud800", [{"type": "text", "text": "q"}])],
     *[[*GOOD_TURNS, turn] for turn in ({"role": "assistant", "content": "b"}, {"role": "system", "content": "b"})],
     [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}],
