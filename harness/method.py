@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Need = Literal["demonstrations", "preferences", "problems", "small_base"]
 
 
+UNCHANGED = "unchanged"  # the note of a fit that left every weight as it was
+
+
 def setting(
     default: Any,
     help: str,
@@ -72,11 +75,13 @@ class FitContext:
     seed         decides everything random in training
     micro_batch  largest number of rows per forward pass; the effective batch is the method's own field
     progress     to be called with (steps done, total steps, note shown next to the bar)
+    notes        what the training loop has to say for the report; it joins the notes of the FitReport
     """
 
     seed: int
     micro_batch: int
     progress: Callable[[int, int, str], None] = lambda done, total, note: None
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

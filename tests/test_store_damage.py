@@ -416,3 +416,22 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(where: str, o
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
     assert "fitting" not in done.stdout
+
+
+@pytest.mark.parametrize(("rate", "changed"), [("1e-2", True), ("0.0", False)])
+def test_training_of_one_update_trains_and_a_fit_that_changes_nothing_says_so(
+    rate: str, changed: bool, hostile: Path
+) -> None:
+    """The warm-up of 3 % of one update was rounded up to that update, at rate 0."""
+    file = hostile / "experiment.yaml"
+    file.write_text(
+        f"name: x\nbases: [microworld/small]\nmethods: [base, {{sft: {{updates: 1, learning_rate: {rate}}}}}]\n"
+        "benchmarks: [{perplexity: {limit: 3}}]\ndata: {demonstrations: microworld/curated-1k}\nthreads: 1\n"
+    )
+    done = bakeoff("run", file, "--store", hostile / "store", "--out", hostile / "out")
+    assert done.returncode == 0, done.stdout
+    rows = read_rows(hostile / "out").groupby("method", observed=True)["value"].mean()
+    assert (rows["sft"] != rows["base"]) == changed
+    said = "training left every weight as it was after 1 updates"
+    assert (said in done.stdout) != changed
+    assert (said in (hostile / "out" / "costs.json").read_text()) != changed

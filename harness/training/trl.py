@@ -19,6 +19,7 @@ import trl
 from transformers.trainer_callback import PrinterCallback
 
 from harness.errors import UserError
+from harness.method import UNCHANGED
 from harness.policy.causal import unwrapped
 from harness.training.labelled_rows import IGNORED
 
@@ -81,6 +82,16 @@ class WatchedTrainer(transformers.Trainer):  # type: ignore[misc]
             return self.loss_of(model, inputs, num_items_in_batch)
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The library's schedule. A warm-up of less than one update is left out, and the last update is never part of
+        one: the library rounds up, and a warm-up begins at rate 0, so a training of one update would do nothing."""
+        share = self.args.warmup_steps
+        if share < 1 and share * num_training_steps < 1:
+            self.args.warmup_steps = 0
+        elif self.args.get_warmup_steps(num_training_steps) >= num_training_steps:
+            self.args.warmup_steps = num_training_steps - 1
+        return super().create_scheduler(num_training_steps, optimizer)
+
     def _send_telemetry(self) -> None:
         """Send nothing."""
 
@@ -128,6 +139,8 @@ def run_trainer(
     if trainer.args.device.type == "cpu":
         # a new trainer has nothing to free, and collecting garbage would take a second
         trainer.accelerator.free_memory = lambda *objects: list(objects)
+    trained = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    before = [_bits(weight) for weight in trained]
     try:
         trainer.train()
     finally:
@@ -135,10 +148,17 @@ def run_trainer(
             module.__dict__.pop("forward", None)
             module.__dict__.pop("_original_forward", None)
     losses = trainer.watch.losses
-    trained = (weight for weight in trainer.model.parameters() if weight.requires_grad)
+    if before == [_bits(weight) for weight in trained]:
+        context.notes[UNCHANGED] = f"training left every weight as it was after {len(losses)} updates"
     if not all(bool(weight.isfinite().all()) for weight in trained):
         raise TrainingDiverged(f"the weights are not finite after the last of {len(losses)} steps")
     return losses
+
+
+def _bits(weight: torch.Tensor) -> int:
+    """The sum of the weight's bytes, read as integers: equal weights have equal sums."""
+    kinds = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return int(weight.detach().contiguous().view(kinds[weight.element_size()]).sum(dtype=torch.int64))
 
 
 def completion_loss(forward: Callable[..., Any], inputs: Mapping[str, Any], items: Any) -> torch.Tensor:
