@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from harness.policy.thoughts import opens_a_thought, split_thoughts
 from harness.policy.types import Completion, flags_of
 
 HARMONY = "<|channel|>analysis<|message|>18, no 20.<|end|><|start|>assistant<|channel|>final<|message|>18"
+CALLED = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"city": "Oslo"}'
 
 
 @pytest.mark.parametrize(
@@ -26,6 +29,7 @@ HARMONY = "<|channel|>analysis<|message|>18, no 20.<|end|><|start|>assistant<|ch
         (HARMONY, "18"),
         (HARMONY + "<|return|>", "18"),
         ("<|channel|>analysis<|message|>never ended", ""),
+        ("<|channel|>analysis<|message|>hm<|end|>" + CALLED, CALLED),
         ("Use the <b>think</b> tag.", "Use the <b>think</b> tag."),
         ("I write <think> here, later.", "I write <think> here, later."),
     ],
@@ -55,3 +59,9 @@ def test_thoughts_are_flagged_and_kept_in_the_sample() -> None:
         "unfinished",
     )
     assert Completion("18", (1,), "stop").whole == "18"
+
+
+def test_very_many_thoughts_are_split_at_once() -> None:
+    start = time.perf_counter()
+    assert split_thoughts("<think></think>" * 50_000 + "18")[1] == "18"
+    assert time.perf_counter() - start < 2

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.policy.chat_template import DEFAULT_DATE, ChatTemplate
-from harness.policy.thoughts import has_marks, opens_a_thought, split_thoughts
+from harness.policy.thoughts import CALL, has_marks, opens_a_thought, split_thoughts
 from harness.records import Message
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class TextEncoder:
         if not has_marks(whole):
             return "", self.text(ids)
         thoughts, answer = split_thoughts(whole, opened=self._in_thought)
-        return thoughts, self._special_texts.sub("", answer)
+        return thoughts, answer if CALL.match(answer) else self._special_texts.sub("", answer)
 
     @cached_property
     def _special_texts(self) -> re.Pattern[str]:

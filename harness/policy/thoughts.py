@@ -3,7 +3,7 @@
     <think> ... </think> answer       Qwen3, DeepSeek-R1 and others; some templates open it in the prompt
     <|channel|>analysis<|message|> ... <|channel|>final<|message|> answer       gpt-oss's harmony format
 
-A thought that is never closed leaves no answer.
+A thought that is never closed leaves no answer. A call of a function in harmony's format is an answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ PAIRS = (
 )
 CHANNEL, MESSAGE = "<|channel|>", "<|message|>"
 FINAL = re.compile(r"<\|channel\|>\s*final\b[^<]*<\|message\|>")
+CALL = re.compile(
+    r"(?:<\|channel\|>\s*\w+\s+)?to=functions\."
+)  # a call is an answer, with the marks that it is read by
 _HARMONY_END = re.compile(r"<\|(?:return|end|call|start)\|>")
+_SPACE = re.compile(r"\s*")
 _OPENERS = re.compile("|".join(re.escape(opener) for opener, _ in PAIRS))
 _CLOSERS = re.compile("|".join(re.escape(closer) for _, closer in PAIRS))
 
@@ -49,7 +53,7 @@ def _end_of_thoughts(text: str, opened: bool) -> int:
     """Where the thoughts at the beginning of a text end; 0 where it has none."""
     at = 0
     while True:
-        opener = _OPENERS.match(text, len(text) - len(text[at:].lstrip()))
+        opener = _OPENERS.match(text, _SPACE.match(text, at).end())  # type: ignore[union-attr]
         if opener is None and not (opened and at == 0):
             break
         closer = _CLOSERS.search(text, opener.end() if opener else at)
@@ -65,6 +69,9 @@ def _end_of_thoughts(text: str, opened: bool) -> int:
 
 def _harmony(text: str) -> tuple[str, str]:
     final = FINAL.search(text)
+    call = CALL.search(text)
+    if call and (final is None or call.start() < final.start()):
+        return text[: call.start()], text[call.start() :]
     if final is None:
         return text, ""
     answer = _HARMONY_END.split(text[final.end() :], maxsplit=1)[0]
