@@ -435,3 +435,16 @@ def test_training_of_one_update_trains_and_a_fit_that_changes_nothing_says_so(
     said = "training left every weight as it was after 1 updates"
     assert (said in done.stdout) != changed
     assert (said in (hostile / "out" / "costs.json").read_text()) != changed
+
+
+def test_a_benchmark_whose_items_cannot_be_read_is_not_applicable_and_stops_no_other(folder: Path) -> None:
+    lost = f"{{perplexity: {{data: {folder / 'nowhere.txt'}}}}}"
+    heard = run(folder, benchmarks=f"[outside_bench, {lost}]")
+    assert "done    outside/outside_bench/0" in heard
+    assert "n/a     perplexity: " in heard
+    assert "nowhere.txt" in heard
+    assert "1 done, 1 n/a" in heard
+    assert heard.endswith("exit 0")
+    assert not_ok(folder) == []
+    alone = run(folder, benchmarks=f"[{lost}]")
+    assert alone.endswith("exit 2")

@@ -94,6 +94,8 @@ def run_verb(
             say(f"{plan.experiment.name}: {_counts(states)}")
             for warning in (*remedies_of(plan, store.root), *warnings_of(check_contamination(plan, store.root))):
                 say(warning)
+            for label, why in plan.unreachable.items():
+                say(f"n/a     {label}: {why}")
             try:
                 if not at_work:
                     stack.enter_context(workers(processes - 1, file, store_folder, settings))

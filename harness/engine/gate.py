@@ -34,7 +34,8 @@ def check_contamination(plan: Plan, folder: Path) -> list[dict[str, Any]]:
 
     folder  the store's root. Raises UserError where the experiment is strict and a set is flagged.
     """
-    found = [_entry(loaded, column, folder) for loaded in plan.sets for column in plan.experiment.benchmarks]
+    columns = [column for column in plan.experiment.benchmarks if column.label not in plan.unreachable]
+    found = [_entry(loaded, column, folder) for loaded in plan.sets for column in columns]
     flagged = [entry for entry in found if entry["flagged"]]
     if flagged and plan.experiment.strict:
         raise UserError(

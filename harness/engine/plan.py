@@ -109,6 +109,7 @@ class Plan:
 
     searches  the searches for settings, with all trials; empty without `tune`
     tuned_on  the labels of the benchmarks that decided them
+    unreachable  benchmarks whose items could not be read, by label, with the reason: their cells are n/a
     """
 
     experiment: Experiment
@@ -118,6 +119,7 @@ class Plan:
     by_node: dict[str, list[Cell]] = field(default_factory=dict)
     searches: tuple[Search, ...] = ()
     tuned_on: tuple[str, ...] = ()
+    unreachable: Mapping[str, str] = field(default_factory=dict)
 
     def groups(self) -> Iterator[tuple[Node, list[Cell]]]:
         """Artifacts with the cells that score them."""
@@ -139,6 +141,7 @@ class _Planner:
         self.models: dict[BaseSpec, BaseModel] = {}
         self.nodes: dict[str, Node] = {}
         self.columns: dict[str, dict[str, Any]] = {}
+        self.unreachable: dict[str, UserError] = {}
         self.drawn: dict[tuple[str, str, int, int], str] = {}
 
     def plan(self) -> Plan:
@@ -147,7 +150,10 @@ class _Planner:
         by_node: dict[str, list[Cell]] = {}
         for cell in cells:
             by_node.setdefault(cell.node.key, []).append(cell)
-        return Plan(self.experiment, cells, list(self.models.values()), self.sets, by_node)
+        if self.unreachable and all(cell.why for cell in cells):
+            raise next(iter(self.unreachable.values()))
+        why = {label: _line(error) for label, error in self.unreachable.items()}
+        return Plan(self.experiment, cells, list(self.models.values()), self.sets, by_node, unreachable=why)
 
     def _check_sizes(self) -> None:
         most = max((len(one.records) for one in self.sets), default=0)
@@ -176,8 +182,11 @@ class _Planner:
             where = error.where or str(self.experiment.file)
             raise UserError(f"{entry.label}: {error.what}", where=where, fix=error.fix) from None
         for column in self.experiment.benchmarks:
+            document = self._outcome_document(node, column, seed)
             why = column.benchmark.unavailable() or _lacking(entry, column)
-            yield Cell(entry, column, node, data, seed, self._outcome_document(node, column, seed), why)
+            if not why and column.label in self.unreachable:
+                why = _line(self.unreachable[column.label])
+            yield Cell(entry, column, node, data, seed, document, why)
 
     def _node(self, method: Method, base: BaseModel, data: DataChoice, seed: int) -> Node:
         inputs = {}
@@ -227,7 +236,11 @@ class _Planner:
 
     def _outcome_document(self, node: Node, column: BenchmarkEntry, seed: int) -> dict[str, Any]:
         if column.label not in self.columns:
-            self.columns[column.label] = {**_column_document(column), **self._folders(column.benchmark)}
+            try:
+                self.columns[column.label] = {**_column_document(column), **self._folders(column.benchmark)}
+            except UserError as error:
+                self.unreachable[column.label] = error
+                self.columns[column.label] = {"benchmark": column.plugin, "fields": fields_of(column.benchmark)}
         asked = self.columns[column.label]
         return {"artifact": node.key, "seed": seed if column.benchmark.stochastic or node.draws else None, **asked}
 
@@ -251,6 +264,10 @@ class _Planner:
             # a model may be its own small base, so it is in the table before its small base is looked up
             self.models[spec].small = self._model(small) if small else None
         return self.models[spec]
+
+
+def _line(error: UserError) -> str:
+    return " ".join(str(error).split())
 
 
 def _lacking(entry: MethodEntry, column: BenchmarkEntry) -> str:
