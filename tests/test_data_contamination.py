@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.curation.benchmark_items import read_test_set
-from harness.curation.contamination import Contamination, find_contamination
+from harness.curation.contamination import Contamination, find_contamination, read_test_set
 from harness.data.examples import read_examples, whole_text
 from harness.data.load import DataSpec, load_set
 from harness.data.words import words_of

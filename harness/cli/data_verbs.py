@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.curation.benchmark_items import read_test_set
 from harness.curation.card import data_card, licences_of, with_joint, write_card
-from harness.curation.contamination import Contamination, Embed, find_contamination
+from harness.curation.contamination import Contamination, Embed, find_contamination, read_test_set
 from harness.curation.inspect import chosen_rows, harmless, inspect_page, inspection, shown
 from harness.curation.mixing import merge, mix
 from harness.curation.pairs import Pairs, Samples, call_pairs, read_own_samples, verifier_pairs

@@ -214,9 +214,8 @@ def verify_verb(folder: Path) -> int:
 
 def compare_verb(folder: Path, first: str, second: str | None) -> None:
     """Print a table for two methods of a folder, or for two folders."""
-    from harness.report.compare import two_methods, two_runs
+    from harness.report.compare import pairing_table, remarks, two_methods, two_runs
     from harness.report.render.text import one_line
-    from harness.report.terminal import pairing_table, remarks
 
     if second is None and not Path(first).is_dir():
         fix = "Write `bakeoff compare FOLDER A B` for two methods, or `bakeoff compare FOLDER FOLDER` for two runs."
