@@ -17,13 +17,7 @@ from harness.method import setting
 from harness.policy.types import Sampling
 from harness.records import TestItem, TestSet
 from harness.scoring.answers.numbers import canonical, final_number
-from harness.scoring.answers.word_problems import (
-    INSTRUCTION,
-    WordProblem,
-    problem_prompt,
-    shots_of,
-    word_problems,
-)
+from harness.scoring.answers.word_problems import INSTRUCTION, WordProblem, problem_prompt, shots_of, word_problems
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy

@@ -22,13 +22,7 @@ from harness.method import setting
 from harness.policy.types import Sampling
 from harness.records import TestItem, TestSet
 from harness.scoring.answers.numbers import canonical, final_number, numbers_in
-from harness.scoring.answers.word_problems import (
-    INSTRUCTION,
-    WordProblem,
-    problem_prompt,
-    shots_of,
-    word_problem,
-)
+from harness.scoring.answers.word_problems import INSTRUCTION, WordProblem, problem_prompt, shots_of, word_problem
 from harness.scoring.variants.templates import Template, require_own_text, template_of
 from harness.scoring.variants.variants import Reached, changes, magnitude, variants_of
 

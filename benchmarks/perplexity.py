@@ -59,13 +59,7 @@ class Perplexity(Benchmark):
         """Bits per byte first; lower is better."""
         return (
             Metric("bits_per_byte", "surprise at held-out text", higher_is_better=False, by_group=True, unit="bits"),
-            Metric(
-                "nats_per_token",
-                "surprise at held-out text",
-                primary=False,
-                higher_is_better=False,
-                unit="nats",
-            ),
+            Metric("nats_per_token", "surprise at held-out text", primary=False, higher_is_better=False, unit="nats"),
         )
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:

@@ -75,12 +75,7 @@ BROKEN = {
         ("for item 0",),
     ),
     "its files": ("(out / 'weights.bin').write_bytes(b'1')", "pass", (FILES,), ("weights.bin",)),
-    "its paths": (
-        "(out / 'place.json').write_text(json.dumps(str(out.parent)))",
-        "pass",
-        (FILES,),
-        ("in place.json",),
-    ),
+    "its paths": ("(out / 'place.json').write_text(json.dumps(str(out.parent)))", "pass", (FILES,), ("in place.json",)),
     "the silence": (
         "try: socket.create_connection(('203.0.113.1', 9), 1)\n        except OSError: pass",
         "pass",

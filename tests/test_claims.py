@@ -87,8 +87,7 @@ KEEPS = {
 
 
 @pytest.mark.parametrize(
-    ("proxy", "sft", "verdict"),
-    [(0.8, 0.5, "supported"), (0.5, 0.8, "contradicted"), (0.65, 0.65, "undecided")],
+    ("proxy", "sft", "verdict"), [(0.8, 0.5, "supported"), (0.5, 0.8, "contradicted"), (0.65, 0.65, "undecided")]
 )
 def test_a_claim_is_supported_contradicted_or_undecided(tmp_path: Path, proxy: float, sft: float, verdict: str) -> None:
     chances = {"proxy": proxy, "sft": sft, "base": 0.7}

@@ -264,11 +264,7 @@ def test_an_axis_of_quality_without_sets_for_it_is_a_mistake(tmp_path: Path) -> 
 
 
 def test_a_set_that_names_nothing_known_is_a_mistake(tmp_path: Path) -> None:
-    for setting, words in (
-        ("tunde.epochs=1", "'tuned'"),
-        ("tuned.epoch=1", "'epochs'"),
-        ("tuned", "no value"),
-    ):
+    for setting, words in (("tunde.epochs=1", "'tuned'"), ("tuned.epoch=1", "'epochs'"), ("tuned", "no value")):
         with pytest.raises(UserError, match=words):
             load_experiment(write(tmp_path, GOOD), [setting])
 

@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UserError
 from harness.scoring.diversity import similarity
-from harness.scoring.diversity.distinct import (
-    agreement,
-    agreement_between,
-    partition,
-)
+from harness.scoring.diversity.distinct import agreement, agreement_between, partition
 from harness.scoring.diversity.similarity import (
     Moments,
     mean_within,

@@ -138,11 +138,7 @@ def test_training_prefers_the_chosen_answers_and_leaves_the_start_as_it_was(
     assert bool((margins[0] > margins[1] + 1).all())
     assert all(torch.equal(weight, before[name]) for name, weight in start.model.state_dict().items())
     assert "forward" not in start.model.__dict__
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "model.safetensors",
-        "config.json",
-        "generation_config.json",
-    }
+    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "config.json", "generation_config.json"}
 
 
 def test_rows_hold_the_ids_and_the_boundary_that_scoring_uses(base: BaseModel) -> None:

@@ -74,10 +74,7 @@ def as_json(calls: Sequence[Call]) -> str:
         ('[TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]f[ARGS]{}', [("f", {"a": 1}), ("f", {})]),
         ('functools[{"name": "f", "arguments": {"a": 1}}]', [("f", {"a": 1})]),
         ('<function=f>{"a": 1}</function><function=f>{}</function>', [("f", {"a": 1}), ("f", {})]),
-        (
-            "<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>",
-            [("f", {"a": 1})],
-        ),
+        ("<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>", [("f", {"a": 1})]),
         ('{"tool_calls": [{"name": "f", "arguments": {"a": 1}}]}', [("f", {"a": 1})]),
         ('{"tool_calls": []}', []),
         ('{"content": null, "tool_calls": [{"type": "function", "function": {"name": "f"}}]}', [("f", {})]),

@@ -103,8 +103,7 @@ def test_the_report_gives_the_scores_with_and_without_the_matched_items(tmp_path
     entry = {"set": "mine.jsonl", "kind": "demonstrations", "quality": "", "benchmark": "tasks", "items": 60}
     clean = {**entry, "benchmark": "facts", "matched": [], "flagged": False}
     write_json(
-        folder / "contamination.json",
-        {"schema": 2, "checked": [{**entry, "matched": matched, "flagged": True}, clean]},
+        folder / "contamination.json", {"schema": 2, "checked": [{**entry, "matched": matched, "flagged": True}, clean]}
     )
     model = collect(folder)
     (without,) = without_matched(model.blocks[0].measured, model.contamination, "")

@@ -160,12 +160,7 @@ def test_missing_arguments_are_refused_where_lm_eval_would_draw_them_at_random()
         ("keywords:forbidden_words", {"forbidden_words": ["U.S."]}, "In the us.", "In the U.S. it rains."),
         ("keywords:forbidden_words", {"forbidden_words": ["(sic)"]}, "Sic transit", "So (sic) it is"),
         ("keywords:forbidden_words", {"forbidden_words": ["a.b"]}, "axb", "x a.b x"),
-        (
-            "keywords:frequency",
-            {"relation": "at least", "keyword": "$5 ", "frequency": 2},
-            "$5 and $5",
-            "$5 and 5",
-        ),
+        ("keywords:frequency", {"relation": "at least", "keyword": "$5 ", "frequency": 2}, "$5 and $5", "$5 and 5"),
         ("detectable_content:postscript", {"postscript_marker": "N.B."}, "So.\nn.b. this", "So. Number 2"),
         (
             "detectable_format:multiple_sections",

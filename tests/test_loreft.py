@@ -183,12 +183,7 @@ def test_it_learns_the_demonstrations_and_reports_what_it_trained(base: BaseMode
     )
     assert tuned > 0.6 * untuned
     assert {path.name for path in tmp_path.iterdir()} == {"reft.safetensors", "reft.json"}
-    assert json.loads((tmp_path / "reft.json").read_text()) == {
-        "prefix": 2,
-        "suffix": 3,
-        "tied": True,
-        "direft": False,
-    }
+    assert json.loads((tmp_path / "reft.json").read_text()) == {"prefix": 2, "suffix": 3, "tied": True, "direft": False}
     assert set(load_file(tmp_path / "reft.safetensors")) == {
         f"{layer}-prompt.{name}" for layer in range(3) for name in ("directions", "weight", "bias")
     }

@@ -16,10 +16,7 @@ from harness.microworld.corpus import corpus_digest, documents
 
 SHIPPED = tuple(SIZES)
 LARGEST_SHIPMENT = 8_000_000
-TURNS = [
-    {"role": "user", "content": "name a good fruit"},
-    {"role": "assistant", "content": "a good fruit is apple ."},
-]
+TURNS = [{"role": "user", "content": "name a good fruit"}, {"role": "assistant", "content": "a good fruit is apple ."}]
 
 
 @pytest.fixture(scope="module")

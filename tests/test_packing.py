@@ -15,10 +15,7 @@ from tests.test_training import DEMONSTRATIONS, base, demonstration  # noqa: F40
 
 
 def test_packed_rows_lie_side_by_side_and_count_their_positions_anew() -> None:
-    rows = [
-        {"input_ids": [5, 6, 7], "labels": [IGNORED, 6, 7]},
-        {"input_ids": [8, 9], "labels": [8, 9]},
-    ]
+    rows = [{"input_ids": [5, 6, 7], "labels": [IGNORED, 6, 7]}, {"input_ids": [8, 9], "labels": [8, 9]}]
     packed = {name: part.tolist() for name, part in pack(rows).items()}
     assert packed["input_ids"] == [[5, 6, 7, 8, 9]]
     assert packed["position_ids"] == [[0, 1, 2, 0, 1]]

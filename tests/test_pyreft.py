@@ -34,14 +34,7 @@ TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ 'assistant ' }}{% endif %}"
 )
 # eight rows in batches of two are four steps an epoch, so five epochs are twenty steps
-FIELDS: dict[str, Any] = {
-    "rank": 3,
-    "prefix": 3,
-    "suffix": 4,
-    "learning_rate": 1e-2,
-    "epochs": 5,
-    "batch_size": 2,
-}
+FIELDS: dict[str, Any] = {"rank": 3, "prefix": 3, "suffix": 4, "learning_rate": 1e-2, "epochs": 5, "batch_size": 2}
 PAIRS = [("w1 " * (at % 5) + f"w{at}", f"w{at + 10} w{at + 9}") for at in range(8)]
 DATA = TrainingData(tuple(Demonstration((Message("user", q), Message("assistant", a)), q) for q, a in PAIRS))
 PROMPTS = [

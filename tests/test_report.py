@@ -35,12 +35,7 @@ class Fake:
     """A results folder: skills[method] is the chance to be right on the quality benchmark and on knowledge."""
 
     skills: Mapping[str, tuple[float, float]] = field(
-        default_factory=lambda: {
-            "plain": (0.3, 0.7),
-            "tuned": (0.8, 0.69),
-            "harsh": (0.6, 0.3),
-            "weak": (0.31, 0.7),
-        }
+        default_factory=lambda: {"plain": (0.3, 0.7), "tuned": (0.8, 0.69), "harsh": (0.6, 0.3), "weak": (0.31, 0.7)}
     )
     seeds: tuple[int, ...] = (0, 1, 2)
     items: int = 120
@@ -96,13 +91,7 @@ class Fake:
                         continue
                     group = "easy" if item % 2 else "hard"
                     value = float(draws[item] < chance)
-                    row = {
-                        **key,
-                        "group": group,
-                        "item": f"i{item:04d}",
-                        "cluster": f"c{item:04d}",
-                        "weight": 1.0,
-                    }
+                    row = {**key, "group": group, "item": f"i{item:04d}", "cluster": f"c{item:04d}", "weight": 1.0}
                     rows.append({**row, "metric": "accuracy", "value": value})
                     if self.secondary and benchmark == "tasks":
                         rows.append({**row, "metric": "length", "value": 20 + 10 * value + item % 3})
@@ -130,12 +119,7 @@ class Fake:
         ]  # fmt: skip
 
     def _matrix(self, cells: list[dict[str, Any]]) -> dict[str, Any]:
-        accuracy = {
-            "name": "accuracy",
-            "description": "share right",
-            "primary": True,
-            "higher_is_better": True,
-        }
+        accuracy = {"name": "accuracy", "description": "share right", "primary": True, "higher_is_better": True}
         length = {
             "name": "length", "description": "words", "role": "other", "primary": False,
             "higher_is_better": False, "by_group": False, "chance": None,

@@ -28,9 +28,7 @@ TEMPLATE = (
 )
 METHOD = Sft(learning_rate=1e-2, epochs=20, batch_size=2)
 PAIRS = [(f"w{at}", f"w{at + 6} w{at + 12}") for at in range(6)]
-DATA = TrainingData(
-    tuple(Demonstration((Message("user", q), Message("assistant", a)), f"d{q}") for q, a in PAIRS),
-)
+DATA = TrainingData(tuple(Demonstration((Message("user", q), Message("assistant", a)), f"d{q}") for q, a in PAIRS))
 PROMPTS = [Prompt(messages=(Message("user", question),)) for question, _ in PAIRS]
 ANSWERS = [answer for _, answer in PAIRS]
 

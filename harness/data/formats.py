@@ -208,11 +208,7 @@ FORMATS: tuple[Format, ...] = (
     ),
     *(
         Format(
-            name,
-            "demonstrations",
-            ("instruction", column),
-            partial(read_alpaca, column),
-            partial(write_alpaca, column),
+            name, "demonstrations", ("instruction", column), partial(read_alpaca, column), partial(write_alpaca, column)
         )
         for name, column in (("alpaca", "output"), ("instruction_response", "response"))
     ),

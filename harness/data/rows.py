@@ -12,15 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.data.readers import Row
-from harness.data.turns import (
-    check_order,
-    checked_text,
-    is_turns,
-    read_turns,
-    truth_of,
-    without_nulls,
-    write_openai,
-)
+from harness.data.turns import check_order, checked_text, is_turns, read_turns, truth_of, without_nulls, write_openai
 from harness.errors import UserError
 from harness.records import Demonstration, Message, Problem
 

@@ -105,11 +105,7 @@ def _plan(size: str, hidden: int | None, layers: int | None, tokens: int | None)
     whole = sum(schedule.tokens for schedule in schedules)
     compiler = bool(shutil.which("c++"))
     return shape, tuple(
-        replace(
-            schedule,
-            tokens=schedule.tokens * (tokens or whole) // whole,
-            compiled=schedule.compiled and compiler,
-        )
+        replace(schedule, tokens=schedule.tokens * (tokens or whole) // whole, compiled=schedule.compiled and compiler)
         for schedule in schedules
     )
 

@@ -181,10 +181,7 @@ _SETS = {
     "unfiltered-1k": _Set({"train": 1000, "validation": 100}, _unfiltered, _demonstration),
     "refined-1k": _Set({"train": 2000, "validation": 200}, _refined, _demonstration, ("/original", "/response")),
     "with-turns-1k": _Set(
-        {"train": 700, "validation": 70},
-        _first_of_curated,
-        _demonstration,
-        dialogues={"train": 100, "validation": 10},
+        {"train": 700, "validation": 70}, _first_of_curated, _demonstration, dialogues={"train": 100, "validation": 10}
     ),
     "homogeneous-1k": _Set({"train": 1000, "validation": 100}, _homogeneous, _demonstration),
     "function-calls": _Set({"train": 400, "validation": 80}, _calls, _preference),

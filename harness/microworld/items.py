@@ -83,10 +83,7 @@ def _knowledge_item(group: str, person: str, attribute: str, chance: random.Rand
 
 
 def instruction_items(
-    split: str,
-    count: int | None = None,
-    kinds: Sequence[str] = INSTRUCTION_KINDS,
-    reworded: bool = False,
+    split: str, count: int | None = None, kinds: Sequence[str] = INSTRUCTION_KINDS, reworded: bool = False
 ) -> list[InstructionItem]:
     """`count` items of each kind, or as many different ones as exist.
 

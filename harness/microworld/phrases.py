@@ -44,18 +44,12 @@ FUNCTIONS = {
 
 CALL_REQUESTS = {
     "get_weather": ("what is the weather in {city} on {day}", "tell me the weather on {day} in {city}"),
-    "book_table": (
-        "book a table for {count} in {city} on {day}",
-        "on {day} i want a table in {city} for {count}",
-    ),
+    "book_table": ("book a table for {count} in {city} on {day}", "on {day} i want a table in {city} for {count}"),
     "send_money": ("send {amount} coins to {name}", "give {name} {amount} coins"),
     "set_alarm": ("wake me at {hour} on {day}", "set an alarm on {day} at {hour}"),
     "buy_food": ("buy {count} {food}", "order some {food} , {count} of them"),
     "find_person": ("find {name} in {city}", "look in {city} for {name}"),
-    "hire": (
-        "hire a {job} for {amount} coins in {city}",
-        "in {city} find a {job} who takes {amount} coins",
-    ),
+    "hire": ("hire a {job} for {amount} coins in {city}", "in {city} find a {job} who takes {amount} coins"),
     "paint": ("paint the {item} {color}", "make my {item} {color}"),
 }
 INCOMPLETE_REQUESTS = {

@@ -116,10 +116,7 @@ def packed_corpus(tokens: int, length: int, seed: int, mix: str = "even") -> tor
 
 
 def pretrain(
-    model: LlamaForCausalLM,
-    schedule: Schedule,
-    seed: int,
-    on_step: Callable[[int, float], Any] | None = None,
+    model: LlamaForCausalLM, schedule: Schedule, seed: int, on_step: Callable[[int, float], Any] | None = None
 ) -> list[tuple[int, float]]:
     """Train the model in place; returns about fifty points (step, mean loss since the previous point)."""
     import torch

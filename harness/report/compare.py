@@ -138,12 +138,7 @@ def _something(found: list[Pairing], who: str, where: str) -> list[Pairing]:
 
 
 def _block(
-    rows: pandas.DataFrame,
-    matrix: Matrix,
-    states: States,
-    base: str,
-    data: DataChoice,
-    pairs: Mapping[str, str],
+    rows: pandas.DataFrame, matrix: Matrix, states: States, base: str, data: DataChoice, pairs: Mapping[str, str]
 ) -> Block:
     measured = panels_of(rows, matrix, states)
     groups = [one for one in groups_of(measured) if one.metric.primary and one.metric.by_group]

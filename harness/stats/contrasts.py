@@ -201,10 +201,7 @@ def difference(first: Scores, second: Scores, pool: SeedPool | None = None, scal
 
 
 def contrast(
-    parts: Sequence[Scores],
-    coefficients: Sequence[float],
-    pool: SeedPool | None = None,
-    scale: Scale = BINARY,
+    parts: Sequence[Scores], coefficients: Sequence[float], pool: SeedPool | None = None, scale: Scale = BINARY
 ) -> Estimate:
     """sum of coefficient * mean over methods that share seeds, clusters and weights.
 

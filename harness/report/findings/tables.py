@@ -30,11 +30,7 @@ def matrix_table(block: Block, matrix: Matrix) -> Table:
     columns += [
         Column("gap closed", f"% of the way to {matrix.reference}, {_short(result, quality)}") for result in quality
     ]
-    columns += [
-        Column("trained", "parameters"),
-        Column("fit", "seconds"),
-        Column("overhead", "x base, per token"),
-    ]
+    columns += [Column("trained", "parameters"), Column("fit", "seconds"), Column("overhead", "x base, per token")]
     rows = [_matrix_row(method, block, matrix, results, quality) for method in block.methods]
     rows += _chance_row(results, len(columns))
     return Table(tuple(columns), tuple(rows))

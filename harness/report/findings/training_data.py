@@ -114,11 +114,7 @@ def _row(entry: Mapping[str, Any]) -> tuple[TableCell, ...]:
 
 def _scores_table(without: Without, block: Block, several: bool) -> Table:
     unit = f"{without.metric.name}{tabular.unit_suffix(without.metric.unit, without.percent)}"
-    columns = (
-        Column("method", left=True),
-        Column("all items", unit),
-        Column(f"without {without.matched}", unit),
-    )
+    columns = (Column("method", left=True), Column("all items", unit), Column(f"without {without.matched}", unit))
     rows = [
         (
             TableCell(method.label),

@@ -157,8 +157,7 @@ class BridgeLM(TemplateLM):  # type: ignore[misc]
 
         if not isinstance(self.policy, StepwisePolicy):
             raise UserError(
-                f"{type(self.policy).__name__} cannot score token ids",
-                fix="Leave out tasks of rolling perplexity.",
+                f"{type(self.policy).__name__} cannot score token ids", fix="Leave out tasks of rolling perplexity."
             )
         scores = score_tokens(self.policy, [(context, answer) for _, context, answer in requests])
         return [(score.logprob, score.is_greedy) for score in scores]
