@@ -13,7 +13,7 @@ from conftest import SHARED
 from stories260k import convert
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from harness.engine.results.schema import read_excerpts, read_joint, read_rows
+from harness.engine.results.schema import read_rows, read_table
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.sources import locate
 from harness.policy.types import Prompt, Sampling
@@ -82,7 +82,7 @@ def test_published_prompts_are_answered_and_compared(
     file = experiment(tmp_path, checkpoint, SHARED / SETS[name], chosen)
     done = bakeoff("run", file, "--store", tmp_path / "store")
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = read_joint(tmp_path)
+    rows = read_table(tmp_path, "joint")
     assert rows.groupby("kind")["seed"].count().gt(0).to_dict() == {"all": True, "methods": True, "seeds": True}
     assert rows["item"].nunique() == 3
     similarity = rows[rows["metric"] == "similarity"]["value"]
@@ -90,7 +90,7 @@ def test_published_prompts_are_answered_and_compared(
     assert similarity.between(-1, 1).all()
     assert {"floor", "alike", "mix", "excess"} <= set(rows["metric"])
     assert {"together", "overlap"}.isdisjoint(rows["metric"])
-    assert set(read_excerpts(tmp_path)["title"]) == {"most alike", "most different"}
+    assert set(read_table(tmp_path, "excerpts")["title"]) == {"most alike", "most different"}
     assert set(read_rows(tmp_path)["metric"]) == {"similarity", "agreement", "distinct", "vendi"}
     report = (tmp_path / "report.md").read_text()
     assert "Policies with one another" in report

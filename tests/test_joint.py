@@ -18,7 +18,7 @@ from harness.engine.config import load_experiment
 from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
-from harness.engine.results.schema import read_excerpts, read_joint
+from harness.engine.results.schema import read_table
 from harness.engine.results.write import write_results
 from harness.engine.run import Tally, run_plan
 from harness.engine.store.store import Store
@@ -107,7 +107,7 @@ def test_methods_bases_and_seeds_meet_and_everybody_once(folder: Path) -> None:
     assert {kind: kinds.count(kind) for kind in kinds} == {"methods": 12, "bases": 6, "both": 12, "seeds": 6, "all": 4}
     assert list(joint.left_out()) == []
     write_results(plan, store, folder / "out")
-    rows = read_joint(folder / "out")
+    rows = read_table(folder / "out", "joint")
     assert len(rows) == (12 + 6 + 12 + 6 + 4) * 8
     everybody = rows[rows["kind"] == "all"]
     assert set(everybody["policies"]) == {3}
@@ -120,7 +120,7 @@ def test_methods_bases_and_seeds_meet_and_everybody_once(folder: Path) -> None:
     said = [check.said for check in checks if check.word == "ok" and check.file in ("joint.parquet", "matrix.json")]
     assert "its digest is that of its experiment, keys and states" in said
     assert f"schema 2, {len(rows)} rows, sorted, no key twice" in said
-    excerpts = read_excerpts(folder / "out")
+    excerpts = read_table(folder / "out", "excerpts")
     assert set(excerpts["kind"]) == {"all"}
     assert all(len(methods) == 1 and methods[0] in ("one", "two", "four") for methods in excerpts["methods"])
 
@@ -141,7 +141,7 @@ def test_other_labels_are_the_same_comparison_under_other_labels(folder: Path) -
     swapped, _ = planned(folder, methods=METHODS.replace("one", "x").replace("two", "one").replace("x", "two"))
     assert go(swapped, store).compared == 0
     write_results(swapped, store, folder / "swapped")
-    one, other = read_joint(folder / "out"), read_joint(folder / "swapped")
+    one, other = read_table(folder / "out", "joint"), read_table(folder / "swapped", "joint")
     turned = other.assign(
         method=other["method"].replace({"one": "two", "two": "one"}),
         other_method=other["other_method"].replace({"one": "two", "two": "one"}),
@@ -170,7 +170,7 @@ def test_one_policy_under_two_labels_does_not_meet_itself(folder: Path) -> None:
     assert str(joint.state(store)) == "n/a: fewer than two policies have answered"
     assert [why for _, why in joint.left_out()] == ["they are one policy with one set of answers"]
     write_results(plan, store, folder / "out")
-    assert read_joint(folder / "out").empty
+    assert read_table(folder / "out", "joint").empty
 
 
 def test_a_comparison_that_fails_is_kept_until_it_is_asked_to_be_tried_again(folder: Path) -> None:
@@ -191,5 +191,5 @@ def test_the_command_line_finishes_what_was_killed_between_the_last_cell_and_the
     words = (file, "--store", folder / "store")
     assert "meeting between policies" in bakeoff("plan", *words).stdout
     assert "done    meeting between policies" in bakeoff("run", *words).stdout
-    assert read_joint(folder)["value"].notna().all()
+    assert read_table(folder, "joint")["value"].notna().all()
     assert "Nothing to do" in bakeoff("run", *words).stdout

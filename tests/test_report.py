@@ -421,11 +421,11 @@ def test_lower_is_better_metrics_turn_the_verdict_round(tmp_path: Path) -> None:
 
 def test_weights_that_differ_between_methods_cannot_be_paired(tmp_path: Path) -> None:
     folder = Fake(items=30).write(tmp_path)
-    from harness.engine.results.schema import read_rows, read_samples
+    from harness.engine.results.schema import read_rows, read_table
 
     rows = read_rows(folder)
     rows.loc[(rows["method"] == "tuned") & (rows["item"] == "i0003"), "weight"] = 2.0
-    write_rows(folder, rows.to_dict("records"), read_samples(folder).to_dict("records"))
+    write_rows(folder, rows.to_dict("records"), read_table(folder, "samples").to_dict("records"))
     estimate = block_of(folder).results[0].comparisons["tuned"].estimate
     assert estimate.low is None
     assert "weight" in estimate.reason

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.engine.results.schema import ROW_COLUMNS, SAMPLE_COLUMNS, TUNING_FILE, read_rows, read_samples
+from harness.engine.results.schema import ROW_COLUMNS, SAMPLE_COLUMNS, TUNING_FILE, read_rows, read_table
 from harness.files import read_json
 from harness.records import DataChoice
 from harness.report.numbers.comparisons import Kept, Result, gaps_of, kept_of, results_of
@@ -176,7 +176,7 @@ def _frame(path: Path, columns: Mapping[str, tuple[str, str]]) -> pandas.DataFra
 
     if not path.exists():
         return pandas.DataFrame({name: pandas.Series(dtype=object) for name in columns})
-    return read_rows(path.parent) if columns is ROW_COLUMNS else read_samples(path.parent)
+    return read_rows(path.parent) if columns is ROW_COLUMNS else read_table(path.parent, "samples")
 
 
 def _cost(

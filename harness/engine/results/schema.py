@@ -163,19 +163,9 @@ def read_rows(folder: Path) -> pandas.DataFrame:
     return rows
 
 
-def read_samples(folder: Path) -> pandas.DataFrame:
-    """samples.parquet of a results folder as a data frame."""
-    return _read(folder / "samples.parquet")
-
-
-def read_joint(folder: Path) -> pandas.DataFrame:
-    """joint.parquet of a results folder as a data frame."""
-    return _read(folder / "joint.parquet")
-
-
-def read_excerpts(folder: Path) -> pandas.DataFrame:
-    """excerpts.parquet of a results folder as a data frame."""
-    return _read(folder / "excerpts.parquet")
+def read_table(folder: Path, name: str) -> pandas.DataFrame:
+    """NAME.parquet of a results folder (samples, joint, excerpts) as a data frame."""
+    return _read(folder / f"{name}.parquet")
 
 
 def _read(path: Path, categories: Sequence[str] = ()) -> pandas.DataFrame:

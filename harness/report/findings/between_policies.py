@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.engine.results.schema import read_excerpts, read_joint
+from harness.engine.results.schema import read_table
 from harness.files import read_json
 from harness.records import DataChoice
 from harness.report.collect import Block
@@ -81,8 +81,8 @@ def joint_findings(folder: Path, matrix: Matrix) -> tuple[JointFinding, ...]:
     told = read_json(folder / "matrix.json").get("joint", [])
     if not told:
         return ()
-    rows = read_joint(folder) if (folder / "joint.parquet").exists() else None
-    excerpts = read_excerpts(folder) if (folder / "excerpts.parquet").exists() else None
+    rows = read_table(folder, "joint") if (folder / "joint.parquet").exists() else None
+    excerpts = read_table(folder, "excerpts") if (folder / "excerpts.parquet").exists() else None
     return tuple(_joint(entry, rows, excerpts, matrix) for entry in told)
 
 
