@@ -12,7 +12,7 @@ import pytest
 from command_line import bakeoff
 from test_report import Fake
 
-from harness.engine.results.digests import matrix_digest, write_digests
+from harness.engine.results.digests import matrix_digest, report_sources, write_digests
 from harness.errors import UserError
 from harness.files import read_json, write_json
 from harness.report import verify as module
@@ -240,3 +240,8 @@ def test_a_hostile_name_in_the_digests_reads_no_other_file_and_moves_no_cursor(
     said = bakeoff("verify", folder).stdout
     assert "gone: its digest is recorded, but the file does not exist" in said
     assert "\x1b" not in said
+
+
+def test_the_code_of_a_report_is_all_that_computes_and_writes_it() -> None:
+    rooms = ("report.collect", "report.findings.tables", "report.numbers.comparisons", "report.render.html")
+    assert {f"harness.{room}" for room in (*rooms, "stats.contrasts", "stats.families")} <= report_sources().keys()

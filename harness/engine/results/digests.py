@@ -55,11 +55,16 @@ def _digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: sha256(folder / name) for name in names}
 
 
+def report_sources() -> dict[str, str]:
+    """Module -> digest of all code that a report is computed and written with."""
+    return source_digests(_REPORT / "compose.py")
+
+
 def report_writer() -> dict[str, str]:
     """The report's code as one digest (comments do not count) and the versions of the libraries it computes with."""
     assets = {path.name: sha256(path) for path in sorted(_REPORT.rglob("*.j2"))}
     assets["claims.yaml"] = sha256(plugin_folder("methods") / "claims.yaml")
-    code = key_of({"source": source_digests(_REPORT / "__init__.py"), "assets": assets})
+    code = key_of({"source": report_sources(), "assets": assets})
     return {"code": code, **library_versions(_COMPUTING)}
 
 
