@@ -50,7 +50,8 @@ TEXTS = ANSWERS.map("".join)
 
 PROBLEM = {"question": "Ann has 30 dogs and 20 cats. How many?", "answer": "30 + 20 = 50\n#### 50"}
 TEMPLATE = {
-    **PROBLEM,
+    "question": "30 dogs and 20 cats?",
+    "answer": "30 + 20 = 50\n#### 50",
     "question_annotated": "{n,30} dogs and {m,20} cats?\n\n#init:\n- $n = [3, 30]\n- $m = [2, 4]\n\n#answer: n + m",
 }
 FUNCTION = {"name": "f", "parameters": {"type": "dict", "properties": {"a": {"type": "integer"}}, "required": ["a"]}}
