@@ -339,6 +339,7 @@ def test_warnings_of_lm_eval_reach_the_user_once(capsys: pytest.CaptureFixture[s
     for _ in range(2):
         with bridge._quiet():
             logging.getLogger("lm_eval.api.task").warning("a label is odd")
+            logging.getLogger("lm_eval").warning("microworld: Custom kwargs can be passed to `--metadata`")
             logging.getLogger("lm_eval.api.task").info("and this is chatter")
     assert capsys.readouterr().err.splitlines() == ["lm-eval: a label is odd"]
 

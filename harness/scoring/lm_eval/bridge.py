@@ -381,13 +381,14 @@ def _check_gold(name: str, task: Any, limit: int | None) -> None:
 
 
 class _Shown(logging.Handler):
-    """Shows each warning of lm-eval once."""
+    """Shows each warning of lm-eval once, but not its advice on its own command line."""
 
+    ADVICE = ("Custom kwargs can be passed",)
     seen: ClassVar[set[str]] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         text = " ".join(record.getMessage().split())[:500]
-        if text not in self.seen:
+        if text not in self.seen and not any(advice in text for advice in self.ADVICE):
             self.seen.add(text)
             print(f"lm-eval: {text}", file=sys.stderr)
 
