@@ -1,7 +1,7 @@
 """Requests answered with function calls, matched against accepted arguments: BFCL's (Patil et al., 2025), or your own.
 
 Files are in BFCL's layout (harness/scoring/calls/bfcl.py). An answer is right if its calls, in any order and in any
-notation that harness/scoring/calls/notations.py reads, have the right functions and accepted values for all arguments;
+notation that harness/scoring/calls/answers.py reads, have the right functions and accepted values for all arguments;
 in categories of irrelevance, if it makes no call. Nothing is executed. A wrong answer has one failure, which separates
 wrong format from wrong content: a method may improve only the format.
 """
@@ -44,7 +44,7 @@ FAILURES = {
 class FunctionCalling(Benchmark):
     """Each request asked once, with the offered functions."""
 
-    version = 2
+    version = 3  # 2 left several notations unread
     needs = frozenset({"sample"})
 
     data: str = setting("gorilla-llm/Berkeley-Function-Calling-Leaderboard", "folder or hub id in BFCL's layout")

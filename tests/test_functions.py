@@ -16,6 +16,7 @@ from saying import HOSTILE
 
 from harness.scoring.answers.finders import answer_of
 from harness.scoring.answers.numbers import final_number
+from harness.scoring.calls.answers import calls_in
 from harness.scoring.calls.bfcl import BfclItem, bfcl_items
 from harness.scoring.calls.failures import (
     NEEDLESS_CALL,
@@ -27,7 +28,7 @@ from harness.scoring.calls.failures import (
     call_failure,
     failure_in,
 )
-from harness.scoring.calls.notations import FunctionCall, calls_in
+from harness.scoring.calls.notations import FunctionCall
 
 CATEGORIES = ("simple", "multiple", "parallel", "parallel_multiple")
 Call = tuple[str, dict[str, Any]]
@@ -101,6 +102,127 @@ def test_calls_are_read_from_every_notation(answer: str, calls: list[Call]) -> N
     assert [(call.name, dict(call.arguments)) for call in found] == calls
 
 
+JSON = '{"city": "Oslo", "days": 3}'
+OSLO = ("f", {"city": "Oslo", "days": 3})
+BARE = '<invoke name="f"><parameter name="city">Oslo</parameter>\n<parameter name="days">3</parameter></invoke>'
+
+
+def wide(text: str) -> str:
+    """DeepSeek's special tokens, of which the parts are joined by a mark that looks like an underscore."""
+    return text.replace("<|", "<\uff5c").replace("|>", "\uff5c>").replace("_", "\u2581")
+
+
+@pytest.mark.parametrize(
+    ("answer", "calls"),
+    [
+        # DeepSeek V3, R1, V3.1 and V3.2
+        (
+            wide("<|tool_calls_begin|><|tool_call_begin|>function<|tool_sep|>f\n")
+            + f"```json\n{JSON}\n```"
+            + wide("<|tool_call_end|>\n<|tool_call_begin|>function<|tool_sep|>f\n")
+            + "```json\n{}\n```"
+            + wide("<|tool_call_end|><|tool_calls_end|><|end_of_sentence|>"),
+            [OSLO, ("f", {})],
+        ),
+        (
+            f"<think>hm</think>\n{wide('<|tool_calls_begin|><|tool_call_begin|>f<|tool_sep|>')}{JSON}"
+            + wide("<|tool_call_end|><|tool_calls_end|>"),
+            [OSLO],
+        ),
+        (
+            '<|DSML|function_calls>\n<|DSML|invoke name="f">\n<|DSML|parameter name="city" string="true">Oslo'
+            '</|DSML|parameter>\n<|DSML|parameter name="days" string="false">3</|DSML|parameter>\n'
+            "</|DSML|invoke>\n</|DSML|function_calls>".replace("|", "\uff5c"),
+            [OSLO],
+        ),
+        # Kimi K2
+        (
+            "I look.<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>"
+            f"{JSON}<|tool_call_end|><|tool_call_begin|>functions.f:1<|tool_call_argument_begin|>{{}}"
+            "<|tool_call_end|><|tool_calls_section_end|><|im_end|>",
+            [OSLO, ("f", {})],
+        ),
+        # GLM-4 and 4.5
+        (
+            "<tool_call>f\n<arg_key>city</arg_key>\n<arg_value>Oslo</arg_value>\n<arg_key>days</arg_key>\n"
+            "<arg_value>3</arg_value>\n</tool_call>\n<tool_call>f\n</tool_call>",
+            [OSLO, ("f", {})],
+        ),
+        (f"f\n{JSON}<|observation|>", [OSLO]),
+        # FunctionGemma and Gemma 4
+        (
+            "<start_function_call>call:f{city:<escape>O{s}, lo:<escape>,days:3,on:[true,{a:1}]}<end_function_call>"
+            "<start_function_call>call:f{}<end_function_call><start_function_response>",
+            [("f", {"city": "O{s}, lo:", "days": 3, "on": [True, {"a": 1}]}), ("f", {})],
+        ),
+        ('<|tool_call>call:f{city:<|"|>Oslo<|"|>,days:3}<tool_call|>', [OSLO]),
+        # ReAct, also with a hallucinated observation, and Qwen-Agent
+        (f"Thought: Hm.\nAction: f\nAction Input: {JSON}\nObservation: Rain.\nAction: f\nAction Input: 1", [OSLO]),
+        ("Action: f\nAction Input:", [("f", {})]),
+        (f"**Action:** f\n**Action Input:** ```json\n{JSON}\n```", [OSLO]),
+        ('Thought: Hm.\nAction: f(city="Oslo", days=3)', [OSLO]),
+        (f"\u273fFUNCTION\u273f: f\n\u273fARGS\u273f: {JSON}\n\u273fRESULT\u273f", [OSLO]),
+        # Claude, MiniMax, Step and others
+        (f"<function_calls>\n{BARE}\n{BARE}\n</function_calls>", [OSLO, OSLO]),
+        (f"<minimax:tool_call>\n{BARE}\n</minimax:tool_call>", [OSLO]),
+        (BARE.replace("invoke", "a:invoke").replace("parameter", "a:parameter"), [OSLO]),
+        (
+            "<function_calls><invoke><tool_name>f</tool_name><parameters><city>Oslo</city><days>3</days></parameters>"
+            "</invoke></function_calls>",
+            [OSLO],
+        ),
+        (f'<function name="f">{JSON}</function>', [OSLO]),
+        ("<f>\n<city>Oslo</city>\n<days>3</days>\n</f>", [OSLO]),
+        # Qwen3-Coder and Seed
+        ("<function=f>\n<parameter=a>\nTrue\n</parameter>\n</function>\n</tool_call>", [("f", {"a": True})]),
+        ("<seed:tool_call><function=f><parameter=a>x\n y</parameter></function>", [("f", {"a": "x\n y"})]),
+        # Llama, Functionary, Gorilla, Raven, Hunyuan, Apertus, Gemini, Bedrock
+        ('<|python_tag|>f.call(city="Oslo", days=3)<|eom_id|>', [OSLO]),
+        ('<|python_start|>[f(city="Oslo", days=3)]<|python_end|>', [OSLO]),
+        (f">>>f\n{JSON}>>>f\n{{}}", [OSLO, ("f", {})]),
+        ("<<function>>f(a=1)<<function>>f(a=2)", [("f", {"a": 1}), ("f", {"a": 2})]),
+        ("Call: f(a=1)<bot_end>", [("f", {"a": 1})]),
+        (f"<answer><tool_calls>\n<tool_call>f\n```json\n{JSON}\n```\n</tool_call>\n</tool_calls></answer>", [OSLO]),
+        (f'<|tools_prefix|>[{{"f": {JSON}}}]<|tools_suffix|>', [OSLO]),
+        (f'[{{"functionCall": {{"name": "f", "args": {JSON}}}}}]', [OSLO]),
+        (f'{{"toolUse": {{"toolUseId": "x", "name": "f", "input": {JSON}}}}}', [OSLO]),
+        (f'{{"tool": "f", "tool_input": {JSON}}}', [OSLO]),
+        (f'<tools>{{"name": "f", "params": {JSON}}}</tools>', [OSLO]),
+        (f"analysisHm.assistantcommentary to=functions.f json{JSON}", [OSLO]),
+        # marks within values
+        ('{"name": "f", "arguments": {"a": "<tool_call>```x</s>"}}', [("f", {"a": "<tool_call>```x</s>"})]),
+        ('<tool_call>{"name": "f", "arguments": {"a": "</tool_call>"}}</tool_call>', [("f", {"a": "</tool_call>"})]),
+    ],
+)
+def test_calls_are_read_from_the_notation_of_every_family_of_models(answer: str, calls: list[Call]) -> None:
+    found = calls_in(answer, ["f"])
+    assert found is not None
+    assert [(call.name, dict(call.arguments)) for call in found] == calls
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        '{"name": "f", "arguments": {}}',
+        wide("<|tool_calls_begin|><|tool_call_begin|>f<|tool_sep|>") + "{}" + wide("<|tool_call_end|>"),
+        "Action: f\nAction Input: {}",
+        BARE,
+    ],
+)
+@pytest.mark.parametrize("thought", ["<think>{}</think>No.", "<think>{}", "<|channel|>analysis<|message|>{}<|end|>"])
+def test_a_call_that_is_only_thought_of_is_not_a_call(call: str, thought: str) -> None:
+    assert calls_in(thought.replace("{}", call, 1), ["f"]) is None
+
+
+def test_an_argument_whose_notation_has_no_types_has_its_declared_type() -> None:
+    wanted = AcceptedCall("f", {"zip": ["90210"], "n": [3]}, {"zip": {"type": "string"}}, frozenset())
+    for answer in (
+        "<tool_call>f<arg_key>zip</arg_key><arg_value>90210</arg_value><arg_key>n</arg_key><arg_value>3</arg_value>",
+        "<function=f><parameter=zip>90210</parameter><parameter=n>3</parameter></function>",
+    ):
+        assert failure_in(answer, [wanted], ["f"]) == ""
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -125,6 +247,12 @@ def test_calls_are_read_from_every_notation(answer: str, calls: list[Call]) -> N
         '{"tool_calls": ["f"]}',
         "a = f(a=1)",
         "<think>[f(a=1)]",
+        'Result {"a": 1}',
+        "Use <tool_call> to call f.",
+        "The action: f is right.",
+        "Action: f\nAction Input: Oslo",
+        '{"name": "f", "city": "Oslo"}',
+        "<start_function_call>call:f{city:Oslo}<end_function_call>",
     ],
 )
 def test_anything_else_is_not_read(answer: str) -> None:
@@ -142,6 +270,10 @@ REPEATED = [
     "{}" * 9_000,
     "{'a':" * 4_000,
     "f(a=1), " * 2_400,
+    "<a>" * 6_000,
+    "<arg_key>" * 2_000,
+    "Action: f\n" * 1_800,
+    "<tool_call></tool_call>" * 800,
 ]
 
 

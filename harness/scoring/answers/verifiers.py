@@ -17,8 +17,9 @@ from harness.errors import UserError, did_you_mean
 from harness.policy.thoughts import split_thoughts
 from harness.records import Problem
 from harness.scoring.answers.finders import FINDERS, Finder
+from harness.scoring.calls.answers import calls_in
 from harness.scoring.calls.failures import NO_CALL, failure_of
-from harness.scoring.calls.notations import Calling, calls_in, parsed_json, read_calls, same_calls
+from harness.scoring.calls.notations import Calling, parsed_json, read_calls, same_calls
 
 WORD = re.compile(r"[\w.\-]+")
 Verifier = Callable[[str, str], Sequence[str]]
@@ -75,15 +76,18 @@ def _function_call(answer: str, reference: str) -> Sequence[str]:
     right = _read(reference, set(WORD.findall(reference)))
     if right is None:
         raise UserError(f"the reference {reference[:80]!r} is not a function call", fix='Write {"name", "arguments"}.')
-    said = _read(answer, [call.name for call in right.calls])
+    texts = [
+        (call.name, key) for call in right.calls for key, value in call.arguments.items() if isinstance(value, str)
+    ]
+    said = _read(answer, [call.name for call in right.calls], texts)
     if said is not None and same_calls(right, said):
         return []
     return [failure_of(right, answer) or "the exact spelling" if said else failure_of(right, answer) or NO_CALL]
 
 
-def _read(text: str, known: Collection[str]) -> Calling | None:
+def _read(text: str, known: Collection[str], texts: Collection[tuple[str, str]] = ()) -> Calling | None:
     """The calls of a text in any notation."""
-    calls = calls_in(text, known)
+    calls = calls_in(text, known, texts)
     return read_calls(text) or (Calling(text, calls, lambda wanted: text) if calls else None)
 
 

@@ -13,15 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.policy.thoughts import split_thoughts
-from harness.scoring.calls.notations import (
-    Calling,
-    FunctionCall,
-    calls_in,
-    is_marked,
-    read_calls,
-    same_value,
-    unmatched,
-)
+from harness.scoring.calls.answers import calls_in, is_marked
+from harness.scoring.calls.notations import Calling, FunctionCall, read_calls, same_value, unmatched
 from harness.scoring.calls.signatures import Signature, json_type
 
 NO_CALL = "no-call"
@@ -65,7 +58,7 @@ def failure_in(answer: str, wanted: Sequence[AcceptedCall], offered: Sequence[st
              that cannot be read as calls is right
     offered  the names of the functions that the prompt offers
     """
-    calls = calls_in(answer, {*offered, *(one.name for one in wanted)})
+    calls = calls_in(answer, {*offered, *(one.name for one in wanted)}, [text for one in wanted for text in one.texts])
     if not wanted:
         return NEEDLESS_CALL if calls else ""
     if calls is None:
@@ -172,6 +165,11 @@ class AcceptedCall:
     arguments: Mapping[str, Sequence[Any]]
     schemas: Mapping[str, Mapping[str, Any]]
     required: frozenset[str]
+
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        """The function with each of its arguments that are texts."""
+        return [(self.name, name) for name, schema in self.schemas.items() if schema.get("type") == "string"]
 
     @property
     def needed(self) -> Set[str]:
