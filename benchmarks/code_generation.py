@@ -5,10 +5,9 @@ Other data sets need HumanEval's columns: task_id, prompt, entry_point, test.
     pass@k = 1 - C(n - c, k) / C(n, k)        c of n samples passed; unbiased for every k up to n
 
 The benchmark runs programs written by a model, so it is off (its cells are n/a) until `execute: true`. Each program
-runs in its own process (harness/scoring/code/sandbox.py) without network and environment, with limits on time, memory,
-files and processes, and not as root. This stops accidents, not attacks: use a container where the model is not trusted.
-Where no network namespace is available, only the interpreter refuses sockets, and every item is flagged
-`network-refused-in-python`.
+runs in its own process, and its tests in another one, where the program reaches neither them nor the verdict; the
+kernel confines both (harness/scoring/code/sandbox.py). A test compares what a function returns as plain data: an object
+of the program's own class equals only itself. Where the kernel cannot confine a program, the cells are n/a.
 
 Defaults: 20 samples at temperature 0.8 and top-p 0.95, as in open-instruct and proxy-tuning (pass@10). A chat model is
 asked for the whole function; with `chat: false` the prompt is bare text to continue, and the answer ends where the next
@@ -30,6 +29,7 @@ from harness.method import setting
 from harness.policy.types import Completion, Prompt, Sampling, flags_of
 from harness.records import Message, TestItem, TestSet
 from harness.scoring.code.humaneval import CodeProblem, code_problems, pass_at, program_of
+from harness.scoring.code.kernel import lacking
 from harness.scoring.code.sandbox import Ended, Limits, run_programs
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ FAILURES = ("wrong", "error", "no_python", "timeout", "memory", "killed")
 class CodeGeneration(Benchmark):
     """Every function written `samples` times and tested."""
 
-    version = 1
+    version = 2
     needs = frozenset({"sample"})
 
     execute: bool = setting(False, "run the model's programs in a sandbox; false: n/a")
@@ -72,7 +72,7 @@ class CodeGeneration(Benchmark):
 
     def unavailable(self) -> str:
         """The reason why its cells are n/a, or ""."""
-        return "" if self.execute else OFF
+        return lacking() if self.execute else OFF
 
     def metrics(self) -> tuple[Metric, ...]:
         """pass@k, then how programs fail."""
@@ -104,14 +104,13 @@ class CodeGeneration(Benchmark):
     def _outcome(self, item: CodeProblem, prompt: str, answers: tuple[Completion, ...], ended: list[Ended]) -> Outcome:
         counts = Counter(one.how for one in ended)
         passes = {f"pass_at_{k}": pass_at(len(ended), counts["passed"], k) for k in self.k}
-        cut_off = all(one.cut_off for one in ended)
         return Outcome(
             item=item.id,
             cluster=item.id,
             metrics={**passes, **{name: counts[name] / len(ended) for name in FAILURES}},
             prompt=prompt,
             completions=tuple(answer.whole for answer in answers),
-            flags=(*flags_of(answers), *(() if cut_off else ("network-refused-in-python",))),
+            flags=flags_of(answers),
         )
 
     def data_digest(self) -> str:

@@ -156,7 +156,7 @@ def test_random_answers_are_scored_by_every_benchmark(folder: Path, text: str) -
 @given(text=TEXTS)
 def test_random_answers_become_programs_and_pairs_to_judge(text: str) -> None:
     problem = CodeProblem(*(CODE[name] for name in ("task_id", "prompt", "entry_point", "test")))
-    assert program_of(problem, text).endswith("check(f)\n")
+    assert program_of(problem, text).tests.endswith("check(f)\n")
     pair = Pair("p", ("q",), (text,), (text[::-1],))
     for shown in (pair, cut_alike(pair)):
         for message in judge_prompt(shown, swapped=True).messages:

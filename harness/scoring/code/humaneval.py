@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from harness.data.readers import Faults, placed_rows
 from harness.errors import UserError
+from harness.scoring.code.sandbox import Program
 
 COLUMNS = ("task_id", "prompt", "entry_point", "test")
 FENCED = re.compile(r"```[ \t]*(?:python|py)?[ \t]*\r?\n(.*?)(?:```|\Z)", re.S | re.I)
@@ -44,19 +46,29 @@ def _problem(row: Mapping[str, Any], where: str) -> CodeProblem:
     return CodeProblem(*map(str, texts))
 
 
-def program_of(problem: CodeProblem, answer: str) -> str:
-    """The answer as a program that ends with its tests.
+def program_of(problem: CodeProblem, answer: str) -> Program:
+    """The answer as a program, with its tests apart.
 
     Fenced code is extracted. An answer that defines the function follows the prompt's imports alone; any other answer
-    continues the prompt.
+    continues the prompt. What the tests import at their top is there for the program too.
     """
     code = _code(answer[:LONGEST])
+    head = problem.prompt[: _start_of_function(problem)]
     if re.search(rf"^\s*(?:async\s+)?def\s+{re.escape(problem.entry_point)}\s*\(", code, re.M):
-        head = problem.prompt[: _start_of_function(problem)]
         whole = f"{head}\n{code}"
     else:
         whole = problem.prompt + code
-    return f"{whole}\n\n{problem.test}\n\ncheck({problem.entry_point})\n"
+    tests = f"{problem.test}\n\ncheck({problem.entry_point})\n"
+    return Program(f"{whole}\n\n{_imports(problem.test)}", head, tests)
+
+
+def _imports(test: str) -> str:
+    try:
+        lines = ast.parse(test).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    found = [line for line in lines if isinstance(line, ast.Import | ast.ImportFrom)]
+    return "\n".join(ast.unparse(line) for line in found if getattr(line, "module", "") != "__future__")
 
 
 def _code(answer: str) -> str:

@@ -1,24 +1,23 @@
-"""The child process of the sandbox: it gives up its rights, runs one program, and reports how the program ended.
+"""The two child processes of the sandbox: one runs the program, the other tests what its functions return.
 
-`sandbox.py` starts it as a script in isolated mode, so it imports the standard library alone. In this order it loads
-the usual modules (the interpreter's own files may be unreadable afterwards), leaves the network, changes from root to
-the user `nobody`, sets limits, and installs a hook that refuses what the kernel still allows. Then the program runs.
-
-The hook shares the interpreter with the program, so a program written to evade it can. It stops mistakes of a model;
-the kernel's limits stop the rest. Run answers of a model that you distrust in a container.
+sandbox.py starts both in isolated mode. Each loads the usual modules (the interpreter's own files may be unreadable
+afterwards) and lets kernel.py confine it. The tests and the verdict exist in the process of the tests alone.
 """
 
 from __future__ import annotations
 
+import builtins
 import contextlib
-import ctypes
+import dis
 import json
-import math
 import os
-import resource
 import sys
-import time
-from typing import Any
+from collections.abc import Iterator
+from types import CodeType
+from typing import Any, NoReturn
+
+from harness.scoring.code.exchange import OPERATIONS, Connection
+from harness.scoring.code.kernel import confine
 
 USUAL = (
     "abc array base64 bisect calendar cmath collections collections.abc copy dataclasses datetime decimal difflib enum "
@@ -26,95 +25,56 @@ USUAL = (
     "secrets socket statistics string struct subprocess sys textwrap threading time timeit types typing unicodedata "
     "unittest uuid zlib"
 )
-"""Includes socket and subprocess, so that the hook refuses them rather than a file that cannot be read."""
+NOT_RAISED = ("os.system", "os.spawn", "ctypes.")
+"""Audit events of deeds that the kernel refuses with a number, not an exception."""
 
-NEW_USER, NEW_NETWORK, NEW_IPC = 0x10000000, 0x40000000, 0x08000000
-NO_NEW_PRIVILEGES = 38
-NOBODY = 65534
-REFUSED = (
-    "socket.", "subprocess.", "ctypes.", "pty.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile",
-    "os.system", "os.kill", "_thread.start_new_thread", "sys.addaudithook", "sys.remote_exec", "webbrowser.", "urllib.",
-    "ftplib.", "http.client.", "smtplib.", "resource.prlimit", "resource.setrlimit",
-)  # fmt: skip
-CHANGES = (
-    "os.chflags", "os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.removexattr", "os.rename", "os.rmdir",
-    "os.setxattr", "os.symlink", "os.truncate", "os.utime", "shutil.",
-)  # fmt: skip
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+NO_PYTHON = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)
 
 
-def leave_the_network() -> bool:
-    """Enter a namespace without network interfaces; False where the kernel or the container does not allow it."""
-    # other users than root need a user namespace of their own for that
-    kinds = NEW_NETWORK | NEW_IPC | (0 if os.geteuid() == 0 else NEW_USER)
-    try:
-        return bool(ctypes.CDLL(None).unshare(kinds) == 0)
-    except AttributeError:  # not Linux
-        return False
+def run_inside() -> None:
+    """Read the job from standard input and take the side that it names."""
+    job = json.loads(sys.stdin.buffer.read())
+    for name in USUAL.split():
+        with contextlib.suppress(ImportError):
+            __import__(name)
+    wrong = confine(os.getcwd(), job["seconds"], job["megabytes"])
+    sys.addaudithook(refuse)
+    if job["side"] == "program":
+        _run(job, wrong)
+    else:
+        _report(job["report"], f"unconfined: {wrong}" if wrong else _tested(job))
 
 
-def become_nobody() -> None:
-    """Change from root to the user `nobody`; other users stay as they are."""
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    """Raise what a program might overlook otherwise. A program can take this hook off: it protects nothing."""
+    if event.startswith(NOT_RAISED):
+        raise PermissionError(f"{event} is not allowed here")
 
 
-def set_limits(seconds: int, megabytes: int) -> None:
-    """Kernel limits on CPU time, memory, file size, open files and processes."""
-    spent = math.ceil(time.process_time())  # starting up is not the program's time
-    limits = {
-        resource.RLIMIT_CPU: spent + seconds,
-        resource.RLIMIT_AS: megabytes << 20,
-        resource.RLIMIT_FSIZE: 1 << 20,
-        resource.RLIMIT_NOFILE: 32,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NPROC: 0,
-    }
-    for kind, limit in limits.items():
-        resource.setrlimit(kind, (limit, limit))
+def _run(job: dict[str, Any], wrong: str) -> NoReturn:
+    """Run the program, say how that ended, then do what the tests ask."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+
+    def broken(how: str) -> NoReturn:
+        os._exit(0)
+
+    line = Connection(job["read"], job["write"], names, ("share", "global", *OPERATIONS), broken)
+    line.send(["confined", wrong])
+    if wrong:
+        os._exit(0)
+    line.send(["loaded", ended(job["program"], names)])
+    while True:
+        line.serve(*line.receive()[1:])
 
 
-def refuse(folder: str) -> None:
-    """Refuse network, processes, threads and changes to files outside the folder from now on."""
-    inside = os.path.realpath(folder) + os.sep
-
-    def allowed(path: Any) -> bool:
-        if isinstance(path, int):
-            return path <= 2
-        return os.path.realpath(os.fsdecode(path)).startswith(inside) or path == os.devnull
-
-    def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open":
-            path, mode, flags = arguments
-            writes = any(sign in mode for sign in "wax+") if isinstance(mode, str) else (flags or 0) & WRITING
-            if writes and not allowed(path):
-                raise PermissionError(f"writing {path!r} is not allowed here")
-        elif event.startswith(REFUSED):
-            raise PermissionError(f"{event} is not allowed here")
-        elif event == "import" and str(arguments[0]).startswith(("ctypes", "_ctypes", "_posixsubprocess")):
-            raise PermissionError(f"{arguments[0]} is not allowed here")
-        elif event.startswith(CHANGES) and not all(map(allowed, filter(_is_path, arguments))):
-            raise PermissionError(f"{event} is not allowed here")
-
-    sys.addaudithook(watch)
-
-
-def _is_path(argument: object) -> bool:
-    return isinstance(argument, (str, bytes, os.PathLike))
-
-
-def ended(program: str) -> str:
+def ended(program: str, names: dict[str, Any]) -> str:
     """Run the program; the result is passed, no_python, wrong (an assertion failed), memory or error."""
     try:
-        code = compile(program, "<program>", "exec")
-    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
+        code = compile(program, "<program>", "exec", dont_inherit=True)
+    except NO_PYTHON:
         return "no_python"
     try:
-        exec(code, {"__name__": "__main__"})
+        exec(code, names)
     except AssertionError:
         return "wrong"
     except MemoryError:
@@ -124,22 +84,42 @@ def ended(program: str) -> str:
     return "passed"
 
 
-def run_inside() -> None:
-    """Read the job from standard input; write the result and the job's secret to the descriptor that it names."""
-    job = json.loads(sys.stdin.buffer.read())
-    for name in USUAL.split():
-        with contextlib.suppress(ImportError):
-            __import__(name)
-    cut_off = leave_the_network()
-    become_nobody()
-    set_limits(job["seconds"], job["megabytes"])
-    for name in [name for name in sys.modules if name.lstrip("_").startswith("ctypes")]:
-        del sys.modules[name]
-    refuse(os.getcwd())
-    told = {"ended": ended(job["program"]), "secret": job["secret"], "cut_off": cut_off}
-    os.write(job["report"], json.dumps(told).encode())
+def _tested(job: dict[str, Any]) -> str:
+    names: dict[str, Any] = {"__name__": "__main__"}
+
+    def broken(how: str) -> NoReturn:
+        _report(job["report"], how)
+
+    # the program may call and iterate over what the tests hand to it, and nothing else
+    line = Connection(job["read"], job["write"], names, ("call", "next"), broken)
+    if wrong := line.receive()[-1]:  # sent before the program runs
+        return f"unconfined: {wrong}"
+    loaded = line.receive()
+    if loaded != ["loaded", "passed"]:
+        return next((how for how in ("wrong", "no_python", "memory") if loaded == ["loaded", how]), "error")
+    if not job["tests"]:
+        return "passed"
+    with contextlib.suppress(BaseException):  # what of the problem comes before the function, such as its helpers
+        exec(compile(job["head"], "<problem>", "exec", dont_inherit=True), names)
+    line.known = {name for name, value in names.items() if isinstance(value, type) and value.__module__ == "__main__"}
+    line.ask("share", None, *sorted(line.known))
+    with contextlib.suppress(BaseException):  # tests that are no Python: the same ends them below
+        for name in _globals_of(compile(job["tests"], "<tests>", "exec", dont_inherit=True)):
+            if name not in names and not hasattr(builtins, name):
+                with contextlib.suppress(KeyError):
+                    names[name] = line.ask("global", None, name)
+    return ended(job["tests"], names)
+
+
+def _globals_of(code: CodeType) -> Iterator[str]:
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield str(step.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _globals_of(constant)
+
+
+def _report(report: int, how: str) -> NoReturn:
+    os.write(report, json.dumps({"ended": how}).encode())
     os._exit(0)
-
-
-if __name__ == "__main__":
-    run_inside()
