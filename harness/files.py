@@ -21,15 +21,16 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a partial file to write; it replaces `path` once the block has ended and its bytes are on the disk.
 
     Readers see the old file or the new one. After an error the old file is unchanged and the partial one is removed.
-    Raises UserError where the file cannot be written.
+    Its name holds the process, so that two processes never write one file. Raises UserError where the file cannot be
+    written.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(partial)
         os.replace(partial, path)
+        sync(path.parent)
     except OSError as error:
         raise UserError(
             f"it cannot be written: {error.strerror or error}",
@@ -39,6 +40,15 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -73,6 +83,12 @@ def sha256(path: Path) -> str:
 def write_sealed(path: Path, value: Any) -> None:
     """Write a value as JSON together with its digest, for `read_sealed`."""
     write_json(path, {"sha256": _seal(value), "value": value})
+
+
+def remember(path: Path, value: Any) -> None:
+    """Keep a value that can be computed again, for `read_sealed`; where nothing can be written it is not kept."""
+    with suppress(UserError):
+        write_sealed(path, value)
 
 
 def read_sealed(path: Path) -> Any:

@@ -6,19 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import create_autospec
 
 import outside
 import pytest
 from conftest import ROOT
 from rich.console import Console
 
-from harness.engine import registry, run
+from harness.engine import registry
 from harness.engine.config import load_experiment
 from harness.engine.cost import Stopwatch
 from harness.engine.plan import Plan, make_plan
@@ -31,7 +28,6 @@ from harness.engine.store import keys
 from harness.engine.store.store import Store, StoreUnusable
 from harness.errors import UserError
 from harness.files import read_sealed
-from harness.policy.stepwise import StepwisePolicy
 
 
 @pytest.fixture
@@ -238,31 +234,6 @@ def test_an_interrupted_fit_leaves_nothing_half_done(folder: Path, monkeypatch: 
         go(plan, store)
     assert states(plan, store) == ["to run"]
     assert not list((store.root / "temporary").iterdir())
-
-
-def test_scoring_that_runs_out_of_memory_goes_on_with_half_the_rows_down_to_one() -> None:
-    policy, tried, said = create_autospec(StepwisePolicy, instance=True), [], []
-    policy.decoded_by.return_value = (policy, 1)
-    policy.max_rows = 256
-    runner: Any = object.__new__(run._Runner)
-    runner.progress, runner._free = SimpleNamespace(say=said.append), lambda: None
-
-    def score(most: int) -> Callable[..., None]:
-        def scored(cell: Any, policy: Any, speed: Any) -> None:
-            tried.append(policy.max_rows)
-            if policy.max_rows > most:
-                raise MemoryError
-
-        return scored
-
-    runner._score = score(64)
-    runner._score_in_memory(SimpleNamespace(title="cell"), policy, dict)
-    assert tried == [256, 128, 64]
-    assert "trying again with 64 rows" in said[-1]
-    runner._score = score(0)
-    with pytest.raises(MemoryError):
-        runner._score_in_memory(SimpleNamespace(title="cell"), policy, dict)
-    assert tried[-1] == 1
 
 
 def test_a_lock_that_is_let_go_while_its_owner_is_read_is_no_error(tmp_path: Path) -> None:

@@ -66,6 +66,20 @@ def test_a_worker_does_the_work_beginning_elsewhere_and_ends_with_its_run(folder
     assert not alive(folder)
 
 
+def test_a_worker_that_has_finished_ends_in_order_and_one_that_crashes_is_told(folder: Path) -> None:
+    """It waits in a thread for its run's end; as it exits that thread must hold no lock that Python needs."""
+    file = outside.experiment(folder)
+    said: list[str] = []
+    with workers(1, file, folder / "store", [], said.append) as (log,):
+        until(lambda: len(list(folder.glob("store/outcomes/*/done"))) == 1 and not alive(folder))
+    assert said == []
+    assert "Fatal" not in log.read_text()
+    with workers(1, folder / "lost.yaml", folder / "store", [], said.append) as (log,):
+        until(lambda: "no such experiment file" in log.read_text())
+        until(lambda: not alive(folder))
+    assert said == [f"worker 1 ended with code 1; what it left undone was done here. Its log is {log}"]
+
+
 def test_a_worker_outlives_no_run_that_is_killed(folder: Path) -> None:
     file = outside.experiment(folder, methods="[{outside: {seconds: 600}}]")
     places = f"Path({str(file)!r}), Path({str(folder / 'store')!r})"

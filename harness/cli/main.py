@@ -6,6 +6,7 @@ verification; 2 a user's mistake, or interrupted.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ import typer
 
 from harness.cli.data import app as data_app
 from harness.engine.store.store import DEFAULT_STORE
+
+OF_THE_MACHINE = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO}
+"""Errors that say what is wrong with a place on the disk, and nothing about the program."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -231,6 +235,11 @@ def main() -> Any:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE or not error.filename:
+            raise
+        typer.echo(f"Error: {error.filename}: {error.strerror}", err=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

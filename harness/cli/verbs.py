@@ -98,7 +98,7 @@ def run_verb(
                 say(f"n/a     {label}: {why}")
             try:
                 if not at_work:
-                    stack.enter_context(workers(processes - 1, file, store_folder, settings))
+                    stack.enter_context(workers(processes - 1, file, store_folder, settings, say))
                 at_work = True
                 with Progress(console) as progress:
                     tally = tally.then(run_plan(plan, store, progress, retry_failed=retry_failed))

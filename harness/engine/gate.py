@@ -18,7 +18,7 @@ from harness.engine.plan import Plan, base_document
 from harness.engine.registry import source_file
 from harness.engine.store.keys import key_of, source_digests
 from harness.errors import UserError
-from harness.files import HARNESS, read_sealed, write_sealed
+from harness.files import HARNESS, read_sealed, remember
 from harness.method import fields_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def base_checks(base: BaseModel, folder: Path) -> list[dict[str, Any]]:
 
     found = [asdict(check) for check in check_model(base)]
     if folder.exists():  # a plan of a store that does not exist yet leaves nothing behind
-        write_sealed(path, found)
+        remember(path, found)
     return found
 
 
@@ -102,7 +102,7 @@ def _entry(loaded: LoadedSet, column: BenchmarkEntry, folder: Path) -> dict[str,
     measured = read_sealed(path)
     if measured is None:
         measured = _measured(loaded, column)
-        write_sealed(path, measured)
+        remember(path, measured)
     place = {"set": loaded.manifest["name"], "kind": loaded.kind, "quality": loaded.quality}
     return {**place, "benchmark": column.label, **measured}
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import TYPE_CHECKING
 
 from harness.data.load import set_of, training_data
 from harness.engine import cost
@@ -23,10 +22,9 @@ from harness.engine.store.store import Area, Store, StoreUnusable
 from harness.errors import UserError, first_line
 from harness.lazy import torch, transformers
 from harness.method import UNCHANGED, FitContext, Input, plugin_name
+from harness.policy.batching import free_memory, out_of_memory
+from harness.policy.policy import Policy
 from harness.policy.stepwise import StepwisePolicy
-
-if TYPE_CHECKING:
-    from harness.policy.policy import Policy
 
 
 @dataclass
@@ -69,7 +67,7 @@ def _prepare(plan: Plan, store: Store) -> None:
     transformers.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    # the libraries' objects stay: `_free` need not search them after every artifact
+    # the libraries' objects stay: `free_memory` need not search them after every artifact
     gc.freeze()
     on_gpu = [base for base in plan.bases if base.spec.device.startswith("cuda")]
     if on_gpu and not torch.cuda.is_available():
@@ -142,7 +140,7 @@ class _Runner:
             return []
         left = self._score_all(node, todo, policy)
         del policy  # before memory is freed
-        self._free()
+        free_memory()
         return left
 
     def _score_all(self, node: Node, cells: list[Cell], policy: Policy) -> list[Cell]:
@@ -150,7 +148,7 @@ class _Runner:
         speed = cache(lambda: cost.decoding_cost(policy, node.base.policy()))
         self.spoiled = False
         for at, cell in enumerate(cells, 1):
-            if why := self._once("outcomes", cell, partial(self._score_in_memory, cell, policy, speed)):
+            if why := self._once("outcomes", cell, partial(self._score, cell, policy, speed)):
                 self._failed(cell, why)
             else:
                 self.progress.finished(cell.title)
@@ -221,13 +219,13 @@ class _Runner:
                     ledger.update(micro_batch=micro_batch, stored_bytes=cost.stored_bytes(out))
                 self.tally.fitted += 1
                 return
-            except (MemoryError, torch.OutOfMemoryError):
-                if micro_batch == 1:
+            except Exception as error:
+                if micro_batch == 1 or not out_of_memory(error):
                     raise
             # not in the except block, where the traceback still holds what the failed attempt had allocated
             micro_batch //= 2
             self.progress.say(f"{node.title}: out of memory, trying again with {micro_batch} rows at once")
-            self._free()
+            free_memory()
 
     def _inputs(self, node: Node) -> Mapping[str, Input]:
         return {
@@ -265,27 +263,18 @@ class _Runner:
 
     # ---- evaluation
 
-    def _score_in_memory(self, cell: Cell, policy: Policy, speed: Callable[[], dict[str, float | None]]) -> None:
-        """Score with half as many rows at once for as long as memory runs out: texts do not depend on the batch."""
-        while True:
-            try:
-                return self._score(cell, policy, speed)
-            except (MemoryError, torch.OutOfMemoryError):
-                decoder = policy.decoded_by()[0]
-                if not isinstance(decoder, StepwisePolicy) or decoder.max_rows == 1:
-                    raise
-            decoder.max_rows //= 2
-            self.progress.say(f"{cell.title}: out of memory, trying again with {decoder.max_rows} rows at once")
-            self._free()
-
     def _score(self, cell: Cell, policy: Policy, speed: Callable[[], dict[str, float | None]]) -> None:
         with self.store.writing("outcomes", cell.key, cell.document) as (out, ledger):
+            decoder = policy.decoded_by()[0] if isinstance(policy, Policy) else None
+            rows = decoder.max_rows if isinstance(decoder, StepwisePolicy) else 0
             benchmark, measured = cell.column.benchmark, (cost.Stopwatch(), cost.PeakMemory(cell.node.base.spec.device))
             with self._sharing(cell.title), measured[0] as watch, measured[1] as memory:
                 items = benchmark.evaluate(policy, cell.seed)
                 declared = () if benchmark.open_metrics else [metric.name for metric in benchmark.metrics()]
                 each = self.progress.evaluating(cell.title)
                 ledger["items"] = write_outcomes(out / "outcomes.jsonl", items, each, declared)
+            if isinstance(decoder, StepwisePolicy) and decoder.max_rows < rows:
+                self.progress.say(f"{cell.title}: out of memory, went on with {decoder.max_rows} rows at once")
             ledger.update(seconds=watch.seconds, peak_memory_mb=memory.mb, **speed())
             # the results need the cost of the fits even when the artifacts have been deleted
             keys = (cell.node.key, *cell.node.beneath)
@@ -319,16 +308,11 @@ class _Runner:
         self.tally.failed.append((cell, why))
         self.progress.failed(cell.title, why)
 
-    def _free(self) -> None:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
 
 def failure_reason(error: BaseException) -> str:
     """Why a cell failed, in one line."""
     if isinstance(error, UserError):
         return str(error).replace("\n  ", ". ")
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if out_of_memory(error):
         return "out of memory even with one row at a time"
     return f"{type(error).__name__}: {first_line(error)}"

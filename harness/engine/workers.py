@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -22,9 +22,12 @@ from harness.errors import UserError
 
 
 @contextmanager
-def workers(count: int, file: Path, store: Path, settings: Sequence[str]) -> Iterator[list[Path]]:
+def workers(
+    count: int, file: Path, store: Path, settings: Sequence[str], say: Callable[[str], None] = print
+) -> Iterator[list[Path]]:
     """Start `count` processes and end them with the block; yields the log file of each.
 
+    say  called with a line for each process that ended otherwise than by finishing or with the block
     Raises UserError for a negative count.
     """
     if count < 0:
@@ -43,10 +46,15 @@ def workers(count: int, file: Path, store: Path, settings: Sequence[str]) -> Ite
                 stderr=written,
                 env={**os.environ, **seen_gpu(number, os.environ.get("CUDA_VISIBLE_DEVICES"), Path("/dev"))},
             )
-            running.callback(process.wait)
+            running.callback(_wait, process, f"worker {number}", log, say)
             assert process.stdin
             running.callback(process.stdin.close)
         yield logs
+
+
+def _wait(process: subprocess.Popen[bytes], name: str, log: Path, say: Callable[[str], None]) -> None:
+    if code := process.wait():
+        say(f"{name} ended with code {code}; what it left undone was done here. Its log is {log}")
 
 
 def seen_gpu(number: int, visible: str | None, devices: Path) -> dict[str, str]:
@@ -61,8 +69,13 @@ def seen_gpu(number: int, visible: str | None, devices: Path) -> dict[str, str]:
 
 
 def _end_with_the_run() -> None:
-    """Wait until standard input is closed, and end at once: the store stays consistent at any moment."""
-    sys.stdin.buffer.read()
+    """Wait until standard input is closed, and end at once: the store stays consistent at any moment.
+
+    The descriptor is read without Python's buffer: its lock, held by a waiting thread, would abort a worker that has
+    finished and is closing its files.
+    """
+    while os.read(0, 1):
+        pass
     os._exit(0)
 
 

@@ -1,18 +1,87 @@
-"""Batches of requests: similar lengths together, equal prompts once, a limited number of rows."""
+"""Batches of requests: similar lengths together, equal prompts once, as many rows as memory holds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+import gc
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.lazy import torch
 
 if TYPE_CHECKING:
     from harness.policy.encoding import Encoded
+    from harness.policy.policy import Steps
+
+Row = TypeVar("Row")
+Done = TypeVar("Done")
+NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc", "out of memory",
+             "ALLOC_FAILED")  # fmt: skip
+"""Words of errors that torch, the C++ library and the system raise where memory runs out, on CPU and GPU."""
 
 
-def by_prompt(requests: Sequence[Encoded], max_rows: int) -> Iterator[tuple[list[Encoded], list[int], list[int]]]:
-    """Batches of (distinct prompts, for each row its prompt, for each row its request), longest first.
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out: torch raises a plain RuntimeError for it on a CPU."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    said = str(error).lower()
+    return isinstance(error, (RuntimeError, OSError)) and any(words.lower() in said for words in NO_MEMORY)
+
+
+def free_memory() -> None:
+    """Give back what failed attempts held."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def halving(
+    policies: Sequence[Steps], batches: Iterable[Sequence[Row]], do: Callable[[list[Row]], Iterable[Done]]
+) -> Iterator[Done]:
+    """What `do` makes of each batch, in order. Where memory runs out the batch in hand is halved; what is done is kept.
+
+    The policies' `max_rows` is lowered to the rows that fit, so that no later batch is larger. Raises the error where
+    memory does not hold one row.
+    """
+    waiting = deque(list(batch) for batch in batches)
+    while waiting:
+        batch = waiting.popleft()
+        most = min(policy.max_rows for policy in policies)
+        if len(batch) > most:
+            waiting.extendleft([batch[at : at + most] for at in range(0, len(batch), most)][::-1])
+            continue
+        try:
+            done = list(do(batch))
+        except Exception as error:
+            if len(batch) == 1 or not out_of_memory(error):
+                raise
+            done = None
+        if done is not None:
+            yield from done
+            continue
+        # not in the except block, where the traceback still holds what the failed attempt had allocated
+        free_memory()
+        for policy in policies:
+            policy.max_rows = len(batch) // 2
+        waiting.appendleft(batch)
+
+
+def shared_prompts(requests: Sequence[Encoded], indices: Iterable[int]) -> tuple[list[Encoded], list[int]]:
+    """The distinct prompts of these requests, and for each of the requests its prompt."""
+    found: dict[tuple[int, ...], int] = {}
+    prompts: list[Encoded] = []
+    rows: list[int] = []
+    for index in indices:
+        request = requests[index]
+        if request.prompt not in found:
+            found[request.prompt] = len(prompts)
+            prompts.append(request)
+        rows.append(found[request.prompt])
+    return prompts, rows
+
+
+def by_prompt(requests: Sequence[Encoded], max_rows: int) -> Iterator[list[int]]:
+    """Batches of requests, longest prompts first and equal prompts together.
 
     The order depends only on the requests, so a repeated run forms the same batches.
     """
@@ -20,20 +89,16 @@ def by_prompt(requests: Sequence[Encoded], max_rows: int) -> Iterator[tuple[list
     for index, request in enumerate(requests):
         shared.setdefault(request.prompt, []).append(index)
     ordered = sorted(shared.items(), key=lambda pair: (-len(pair[0]), pair[1][0]))
-    prompts: list[Encoded] = []
-    rows: list[int] = []
     indices: list[int] = []
     for _, members in ordered:
         for start in range(0, len(members), max_rows):
             part = members[start : start + max_rows]
-            if rows and len(rows) + len(part) > max_rows:
-                yield prompts, rows, indices
-                prompts, rows, indices = [], [], []
-            rows = [*rows, *[len(prompts)] * len(part)]
+            if indices and len(indices) + len(part) > max_rows:
+                yield indices
+                indices = []
             indices = [*indices, *part]
-            prompts = [*prompts, requests[part[0]]]
-    if rows:
-        yield prompts, rows, indices
+    if indices:
+        yield indices
 
 
 def padded(

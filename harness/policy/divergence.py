@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UserError
 from harness.lazy import torch
+from harness.policy.batching import halving
 from harness.policy.logprobs import fit_for_scoring, row_logits
 from harness.policy.stepwise import StepwisePolicy
 
@@ -43,10 +44,8 @@ def divergences(
     rows = min(one.max_rows for one in steps)
     found: dict[int, tuple[float, ...]] = {}
     with torch.inference_mode():
-        for start in range(0, len(order), rows):
-            chosen = order[start : start + rows]
-            batches = [[own[at] for at in chosen] for own in requests]
-            found.update(zip(chosen, _batch(steps, batches), strict=True))
+        batches = [order[start : start + rows] for start in range(0, len(order), rows)]
+        found.update(halving(steps, batches, lambda batch: _batch(steps, requests, batch)))
     return [found[at] for at in range(len(prompts))]
 
 
@@ -62,9 +61,10 @@ def _written(policy: StepwisePolicy, prompt: Prompt, answer: Completion) -> Enco
 
 
 def _batch(
-    steps: tuple[StepwisePolicy, StepwisePolicy], batches: Sequence[Sequence[Encoded]]
-) -> Iterator[tuple[float, ...]]:
-    """D_t of every row of a batch that both policies read in parallel."""
+    steps: tuple[StepwisePolicy, StepwisePolicy], requests: Sequence[Sequence[Encoded]], chosen: Sequence[int]
+) -> Iterator[tuple[int, tuple[float, ...]]]:
+    """(request, its D_t) of a batch that both policies read in parallel."""
+    batches = [[own[at] for at in chosen] for own in requests]
     following = [[*request.prefix, *request.completion] for request in batches[0]]
     # logits of both are in memory at once
     budget = min(one.budget for one in steps) // 2
@@ -72,7 +72,7 @@ def _batch(
     parts = [_divergence(p.log_softmax(-1), q.log_softmax(-1)) for (_, p), (_, q) in zip(*streams, strict=True)]
     values = torch.cat(parts, dim=1).double()
     for row, request in enumerate(batches[0]):
-        yield tuple(values[row, len(request.prefix) : len(following[row])].tolist())
+        yield chosen[row], tuple(values[row, len(request.prefix) : len(following[row])].tolist())
 
 
 def _divergence(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.lazy import torch
-from harness.policy.batching import by_prompt, padded
+from harness.policy.batching import by_prompt, halving, padded, shared_prompts
 from harness.policy.encoding import Encoded
 from harness.policy.types import NotFinite, Prompt, Score
 
@@ -19,11 +19,9 @@ def score_encoded(policy: Steps, requests: Sequence[Encoded]) -> list[Score]:
     fitted = [fit_for_scoring(policy, request) for request in requests]
     scores: dict[int, Score] = {}
     with torch.inference_mode():
-        for prompts, rows, indices in by_prompt(fitted, policy.max_rows):
-            for index, (values, greedy) in zip(
-                indices, _score_batch(policy, fitted, prompts, rows, indices), strict=True
-            ):
-                scores[index] = _score(fitted[index], values, greedy)
+        batches = by_prompt(fitted, policy.max_rows)
+        for index, values, greedy in halving([policy], batches, lambda batch: _score_batch(policy, fitted, batch)):
+            scores[index] = _score(fitted[index], values, greedy)
     return [scores[index] for index in range(len(fitted))]
 
 
@@ -54,9 +52,10 @@ def _score(request: Encoded, values: torch.Tensor, greedy: torch.Tensor) -> Scor
 
 
 def _score_batch(
-    policy: Steps, requests: Sequence[Encoded], prompts: Sequence[Encoded], rows: Sequence[int], indices: Sequence[int]
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(log-probabilities, whether each token is the arg max) of every row's completion."""
+    policy: Steps, requests: Sequence[Encoded], indices: Sequence[int]
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+    """(request, log-probabilities, whether each token is the arg max) of every request's completion."""
+    prompts, rows = shared_prompts(requests, indices)
     batch = [requests[index] for index in indices]
     following = [[*request.prefix, *request.completion] for request in batch]
     targets, _ = padded(following, policy.device)
@@ -69,7 +68,7 @@ def _score_batch(
         logprobs[:, start:stop], greedy[:, start:stop] = values.cpu(), best.cpu()
     for row, request in enumerate(batch):
         span = slice(len(request.prefix), len(following[row]))
-        yield logprobs[row, span], greedy[row, span]
+        yield indices[row], logprobs[row, span], greedy[row, span]
 
 
 def row_logits(

@@ -7,12 +7,12 @@ item does not depend on the rest of its batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from harness.lazy import torch
-from harness.policy.batching import by_prompt, padded
+from harness.policy.batching import by_prompt, halving, padded, shared_prompts
 from harness.policy.noise import gumbel, stream_of
 from harness.policy.types import Completion, NotFinite
 
@@ -34,6 +34,10 @@ class _Row:
     stop_id: int | None = None
 
 
+def _row(request: int, sample: int, sampling: Sampling, key: str) -> _Row:
+    return _Row(request, sample, stream_of(sampling.salt, sampling.seed, key, sample))
+
+
 def sample_encoded(
     policy: Steps, requests: Sequence[Encoded], sampling: Sampling, keys: Sequence[str]
 ) -> list[tuple[Completion, ...]]:
@@ -42,15 +46,18 @@ def sample_encoded(
         raise ValueError(f"{len(requests)} prompts and {len(keys)} keys")
     reserve = sampling.max_new_tokens
     fitted = [r.fitted(policy.encoder.max_length, len(r.prefix) + reserve) for r in requests]
+    batches = [
+        [_row(at, sample, sampling, keys[at]) for at in batch for sample in range(sampling.samples)]
+        for batch in _batches(fitted, max(1, policy.max_rows // sampling.samples))
+    ]
     drawn: list[list[Completion]] = [[] for _ in requests]
     with torch.inference_mode():
-        for batch in _batches(fitted, max(1, policy.max_rows // sampling.samples)):
-            for row in _sample_batch(policy, fitted, batch, sampling, keys):
-                drawn[row.request].append(_completion(policy.encoder, fitted[row.request], row, sampling))
+        for row in halving([policy], batches, lambda batch: _sample_batch(policy, fitted, batch, sampling)):
+            drawn[row.request].append(_completion(policy.encoder, fitted[row.request], row, sampling))
     return [tuple(completions) for completions in drawn]
 
 
-def _batches(requests: Sequence[Encoded], max_rows: int) -> Iterator[tuple[list[Encoded], list[int], list[int]]]:
+def _batches(requests: Sequence[Encoded], max_rows: int) -> Iterator[list[int]]:
     """Batches with assistant prefixes of one length.
 
     Unequal lengths would leave padding between a prefix and the tokens drawn after it, and a sliding window counts
@@ -60,8 +67,8 @@ def _batches(requests: Sequence[Encoded], max_rows: int) -> Iterator[tuple[list[
     for index, request in enumerate(requests):
         members.setdefault(len(request.prefix), []).append(index)
     for own in members.values():
-        for prompts, rows, places in by_prompt([requests[index] for index in own], max_rows):
-            yield prompts, rows, [own[place] for place in places]
+        for places in by_prompt([requests[index] for index in own], max_rows):
+            yield [own[place] for place in places]
 
 
 def _completion(encoder: TextEncoder, request: Encoded, row: _Row, sampling: Sampling) -> Completion:
@@ -74,36 +81,22 @@ def _completion(encoder: TextEncoder, request: Encoded, row: _Row, sampling: Sam
     return Completion(cut, tuple(row.ids), row.finish, request.truncated, row.stop_id, thoughts)
 
 
-def _sample_batch(
-    policy: Steps,
-    requests: Sequence[Encoded],
-    batch: tuple[list[Encoded], list[int], list[int]],
-    sampling: Sampling,
-    keys: Sequence[str],
-) -> list[_Row]:
+def _sample_batch(policy: Steps, requests: Sequence[Encoded], batch: Sequence[_Row], sampling: Sampling) -> list[_Row]:
     """Decode one batch to its end; every sample of a prompt starts from the same prefill."""
-    prompts, prompt_of_row, indices = batch
-    rows = [
-        _Row(index, sample, stream_of(sampling.salt, sampling.seed, keys[index], sample))
-        for index in indices
-        for sample in range(sampling.samples)
-    ]
-    logits, state = _start(policy, requests, prompts, prompt_of_row, indices)
+    rows = [replace(row, ids=[]) for row in batch]  # a batch that memory did not hold begins again
+    indices = list(dict.fromkeys(row.request for row in rows))
+    logits, state = _start(policy, requests, indices)
     if sampling.samples > 1:
-        copies = torch.arange(len(indices), device=policy.device).repeat_interleave(sampling.samples)
+        places = {request: place for place, request in enumerate(indices)}
+        copies = torch.tensor([places[row.request] for row in rows], device=policy.device)
         logits, state = logits[copies], policy.select(state, copies)
     _decode(policy, logits, state, rows, sampling)
     return rows
 
 
-def _start(
-    policy: Steps,
-    requests: Sequence[Encoded],
-    prompts: Sequence[Encoded],
-    prompt_of_row: Sequence[int],
-    indices: Sequence[int],
-) -> tuple[torch.Tensor, Any]:
+def _start(policy: Steps, requests: Sequence[Encoded], indices: Sequence[int]) -> tuple[torch.Tensor, Any]:
     """Logits (B, V) for the first new token of every request, after its assistant prefix."""
+    prompts, prompt_of_row = shared_prompts(requests, indices)
     logits, state = policy.prefill(prompts)
     chosen = torch.tensor(prompt_of_row, device=policy.device)
     if len(prompts) != len(indices):

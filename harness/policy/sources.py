@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError, did_you_mean, first_line
-from harness.files import HARNESS, read_sealed, sha256, write_sealed
+from harness.files import HARNESS, read_sealed, remember, sha256
 from harness.lazy import torch
 from harness.policy.base_model import BaseModel, BaseSpec
 
@@ -154,7 +154,7 @@ class _Remembered:
 
     def save(self) -> None:
         if self.changed:
-            write_sealed(self.path, self.known)
+            remember(self.path, self.known)
 
 
 def parameter_count(folder: Path) -> int:

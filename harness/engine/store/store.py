@@ -15,17 +15,19 @@ damaged, and counts as not done. So does one without digests, which an older bak
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import UserError
-from harness.files import read_sealed, sha256, write_sealed
+from harness.files import read_sealed, sha256, sync, write_sealed
 
 Area = Literal["artifacts", "outcomes", "joint"]
 DEFAULT_STORE = Path(".bakeoff")
@@ -45,9 +47,17 @@ UNUSABLE = {
 
 
 class Store:
-    """One store folder, safe for several processes at once."""
+    """One store folder, safe for several processes at once. Raises UserError where it cannot be a folder."""
 
     def __init__(self, root: Path) -> None:
+        try:
+            found = stat.S_ISDIR(root.stat().st_mode) or "it is not a folder"
+        except FileNotFoundError:
+            found = True  # it is made by the first run
+        except OSError as error:
+            found = str(error.strerror)
+        if found is not True:
+            raise UserError(f"no store can be there: {found}", where=str(root), fix="Name another folder with --store.")
         self.root = root
         self._checked: dict[tuple[Area, str, bool], int] = {}  # the times of the markers that were found true
 
@@ -57,9 +67,8 @@ class Store:
 
     def done(self, area: Area, key: str) -> bool:
         """Whether it is finished and undamaged. Of an artifact only the ledger is read: see `damage`."""
-        return (self.folder(area, key) / "done").exists() and not self.damage(
-            area, key, ledger_only=area == "artifacts"
-        )
+        marked = os.path.exists(self.folder(area, key) / "done")  # False, too, where the folder may not be read
+        return marked and not self.damage(area, key, ledger_only=area == "artifacts")
 
     def damage(self, area: Area, key: str, *, ledger_only: bool = False) -> str:
         """What differs from the digests in the marker of a finished key, in words; "" where nothing does.
@@ -125,16 +134,16 @@ class Store:
         files = sorted(path for path in aside.rglob("*") if path.is_file())
         write_sealed(aside / MARKER, {path.relative_to(aside).as_posix(): sha256(path) for path in files})
         for path in [*aside.rglob("*"), aside]:
-            _sync(path)
+            sync(path)
         final = self.folder(area, key)
         # a folder without its marker was left by a killed run; a damaged one loses its marker first
         (final / "done").unlink(missing_ok=True)
         shutil.rmtree(final, ignore_errors=True)
         final.parent.mkdir(parents=True, exist_ok=True)
         os.rename(aside, final)
-        _sync(final.parent)
+        sync(final.parent)
         os.rename(final / MARKER, final / "done")
-        _sync(final)
+        sync(final)
         self.forgive(key)
 
     def failure(self, key: str) -> str | None:
@@ -160,41 +169,52 @@ class Store:
         import filelock
 
         path = self._lock_path(key)
+        lock = filelock.FileLock(path)
         with disk_errors(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path)
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                waiting(self.holder(key) or "another process")
+                lock.acquire()
         try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            waiting(self.holder(key) or "another process")
-            lock.acquire()
-        try:
-            _owner_path(path).write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
+            with disk_errors(self.root):
+                _owner_path(path).write_text(this_process(), "utf-8")
             yield
         finally:
-            _owner_path(path).unlink(missing_ok=True)
+            with suppress(OSError):  # the store was removed, or the disk went away
+                _owner_path(path).unlink()
             lock.release()
 
     def holder(self, key: str) -> str | None:
-        """The process that is making this key right now, or None."""
-        import filelock
-
-        path = self._lock_path(key)
-        if not path.exists():
-            return None
-        lock = filelock.FileLock(path)
+        """The process that is making this key right now, or None. A store that may only be read is no obstacle."""
         try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            try:
-                return _owner_path(path).read_text("utf-8")
-            except FileNotFoundError:  # the lock has just been released
-                return "another process"
-        lock.release()
+            handle = os.open(self._lock_path(key), os.O_RDONLY)
+        except OSError:  # never locked, or not ours to read
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._owner(key) or "another process"  # without an owner: the lock has just been released
+        except OSError:  # a file system without locks
+            return None
+        finally:
+            os.close(handle)
         return None
+
+    def _owner(self, key: str) -> str | None:
+        try:
+            return _owner_path(self._lock_path(key)).read_text("utf-8")
+        except OSError:
+            return None
 
     def _lock_path(self, key: str) -> Path:
         return self.root / "locks" / f"{key}.lock"
+
+
+def this_process() -> str:
+    """The name of this process, for others that wait for it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def _owner_path(lock: Path) -> Path:
@@ -234,11 +254,3 @@ def _read(path: Path) -> dict[str, Any]:
     value = json.loads(path.read_text("utf-8"))
     assert isinstance(value, dict)
     return value
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
