@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class MathProblems(Benchmark):
     """Each problem asked once, after `shots` worked problems."""
 
-    version = 2
+    version = 3
     needs = frozenset({"sample"})
 
     data: str = setting("openai/gsm8k:main", "file, folder or hub id with the columns question and answer")

@@ -44,7 +44,7 @@ class Item:
 class NumberVariants(Benchmark):
     """The original and variants of every template, each asked once."""
 
-    version = 3
+    version = 4
     needs = frozenset({"sample"})
 
     templates: str = setting("", "folder of template files, such as templates/symbolic of apple/ml-gsm-symbolic")

@@ -118,13 +118,54 @@ from harness.scoring.answers.numbers import final_number
         ("Rs. 18", "18"),
         ("**Answer**: 18 in 3 days", "18"),
         ("The answer is:\n\\[\n18\n\\]\nfor 3 days", "18"),
+        # a lone heading is no answer; a number of things is one
+        ("#### 2 Pay\n9*2=18\n\nThe answer is 18", "18"),
+        ("#### 1 Count\n9\n#### 2 Pay\n18 in all", "18"),
+        ("#### 2: Pay\n9*2=18", "18"),
+        ("####2. Pay\n9*2=18", "18"),
+        ("#### 2 Steps to the sum\n#### 18", "18"),
+        ("#### 2 Apples", "2"),
+        ("#### 2 Apples\n\nQuestion: Tom has 5 pears.", "2"),
+        ("#### 18 Dollars\nThanks for 3 days", "18"),
+        # equations
+        ("The answer is $18 = 9 \\times 2$", "18"),
+        ("#### 9 * 2 = 18 in 3 days", "18"),
+        # powers
+        ("\\boxed{2^{10}}", "1024"),
+        ("#### 10^6", "1000000"),
+        ("The answer is 2**10.", "1024"),
+        ("\\boxed{1.5 \\times 10^3}", "1500"),
+        ("#### 1.5 \\cdot 10^{-3}", "3/2000"),
+        ("1.5 \u00d7 10\u00b3", "1500"),
+        ("#### 1e6", "1000000"),
+        ("#### 1.5E-3 m", "3/2000"),
+        ("#### -2^2", "-4"),
+        ("2^{-1}", "1/2"),
+        ("**Step 2** 3 eggs", "3"),
+        ("The area is 5^2 = 25 m^2", "25"),
+        ("\\sqrt{16}", "4"),
+        # more fractions and groups of digits
+        ("#### 3 / 4", "3/4"),
+        ("3\u20444", "3/4"),
+        ("\\frac{1}{\\frac{1}{2}}", "2"),
+        ("\\frac{2^3}{4}", "2"),
+        ("\\frac{\\$10}{4}", "5/2"),
+        ("#### 1 200 000", "1200000"),
+        ("The answer is 18 000 dollars.", "18000"),
+        ("1.200.000", "1200000"),
+        ("1_000", "1000"),
+        ("12,34,567", "1234567"),
+        ("#### \u20135", "-5"),
+        ("#### \uff11\uff18", "18"),
     ],
 )
 def test_the_number_that_an_answer_closes_with(text: str, number: str) -> None:
     assert final_number(text) == Fraction(number)
 
 
-@pytest.mark.parametrize("text", ["", "no number", "CO2", "$ - .", "9" * 100, "####", "\\boxed{}", "answer is"])
+@pytest.mark.parametrize(
+    "text", ["", "no number", "CO2", "$ - .", "9" * 100, "####", "\\boxed{}", "answer is", "10^{999999999}"]
+)
 def test_what_holds_no_number_has_no_answer(text: str) -> None:
     assert final_number(text) is None
 
@@ -166,6 +207,13 @@ def test_every_answer_of_gsm8k_gives_its_own_number(shared_data: Path, split: st
         "####",
         "\\boxed{",
         "answer  ",
+        "1^",
+        "10^9",
+        "1 000 ",
+        "1.000.",
+        "2 * 10",
+        "\\sqrt{",
+        "#### 2 Pay\n",
     ],
 )
 def test_a_long_answer_takes_no_long_time(piece: str) -> None:
