@@ -32,6 +32,37 @@ CALLED = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"cit
         ("<|channel|>analysis<|message|>hm<|end|>" + CALLED, CALLED),
         ("Use the <b>think</b> tag.", "Use the <b>think</b> tag."),
         ("I write <think> here, later.", "I write <think> here, later."),
+        # a closing mark that is spoken of
+        ("The tag </think> ends thoughts: 18.", "The tag </think> ends thoughts: 18."),
+        ("Write `</think>`\nand stop.", "Write `</think>`\nand stop."),
+        ("<think>I stop with `</think>`.</think>18", "18"),
+        ("<think>a</think>\n\nb </think> c", "b </think> c"),
+        ('{"name": "f", "arguments": {"a": "x </think> y"}}', '{"name": "f", "arguments": {"a": "x </think> y"}}'),
+        # thoughts within thoughts, and an opener that is never closed
+        ("<think>a <think>b</think> c</think>d", "d"),
+        ("<think>The <think> tag.</think>\n18", "18"),
+        # other models' marks
+        ("<Think>a</Think>b", "b"),
+        ("<reasoning>a</reasoning><answer>b</answer>", "b"),
+        ("<think>a</think>\n<response>\nb\n</response>\n", "b"),
+        ("<think>a</think><answer>b", "b"),
+        ("<answer>b</answer>", "<answer>b</answer>"),
+        ("<|begin_of_thought|>a<|end_of_thought|>\n\n<|begin_of_solution|>b<|end_of_solution|>", "b"),
+        ("\u25c1think\u25b7a\u25c1/think\u25b7b", "b"),
+        ("<|channel>thought\na<channel|>b", "b"),
+        ("<unused94>thought\na<unused95>b", "b"),
+        ("<|inner_prefix|>a<|inner_suffix|>b", "b"),
+        ("<seed:think>a</seed:think>b", "b"),
+        ("<longcat_think>a</longcat_think>b", "b"),
+        ("<scratchpad>a</scratchpad>b", "b"),
+        ("Here is my thought process:\na\n\nHere is my response:\nb", "b"),
+        ("Here is my thought process: I look, then leap.", "Here is my thought process: I look, then leap."),
+        # harmony without its special tokens, and a call that is only thought of
+        ("analysisNo, 20.assistantfinal18", "18"),
+        ("analysisNever ended", ""),
+        ("analysis of the text", "analysis of the text"),
+        ("analysisHm.assistantcommentary to=functions.f json{}", "assistantcommentary to=functions.f json{}"),
+        ("<|channel|>analysis<|message|>Use to=functions.f?<|end|><|channel|>final<|message|>No.", "No."),
     ],
 )
 def test_the_answer_is_what_follows_the_thoughts(text: str, answer: str) -> None:
@@ -45,6 +76,8 @@ def test_after_an_opened_thought_an_answer_without_its_end_is_all_thought() -> N
 
 def test_a_prompt_ends_inside_a_thought_only_where_it_is_the_last_thing() -> None:
     assert opens_a_thought("<|im_start|>assistant\n<think>\n")
+    assert opens_a_thought("<start_of_turn>model\n<|channel>thought\n")
+    assert opens_a_thought("<|start|>assistant<|channel|>analysis<|message|>")
     assert not opens_a_thought("<|im_start|>assistant\n<think>\n\n</think>\n\n")
     assert not opens_a_thought("<|im_start|>assistant\n")
 
@@ -61,7 +94,23 @@ def test_thoughts_are_flagged_and_kept_in_the_sample() -> None:
     assert Completion("18", (1,), "stop").whole == "18"
 
 
-def test_very_many_thoughts_are_split_at_once() -> None:
-    start = time.perf_counter()
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "<think></think>",
+        "<think>",
+        "</think>",
+        "`</think>` ",
+        "<think><answer>",
+        "\n",
+        " </think> ",
+        "analysis",
+        "<|channel|>",
+    ],
+)
+def test_very_many_thoughts_are_split_at_once(piece: str) -> None:
+    start = time.process_time()
+    for opening in ("", "<think>a</think>", "<think>a</think><answer>", "Here is my thought process:"):
+        split_thoughts(opening + piece * (250_000 // len(piece)) + "18")
+    assert time.process_time() - start < 3
     assert split_thoughts("<think></think>" * 50_000 + "18")[1] == "18"
-    assert time.perf_counter() - start < 2
