@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 Need = Literal["demonstrations", "preferences", "problems", "small_base"]
 
 
-UNCHANGED = "unchanged"  # the note of a fit that left every weight as it was
+# notes of a fit that cannot have taught anything, each with the reason in words; a run says them
+UNCHANGED = "unchanged"  # every weight is as it was
+NO_SIGNAL = "no_signal"  # no sampled answer was better than another
 
 
 def setting(

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
-from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
+from harness.method import NO_SIGNAL, ArtifactSpec, FitContext, FitReport, Input, Method, setting
 from harness.policy.causal import CausalPolicy
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Problem, TrainingData
@@ -244,10 +244,14 @@ class Rollouts:
         """Counts and rewards of the answers, for the fit's report."""
         size = self.sampling.samples
         silent = sum(count in (0, size) for count in self.right)
+        drawn = len(self.right) * size
+        alike = "of each group all or no answers" if any(self.right) else f"none of its {drawn:,} answers"
+        lesson = {NO_SIGNAL: f"{alike} verified: no reward taught it anything"} if silent == len(self.right) else {}
         return {
+            **lesson,
             "problems": len(self.problems),
             "prompts_truncated": sum(one.truncated for one in self.encoded),
-            "answers": len(self.right) * size,
+            "answers": drawn,
             "answers_cut_off": self.cut_off,
             "groups_without_signal": round(silent / len(self.right), 6),
             "reward": thinned(self.rewards),

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from harness.engine.config import load_experiment
 from harness.engine.plan import make_plan
 from harness.errors import UserError
-from harness.method import ArtifactSpec, FitContext, FitReport, Input
+from harness.method import NO_SIGNAL, ArtifactSpec, FitContext, FitReport, Input
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.causal import CausalPolicy
 from harness.policy.policy import Policy
@@ -107,6 +107,23 @@ def test_the_advantages_of_groups_by_hand(base: BaseModel, tmp_path: Path, monke
     assert rollouts.notes()["reward"] == [(1, pytest.approx(7 / 12, abs=1e-6))]
     plain, _, _ = batch_of(replace(METHOD, scale_rewards="none"), base, tmp_path)
     assert plain["advantages"].tolist() == pytest.approx([0.75, *[-0.25] * 3, 0.5, 0.5, -0.5, -0.5, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [("w9", "none of its 12 answers verified: no reward"), ("w5 w6 w7", "of each group all or no answers verified")],
+)
+def test_rewards_that_are_all_alike_are_said(
+    answer: str, said: str, base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = [[word if "w5" in answer else answer] * 4 for word in ("w5", "w6", "w7")]
+    saying(Rollouts(PROBLEMS, base.encoder, Sampling(3)), monkeypatch, groups)
+    _, _, rollouts = batch_of(METHOD, base, tmp_path)
+    assert said in rollouts.notes()[NO_SIGNAL]
+    groups[1][0] = "w1 w2" if "w5" in answer else "w6"
+    saying(rollouts, monkeypatch, groups)
+    _, _, rollouts = batch_of(METHOD, base, tmp_path / "other")
+    assert NO_SIGNAL not in rollouts.notes()
 
 
 def test_the_trainer_reads_our_prompts_and_what_was_drawn_token_by_token(base: BaseModel, tmp_path: Path) -> None:

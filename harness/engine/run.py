@@ -21,7 +21,7 @@ from harness.engine.store.outcomes import answered, write_joint_outcomes, write_
 from harness.engine.store.store import Area, Store, StoreUnusable
 from harness.errors import UserError, first_line
 from harness.lazy import torch, transformers
-from harness.method import UNCHANGED, FitContext, Input, plugin_name
+from harness.method import NO_SIGNAL, UNCHANGED, FitContext, Input, plugin_name
 from harness.policy.batching import free_memory, out_of_memory
 from harness.policy.policy import Policy
 from harness.policy.stepwise import StepwisePolicy
@@ -212,9 +212,10 @@ class _Runner:
                     measured = cost.Stopwatch(), cost.PeakMemory(node.base.spec.device)
                     with self._sharing(plugin_name(node.method)), measured[0] as watch, measured[1] as memory:
                         report = node.method.fit(node.base, data, self._inputs(node), out, context)
-                    ledger.update({**vars(report), "notes": {**context.notes, **report.notes}})
-                    if UNCHANGED in context.notes:
-                        self.progress.say(f"{node.title}: {context.notes[UNCHANGED]}")
+                    notes = {**context.notes, **report.notes}
+                    ledger.update({**vars(report), "notes": notes})
+                    for name in (one for one in (UNCHANGED, NO_SIGNAL) if one in notes):
+                        self.progress.say(f"{node.title}: {notes[name]}")
                     ledger.update(fit_seconds=watch.seconds, peak_memory_mb=memory.mb)
                     ledger.update(micro_batch=micro_batch, stored_bytes=cost.stored_bytes(out))
                 self.tally.fitted += 1
