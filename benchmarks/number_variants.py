@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.readers import Faults, label_of, placed_rows
+from harness.data.placed import Faults
+from harness.data.readers import label_of, placed_rows
 from harness.errors import UserError
 from harness.method import setting
 from harness.policy.types import Sampling

@@ -27,7 +27,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.benchmark import Benchmark, Metric, Outcome
-from harness.data.readers import Faults, label_of, placed_rows
+from harness.data.placed import Faults
+from harness.data.readers import label_of, placed_rows
 from harness.errors import UserError
 from harness.method import setting
 from harness.policy.conversations import converse

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from harness.data.examples import read_examples
-from harness.data.readers import MAX_LINE_BYTES, skipped_lines
+from harness.data.placed import MAX_LINE_BYTES, skipped_lines
 from harness.errors import UserError
 
 GOOD = '{"prompt": "a", "completion": "b"}'

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from harness.curation.writing.writer import Writer
 
 app = typer.Typer(help="Inspect, clean, mix and generate training data.", no_args_is_help=True)
 
@@ -36,6 +39,16 @@ Device = Annotated[str, typer.Option("--device", help="device of a base model: c
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
         typer.echo(line)
+
+
+def _writer(
+    model: str, endpoint: str, key_variable: str, device: str, max_new_tokens: int, temperature: float, seed: int
+) -> Writer:
+    from harness.curation.writing.writer import writer_of
+
+    return writer_of(
+        model, endpoint, key_variable, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, device=device
+    )
 
 
 @app.command("inspect")
@@ -158,12 +171,9 @@ def evolve_command(
     Bad and duplicate ones are dropped.
     """
     from harness.cli.data_verbs import Evolution, evolve_verb
-    from harness.curation.writing.writer import writer_of
 
     plan = Evolution(mode, operators, prompts, rounds, requests, judge)
-    writer = writer_of(
-        model, endpoint, key_variable, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, device=device
-    )
+    writer = _writer(model, endpoint, key_variable, device, max_new_tokens, temperature, seed)
     _print(evolve_verb(file, out, writer, plan, seed, on_error))
 
 
@@ -182,9 +192,6 @@ def refine_command(
 ) -> None:
     """Let a model write better versions of demonstrations."""
     from harness.cli.data_verbs import refine_verb
-    from harness.curation.writing.writer import writer_of
 
-    writer = writer_of(
-        model, endpoint, key_variable, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, device=device
-    )
+    writer = _writer(model, endpoint, key_variable, device, max_new_tokens, temperature, seed)
     _print(refine_verb(file, out, writer, seed, on_error))

@@ -24,7 +24,7 @@ from harness.curation.writing.self_instruct import self_instruct
 from harness.curation.writing.writer import Writer
 from harness.data.examples import Example, ExampleSet, canonical_row
 from harness.data.load import named_examples
-from harness.data.readers import skipped_lines
+from harness.data.placed import skipped_lines
 from harness.engine.yaml_lines import parse_yaml, read_small_text
 from harness.errors import UserError, did_you_mean
 from harness.files import check_out, sibling_file, write_lines, write_text

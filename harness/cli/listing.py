@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import Any
 
+from harness.data.folders import READ_WORDS
 from harness.engine import registry
 from harness.engine.registry import Kind
 from harness.errors import UserError, did_you_mean
@@ -36,7 +37,8 @@ def listing(kind: str) -> Iterator[str]:
             from harness.microworld.datasets import dataset_names
 
             yield from (f"  microworld/{data}" for data in dataset_names())
-            yield "  or a .json, .jsonl, .csv or .parquet file, a folder of them, or a Hugging Face id"
+            yield f"  or a {READ_WORDS}, a folder of them,"
+            yield "  a folder that `datasets` saved to disk, or a Hugging Face id"
 
 
 def _methods() -> Iterator[str]:

@@ -46,7 +46,7 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
             say(f"{cell.title:44} {place}  {state}")
         for joint in joint_cells(plan, store):
             say(f"{joint.title:44} {joint.state(store)}")
-    for line in remedies_of(plan, store.root):
+    for line in (*remedies_of(plan, store.root), *_remarks_on_data(plan)):
         say(line)
     if experiment.tune and not plan.experiment.tune:
         say("The rows of tuned settings are planned once the trials are done.")
@@ -92,7 +92,9 @@ def run_verb(
             if not any(state.name in wanted for state in _all_states(plan, states, store)):
                 continue
             say(f"{plan.experiment.name}: {_counts(states)}")
-            for warning in (*remedies_of(plan, store.root), *warnings_of(check_contamination(plan, store.root))):
+            for remark in (*remedies_of(plan, store.root), *_remarks_on_data(plan)):
+                say(remark)
+            for warning in warnings_of(check_contamination(plan, store.root)):
                 say(warning)
             for label, why in plan.unreachable.items():
                 say(f"n/a     {label}: {why}")
@@ -130,6 +132,12 @@ def run_verb(
         say("Not all is done: the store was changed while this ran, or another process is at work. Run it again.")
     say(f"{report} (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})")
     return int(failed or unfinished)
+
+
+def _remarks_on_data(plan: Plan) -> Iterator[str]:
+    from harness.curation.inspect import remarks_on
+
+    yield from remarks_on(plan.sets)
 
 
 def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from harness.curation.ngrams import ROWS_AT_ONCE, NgramIndex
 from harness.data.examples import prompt_text, whole_text
-from harness.data.readers import Faults, label_of, placed_rows
+from harness.data.placed import Faults
+from harness.data.readers import label_of, placed_rows
 from harness.data.words import words_of
 from harness.errors import UserError
 from harness.records import Demonstration, PreferencePair, Record, TestItem, TestSet

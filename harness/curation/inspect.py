@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.curation.duplicates import exact_duplicates, near_duplicates
 from harness.curation.rendering import TrainedText, token_count, trained_texts
 from harness.data.examples import Example, ExampleSet, answer_text, prompt_text, unused_keys, whole_text
 from harness.data.folders import folder_and_configuration, names_no_split
-from harness.data.readers import skipped_lines
+from harness.data.placed import skipped_lines
 from harness.data.words import words_of
 from harness.records import Demonstration
 
 if TYPE_CHECKING:
+    from harness.data.load import LoadedSet
     from harness.policy.encoding import TextEncoder
 
 
@@ -31,10 +32,7 @@ def inspection(found: ExampleSet, encoder: TextEncoder | None = None) -> Iterato
     yield f"{found.name}: {len(examples):,} {found.detection.kind}, format {found.detection.format}"
     yield f"  because {found.detection.reason}"
     yield from skipped_lines(found.skipped)
-    if unused := unused_keys(examples):
-        yield f"keys that are not used: {_counted(unused)}"
-    if (local := folder_and_configuration(found.name)) and not local[1] and names_no_split(local[0]):
-        yield "no file of the folder names a split: all its rows are train"
+    yield from _remarks(found.name, unused_keys(examples))
     yield f"turns: {_counted(Counter(_turns(one) for one in examples))}"
     yield f"sources: {_counted(Counter(one.record.source or 'not stated' for one in examples))}"
     yield f"letters: {_counted(Counter(script_of(text) for text in texts))}"
@@ -46,6 +44,19 @@ def inspection(found: ExampleSet, encoder: TextEncoder | None = None) -> Iterato
         yield from histogram(f"words of the {title}", [len(words_of(part(one.record))) for one in examples])
     if encoder:
         yield from histogram("tokens of the row", [token_count(one, encoder) for one in examples])
+
+
+def remarks_on(sets: Iterable[LoadedSet]) -> Iterator[str]:
+    """One line for each training set of which not all is used as a reader might expect."""
+    said = ((one.manifest["name"], "; ".join(_remarks(one.manifest["name"], one.unused))) for one in sets)
+    yield from dict.fromkeys(f"{harmless(name)}: {line}" for name, line in said if line)
+
+
+def _remarks(name: str, unused: Mapping[str, int]) -> Iterator[str]:
+    if unused:
+        yield f"keys that are not used: {_counted(unused)}"
+    if (local := folder_and_configuration(name)) and not local[1] and names_no_split(local[0]):
+        yield "no file of the folder names a split: all its rows are train"
 
 
 def chosen_rows(examples: Sequence[Example], rows: int) -> Sequence[Example]:
@@ -89,7 +100,7 @@ def harmless(text: str) -> str:
     return "".join(letter if letter == "\n" or unicodedata.category(letter)[0] != "C" else "\ufffd" for letter in text)
 
 
-def _counted(counts: Counter[object] | Counter[str] | Counter[int]) -> str:
+def _counted(counts: Mapping[Any, int]) -> str:
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))
     rest = sum(count for _, count in ranked[8:])
     words = [f"{harmless(str(name))} {count:,}" for name, count in ranked[:8]]

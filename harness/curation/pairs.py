@@ -15,7 +15,8 @@ from typing import Any
 
 from harness.curation.corruptions import CORRUPTIONS, Pool, Site, corrupted
 from harness.data.examples import Example
-from harness.data.readers import Faults, Placed, placed_rows
+from harness.data.placed import Faults, Placed
+from harness.data.readers import placed_rows
 from harness.data.rows import as_prompt
 from harness.errors import UserError, did_you_mean
 from harness.records import Demonstration, Message, PreferencePair, Problem
@@ -77,7 +78,7 @@ def _key(row: Mapping[str, Any], where: str) -> Key:
     if row.get("id") not in (None, ""):
         return str(row["id"])
     if "prompt" in row:
-        return as_prompt(row["prompt"], where)
+        return as_prompt(row, "prompt", where)
     raise UserError("it has neither `id` nor `prompt`", where=where, fix="Say which row was answered.")
 
 

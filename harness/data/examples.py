@@ -8,18 +8,32 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.data.formats import CANONICAL, FORMATS, OPTIONAL, Detection, Kind, by_name, detect, format_of, unknown
-from harness.data.readers import Faults, Placed, Row, check_id, id_of, label_of, placed_rows
-from harness.data.rows import label_in
-from harness.data.turns import KNOWN_KEYS, parsed_turns
+from harness.data.formats import (
+    CANONICAL,
+    FORMATS,
+    OPTIONAL,
+    Detection,
+    Format,
+    Kind,
+    by_name,
+    detect,
+    format_of,
+    unknown,
+)
+from harness.data.placed import Faults, Placed, Row
+from harness.data.readers import check_id, id_of, label_of, placed_rows
+from harness.data.rows import INPUT_COLUMNS, label_in
+from harness.data.turns import CONTENT_KEYS, KNOWN_KEYS, PART_KEYS, THOUGHT_KEYS, is_given, parsed_turns
 from harness.errors import UserError
 from harness.records import Demonstration, Message, PreferencePair, Record
 
 MISSING = object()
+# columns that are read next to a prompt or an answer that is text
+READ_AT_TIMES = {*INPUT_COLUMNS, *THOUGHT_KEYS, "history"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ def read_examples(name: str, on_error: str = "stop", split: str = "train", revis
     rows = list(placed_rows(name, faults, split, revision))
     if not rows and faults.skipped:
         raise UserError(f"all {len(faults.skipped)} rows are bad; the first: {faults.skipped[0]}", where=name)
-    detection = detect((_plain(placed.row) for placed in rows), name)
+    detection = detect((plain_row(placed.row) for placed in rows), name)
     examples = tuple(_examples(rows, name, detection, faults))
     if not examples:
         raise UserError(f"all {len(faults.skipped)} rows are bad; the first: {faults.skipped[0]}", where=name)
@@ -83,7 +97,7 @@ def _examples(rows: Sequence[Placed], name: str, detection: Detection, faults: F
 
 def example_of(placed: Placed, name: str, expected: str = "") -> Example:
     """The example of one row. Raises UserError where the row is not in the expected format."""
-    row = _plain(placed.row)
+    row = plain_row(placed.row)
     found = format_of(row)
     if found is None:
         raise unknown(row, placed.where)
@@ -96,16 +110,21 @@ def example_of(placed: Placed, name: str, expected: str = "") -> Example:
             where=placed.where,
             fix="Put rows of one format in a file.",
         )
-    record = found.read(row, placed.where, id_of(placed, name))
+    record = found.record(row, placed.where, id_of(placed, name))
     if row is not placed.row:
         kept = placed.row["provenance"]
         return Example(record, found.kind, kept["format"], kept["extra"], kept["origin"])
-    written = found.write(record)
-    extra = {key: _storable(value) for key, value in row.items() if written.get(key, MISSING) != value}
+    extra = {key: _storable(value) for key, value in further_columns(row, found, record).items()}
     if found.kind == "judged":
         extra["label"] = label_in(row, placed.where)
     _check_writable([record.id, record.source, extra], placed.where)
     return Example(record, found.kind, found.name, extra, label_of(name))
+
+
+def further_columns(row: Row, form: Format, record: Record) -> Row:
+    """The columns of the row that the record does not restore."""
+    written = form.write(record)
+    return {key: value for key, value in row.items() if written.get(key, MISSING) != value}
 
 
 def canonical_row(example: Example) -> dict[str, Any]:
@@ -122,23 +141,59 @@ def canonical_row(example: Example) -> dict[str, Any]:
 
 def unused_keys(examples: Iterable[Example]) -> Counter[str]:
     """How many rows have a value in each column, and turns in each key, that is not read."""
-    found: Counter[str] = Counter()
-    for example in examples:
-        form = by_name(example.format)
-        for name, value in example.extra.items():
-            if name not in form.further and value not in (None, "", [], {}):
-                found[name] += 1
-            if name in form.columns:
-                found.update(f"{name}: {key}" for key in _unknown_keys(value))
-    return found
+    return Counter(key for one in examples for key in unused_in(one.extra, by_name(one.format), one.record))
 
 
-def _unknown_keys(value: Any) -> list[str]:
+def unused_in(columns: Mapping[str, Any], form: Format, record: Record) -> Iterator[str]:
+    """The columns with a value, and the keys of turns, that the format does not read into the record.
+
+    A column that repeats a text of the record, as `prompt` next to `messages` does, is not one of them.
+    """
+    for name, value in columns.items():
+        read = name in form.further and (name not in READ_AT_TIMES or _is_in(value, record))
+        if not read and is_given(value) and not _repeats(name, value, record):
+            yield name
+        if name in form.columns:
+            yield from (f"{name}: {key}" for key in _unknown_keys(value))
+
+
+def _is_in(value: Any, record: Record) -> bool:
+    """Whether each text of the value is part of a text of the record."""
+    if isinstance(value, (list, tuple)):
+        return all(_is_in(one, record) for one in value)
+    listed = parsed_turns(value) if isinstance(value, str) else None
+    if isinstance(listed, list):
+        return _is_in(listed, record)
+    return isinstance(value, str) and any(value.strip() in text for text in _texts(record))
+
+
+def _repeats(name: str, value: Any, record: Record) -> bool:
+    if not any(name in known.columns for known in FORMATS):
+        return False
+    texts = {text.strip() for text in _texts(record)}
+    turns = value if isinstance(value, list) else [{"content": value}]
+    said = [turn.get(key) for turn in turns if isinstance(turn, Mapping) for key in ("content", "value") if key in turn]
+    return bool(said) and all(isinstance(one, str) and one.strip() in texts for one in said)
+
+
+def _unknown_keys(value: Any) -> Iterator[str]:
+    """The keys with a value that are not read, of the turns and their parts, or of an instance of Self-Instruct."""
     turns = parsed_turns(value) if isinstance(value, str) else [value] if isinstance(value, Mapping) else value
     turns = [turn for turn in turns if isinstance(turn, Mapping)] if isinstance(turns, (list, tuple)) else []
-    if not any({"role", "from"} & set(turn) for turn in turns):
-        return []
-    return [str(key) for turn in turns for key, held in turn.items() if key not in KNOWN_KEYS and held is not None]
+    known = KNOWN_KEYS if any({"role", "from"} & set(turn) for turn in turns) else {"input", "output"}
+    for turn in turns:
+        yield from (str(key) for key, held in turn.items() if key not in known and is_given(held))
+        parts: list[Any] = next((turn[key] for key in CONTENT_KEYS if isinstance(turn.get(key), list)), [])
+        for part in (part for part in parts if isinstance(part, Mapping)):
+            yield from (f"content: {key}" for key, held in part.items() if key not in PART_KEYS and is_given(held))
+
+
+def _texts(record: Record) -> list[str]:
+    """Every text of the record."""
+    if isinstance(record, Demonstration):
+        return [text for message in record.messages for text in (message.content, message.thoughts)]
+    answers = [record.chosen, record.rejected] if isinstance(record, PreferencePair) else [record.reference]
+    return [*(message.content for message in record.prompt), *answers]
 
 
 def prompt_text(record: Record) -> str:
@@ -166,7 +221,7 @@ def _whole_turn(message: Message) -> str:
     return f"{message.thoughts}\n{message.content}" if message.thoughts else message.content
 
 
-def _plain(row: Row) -> Row:
+def plain_row(row: Row) -> Row:
     """The row without its provenance column, if bakeoff wrote that column."""
     kept = row.get("provenance")
     if not isinstance(kept, Mapping) or set(kept) != {"format", "extra", "origin"}:

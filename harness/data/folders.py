@@ -9,9 +9,10 @@ from pathlib import Path
 
 from harness.errors import UserError
 
-SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow")
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow")
 PACKED = (".gz", ".bz2", ".xz", ".zst")
-READABLE = (*SUFFIXES, *(suffix + packed for suffix in SUFFIXES[:4] for packed in PACKED))
+READABLE = (*SUFFIXES, *(suffix + packed for suffix in SUFFIXES[:5] for packed in PACKED))
+READ_WORDS = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file; text files may be packed ({', '.join(PACKED)})"
 NOT_DATA = {"dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json", "card.json"}
 # the words that name a split in a file's name, as `datasets` has them
 SPLITS = {
@@ -41,15 +42,14 @@ def files_of_split(folder: Path, split: str, configuration: str = "") -> list[Pa
         return files_of_split(folder / configuration, split)
     if (folder / "dataset_dict.json").is_file():
         return _of_saved_splits(folder, split)
-    files = _data_files(folder)
-    within = {part: _data_files(part) for part in _folders(folder) if _data_files(part)}
-    files += [file for part, inside in within.items() if _splits_in([part.name]) for file in inside]
+    files = [*_data_files(folder), *_in_folders_of_splits(folder)]
     if files:
         return _of_split(folder, sorted(files), split)
-    if len(within) == 1:
-        return files_of_split(next(iter(within)), split)
-    if within:
-        names = [part.name for part in within]
+    configurations = [part for part in _folders(folder) if _data_files(part) or _in_folders_of_splits(part)]
+    if len(configurations) == 1:
+        return files_of_split(configurations[0], split)
+    if configurations:
+        names = [part.name for part in configurations]
         raise UserError(
             f"it has several configurations: {', '.join(names)}",
             where=str(folder),
@@ -76,7 +76,11 @@ def _folders(folder: Path) -> list[Path]:
 
 def _data_files(folder: Path) -> list[Path]:
     files = [path for place in (folder, folder / "data") if place.is_dir() for path in place.iterdir()]
-    return sorted(path for path in files if path.name.endswith(READABLE) and path.name not in NOT_DATA)
+    return sorted(path for path in files if path.name.lower().endswith(READABLE) and path.name not in NOT_DATA)
+
+
+def _in_folders_of_splits(folder: Path) -> list[Path]:
+    return [file for part in _folders(folder) if _splits_in([part.name]) for file in _data_files(part)]
 
 
 def _of_saved_splits(folder: Path, split: str) -> list[Path]:
@@ -91,6 +95,7 @@ def _of_saved_splits(folder: Path, split: str) -> list[Path]:
 
 def _of_split(folder: Path, files: Sequence[Path], split: str) -> list[Path]:
     """The files whose name has the split's word; several names with that word are a question to the user."""
+    _check_written_once(folder, files)
     named = {path: _stem(path, folder) for path in files}
     exact = [path for path, stem in named.items() if stem == _bare(split)]
     if exact:
@@ -121,6 +126,22 @@ def _of_split(folder: Path, files: Sequence[Path], split: str) -> list[Path]:
     return found
 
 
+def _check_written_once(folder: Path, files: Sequence[Path]) -> None:
+    """Raise UserError where a folder has rows.jsonl and rows.csv: their rows would count twice."""
+    seen: dict[Path, Path] = {}
+    for path in files:
+        bare = path.with_name(_without_endings(path.name))
+        if (other := seen.setdefault(bare, path)) != path:
+            both = " and ".join(str(one.relative_to(folder)) for one in (other, path))
+            raise UserError(f"{both} may hold the same rows", where=str(folder), fix="Remove or rename one of them.")
+
+
+def _without_endings(name: str) -> str:
+    for suffix in (*PACKED, *SUFFIXES):
+        name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
+    return name
+
+
 def _saved_split(folder: Path) -> str:
     """The split that save_to_disk noted in its folder, or ""."""
     try:
@@ -132,15 +153,14 @@ def _saved_split(folder: Path) -> str:
 def _stem(path: Path, folder: Path) -> str:
     """The name without its shard, endings and digits: files of one stem belong together."""
     parts = [part for part in path.relative_to(folder).parent.parts if part != "data"]
-    name = path.name
-    for suffix in (*PACKED, *SUFFIXES):
-        name = name.removesuffix(suffix)
+    name = _without_endings(path.name)
     # in a folder named after a split, files are its parts, whatever their names
     return _bare("_".join(parts) if _splits_in(parts) else "_".join([*parts, SHARD.sub("", name)]))
 
 
 def _bare(name: str) -> str:
-    return "_".join(word for word in re.split(r"[\W\d_]+", name.lower()) if word)
+    """The words of the name in lower case; gsm8kTrain has two."""
+    return "_".join(word.lower() for word in re.split(r"[\W\d_]+|(?<=[a-z])(?=[A-Z])", name) if word)
 
 
 def _splits_in(names: Sequence[str]) -> set[str]:

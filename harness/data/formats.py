@@ -13,26 +13,33 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from harness.data.placed import Row
 from harness.data.preference_rows import read_pair, write_conversations, write_pair, write_sharegpt_pair
-from harness.data.readers import Row
 from harness.data.rows import (
+    INPUT_COLUMNS,
     LABELS,
+    SYSTEM_COLUMNS,
+    TOOL_COLUMNS,
     TOOLS,
+    check_columns,
     joined_text,
     label_in,
     labelled,
+    prompt_value,
     read_alpaca,
     read_alpaca_answer,
+    read_boxed,
     read_completion,
     read_problem,
     read_question,
     read_self_instruct,
     read_turns_column,
+    with_thoughts,
     write_alpaca,
     write_completion,
     write_problem,
 )
-from harness.data.turns import is_sharegpt, is_turns, write_openai, write_sharegpt
+from harness.data.turns import THOUGHT_KEYS, is_sharegpt, is_turns, write_openai, write_sharegpt
 from harness.errors import UserError
 from harness.records import Demonstration, PreferencePair, Record
 
@@ -41,7 +48,8 @@ ReadRow = Callable[[Row, str, str], Record]
 WriteRow = Callable[[Any], dict[str, Any]]
 # columns that a format reads in addition to those it needs; an edited record no longer agrees with them
 OPTIONAL = frozenset(
-    {"input", "context", "system", "history", "tools", "output", "answer", "label", "completion", "response"}
+    {*INPUT_COLUMNS, *SYSTEM_COLUMNS, *TOOL_COLUMNS, *THOUGHT_KEYS, "history", "output", "answer", "label"}
+    | {"completion", "response"}
 )
 
 
@@ -66,12 +74,25 @@ class Format:
         """Whether the row has the columns; Arrow fills columns that only other rows have with nulls."""
         return all(row.get(name) is not None for name in self.columns)
 
+    def record(self, row: Row, where: str, id: str) -> Record:
+        """The record of a row. Raises UserError where the row cannot be trained as it says."""
+        try:
+            check_columns(row, where)
+            return with_thoughts(self.read(row, where, id), row, where)
+        except RecursionError:
+            raise UserError("a column is nested too deeply", where=where, fix="Fix or remove it.") from None
+
     @property
     def further(self) -> frozenset[str]:
-        """The columns that it reads where a row has them."""
-        own = {"system", "input", "context", "history"} if "instruction" in self.columns else {"system", "tools"}
-        kinds = {"problems": {"verifier"}, "judged": {*LABELS}}.get(self.kind, set())
-        return frozenset({"id", "source", *self.columns, *own, *kinds})
+        """The columns that it reads where a row has them, unless its prompt is a list of turns."""
+        own = {"id", "source", *self.columns, *SYSTEM_COLUMNS, *TOOL_COLUMNS}
+        if not {"messages", "conversations", "conversation"} & {*self.columns}:
+            own |= {*INPUT_COLUMNS, "history"}
+        if self.kind in ("demonstrations", "judged"):
+            own |= {*THOUGHT_KEYS}
+        return frozenset(
+            own | ({"verifier"} if self.kind == "problems" else {*LABELS} if self.kind == "judged" else set())
+        )
 
     def recognised(self, row: Row) -> bool:
         """Whether detection chooses this format if no earlier one fits."""
@@ -110,9 +131,14 @@ def _problem_format(asked: str, key: str) -> Format:
     return Format(f"{asked}_{key}", "problems", (asked, key), read, write)
 
 
+def _completion_format(asked: str, column: str) -> Format:
+    read, write = partial(read_completion, asked, column), partial(write_completion, asked, column)
+    return Format(f"{asked}_{column}", "demonstrations", (asked, column), read, write)
+
+
 def _turns_format(name: str, kind: Kind, column: str, recognises: Callable[[Row], bool]) -> Format:
     def write(record: Demonstration) -> dict[str, Any]:
-        write_turns = write_openai if name.startswith("messages") else write_sharegpt
+        write_turns = write_openai if name.startswith(("messages", "conversation")) else write_sharegpt
         return {column: write_turns(record.messages)}
 
     read = partial(read_turns_column, column)
@@ -152,6 +178,8 @@ def _has_label(row: Row) -> bool:
     return any(name in row for name in LABELS)
 
 
+# further names of a prompt and its completion
+ASKED_AND_ANSWERED = (("question", "response"), ("query", "response"), ("input", "output"), ("problem", "solution"))
 FORMATS: tuple[Format, ...] = (
     *(
         _pair_format(name, asked, ending)
@@ -161,18 +189,20 @@ FORMATS: tuple[Format, ...] = (
             ("sharegpt_pair", "conversations"),
             ("question_pair", "question"),
             ("alpaca_pair", "instruction"),
+            ("input_pair", "input"),
             ("messages_pair", "messages"),
             ("implicit_pair", ""),
         )
     ),
     _turns_format("messages_judged", "judged", "messages", _has_label),
     _turns_format("sharegpt_judged", "judged", "conversations", _has_label),
+    _turns_format("conversation_judged", "judged", "conversation", labelled),
     *(
         _judged_format(
             f"{column}_judged",
             ("prompt", column),
-            partial(read_completion, column),
-            partial(write_completion, column),
+            partial(read_completion, "prompt", column),
+            partial(write_completion, "prompt", column),
             _has_label,
         )
         for column in ("completion", "response")
@@ -184,7 +214,18 @@ FORMATS: tuple[Format, ...] = (
         )
         for name, column in (("alpaca_judged", "output"), ("instruction_judged", "response"))
     ),
+    *(
+        _judged_format(
+            f"{asked}_{column}_judged",
+            (asked, column),
+            partial(read_completion, asked, column),
+            partial(write_completion, asked, column),
+            labelled,
+        )
+        for asked, column in ASKED_AND_ANSWERED
+    ),
     _turns_format("sharegpt", "demonstrations", "conversations", lambda row: True),
+    _turns_format("conversation", "demonstrations", "conversation", lambda row: is_turns(row["conversation"])),
     _turns_format("sharegpt_messages", "demonstrations", "messages", lambda row: is_sharegpt(row["messages"])),
     _turns_format("messages", "demonstrations", "messages", lambda row: True),
     Format(
@@ -212,16 +253,7 @@ FORMATS: tuple[Format, ...] = (
         )
         for name, column in (("alpaca", "output"), ("instruction_response", "response"))
     ),
-    *(
-        Format(
-            f"prompt_{column}",
-            "demonstrations",
-            ("prompt", column),
-            partial(read_completion, column),
-            partial(write_completion, column),
-        )
-        for column in ("completion", "response")
-    ),
+    *(_completion_format("prompt", column) for column in ("completion", "response")),
     *(
         _problem_format(asked, key)
         for asked, key in (
@@ -238,7 +270,16 @@ FORMATS: tuple[Format, ...] = (
         "demonstrations",
         ("question", "answer"),
         read_question,
-        lambda record: {"question": record.messages[0].content, "answer": record.messages[1].content},
+        lambda record: {"question": record.messages[-2].content, "answer": record.messages[-1].content},
+    ),
+    *(_completion_format(asked, column) for asked, column in ASKED_AND_ANSWERED),
+    # never detected, since `problem_solution` comes first; sampling answers to MATH asks for it by kind
+    Format(
+        "boxed_problem",
+        "problems",
+        ("problem", "solution"),
+        read_boxed,
+        lambda record: {"problem": prompt_value(record.prompt)},
     ),
 )
 # the formats that an error message suggests

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.data.examples import Example, ExampleSet, read_examples
-from harness.data.formats import CANONICAL, FORMATS, Detection, format_of, unknown
-from harness.data.readers import Faults, Placed, check_id, id_of, placed_rows
+from harness.data.examples import Example, ExampleSet, further_columns, plain_row, read_examples, unused_in
+from harness.data.formats import CANONICAL, FORMATS, Detection, Format, format_of, unknown
+from harness.data.placed import Faults, Row
+from harness.data.readers import check_id, id_of, placed_rows
 from harness.data.rows import label_in, labelled
 from harness.errors import UserError, did_you_mean
 from harness.files import sibling_file
@@ -27,7 +29,7 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 class DataSpec:
     """A training set as an experiment names it.
 
-    name      microworld/NAME, a .json, .jsonl, .csv or .parquet file, a folder of them, or a hub id
+    name      microworld/NAME, a file that `folders.READABLE` has, a folder of them, or a hub id
     split     of a hub data set, or of a microworld set
     licence   the licence of a local file as the user states it; the report shows it
     """
@@ -40,24 +42,30 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class LoadedSet:
-    """Records of one kind with their manifest entry; quality: "" where the set serves every quality."""
+    """Records of one kind with their manifest entry.
+
+    quality  "" where the set serves every quality
+    unused   how many rows or turns have each key that is not read
+    """
 
     kind: str
     records: tuple[Record, ...]
     manifest: dict[str, Any]
     quality: str = ""
+    unused: Mapping[str, int] = field(default_factory=dict)
 
 
 def load_set(kind: str, spec: DataSpec, quality: str = "") -> LoadedSet:
     """Read, convert and check every row. Raises UserError naming the first malformed row."""
+    unused: Counter[str] = Counter()
     if spec.name.startswith(SHIPPED):
         records, licence = _shipped(kind, spec), SHIPPED_LICENCE
     else:
-        records, licence = _converted(kind, spec), spec.licence or _licence_on_card(spec.name) or "not stated"
+        records, licence = _converted(kind, spec, unused), spec.licence or _licence_on_card(spec.name) or "not stated"
     if not records:
         raise UserError("it has no rows", where=spec.name, fix=f"Give at least one row of {kind}.")
     manifest = {"name": spec.name, "kind": kind, "split": spec.split, "rows": len(records), "licence": licence}
-    return LoadedSet(kind, records, {**manifest, "digest": digest_of(records)}, quality)
+    return LoadedSet(kind, records, {**manifest, "digest": digest_of(records)}, quality, unused)
 
 
 def _licence_on_card(name: str) -> str:
@@ -118,18 +126,22 @@ def _shipped(kind: str, spec: DataSpec) -> tuple[Record, ...]:
     return records
 
 
-def _converted(kind: str, spec: DataSpec) -> tuple[Record, ...]:
+def _converted(kind: str, spec: DataSpec, unused: Counter[str]) -> tuple[Record, ...]:
+    """The records of every row; `unused` counts the keys that are not read."""
     faults, seen, records = Faults("stop"), dict[str, str](), []
     for placed in placed_rows(spec.name, faults, spec.split, spec.revision):
-        record = _record(kind, placed, id_of(placed, spec.name))
-        check_id(record.id, placed.where, seen)
+        row, where = plain_row(placed.row), placed.where
+        form = _format_for(kind, row, where)
+        record = form.record(row, where, id_of(placed, spec.name))
+        check_id(record.id, where, seen)
         records.append(record)
+        if row is placed.row:  # `data curate` and its like have listed the keys of the rows that they wrote
+            unused.update(unused_in(further_columns(row, form, record), form, record))
     return tuple(records)
 
 
-def _record(kind: str, placed: Placed, id: str) -> Record:
-    """The row as a record of the kind that the experiment asks for, in any format of that kind."""
-    row, where = placed.row, placed.where
+def _format_for(kind: str, row: Row, where: str) -> Format:
+    """A format that reads the row as the kind that the experiment asks for."""
     found = format_of(row)
     if kind == "demonstrations" and labelled(row) and not label_in(row, where):
         raise UserError(
@@ -137,13 +149,12 @@ def _record(kind: str, placed: Placed, id: str) -> Record:
             where=where,
             fix="`bakeoff data curate FILE --out NEW.jsonl` keeps the good ones.",
         )
-    if found and found.kind == "judged" and kind == "demonstrations":
-        return found.read(row, where, id)
-    if found is None or found.kind != kind:
-        found = next((known for known in FORMATS if known.kind == kind and known.fits(row)), None)
+    if found and (found.kind == kind or (found.kind == "judged" and kind == "demonstrations")):
+        return found
+    found = next((known for known in FORMATS if known.kind == kind and known.fits(row)), None)
     if found is None:
         raise unknown(row, where, kind)
-    return found.read(row, where, id)
+    return found
 
 
 def named_examples(name: str, on_error: str = "stop", split: str = "train") -> ExampleSet:

@@ -9,16 +9,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any, NamedTuple
 
-from harness.data.readers import Row
-from harness.data.rows import alpaca_prompt, prompt_value, source_of, with_system
-from harness.data.turns import checked_text, is_turns, parsed_turns, read_turns, write_openai, write_sharegpt
+from harness.data.placed import Row
+from harness.data.rows import (
+    SYSTEM_COLUMNS,
+    TOOL_COLUMNS,
+    alpaca_prompt,
+    as_prompt,
+    prompt_value,
+    source_of,
+    with_system,
+)
+from harness.data.turns import checked_text, is_given, read_turns, text_turns, write_openai, write_sharegpt
 from harness.errors import UserError
-from harness.records import Message, PreferencePair, Role
+from harness.records import Message, PreferencePair
 
-SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
-SPEAKERS: dict[str, Role] = {"Human": "user", "Assistant": "assistant"}
+# what chat templates write around turns
+RENDERED = re.compile(
+    r"<\|\w+\|>|\[/?INST\]|<(?:start|end)_of_turn>|^#+ *(?:Human|User|Assistant|Instruction|Response):", re.M
+)
 
 
 class _Side(NamedTuple):
@@ -44,26 +55,23 @@ def read_pair(asked: str, ending: str, row: Row, where: str, id: str) -> Prefere
             where=where,
             fix="Both answers must end the same conversation.",
         )
-    prompt = histories[0]
+    prompt, answers = histories[0], (chosen.answer, rejected.answer)
     if not prompt:
-        raise UserError("it has no prompt", where=where, fix="Give `prompt`, or conversations as chosen and rejected.")
+        prompt, answers = _shared_beginning(row, ending, *answers, where)
     if asked != "instruction":
         prompt = with_system(prompt, row, where)
     if prompt[-1].role == "assistant":
         raise UserError("its prompt ends with an assistant's turn", where=where, fix="End it with the question.")
-    return PreferencePair(prompt, chosen.answer, rejected.answer, id, source_of(row))
+    return PreferencePair(prompt, *answers, id, source_of(row))
 
 
 def write_pair(column: str, record: PreferencePair) -> dict[str, Any]:
     """The row as texts, except those that would be read as turns."""
-    asked = prompt_value(record.prompt)
-    if isinstance(asked, str) and _turns_in(asked, prompt=True) is not None:
-        asked = write_openai(record.prompt)
     answers = {
-        key: text if _turns_in(text) is None else {"role": "assistant", "content": text}
+        key: text if text_turns(text) is None else {"role": "assistant", "content": text}
         for key, text in (("chosen", record.chosen), ("rejected", record.rejected))
     }
-    return {column: asked, **answers}
+    return {column: prompt_value(record.prompt), **answers}
 
 
 def write_sharegpt_pair(record: PreferencePair) -> dict[str, Any]:
@@ -80,20 +88,45 @@ def write_conversations(ending: str, record: PreferencePair) -> dict[str, Any]:
     }
 
 
+def _shared_beginning(
+    row: Row, ending: str, chosen: str, rejected: str, where: str
+) -> tuple[tuple[Message, ...], tuple[str, str]]:
+    """The whole words that both texts begin with, as the prompt, and the rest of each: TRL's implicit prompt.
+
+    Raises UserError where there are none, or where another column may hold the prompt.
+    """
+    read = {"chosen" + ending, "rejected" + ending, "id", "source", *SYSTEM_COLUMNS, *TOOL_COLUMNS}
+    others = [name for name, value in row.items() if name not in read and isinstance(value, (str, list, dict))]
+    others = [name for name in others if is_given(row[name])]
+    same = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(chosen, rejected, strict=False)))
+    shared = same[: len(same) - len(re.split(r"\s", same)[-1])]
+    answers = chosen[len(shared) :].strip(), rejected[len(shared) :].strip()
+    if others or not shared.strip() or not all(answers):
+        raise UserError(
+            "it has no prompt",
+            where=where,
+            fix=f"Rename the column that holds it ({', '.join(others)}?) to `prompt`."
+            if others
+            else "Give `prompt`, or conversations as chosen and rejected.",
+        )
+    if marks := RENDERED.search(shared):
+        raise UserError(
+            f"chosen and rejected are written in the notation of a chat template ({marks[0]})",
+            where=where,
+            fix="Give them as lists of {role, content}.",
+        )
+    return (Message("user", shared.strip()),), answers
+
+
 def _given(asked: str, row: Row, where: str) -> tuple[Message, ...]:
     """The prompt that the row gives apart from its answers; () for none."""
     if asked == "instruction":
         return alpaca_prompt(row, where)
-    value = row[asked] if asked else None
-    if value is None:
-        return ()
-    if isinstance(value, str) and (turns := _turns_in(value, prompt=True)) is None:
-        return (Message("user", checked_text(value, asked, where)),)
-    return read_turns(turns if isinstance(value, str) else value, where)
+    return as_prompt(row, asked, where) if asked and row[asked] is not None else ()
 
 
 def _side(value: Any, key: str, where: str) -> _Side:
-    turns = _turns_in(value) if isinstance(value, str) else [value] if isinstance(value, Mapping) else value
+    turns = text_turns(value) if isinstance(value, str) else [value] if isinstance(value, Mapping) else value
     if not isinstance(turns, (list, tuple)):
         return _Side((), checked_text(value, key, where))
     *history, last = read_turns(turns, f"{where}, {key}", continues=True)
@@ -106,24 +139,6 @@ def _side(value: Any, key: str, where: str) -> _Side:
             fix="Write them into its content, or remove them.",
         )
     return _Side(tuple(history), last.content)
-
-
-def _turns_in(text: str, *, prompt: bool = False) -> list[Any] | None:
-    """The turns that the text is, as JSON, as Python or HH-RLHF writes them, else None.
-
-    prompt  whether a last, empty turn of the assistant may be left out
-    """
-    if is_turns(text):
-        return list(parsed_turns(text))
-    if not re.match(r"\s*Human:", text):
-        return None
-    parts = SPEAKER.split(text)[1:]
-    turns = [
-        {"role": SPEAKERS[name], "content": said.strip()} for name, said in zip(parts[::2], parts[1::2], strict=True)
-    ]
-    if all(turn["role"] == "user" for turn in turns):
-        return None
-    return turns[:-1] if prompt and not turns[-1]["content"] else turns
 
 
 def _agreed(given: tuple[Message, ...], history: tuple[Message, ...], where: str) -> tuple[Message, ...]:

@@ -9,17 +9,40 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from harness.data.readers import Row
-from harness.data.turns import check_order, checked_text, is_turns, read_turns, truth_of, without_nulls, write_openai
+from harness.data.placed import Row
+from harness.data.turns import (
+    MEDIA_KEYS,
+    THOUGHT_KEYS,
+    TRAINED_KEYS,
+    check_order,
+    checked_text,
+    is_given,
+    is_turns,
+    parsed_turns,
+    read_parts,
+    read_turns,
+    text_turns,
+    truth_of,
+    without_nulls,
+    write_openai,
+)
 from harness.errors import UserError
-from harness.records import Demonstration, Message, Problem
+from harness.records import Demonstration, Message, Problem, Record
 
 TOOLS = "You can call these functions:\n"
+NUMBER = re.compile(r"\s*\\?\$?\s*(-?(?:\d[\d,]*(?:\.\d+)?|\.\d+))\s*\\?%?\s*")
+BOXED = re.compile(r"\\boxed\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
 FINAL = re.compile(r"####\s*\$?(-?(?:\d[\d,]*(?:\.\d+)?|\.\d+))\s*%?\.?\s*\Z")
 # columns that say whether an answer is good: TRL's, and LLaMA-Factory's
 LABELS = ("label", "kto_tag")
+# further columns that are read, by their meaning
+SYSTEM_COLUMNS = ("system", "system_prompt", "system_message")
+TOOL_COLUMNS = ("tools", "functions")
+INPUT_COLUMNS = ("input", "context")
+CHOICE_COLUMNS = ("choices", "options")
 
 
 def label_in(row: Row, where: str) -> bool | None:
@@ -47,15 +70,66 @@ def source_of(row: Row) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-def as_prompt(value: Any, where: str, key: str = "prompt") -> tuple[Message, ...]:
-    if is_turns(value):
-        return read_turns(value, where)
-    return (Message("user", checked_text(value, key, where)),)
+def check_columns(row: Row, where: str) -> None:
+    """Raise UserError for media, and for marks that the row is not to be trained as it is."""
+    for name in MEDIA_KEYS:
+        if is_given(row.get(name)) and row[name] is not False:
+            raise UserError(
+                f"it has `{name}`, which cannot be trained",
+                where=where,
+                fix=f"Remove the row, or the column {name} if its text is enough.",
+            )
+    for name in (name for name in TRAINED_KEYS if name not in LABELS):
+        if truth_of(row.get(name)) is False or (name == "weight" and _is_fraction(row.get(name))):
+            raise UserError(
+                f"its `{name}` is {row[name]!r}, and whole rows are trained with weight 1 only",
+                where=where,
+                fix=f"Remove the row, or rename the column `{name}` if it means something else.",
+            )
+
+
+def _is_fraction(value: Any) -> bool:
+    """Whether the value is a number other than 0 and 1."""
+    try:
+        return value is not None and not isinstance(value, bool) and float(value) not in (0.0, 1.0)
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def with_thoughts(record: Record, row: Row, where: str) -> Record:
+    """The record with the thoughts of the row's own columns before its last answer.
+
+    Raises UserError where these differ from each other or from the thoughts of the turn.
+    """
+    given = {name: row[name] for name in THOUGHT_KEYS if isinstance(row.get(name), str) and row[name].strip()}
+    if not given or not isinstance(record, Demonstration):
+        return record
+    *before, last = record.messages
+    said = {text.strip() for text in (*given.values(), last.thoughts) if text.strip()}
+    if len(said) > 1:
+        raise UserError(f"{' and '.join(given)} and its turns hold different thoughts", where=where, fix="Keep one.")
+    if last.thoughts or said.pop() in last.content:
+        return record
+    name, text = next(iter(given.items()))
+    answer = replace(last, thoughts=checked_text(text, name, where))
+    return replace(record, messages=(*before, answer))
+
+
+def as_prompt(row: Row, key: str, where: str) -> tuple[Message, ...]:
+    """The turns of the column, or its text as the user's turn, with the row's further columns."""
+    value = row[key]
+    turns = text_turns(value, prompt=True) if isinstance(value, str) else value
+    if isinstance(value, str) and turns is None:
+        text = checked_text(value, key, where)
+        return (*_history(row, where), Message("user", _with_inputs(text, row, where)))
+    if not is_turns(turns):
+        checked_text(value, key, where)
+    return read_turns(turns, where)
 
 
 def prompt_value(messages: Sequence[Message]) -> str | list[dict[str, Any]]:
     """The text of one user turn, or a list of turns."""
-    if len(messages) == 1 and messages[0].role == "user" and not is_turns(messages[0].content):
+    if len(messages) == 1 and messages[0].role == "user" and text_turns(messages[0].content, prompt=True) is None:
         return messages[0].content
     return write_openai(messages)
 
@@ -66,8 +140,8 @@ def conversation(column: str, row: Row, where: str) -> tuple[Message, ...]:
 
 
 def with_system(messages: tuple[Message, ...], row: Row, where: str) -> tuple[Message, ...]:
-    """The messages after a system turn that holds the row's `system` text and the functions it may call."""
-    system, tools = optional_text(row, "system", where), optional_text(row, "tools", where)
+    """The messages after a system turn that holds the row's system text and the functions it may call."""
+    system, tools = (optional_text(row, names, where) for names in (SYSTEM_COLUMNS, TOOL_COLUMNS))
     own = messages[0].content if messages[0].role == "system" else ""
     parts = ["" if system.strip() == own.strip() else system, own]
     parts.append(TOOLS + tools if tools.strip() not in ("", "[]") else "")
@@ -78,28 +152,53 @@ def with_system(messages: tuple[Message, ...], row: Row, where: str) -> tuple[Me
 
 def alpaca_prompt(row: Row, where: str) -> tuple[Message, ...]:
     """Instruction and input, joined by a line break, after the system text and the history of earlier turns."""
-    system = optional_text(row, "system", where)
-    extra = optional_text(row, "input", where) or optional_text(row, "context", where)
     instruction = checked_text(row["instruction"], "instruction", where)
-    earlier: list[Message] = [Message("system", system)] if system.strip() else []
-    for number, turn in enumerate(row.get("history") or (), 1):
+    extra = next(filter(None, (optional_text(row, (name,), where) for name in INPUT_COLUMNS)), "")
+    text = "\n".join(part for part in (instruction, extra) if part)
+    return with_system((*_history(row, where), Message("user", _with_inputs(text, row, where))), row, where)
+
+
+def _with_inputs(text: str, row: Row, where: str) -> str:
+    """The text, then each of the row's inputs that it does not hold, on lines of their own."""
+    for name in INPUT_COLUMNS:
+        extra = optional_text(row, (name,), where)
+        if extra.strip() not in text:
+            text = f"{text}\n{extra}"
+    return text
+
+
+def _history(row: Row, where: str) -> list[Message]:
+    given = row.get("history") or ()
+    parsed = parsed_turns(given) if isinstance(given, str) else given
+    earlier: list[Message] = []
+    for number, turn in enumerate(parsed if isinstance(parsed, (list, tuple)) else [given], 1):
         if not isinstance(turn, Sequence) or isinstance(turn, str) or len(turn) != 2:
             raise UserError(
                 f"turn {number} of `history` is not a pair", where=where, fix="Write [[instruction, output], ...]."
             )
         asked, answered = (checked_text(text, "history", where) for text in turn)
         earlier += [Message("user", asked), Message("assistant", answered)]
-    return (*earlier, Message("user", "\n".join(part for part in (instruction, extra) if part)))
+    return earlier
 
 
-def optional_text(row: Row, key: str, where: str) -> str:
-    """The text of a column that may be absent, null or empty; functions may be given as a list."""
-    value = row.get(key)
-    if value is None:
-        return ""
-    if key == "tools" and not isinstance(value, str):
+def optional_text(row: Row, names: Sequence[str], where: str) -> str:
+    """The text of a column that may have several names, be absent, null or empty; text parts and functions are joined.
+
+    Raises UserError where two of the columns differ.
+    """
+    texts = {name: _column_text(row[name], name, where) for name in names if row.get(name) is not None}
+    filled = {name: text for name, text in texts.items() if text.strip()}
+    if len({text.strip() for text in filled.values()}) > 1:
+        raise UserError(f"its {' and '.join(f'`{name}`' for name in filled)} differ", where=where, fix="Keep one.")
+    return next(iter(filled.values()), "")
+
+
+def _column_text(value: Any, name: str, where: str) -> str:
+    if name in TOOL_COLUMNS and not isinstance(value, str):
         return json.dumps(without_nulls(value), ensure_ascii=False, sort_keys=True)
-    return checked_text(value, key, where, may_be_empty=True)
+    if name in SYSTEM_COLUMNS and isinstance(value, (list, tuple)):
+        return read_parts(value, where)[0]
+    return checked_text(value, name, where, may_be_empty=True)
 
 
 def joined_text(messages: Sequence[Message]) -> str:
@@ -129,8 +228,8 @@ def read_self_instruct(row: Row, where: str, id: str) -> Demonstration:
     return read_alpaca("output", {**one, "source": row.get("source")}, where, id)
 
 
-def read_completion(column: str, row: Row, where: str, id: str) -> Demonstration:
-    asked, value = with_system(as_prompt(row["prompt"], where), row, where), row[column]
+def read_completion(key: str, column: str, row: Row, where: str, id: str) -> Demonstration:
+    asked, value = with_system(as_prompt(row, key, where), row, where), row[column]
     # a list of messages is TRL's conversational prompt/completion
     if is_turns(value):
         answers = read_turns(value, where, continues=True)
@@ -141,8 +240,24 @@ def read_completion(column: str, row: Row, where: str, id: str) -> Demonstration
 
 
 def read_question(row: Row, where: str, id: str) -> Demonstration:
-    question, answer = (checked_text(row[key], key, where) for key in ("question", "answer"))
-    return Demonstration((Message("user", question), Message("assistant", answer)), id, source_of(row))
+    answer = Message("assistant", checked_text(row["answer"], "answer", where))
+    return Demonstration((*_question(row, "question", where), answer), id, source_of(row))
+
+
+def _question(row: Row, key: str, where: str) -> tuple[Message, ...]:
+    """The prompt of a question. Raises UserError for choices that it does not show."""
+    asked = with_system(as_prompt(row, key, where), row, where)
+    shown = "\n".join(message.content for message in asked)
+    for name in CHOICE_COLUMNS:
+        given = row.get(name)
+        listed = list(given.values()) if isinstance(given, Mapping) else given
+        if isinstance(listed, list) and any(isinstance(one, str) and one.strip() not in shown for one in listed):
+            raise UserError(
+                f"its `{name}` are not part of the question",
+                where=where,
+                fix=f"Write them into `{key}`, or rename the column `{name}` if they are not for the model.",
+            )
+    return asked
 
 
 def write_alpaca(column: str, record: Demonstration) -> dict[str, Any]:
@@ -150,17 +265,30 @@ def write_alpaca(column: str, record: Demonstration) -> dict[str, Any]:
     return {"instruction": joined_text(asked), column: answer.content}
 
 
-def write_completion(column: str, record: Demonstration) -> dict[str, Any]:
-    return {"prompt": prompt_value(record.messages[:-1]), column: record.messages[-1].content}
+def write_completion(key: str, column: str, record: Demonstration) -> dict[str, Any]:
+    return {key: prompt_value(record.messages[:-1]), column: record.messages[-1].content}
 
 
 def read_problem(asked: str, key: str, row: Row, where: str, id: str) -> Problem:
-    prompt = with_system(as_prompt(row[asked], where, asked), row, where)
-    return Problem(prompt, *_reference(row, key, where), id, source_of(row))
+    return Problem(_question(row, asked, where), *_reference(row, key, where), id, source_of(row))
 
 
 def read_alpaca_answer(row: Row, where: str, id: str) -> Problem:
     return Problem(alpaca_prompt(row, where), *_reference(row, "answer", where), id, source_of(row))
+
+
+def read_boxed(row: Row, where: str, id: str) -> Problem:
+    """The problem of a row of MATH: its answer is the last \\boxed number of the worked solution."""
+    solution = checked_text(row["solution"], "solution", where)
+    found = BOXED.findall(solution)
+    final = NUMBER.fullmatch(found[-1]) if found else None
+    if final is None:
+        raise UserError(
+            "its `solution` does not end in a \\boxed number",
+            where=where,
+            fix="Give the answer as `answer`, and the name of its `verifier`.",
+        )
+    return Problem(_question(row, "problem", where), final[1].replace(",", ""), "number", id, source_of(row))
 
 
 def _reference(row: Row, key: str, where: str) -> tuple[str, str]:

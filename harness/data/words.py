@@ -8,7 +8,6 @@ its marks is a word; otherwise a whole sentence would be one.
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from functools import cache
 
@@ -21,7 +20,8 @@ UNSPACED = (
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    marks = _ranges([code for code in range(0x300, sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"])
+    codes = (*range(0x300, 0x20000), *range(0xE0000, 0xE0200))
+    marks = _ranges([code for code in codes if unicodedata.category(chr(code))[0] == "M"])
     joiners = "\u200c\u200d"
     return re.compile(rf"[{UNSPACED}][{marks}]*|(?:(?![{UNSPACED}])[\w{marks}{joiners}])+")
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from harness.data.readers import Faults, label_of, placed_rows
+from harness.data.placed import Faults
+from harness.data.readers import label_of, placed_rows
 from harness.errors import UserError
 from harness.policy.types import Prompt
 from harness.records import Message

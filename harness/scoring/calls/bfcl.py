@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.data.readers import Faults, Placed, line_rows
+from harness.data.json_rows import line_rows
+from harness.data.placed import Faults, Placed
 from harness.data.rows import TOOLS
 from harness.data.turns import read_turns
 from harness.errors import UserError

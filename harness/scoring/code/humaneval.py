@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from math import comb
 from typing import Any
 
-from harness.data.readers import Faults, placed_rows
+from harness.data.placed import Faults
+from harness.data.readers import placed_rows
 from harness.errors import UserError
 from harness.scoring.code.sandbox import Program
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.benchmark import Metric, Outcome
 from harness.data.folders import folder_and_configuration
-from harness.data.readers import Faults, is_local, placed_rows
+from harness.data.placed import Faults
+from harness.data.readers import is_local, placed_rows
 from harness.errors import UserError
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message, TestItem

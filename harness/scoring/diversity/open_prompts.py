@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.data.readers import Faults, placed_rows
+from harness.data.placed import Faults
+from harness.data.readers import placed_rows
 from harness.errors import UserError
 
 EMBEDDED = "microworld"
