@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
 from harness.benchmark import Benchmark, Metric, Outcome
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 class IFBench(Benchmark):
     """Prompts with one or two instructions each, answered once."""
 
-    version = 2
+    version = 3
     needs = frozenset({"sample"})
 
     data: str = setting("allenai/IFBench_test", "hub id, or a local file or folder in the same form")
@@ -64,8 +65,9 @@ class IFBench(Benchmark):
         return TestSet("ifbench", test_items(self._items()))
 
     def scorer_facts(self) -> dict[str, str]:
-        """The origin and version of the verifiers."""
-        return {"verifiers": f"bakeoff's own, version {RULES_VERSION}; not the authors' code"}
+        """The origin and version of the verifiers and of the lexicon of verbs."""
+        own = f"bakeoff's own, version {RULES_VERSION}; not the authors' code"
+        return {"verifiers": own, "lemminflect": installed_version("lemminflect")}
 
     def _items(self, trial: Callable[[ConstraintItem], object] | None = None) -> list[ConstraintItem]:
         return constraint_items(self.data, self.split, self.limit, VERIFIERS, trial)

@@ -211,8 +211,15 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
     "words:repeats": ({"small_n": 2.0}, ("one One two",), ("one One one",)),
     "words:start_verb": (
         {},
-        ("Consider it.", "**Running** helps", "Let's go", "Made"),
-        ("The run", "Empires fall", "Nothing"),
+        (
+            *("Consider it.", "**Running** helps", "Let's go", "Made", "Skedaddle!", "Peruse it."),
+            *("Saut\u00e9 onions.", "Reboot it.", "Double-check it.", "Gamified, it sells.", "Water the plants."),
+            *("Running is fun.", "Do have a seat.", "Don't go.", "Swum far, we rest.", "Googling helps."),
+        ),
+        (
+            *("The run", "Empires fall", "Nothing", "Water is wet.", "Help will come.", "May is warm.", "Well, go."),
+            *("Please go.", "Even so.", "Well-known facts", "Upon reflection", "Although we go", "Paris", "Reality"),
+        ),
     ),
     "words:vowel": ({}, ("The cat sits here", "Dog"), ("The cat\n\nsits here", "The cats go in", "rhythm", "Sequoia")),
     "words:words_position": ({"keyword": "owl"}, ("An owl saw an Owl fly.", "An owl flies"), ("An owl saw it.", "owl")),

@@ -47,58 +47,15 @@ MINOR_WORDS = _set(
 )
 """Words that a title may have in lower case: articles, conjunctions, prepositions of up to four letters."""
 
-VERBS = _set(
-    "accept achieve act add address adjust admire admit adopt advance advise afford agree aim allow alter analyze"
-    " analyse answer anticipate appear apply appreciate approach argue arise arrange arrive ask assemble assert assess"
-    " assign assist assume attach attempt attend avoid awaken balance ban be bear beat become beg begin behave behold"
-    " believe belong bend bind blend boil boost borrow bounce break breathe bring brush build burn burst buy calculate"
-    " call can capture care carry carve catch cause celebrate challenge change charge chase check choose cite claim"
-    " clarify clean clear click climb close collapse collect combine come commit communicate compare compete compile"
-    " complete compose comprehend compute conceive conclude conduct confirm connect conquer consider consist construct"
-    " contain continue contrast contribute convert convince cook copy correct could count cover craft create cross cry"
-    " cultivate cut dance deal decide declare decline deem defend define delve deliver demand demonstrate depend depict"
-    " derive descend describe design destroy detail detect determine develop die differ dig disagree discover discuss"
-    " dismiss display distinguish distribute divide do doubt draft drag draw dream drink drive drop earn eat educate"
-    " elevate eliminate embark embrace emerge emphasize employ empower enable encourage encounter end endure engage"
-    " enhance enjoy enlighten ensure enter entail envision escape establish estimate evaluate evoke evolve examine"
-    " exist expand expect experience experiment explain exploit explore express extend extract face facilitate fail"
-    " fall fear feel fetch fight fill find finish fix flee float flow fly focus fold follow forbid force forge forget"
-    " forgive form formulate foster free gain gather gaze generate get give glance glow go grant grasp greet grind grow"
-    " guarantee guess guide handle hang happen harness have hear help hesitate hide highlight hire hold honor hope hug"
-    " hurry identify ignite ignore illuminate illustrate imagine implement imply import improve include incorporate"
-    " increase indicate infer influence inform inject insert inspect inspire install integrate intend interpret"
-    " introduce invent invest investigate invite involve isolate join jump justify keep kick kill kneel knock know lack"
-    " last laugh launch lay lead leap learn leave lend let leverage lie lift limit link list listen live load locate"
-    " look lose love maintain make manage marvel master match may mean measure meet mention merge might migrate mind"
-    " minimize mix modify monitor move multiply must narrate navigate need negotiate note notice nurture obey obtain"
-    " observe occur offer open operate optimize order organize ought overcome own paint participate pass pause pay"
-    " peer perceive perform permit persuade pick picture place plan plant play plunge ponder pour practice pray predict"
-    " prefer prepare present preserve press pretend prevent proceed produce promise promote propose protect prove"
-    " provide publish pull punish purchase pursue push put question quit raise reach react read realize recall receive"
-    " recognize recommend reconsider recover recycle reduce refer refine reflect refuse regard reject relate relax"
-    " release rely remain remember remind remove render repair repeat replace reply report represent request require"
-    " rescue research resist resolve respond rest restore result retain retrieve return reveal review revise rewrite"
-    " ride ring rise risk roam roll run rush sail save say scan scatter search see seek seem seize select sell send"
-    " separate serve set settle shake shall shape share shatter shift shine shoot should shout show shut simplify sing"
-    " sink sit sketch sleep slide slip smell smile soar solve sort sound speak specify spend spin split spread stand"
-    " start state stay steal step stick stimulate stop store strengthen stretch strike strive structure struggle study"
-    " submit succeed suffer suggest summarize summon supply support suppose surrender surround survive sustain swear"
-    " sweep swim switch take talk taste teach tear tell tend test thank think thrive throw tie touch trace track trade"
-    " train transcend transform translate travel treat trigger trust try turn understand undergo unify unleash unlock"
-    " unveil update urge use utilize validate value vanish vary venture verify view visit visualize vote wait wake walk"
-    " wander want warn wash watch wave weave weep welcome whisper will win wish witness wonder work worry would wrap"
-    " write yearn yield"
-)
+OPENING_ADVERBS = _set("well still even up down out long fast right like please thanks okay")
+"""Words that open a text as adverbs or courtesies, although they are verbs too."""
 
-VERB_FORMS = _set(
-    "am is are was were been being has had having does did done doing went gone came became began begun built bought"
-    " brought caught chose chosen drew drawn drove driven fell fallen felt found fought flew forgot forgotten gave"
-    " given gotten got grew grown held kept knew known laid led left lost made meant met paid put ran rose risen said"
-    " saw seen sent sang sat slept spoke spoken spent stood stole stuck struck swam taken took taught told thought"
-    " threw thrown"
-    " understood woke won wore wrote written isn't aren't wasn't weren't don't doesn't didn't can't couldn't won't"
-    " wouldn't shouldn't let's lies dies ties tries"
-)
+VERBS_ADDED = _set("cannot saute sauteed sauteing julienne yeet upvote downvote")
+"""Verbs that the lexicon of verb_forms.py lacks."""
+
+BE = _set("is are was were has")
+FINITE = BE | _set("have had do does did can could will would shall should may might must")
+"""Finite forms, whose subject the word before them is; only those of BE after an auxiliary ("May is warm")."""
 
 CAPITALS_NORTH_OF_45 = {
     "reykjavik": 64.15, "helsinki": 60.17, "oslo": 59.91, "tallinn": 59.44, "stockholm": 59.33, "riga": 56.95,

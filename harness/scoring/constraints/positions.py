@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import groupby, pairwise
 
-from harness.scoring.constraints.lexicon import VERB_FORMS, VERBS
 from harness.scoring.constraints.text_units import has_word, lines, lower_words, sentences
+from harness.scoring.constraints.verb_forms import opens_with_verb
 
 
 def keywords_specific_position(completion: str, prompt: str, *, keyword: str, n: float, m: float) -> bool:
@@ -27,9 +27,8 @@ def paragraph_last_first(completion: str, prompt: str) -> bool:
 
 
 def start_verb(completion: str, prompt: str) -> bool:
-    """The first word is a form of a common verb by a list; its use in the sentence is not analysed."""
-    first = lower_words(completion[:1000])[:1]
-    return bool(first) and _may_be_verb(first[0])
+    """The first word is a form of a verb by a lexicon, and not the subject of the verb that follows."""
+    return opens_with_verb(lower_words(completion[:1000])[:2])
 
 
 def words_position(completion: str, prompt: str, *, keyword: str) -> bool:
@@ -58,18 +57,3 @@ def alliteration_increment(completion: str, prompt: str) -> bool:
 
 def _longest_run(initials: list[str]) -> int:
     return max((len(list(run)) for _, run in groupby(initials)), default=0)
-
-
-def _may_be_verb(word: str) -> bool:
-    """Whether the word is a base form or its -s, -ed or -ing form with the usual changes of spelling."""
-    if word in VERBS or word in VERB_FORMS:
-        return True
-    for ending in ("ing", "ed", "es", "s", "d"):
-        stem = word.removesuffix(ending)
-        if stem != word and len(stem) > 1:
-            # making: make; running: run; tries: try
-            undoubled = stem[:-1] if stem[-1:] == stem[-2:-1] else stem
-            candidates = {stem, stem + "e", undoubled, stem[:-1] + "y" if stem.endswith("i") else stem}
-            if candidates & VERBS:
-                return True
-    return False
