@@ -32,7 +32,7 @@ from harness.data.readers import label_of, placed_rows
 from harness.errors import UserError
 from harness.method import setting
 from harness.policy.conversations import converse
-from harness.policy.endpoint import EndpointPolicy
+from harness.policy.endpoint import EndpointPolicy, checked_address
 from harness.policy.policy import base_of
 from harness.policy.reward_model import RewardModel
 from harness.policy.types import Completion, Prompt, Sampling, flags_of
@@ -89,6 +89,8 @@ class PairwiseJudge(Benchmark):
             raise UserError(f"repeats is {self.repeats}", fix="Set repeats to 1 or more.")
         if self.reward_model and (self.judge_url or self.judge_model):
             raise UserError("two judges are set", fix="Set reward_model, or judge_url and judge_model.")
+        if self.judge_url:
+            checked_address(self.judge_url, self.judge_key_variable, "judge_url")
         if not self.against:
             raise UserError("against is empty", fix="Set against to base, data, or a file of answers.")
 
