@@ -15,6 +15,7 @@ from harness.data.formats import Kind
 from harness.data.load import DataSpec, load_set
 from harness.errors import UserError
 from harness.records import Demonstration, Message, PreferencePair, Problem, Record
+from harness.scoring.answers.verifiers import verifies
 
 QUESTION, ANSWER = {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}
 SHAREGPT = [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}]
@@ -97,6 +98,12 @@ def test_thoughts_that_the_answer_has_are_not_written_twice(tmp_path: Path) -> N
     turns = [QUESTION, {**ANSWER, "thinking": "Two pairs."}]
     assert messages(tmp_path, {"messages": turns, "reasoning": "Two pairs."})[1].thoughts == "Two pairs."
     assert "different thoughts" in refusal(tmp_path, {"messages": turns, "reasoning": "A guess."})
+    opened = [QUESTION, {"role": "assistant", "content": "<think>Two pairs.</think>4", "thoughts": "Two pairs."}]
+    assert messages(tmp_path, {"messages": opened})[1] == Message("assistant", "<think>Two pairs.</think>4")
+    opened[1]["thoughts"] = "A guess."
+    assert "opens with other thoughts" in refusal(tmp_path, {"messages": opened})
+    # a thought that is part of the answer is a thought all the same
+    assert messages(tmp_path, {**row, "completion": "4", "reasoning": "4"})[1].thoughts == "4"
 
 
 @LAYOUTS
@@ -286,6 +293,23 @@ def test_further_layouts_with_a_label_are_judged_answers(name: str, tmp_path: Pa
     assert (
         read_examples(file_of(tmp_path, {**DEMONSTRATIONS[name], "label": "sums"})).detection.kind == "demonstrations"
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [("a\n#### 18 dollars", "18"), ("a\n#### 1/2", "1/2"), ("$12$", "12"), ("$\\boxed{1,200}$", "1200")],
+)
+def test_a_number_with_its_unit_or_notation_is_verified_as_a_number(
+    answer: str, reference: str, tmp_path: Path
+) -> None:
+    wanted = Problem((Message("user", "q"),), reference, "number", "rows.jsonl:1")
+    assert read(tmp_path, {"question": "q", "answer": answer}, "problems").record == wanted
+    assert verifies(wanted, f"It is {reference}.")
+
+
+def test_an_answer_of_a_pair_that_is_not_to_be_trained_is_refused(tmp_path: Path) -> None:
+    row = {"prompt": "q", "chosen": [{**ANSWER, "weight": 0}], "rejected": "5"}
+    assert "`chosen` is marked not to be trained" in refusal(tmp_path, row, "preferences")
 
 
 EXPERIMENT = """

@@ -132,6 +132,10 @@ def _side(value: Any, key: str, where: str) -> _Side:
     *history, last = read_turns(turns, f"{where}, {key}", continues=True)
     if last.role != "assistant":
         raise UserError(f"`{key}` does not end with an assistant's turn", where=where, fix="Give the answer last.")
+    if not last.trained:
+        raise UserError(
+            f"the answer of `{key}` is marked not to be trained", where=where, fix="Remove the row, or the mark."
+        )
     if last.thoughts:
         raise UserError(
             f"the answer of `{key}` has thoughts, which pairs do not hold",

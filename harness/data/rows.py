@@ -25,6 +25,7 @@ from harness.data.turns import (
     read_parts,
     read_turns,
     text_turns,
+    thoughts_before,
     truth_of,
     without_nulls,
     write_openai,
@@ -33,9 +34,13 @@ from harness.errors import UserError
 from harness.records import Demonstration, Message, Problem, Record
 
 TOOLS = "You can call these functions:\n"
-NUMBER = re.compile(r"\s*\\?\$?\s*(-?(?:\d[\d,]*(?:\.\d+)?|\.\d+))\s*\\?%?\s*")
-BOXED = re.compile(r"\\boxed\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
-FINAL = re.compile(r"####\s*\$?(-?(?:\d[\d,]*(?:\.\d+)?|\.\d+))\s*%?\.?\s*\Z")
+NUMBER = r"-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:/\d+)?"
+# the last line of a worked answer of GSM8K; words may name the unit
+FINAL = re.compile(rf"####\s*\$?({NUMBER})\s*%?(?:[ \t]+[^\W\d]+){{0,3}}\.?\s*\Z")
+# an answer that is only a number between dollars or in a box
+WRAPPED = re.compile(rf"\s*(?:\$\s*({NUMBER})\s*\$|\$?\s*\\boxed\s*\{{\s*({NUMBER})\s*\}}\s*\$?)\s*")
+BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+BOXED_NUMBER = re.compile(rf"\s*\\?\$?\s*({NUMBER})\s*\\?%?\s*")
 # columns that say whether an answer is good: TRL's, and LLaMA-Factory's
 LABELS = ("label", "kto_tag")
 # further columns that are read, by their meaning
@@ -108,10 +113,8 @@ def with_thoughts(record: Record, row: Row, where: str) -> Record:
     said = {text.strip() for text in (*given.values(), last.thoughts) if text.strip()}
     if len(said) > 1:
         raise UserError(f"{' and '.join(given)} and its turns hold different thoughts", where=where, fix="Keep one.")
-    if last.thoughts or said.pop() in last.content:
-        return record
     name, text = next(iter(given.items()))
-    answer = replace(last, thoughts=checked_text(text, name, where))
+    answer = replace(last, thoughts=thoughts_before(last.content, checked_text(text, name, where), where))
     return replace(record, messages=(*before, answer))
 
 
@@ -224,8 +227,8 @@ def read_self_instruct(row: Row, where: str, id: str) -> Demonstration:
     cases = row["instances"]
     if not isinstance(cases, Sequence) or len(cases) != 1 or not isinstance(cases[0], Mapping):
         raise UserError("`instances` is not one instance", where=where, fix="Write one row for each instance.")
-    one = {"instruction": row["instruction"], "input": cases[0].get("input"), "output": cases[0].get("output")}
-    return read_alpaca("output", {**one, "source": row.get("source")}, where, id)
+    one = {"input": cases[0].get("input"), "output": cases[0].get("output")}
+    return read_alpaca("output", {**row, **one}, where, id)
 
 
 def read_completion(key: str, column: str, row: Row, where: str, id: str) -> Demonstration:
@@ -281,7 +284,7 @@ def read_boxed(row: Row, where: str, id: str) -> Problem:
     """The problem of a row of MATH: its answer is the last \\boxed number of the worked solution."""
     solution = checked_text(row["solution"], "solution", where)
     found = BOXED.findall(solution)
-    final = NUMBER.fullmatch(found[-1]) if found else None
+    final = BOXED_NUMBER.fullmatch(found[-1]) if found else None
     if final is None:
         raise UserError(
             "its `solution` does not end in a \\boxed number",
@@ -294,15 +297,15 @@ def read_boxed(row: Row, where: str, id: str) -> Problem:
 def _reference(row: Row, key: str, where: str) -> tuple[str, str]:
     """The reference answer and its verifier; a number is written as JSON writes it.
 
-    A worked answer that ends in "#### 7", as GSM8K's do, is the number 7 unless the row names a verifier.
+    A worked answer that ends in "#### 7", as GSM8K's do, is the number 7 unless the row names a verifier; so is $7$.
     """
     value, named = row[key], row.get("verifier")
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     reference = json.dumps(value) if number else checked_text(value, key, where)
     if named is not None:
         return reference, checked_text(named, "verifier", where)
-    final = FINAL.search(reference)
-    return (final[1].replace(",", ""), "number") if final else (reference, "exact")
+    final = FINAL.search(reference) or WRAPPED.fullmatch(reference)
+    return (final[final.lastindex or 1].replace(",", ""), "number") if final else (reference, "exact")
 
 
 def write_problem(asked: str, key: str, record: Problem) -> dict[str, Any]:

@@ -30,7 +30,7 @@ TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0"
 # the keys of a turn, by their meaning; of several keys of one meaning, those with a value must agree
 ROLE_KEYS = ("role", "from")
 CONTENT_KEYS = ("content", "value", "text", "parts", "refusal")
-THOUGHT_KEYS = ("reasoning_content", "thinking", "reasoning")
+THOUGHT_KEYS = ("reasoning_content", "thinking", "reasoning", "thought", "thoughts")
 CALL_KEYS = ("tool_calls", "function_call")
 TRAINED_KEYS = ("weight", "train", "training", "trainable", "loss", "loss_mask", "label")
 MASKED_KEYS = ("masked",)
@@ -188,7 +188,7 @@ def _read_turn(turn: Any, where: str) -> Message:
     _check_honoured(turn, where)
     role = _role_of(turn, where)
     content, thoughts = _content_of(turn, role, where)
-    thoughts = _thoughts_of(turn, role, thoughts, where)
+    thoughts = _thoughts_of(turn, role, content, thoughts, where)
     trained = _is_trained(turn, role, where)
     return Message(role, content, thoughts, trained) if role == "assistant" else Message(role, content)
 
@@ -215,7 +215,7 @@ def _role_of(turn: Mapping[str, Any], where: str) -> Role:
     return role
 
 
-def _thoughts_of(turn: Mapping[str, Any], role: Role, thoughts: str, where: str) -> str:
+def _thoughts_of(turn: Mapping[str, Any], role: Role, content: str, thoughts: str, where: str) -> str:
     """The thoughts of the turn. Raises UserError where two keys disagree, or the turn is not the assistant's."""
     given = {key: checked_text(turn[key], key, where, may_be_empty=True) for key in THOUGHT_KEYS if key in turn}
     found = {text for text in (thoughts, *given.values()) if text.strip()}
@@ -223,7 +223,18 @@ def _thoughts_of(turn: Mapping[str, Any], role: Role, thoughts: str, where: str)
         raise UserError(f"{' and '.join(given)} hold different thoughts", where=where, fix="Keep one of them.")
     if found and role != "assistant":
         raise UserError(f"a turn of the {role} has thoughts", where=where, fix="Only assistant turns have thoughts.")
-    return found.pop() if found else ""
+    return thoughts_before(content, found.pop(), where) if found else ""
+
+
+def thoughts_before(content: str, thoughts: str, where: str) -> str:
+    """The thoughts, or "" where the content opens with them. Raises UserError where it opens with others."""
+    if not content.lstrip().startswith("<think>"):
+        return thoughts
+    if thoughts.strip() not in content:
+        raise UserError(
+            "its content opens with other thoughts than those given apart", where=where, fix="Keep one of them."
+        )
+    return ""
 
 
 def _content_of(turn: Mapping[str, Any], role: Role, where: str) -> tuple[str, str]:
