@@ -211,7 +211,7 @@ PARENT = {
     "the parent's priority": "os.setpriority(os.PRIO_PROCESS, os.getppid(), 19)",
 }
 NETWORK = {
-    "a server on this machine": "socket.create_connection(('127.0.0.1', PORT), 1)",
+    "a server on this machine": "socket.socket().connect(('127.0.0.1', PORT))",
     "a datagram": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', PORT))",
     "a socket in the file system": "socket.socket(socket.AF_UNIX)",
     "a pair of sockets": "socket.socketpair()",
@@ -267,12 +267,17 @@ LIMITS = {
 }
 
 
+HARMLESS = "nothing, with the hook off"
+"""Passes: so the deeds above fail for what they do, and not for how they are put together."""
+
+
 def hostile(kept: str, port: int) -> dict[str, Hostile]:
     """All programs by name; they aim at this file and this port."""
     made = {name: Hostile("the verdict", code, ends) for name, (code, ends) in FORGERIES.items()}
     for promise, deeds in (("processes", PROCESSES), ("parent", PARENT), ("network", NETWORK), ("files", FILES)):
         made |= {name: Hostile(promise, _deed(deed), ("error",)) for name, deed in deeds.items()}
     made |= {name: Hostile("limits", code, ends) for name, (code, ends) in LIMITS.items()}
+    made[HARMLESS] = Hostile("a harmless program passes", _deed("assert libc.getpid() == os.getpid()"), ("passed",))
     aimed = {"KEPT": kept, "PORT": str(port)}
     for name, one in made.items():
         code = one.code

@@ -56,6 +56,12 @@ def test_nothing_is_run_or_read_until_execute_is_true(tmp_path: Path) -> None:
     assert CodeGeneration(execute=True).unavailable() == ""
 
 
+def test_where_the_kernel_cannot_confine_a_program_it_is_not_applicable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.code_generation.lacking", lambda: "the sandbox needs Landlock")
+    assert CodeGeneration(execute=True).unavailable() == "the sandbox needs Landlock"
+    assert "set execute to true" in CodeGeneration().unavailable()
+
+
 def test_the_plan_shows_it_as_not_applicable_and_says_how_to_switch_it_on(tmp_path: Path) -> None:
     from harness.engine.config import load_experiment
     from harness.engine.plan import make_plan
