@@ -364,6 +364,7 @@ def test_some_hostile_programs_keep_every_promise(open_folder: Path) -> None:
         "a server on this machine",
         "a file changed",
         "5,000 folders in each other",
+        hostile_programs.HARMLESS,
     ]
     tried(open_folder, names)
 

@@ -5,8 +5,8 @@ runs there; its result comes back as plain data (exchange.py), and the test comp
 its tests, and the verdict is formed where no code of the program runs. Both processes are confined by the kernel
 (kernel.py), each time, and try before they start whether they are:
 
-- no network, no further process or thread, no signal to another process, no other program; nobody where this process
-  is root
+- no network, no further process or thread, no signal to another process, no other program; root becomes the user
+  `nobody`
 - an empty environment, no input and output, no descriptors of this process; neither its environment nor its memory can
   be read
 - files: they read the standard library and write in one folder, which is removed afterwards; a watch ends a run with
@@ -14,8 +14,10 @@ its tests, and the verdict is formed where no code of the program runs. Both pro
   a megabyte, and what is removed while it is open (32 at most) is not counted
 - CPU time, memory and open files; both processes end with the run, or with this process
 
-A machine that cannot do all of this has no sandbox: `lacking` says why. What it does not hide: which files exist, the
-time, the machine's name and its processors. A program that runs without tests tells by itself how it ended.
+A machine that cannot do all of this has no sandbox: `lacking` says why. Where root's interpreter is in a folder that is
+closed to other users, a program can import no more than the usual modules (inside.py), which are loaded before. Not
+hidden are the names of files, the time, the machine's name and its processors. A program that runs without tests tells
+by itself how it ended.
 """
 
 from __future__ import annotations
