@@ -24,7 +24,7 @@ from harness.policy.types import Sampling
 from harness.records import TestItem, TestSet
 from harness.scoring.answers.numbers import canonical, final_number, numbers_in
 from harness.scoring.answers.word_problems import INSTRUCTION, WordProblem, problem_prompt, shots_of, word_problem
-from harness.scoring.variants.templates import Template, require_own_text, template_of
+from harness.scoring.variants.templates import Template, require_own_answer, require_own_text, template_of
 from harness.scoring.variants.variants import Reached, changes, magnitude, variants_of
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ class NumberVariants(Benchmark):
             try:
                 template = template_of(placed.row, placed.where)
                 require_own_text(template, placed.where)
-                families.append(list(_family(template, self.variants, self.draw)))
+                family = list(_family(template, self.variants, self.draw))
+                require_own_answer(template, placed.where)
+                families.append(family)
             except UserError as error:
                 refused.append(UserError(error.what, where=error.where or placed.where, fix=error.fix))
         if refused and not families:

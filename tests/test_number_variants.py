@@ -96,6 +96,7 @@ def test_all_published_templates_make_items_that_their_own_answers_solve(shared_
         ({"question": "Something else entirely is asked in this text."}, "not the template with its own values"),
         ({"question_annotated": "{init}"}, "has two lines under #init"),
         ({"question_annotated": "{answer}"}, "has no finite decimal"),
+        ({"answer": "#### 12345"}, "but the original's answer is 12345"),
     ],
 )
 def test_a_template_that_makes_no_pair_is_refused_by_name_and_the_others_are_asked(

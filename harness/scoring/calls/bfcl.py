@@ -3,7 +3,7 @@
     BFCL_v4_multiple.json                  {"id", "question": [[turn, ...]], "function": [schema, ...]} per line
     possible_answer/BFCL_v4_multiple.json  {"id", "ground_truth": [{function: {argument: [accepted, ...]}}, ...]}
 
-In a category of irrelevance no function fits, or none is offered, so there are no accepted answers. The Java and
+A category of irrelevance has no accepted answers, since no function fits or none is offered. The Java and
 JavaScript categories are refused, since their arguments are source text in those languages; so are conversations of
 several requests.
 """

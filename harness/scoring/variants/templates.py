@@ -20,14 +20,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from fractions import Fraction
 from typing import Any
 
 from harness.errors import UserError
+from harness.scoring.answers.numbers import final_number
 from harness.scoring.variants.domains import ARITHMETIC, Domain, domain_of
-from harness.scoring.variants.expressions import ExpressionError, Worked, worked
+from harness.scoring.variants.expressions import ExpressionError, Worked, exact, worked
 
 HEADING = re.compile(r"^\s*#(init|conditions|answer)\s*[:=]?[ \t]*", re.M)
 SLOT = re.compile(r"\{\s*(\w+)\s*(?:,([^{}]*))?\}")
+DIGITS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 LEAST_ALIKE = 0.7
 """Share of equal words of the question and the template with its own values; published ones differ in a few words."""
 FIX = "Correct the template or remove it from the folder; harness/scoring/variants/templates.py shows the format."
@@ -87,6 +90,25 @@ def require_own_text(template: Template, where: str) -> None:
         raise UserError(
             f"the question is not the template with its own values: {own.strip()[:80]!r}", where=where, fix=FIX
         )
+
+
+def require_own_answer(template: Template, where: str) -> None:
+    """Raise UserError where the formula gives another answer than the original's for the original's values."""
+    found, right = _own_answer(template), final_number(template.answer)
+    if found is not None and right is not None and found != right:
+        raise UserError(
+            f"with its own values the formula gives {found}, but the original's answer is {right}", where=where, fix=FIX
+        )
+
+
+def _own_answer(template: Template) -> Any:
+    """The formula's value for the original; None where a number is in words or the formula has no value."""
+    given = {slot[1]: (slot[2] or "").strip() for slot in SLOT.finditer(template.slotted)}
+    digits = {name: exact(Fraction(text)) for name, text in given.items() if DIGITS.fullmatch(text)}
+    try:
+        return exact(template.formula.holds(digits)) if template.formula.names <= set(digits) else None
+    except ExpressionError:
+        return None
 
 
 def _closing(solution: Any) -> str:
