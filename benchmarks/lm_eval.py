@@ -16,7 +16,8 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.errors import UserError
@@ -159,24 +160,29 @@ def _loaded(names: tuple[str, ...], include_path: str, digest: str) -> Mapping[s
     return lm_eval_bridge.load_tasks(names, include_path)
 
 
-class _AnyTag(yaml.SafeLoader):
-    """Reads lm-eval's `!function module.name` as text instead of importing it."""
-
-
-_AnyTag.add_multi_constructor("!", lambda loader, suffix, node: getattr(node, "value", ""))
-
-
 def _files_of(path: Path) -> Iterator[Path]:
     """A task's file, the Python files in its folder, the files that it includes, and the local data that it names."""
     if not path.is_file():
         raise UserError("the task file does not exist", where=str(path), fix="Name a YAML file or a task of lm-eval.")
     yield path
     yield from path.parent.glob("*.py")
-    content = yaml.load(path.read_text("utf-8"), _AnyTag) or {}
+    content = _content_of(path)
     if included := content.get("include"):
         yield from _files_of(path.parent / included)
     named = (content.get("dataset_kwargs") or {}).get("data_files") or ()
     yield from (Path(name) for name in _texts(named) if Path(name).is_file())
+
+
+def _content_of(path: Path) -> Mapping[str, Any]:
+    """The content of a task's file, in which lm-eval's `!function module.name` is a tag and nothing is imported."""
+    reader = YAML()
+    reader.allow_duplicate_keys = True
+    try:
+        content = reader.load(path.read_text("utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the task file is not YAML: {reason}", where=str(path), fix="Correct it.") from error
+    return content if isinstance(content, Mapping) else {}
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -225,3 +225,11 @@ def test_the_test_set_names_the_documents_as_the_outcomes_do_with_question_choic
     assert [item.id for item in told] == [outcome.item for outcome in outcomes]
     assert all(outcome.reference == item.answer for item, outcome in zip(told, outcomes, strict=True))
     assert all(item.text for item in told)
+
+
+def test_a_task_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text("task: [a\n")
+    with pytest.raises(UserError, match="is not YAML") as raised:
+        LmEval((str(file),)).data_digest()
+    assert raised.value.where == str(file)

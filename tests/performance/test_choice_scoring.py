@@ -2,10 +2,9 @@
 
     pytest -m slow -s tests/performance/test_choice_scoring.py
 
-CPU seconds of one thread, side by side in one process, in rounds of alternating order. 50 million random weights, as
-in the spike of notes/performance.md (section 1: 0.19 was measured there); prompts of 180 to 220 tokens with four
-options of ten. HFLM reads a prompt once per option and computes the output layer at every position; our scoring reads
-it once and computes the output layer where an option is.
+CPU seconds of one thread, side by side in one process, in rounds of alternating order. 50 million random weights;
+prompts of 180 to 220 tokens with four options of ten. HFLM reads a prompt once per option and computes the output layer
+at every position; our scoring reads it once and computes the output layer where an option is.
 """
 
 from __future__ import annotations
