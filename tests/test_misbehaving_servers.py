@@ -93,10 +93,10 @@ SERVERS: dict[str, tuple[Any, str]] = {
     "hangs": (hang, "!no answer within 1.5 seconds"),
     "drips its body": (drip, "!no answer within 1.5 seconds"),
     "drips its headers": (drip_headers, "!no answer within 1.5 seconds"),
-    "resets the connection": (reset, "!the endpoint failed"),
+    "resets the connection": (reset, "!the connection broke off"),
     "closes without a word": (b"", "!disconnected without sending a response"),
     "closes amid its headers": (b"HTTP/1.1 200 OK\r\nContent-Le", "!the endpoint failed"),
-    "speaks another protocol": (b"SSH-2.0-OpenSSH_9.6 " + KEY.encode() + b"\r\n\r\n", "!the endpoint failed"),
+    "speaks another protocol": (b"SSH-2.0-OpenSSH_9.6 " + KEY.encode() + b"\r\n\r\n", "!illegal status line\n"),
     "says a page in HTML": (
         reply(b"<html>" + KEY.encode(), "200 OK", "Content-Type: text/html"),
         "!not a chat completion",

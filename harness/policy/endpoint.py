@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -207,10 +208,11 @@ def _is_failure_of_transport(error: Exception) -> bool:
 
 
 def _said(error: BaseException, key: str) -> str:
-    """The deepest cause in one line; a line that quotes the server may hold the key."""
+    """The deepest cause in one line, without bytes of the server that it quotes: those may be the key."""
     while error.__cause__ is not None:
         error = error.__cause__
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = re.split(r"[:(\s]*(?:bytearray|\bb['\"])", " ".join(str(error).split()))[0]
+    text = text or f"the connection broke off ({type(error).__name__})"
     text = text.replace(key, "(the key)") if key else text
     return "".join(one if one.isprintable() else "?" for one in text)[:200]
 
