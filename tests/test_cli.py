@@ -162,3 +162,23 @@ def test_failed_cells_give_exit_code_1_and_stand_in_the_report(tmp_path: Path) -
     explained = bakeoff("explain", "demo.yaml", "sft/knowledge", *words[2:4], *words[6:])
     assert "state     failed" in explained.stdout
     assert "--retry-failed" in explained.stdout
+
+
+def test_nothing_that_a_user_names_reaches_the_terminal_as_a_command(tmp_path: Path) -> None:
+    """An escape sequence, a line that runs backwards, and a second line, in a file's name and in an argument."""
+    name = "\x1b[31mred\u202e\x07\nsecond.yaml"
+    file = tmp_path / name
+    file.write_text("bases: [microworld/small]\nmethods: [base]\nbenchmarks: [knowledge]\n")
+    planned = bakeoff("plan", file, "--store", tmp_path / "store")
+    assert planned.returncode == 0, planned.stderr
+    for words in (
+        ["plan", f"{file}\x1b"],
+        ["explain", file, "\x1b[31m"],
+        ["show", "\u202e"],
+        ["report", f"{file}\x9b"],
+    ):
+        done = bakeoff(*words)
+        assert done.returncode == 2
+        assert done.stderr.startswith("Error: ")
+        assert not set("\x1b\u202e\x07\x9b") & set(planned.stdout + planned.stderr + done.stdout + done.stderr)
+        assert len(done.stderr.splitlines()) <= 2

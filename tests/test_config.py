@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from command_line import bakeoff
 
 from harness.engine.config import load_experiment
+from harness.engine.showable import clean, message
 from harness.errors import UserError
 
 
@@ -192,6 +194,35 @@ HOSTILE = {
     "unknown home": "data: {demonstrations: '~unknown/a.jsonl'}\nseeds: [-1]\n",
     "name of 5,000 letters": f"bases: [{'x' * 5000}]\n",
     "path of 5,000 letters": f"bases: [/{'x' * 5000}]\n",
+    "merge that contains itself": "a: &a\n  <<: *a\n",
+    "list of merges that contains itself": "a: &a [{<<: *a}]\n",
+    "bomb of merges": "\n".join(
+        ["a: &a {x: 1}", *(f"{b}: &{b} {{<<: [{', '.join([f'*{a}'] * 9)}]}}" for a, b in pairwise("abcdefghi"))]
+    ),
+    "wide list": f"seeds: [{', '.join(map(str, range(9000)))}]\n",
+    "deep block": "margin:\n" + "- " * 20_000 + "1\n",
+    "deep questions": "margin:\n " + "? " * 20_000 + "1\n",
+    "long hexadecimal number": f"seeds: [0x{'f' * 40_000}]\n",
+    "long fraction": f"margin: 1.{'9' * 40_000}\n",
+    "an escape beyond Unicode": 'name: "\\UFFFFFFFF"\n',
+    "YAML 1.1": "%YAML 1.1\n---\nstrict: on\n",
+    "two documents": "margin: 1\n---\nmargin: 2\n",
+    "truth as a number": "margin: true\n",
+    "truths as seeds": "seeds: [true]\n",
+    "sexagesimal": "threads: 190:20:30\n",
+    "text that is no number": "margin: 'nan'\n",
+    "null for a list": "seeds: null\n",
+    "label of 5,000 letters": f"methods: [{{base: {{}}, as: {'x' * 5000}}}]\n",
+    "label that ends in a space": "methods: [{base: {}, as: 'a '}]\n",
+    "label with a hidden letter": 'methods: [{base: {}, as: "a\\u200Bb"}]\n',
+    "escape in a base's label": 'bases: [{name: microworld/small, as: "\\e[31mx"}]\n',
+    "right to left quality": 'data_quality: [&q "\\u202Eabc"]\ndata: {demonstrations: {*q : microworld/stories}}\n',
+    "path as a name": 'name: "../../x"\n',
+    "option as a name": 'name: "-x"\n',
+    "long name": f"name: {'x' * 40_000}\n",
+    "device of another kind": "bases: [{name: microworld/small, device: nul}]\n",
+    "no date": "bases: [{name: microworld/small, date: 2025-02-30}]\n",
+    "text as a template": "bases: [{name: microworld/small, chat_template: /etc/passwd}]\n",
 }
 
 
@@ -199,11 +230,72 @@ HOSTILE = {
 def test_a_hostile_file_is_one_short_message_within_two_seconds(tmp_path: Path, text: str) -> None:
     known = "".join(f"{line}\n" for line in ("bases: [microworld/small]", "methods: [base]", "benchmarks: [knowledge]"))
     rest = "".join(line for line in known.splitlines(True) if line.split(":")[0] not in text)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(UserError) as caught:
         load_experiment(write(tmp_path, text + (rest if ": " in text else "")))
-    assert time.monotonic() - started < 2
-    assert len(str(caught.value)) < 1000
+    assert time.process_time() - started < 2
+    assert len(message(caught.value)) < 1000
+
+
+def test_a_letter_that_only_looks_right_is_named(tmp_path: Path) -> None:
+    for old, new in (("methods:", "m\u0435thods:"), ("[knowledge]", "[kn\u043ewledge]"), ("epochs:", "\u0435pochs:")):
+        assert old in GOOD
+        with pytest.raises(UserError, match="CYRILLIC SMALL LETTER"):
+            load_experiment(write(tmp_path, GOOD.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "long name", "loop", "nothing"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    place = {"device": Path("/dev/zero"), "long name": tmp_path / ("x" * 5000)}.get(kind, tmp_path / "x.yaml")
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "loop":
+        place.symlink_to(place)
+    with pytest.raises(UserError, match="no such experiment file"):
+        load_experiment(place)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *(
+            "",
+            "=",
+            "=1",
+            ".x=1",
+            "x",
+            "x=1",
+            "a.b.c=1",
+            "margin=.nan",
+            "margin=-1",
+            "margin=true",
+            "margin=[",
+            "bases=null",
+        ),
+        *("margin=&a [*a]", "seeds=[0x" + "f" * 40_000 + "]", "margin=" + "[" * 5000, "margin=!!python/name:os.system"),
+        *(
+            "name=a\nbases: [x]",
+            "name=\x1b[31m",
+            "name=\udc80",
+            "name=" + "x" * 40_000,
+            "tuned.as=x",
+            "tuned.epochs=true",
+        ),
+        *("tuned.\x1b[31m=1", "\u202etuned.epochs=1", "margin=2020-13-45", "methods=[..]", "tuned=5", "threads=0x"),
+        "tuned.epochs=" + "9" * 40_000,
+    ],
+)
+def test_a_hostile_setting_is_one_short_message_within_two_seconds(tmp_path: Path, setting: str) -> None:
+    started = time.process_time()
+    with pytest.raises(UserError) as caught:
+        load_experiment(write(tmp_path, GOOD), [setting])
+    assert time.process_time() - started < 2
+    shown = message(caught.value)
+    assert len(shown) < 2500
+    assert len(shown.split("\n")) <= 2
+    assert clean(shown) == shown
 
 
 def test_a_hostile_file_is_exit_code_2_without_a_traceback(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from command_line import bakeoff
 from test_report import Fake
 
 from harness.report.collect import ReportModel, collect
-from harness.report.export import escape_latex, to_latex, write_tables
+from harness.report.export import _csv_value, _write_csv, escape_latex, to_latex, write_tables
 from harness.report.findings.tables import matrix_table
 from harness.report.numbers.comparisons import Result
 from harness.report.render.tabular import Column, Table, TableCell
@@ -145,6 +145,28 @@ def test_each_special_character_of_latex_is_set_as_itself() -> None:
     table = Table((Column("m", left=True),), ((TableCell("\\\\[9cm] \\write18{ls}"),),), caption="50 % & }")
     assert r"\textbackslash{}\textbackslash{}{[}9cm{]} \textbackslash{}write18\{ls\}" in to_latex(table, "t")
     assert r"\caption{50 \% \& \}}" in to_latex(table, "t")
+
+
+def test_a_text_is_no_formula_and_a_negative_number_is_one(tmp_path: Path) -> None:
+    """What OWASP lists as the beginnings of a formula, as a group that a data set may have."""
+    for text in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\x1b[31m=1", "\u202e=1", "\r=1"):
+        assert _csv_value(text)[0] not in "=+-@\t\r\x1b\u202e"
+    assert [_csv_value(value) for value in (-0.5, None, 3, "-", "a-b", "plain")] == [
+        -0.5,
+        None,
+        3,
+        "'-",
+        "a-b",
+        "plain",
+    ]
+    _write_csv(
+        tmp_path / "t.csv", {"group": ("string", ""), "estimate": ("double", "")}, [{"group": "-x", "estimate": -2}]
+    )
+    assert (tmp_path / "t.csv").read_text() == "group,estimate\n'-x,-2\n"
+
+
+def test_latex_names_a_control_character() -> None:
+    assert escape_latex("a\x1b[31m") == r"a\textbackslash{}x1b{[}31m"
 
 
 def test_the_verb_writes_where_it_is_asked_and_nothing_into_the_folder(tmp_path: Path) -> None:

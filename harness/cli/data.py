@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.engine.showable import clean
+
 if TYPE_CHECKING:
     from harness.curation.writing.writer import Writer
 
@@ -38,7 +40,7 @@ Device = Annotated[str, typer.Option("--device", help="device of a base model: c
 
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        typer.echo(line)
+        typer.echo(clean(line))
 
 
 def _writer(

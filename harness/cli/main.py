@@ -15,7 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.data import app as data_app
+from harness.engine.showable import clean, message
 from harness.engine.store.store import DEFAULT_STORE
+from harness.errors import UserError
 
 OF_THE_MACHINE = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO}
 """Errors that say what is wrong with a place on the disk, and nothing about the program."""
@@ -70,7 +72,7 @@ def list_command(
     from harness.cli.listing import listing
 
     for line in listing(kind):
-        typer.echo(line)
+        typer.echo(clean(line))
     typer.echo("\nNext: bakeoff show NAME")
 
 
@@ -80,7 +82,7 @@ def show_command(plugin: Annotated[str, typer.Argument(help="a method or a bench
     from harness.cli.listing import details
 
     for line in details(plugin):
-        typer.echo(line)
+        typer.echo(clean(line))
 
 
 @app.command("check")
@@ -145,7 +147,7 @@ def report_command(folder: ResultsFolder) -> None:
     from harness.report.compose import write_report
 
     for path in write_report(folder):
-        typer.echo(str(path))
+        typer.echo(clean(str(path)))
 
 
 @app.command("verify")
@@ -220,17 +222,15 @@ def build_command(
     from harness.microworld.build import build
 
     folder = build(size, out, tokens=tokens, seed=seed)
-    typer.echo(f"The model is in {folder}. Next: name that folder under `bases:` of an experiment.")
+    typer.echo(clean(f"The model is in {folder}. Next: name that folder under `bases:` of an experiment."))
 
 
 def main() -> Any:
     """Run the command line; a user's mistake ends with one message and exit code 2, never a traceback."""
-    from harness.errors import UserError
-
     try:
         return app()
     except UserError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {message(error)}", err=True)
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -142,11 +142,11 @@ def _remarks_on_data(plan: Plan) -> Iterator[str]:
 
 def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:
     """Print why the named cells have their states; in an experiment that tunes, the trials' cells have names, too."""
-    store = Store(store_folder)
+    store, say = Store(store_folder), _printer()
     known = _plans_so_far(load_experiment(file, settings), store)
     for cell in find_cells([cell for plan in known for cell in plan.cells], name):
         for line in explain(cell, store):
-            print(line)
+            say(line)
 
 
 def _all_states(plan: Plan, states: Sequence[State], store: Store) -> list[State]:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,18 @@ from harness.data.readers import is_local
 from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry, On, Tune
 from harness.engine.plugin_fields import build_plugin, checked, entry_parts, field_types, typed
 from harness.engine.search import TUNED, searchable
-from harness.engine.yaml_lines import Located, parse_yaml, read_small_text
+from harness.engine.showable import is_plain
+from harness.engine.yaml_lines import Located, parse_yaml, read_small_text, short
 from harness.errors import UserError, did_you_mean
 from harness.policy.base_model import BaseSpec
 
-LABEL = re.compile(r"\w[^/:]*")
+LABEL = re.compile(r"\w(?:[^/:]{,98}[^/:\s])?")
+NAME = re.compile(r"\w(?:.{,198}\S)?")  # also of a base, which may be a path
 
 
 def load_experiment(file: Path, settings: Sequence[str] = ()) -> Experiment:
     """Read and check an experiment; `settings` are the --set arguments KEY=VALUE or LABEL.FIELD=VALUE."""
-    if not file.is_file():
+    if not _is_file(file):
         raise UserError("no such experiment file", where=str(file), fix="Give the path of a YAML experiment.")
     text = read_small_text(file)
     root = parse_yaml(text, file)
@@ -35,12 +38,21 @@ def load_experiment(file: Path, settings: Sequence[str] = ()) -> Experiment:
     return _Reader(root, file).experiment(text)
 
 
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a name that is too long, or a folder that may not be read
+        return False
+
+
 def _apply(root: Located, setting: str) -> None:
     """Change one top-level key, or one field of the method or benchmark with that label."""
     target, separator, text = setting.partition("=")
     place = f"--set {setting}"
     if not separator:
         raise UserError(f"--set {setting!r} has no value", fix="Write --set LABEL.FIELD=VALUE or --set KEY=VALUE.")
+    if not setting.isprintable():  # it is recorded as a line of the experiment
+        raise UserError(f"--set {setting!r} is not one line of text", fix="Write --set LABEL.FIELD=VALUE.")
     value = parse_yaml(text, place).value
     label, dot, name = target.partition(".")
     if not dot:
@@ -62,8 +74,8 @@ def _entries(given: Located) -> Iterator[tuple[str, str, Located, dict[str, Loca
     for _, item in given.parts():
         plugin, fields, options = entry_parts(item, ("as", "on") if given.path == ("methods",) else ("as",))
         label, below = (options["as"].value, "as") if "as" in options else (plugin, plugin)
-        if not isinstance(label, str) or not LABEL.fullmatch(label) or not label.isprintable():
-            what = f"a label must begin with a letter or digit and have no / and : in it, got {label!r}"
+        if not isinstance(label, str) or not LABEL.fullmatch(label) or not is_plain(label):
+            what = f"a label must begin with a letter or digit and have no / and : in it, got {short(label)}"
             raise item.error(what, below, fix="Example: as: hot")
         if label in seen:
             fix = "Tell them apart: {name: {...}, as: label}."
@@ -106,9 +118,7 @@ class _Reader:
 
     def _name(self, given: Located) -> str:
         name = str(given.value) if isinstance(given.value, (int, float)) else given.value or self.file.stem
-        if not isinstance(name, str) or not name.isprintable():
-            raise given.error(f"name must be a line of text, got {name!r}", fix="Example: name: my-comparison")
-        return name
+        return _plain(name, given, "name")
 
     def _methods(self, given: Located) -> tuple[MethodEntry, ...]:
         found: dict[str, MethodEntry] = {}
@@ -142,8 +152,12 @@ class _Reader:
             given = replace(given, value={"name": given.value})
         if not isinstance(given.value, Mapping) or not isinstance(given.value.get("name"), str):
             fix = "Write a name, or {name: NAME, dtype: bfloat16}."
-            raise given.error(f"expected a base model, got {given.value!r}", fix=fix)
+            raise given.error(f"expected a base model, got {short(given.value)}", fix=fix)
         values = {"device": "auto", **checked(BaseSpec, given, {"as": "called"})}
+        if "called" in values:
+            _plain(values["called"], given, "as")
+        if "date" in values and not _is_date(values["date"]):
+            raise given.error(f"the date is {short(values['date'])}", "date", fix="Write it as 2025-01-31.")
         values["device"] = _device(given, values["device"])
         values.setdefault("dtype", "bfloat16" if values["device"].startswith("cuda") else "float32")
         for key in ("name", "chat_template"):
@@ -156,14 +170,15 @@ class _Reader:
                         raise given.error(f"{name!r} does not exist", key, fix=fix)
                     values[key] = str(path)
                     if key == "chat_template":
-                        read_small_text(path)  # what is not a text fails now, not when the model is loaded
+                        _check_template(read_small_text(path), given)
         return BaseSpec(**values)
 
     def _data(self, given: Located) -> dict[str, dict[str, DataSpec]]:
         if given.value is None:
             return {}
         given.check_keys(KINDS)
-        qualities = self.root.value.get("data_quality") or []
+        named = "data_quality" in self.root.value
+        qualities = typed(field_types(Experiment)["data_quality"], self.root["data_quality"]) if named else ()
         found = {}
         for kind, item in given.parts():
             if qualities and isinstance(item.value, Mapping) and "name" not in item.value:
@@ -185,7 +200,7 @@ class _Reader:
             given = replace(given, value={"name": given.value})
         if not isinstance(given.value, Mapping) or "name" not in given.value:
             fix = "Write a name, or {name: NAME, split: SPLIT}. A set per quality also needs `data_quality: [...]`."
-            raise given.error(f"expected a data set, got {given.value!r}", fix=fix)
+            raise given.error(f"expected a data set, got {short(given.value)}", fix=fix)
         spec = DataSpec(**checked(DataSpec, given))
         path = self._path(spec.name, given, "name")
         # a local folder's path, too, starts at the experiment file
@@ -213,7 +228,9 @@ class _Reader:
         for key in ("seeds", "data_sizes", "data_quality"):
             values = list(getattr(experiment, key))
             if len(set(values)) != len(values):
-                raise error(f"`{key}` is {values}, with a value twice", key, fix="Give distinct values.")
+                raise error(f"`{key}` is {short(values)}, with a value twice", key, fix="Give distinct values.")
+        for name in experiment.data_quality if "data_quality" in self.root.value else ():
+            _plain(name, self.root, "data_quality")
         columns = [entry.label for entry in experiment.benchmarks]
         for name in (one for pair in experiment.out_of_distribution.items() for one in pair):
             if name.partition("/")[0] not in columns:
@@ -223,13 +240,35 @@ class _Reader:
             _check_tune(experiment, experiment.tune, self.root)
 
 
+def _plain(name: Any, given: Located, key: str) -> str:
+    """A name for tables and headings. Raises UserError where it cannot be one."""
+    if not isinstance(name, str) or not NAME.fullmatch(name) or not is_plain(name):
+        what = f"`{key}` must be a line of text that begins with a letter or digit, got {short(name)}"
+        raise given.error(what, key, fix=f"Example: {key}: my-comparison")
+    return name
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return len(text) == 10 and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _check_template(text: str, given: Located) -> None:
+    """What is not a chat template fails now, and not when the model is loaded."""
+    if "{" not in text or "messages" not in text:
+        fix = "Name a Jinja file that writes `messages`."
+        raise given.error("the file is not a chat template: it never uses `messages`", "chat_template", fix=fix)
+
+
 def _device(given: Located, name: str) -> str:
     """`auto` is the GPU where the machine has one. The system is asked, since torch takes seconds to answer."""
     if name.startswith("cuda:") and name != "cuda:0":
         what = f"the device is {name!r}, and training libraries take the first GPU that they see"
         fix = "Write cuda, and choose with the environment: CUDA_VISIBLE_DEVICES=1 bakeoff run ..."
         raise given.error(what, "device", fix=fix)
-    if not re.fullmatch(r"[a-z]+(:0)?", name):
+    if not re.fullmatch(r"(auto|cpu|cuda|mps|xpu)(:0)?", name):
         raise given.error(f"the device is {name!r}", "device", fix="Write cpu, cuda or auto.")
     if name != "auto":
         return name

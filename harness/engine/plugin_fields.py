@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.engine.registry import Kind, plugin_class
-from harness.engine.yaml_lines import Located
+from harness.engine.yaml_lines import Located, foreign, short
 from harness.errors import UserError, did_you_mean
 from harness.method import Method, required_fields
 
@@ -53,9 +53,23 @@ def checked(shape: type[Any], given: Located, renamed: Mapping[str, str] | None 
 def typed(hint: Any, given: Located) -> Any:
     """The value as that type. Raises UserError at the line of what does not fit."""
     try:
-        return TypeAdapter(hint, config=CONFIG).validate_python(given.value)
+        value = TypeAdapter(hint, config=CONFIG).validate_python(given.value)
     except ValidationError as error:
         raise _located(error, given) from None
+    _check_truths(value, given)
+    return value
+
+
+def _check_truths(value: Any, given: Located) -> None:
+    """Raise UserError where `true` or `false` was read as the number 1 or 0."""
+    if isinstance(given.value, bool) and isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise given.error(f"{_name_of(given)} must be a number, got {str(given.value).lower()}")
+    if isinstance(given.value, list) and isinstance(value, (list, tuple)):
+        for inner, (_, item) in zip(value, given.parts(), strict=False):
+            _check_truths(inner, item)
+    if isinstance(given.value, Mapping) and isinstance(value, Mapping):
+        for key, item in given.parts():
+            _check_truths(value.get(key), item)
 
 
 def _located(error: ValidationError, given: Located) -> UserError:
@@ -67,7 +81,7 @@ def _located(error: ValidationError, given: Located) -> UserError:
     wanted = dict(_expected(one) for one in faults if one["input"] is value and len(one["loc"]) == len(fault["loc"]))
     example = next(iter(wanted.values())).format(value)
     fix = f"Example: {name.split('.')[-1]}: {example}" if example and name else ""
-    return given.error(f"{name or 'it'} must be {' or '.join(wanted)}, got {_short(value)}", *fault["loc"], fix=fix)
+    return given.error(f"{name or 'it'} must be {' or '.join(wanted)}, got {short(value)}", *fault["loc"], fix=fix)
 
 
 def _expected(fault: ErrorDetails) -> tuple[str, str]:
@@ -91,11 +105,6 @@ def _name_of(given: Located) -> str:
     return ".".join(map(str, path[start:]))
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
 def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Method]) -> Any:
     """The plugin with these fields. A field that holds a method takes a label, a name or {name: fields}, and one
     that holds several a list of them.
@@ -105,12 +114,12 @@ def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Met
     try:
         found = plugin_class(kind, name)
     except UserError as error:
-        raise UserError(error.what, where=error.where or given.place(), fix=error.fix) from None
+        raise UserError(f"{error.what}{foreign(name)}", where=error.where or given.place(), fix=error.fix) from None
     types = field_types(found)
     values = {}
     for key, value in given.parts():
         if key not in types:
-            raise given.error(f"{name} has no field {key!r}", key, fix=did_you_mean(str(key), types))
+            raise given.error(f"{name} has no field {short(key)}{foreign(key)}", key, fix=did_you_mean(str(key), types))
         values[key] = _field(types[key], value, labels)
     if lacking := [field for field in required_fields(found) if field not in values]:
         raise given.error(f"{name} needs {', '.join(lacking)}", fix=f"Give {lacking[0]}.")
@@ -129,7 +138,7 @@ def _field(hint: Any, given: Located, labels: Mapping[str, Method]) -> Any:
         return build_method(given, labels)
     if hint == tuple[Method, ...]:
         if not isinstance(given.value, list):
-            raise given.error(f"expected a list of methods, got {given.value!r}", fix="Example: [sft, lora]")
+            raise given.error(f"expected a list of methods, got {short(given.value)}", fix="Example: [sft, lora]")
         return tuple(build_method(item, labels) for _, item in given.parts())
     return typed(hint, given)
 
@@ -151,7 +160,7 @@ def entry_parts(entry: Located, options: tuple[str, ...] = ("as", "on")) -> tupl
         return entry.value, Located({}, entry.places, (*entry.path, entry.value)), {}
     fix = "Write a name, or {name: {field: value}" + (", as: label}." if options else "}.")
     if not isinstance(entry.value, Mapping):
-        raise entry.error(f"expected a plugin, got {_short(entry.value)}", fix=fix)
+        raise entry.error(f"expected a plugin, got {short(entry.value)}", fix=fix)
     plugins = [key for key in entry.value if key not in options]
     if len(plugins) != 1:
         names = ", ".join(map(str, plugins))
@@ -161,5 +170,5 @@ def entry_parts(entry: Located, options: tuple[str, ...] = ("as", "on")) -> tupl
     if fields.value is None:
         fields = dataclasses.replace(fields, value={})
     if not isinstance(fields.value, Mapping):
-        raise fields.error(f"the fields of {plugin} must be a mapping, got {_short(fields.value)}", fix=fix)
+        raise fields.error(f"the fields of {plugin} must be a mapping, got {short(fields.value)}", fix=fix)
     return plugin, fields, {key: entry[key] for key in options if key in entry.value}

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from harness.engine.showable import clean
+
 
 class Progress:
     """Bars on a terminal; on anything else one line per finished cell."""
@@ -48,12 +50,12 @@ class Progress:
 
     def working(self, on: str) -> Callable[[int, int, str], None]:
         """The same for any work, shown on the bar only."""
-        self.bars.reset(self.work, description=on, visible=True, note="")
-        return lambda done, total, note: self.bars.update(self.work, completed=done, total=total, note=note)
+        self.bars.reset(self.work, description=clean(on), visible=True, note="")
+        return lambda done, total, note: self.bars.update(self.work, completed=done, total=total, note=clean(note))
 
     def evaluating(self, title: str) -> Callable[[int], None]:
         """Called with the number of items done."""
-        self.bars.reset(self.work, description=f"scoring {title}", total=None, visible=True, note="")
+        self.bars.reset(self.work, description=clean(f"scoring {title}"), total=None, visible=True, note="")
         return lambda done: self.bars.update(self.work, completed=done)
 
     def finished(self, title: str) -> None:
@@ -76,10 +78,10 @@ class Progress:
         self.say(f"waiting for {title}: {process} is making it")
 
     def say(self, text: str) -> None:
-        """One line, printed as it is: it may contain model output."""
+        """One line; it may contain model output."""
         print_line(self.console, text)
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print a line without markup, colours or wrapping."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Print a line without markup, colours or wrapping; what cannot be shown has a visible name."""
+    console.print(clean(text), markup=False, highlight=False, soft_wrap=True)

@@ -7,21 +7,24 @@ nesting, aliases of aliases, an alias that contains itself) from using up time o
 from __future__ import annotations
 
 import re
+import unicodedata
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.composer import MaxDepthExceededError
+from ruamel.yaml.composer import Composer, MaxDepthExceededError
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from harness.errors import UserError, did_you_mean, first_line
 
 MOST_BYTES = 50_000
-MOST_VALUES = 10_000
+MOST_VALUES = 2_000
 MOST_LEVELS = 30
+LONGEST_NUMBER = 100  # characters
 TAG = "tag:yaml.org,2002:"
 OTHERS = {f"{TAG}{name}" for name in ("int", "float", "bool", "null")}
 TEXT = {f"{TAG}{name}" for name in ("str", "timestamp", "value")}
@@ -63,11 +66,11 @@ class Located:
     def check_keys(self, known: Iterable[str]) -> None:
         """Raise UserError unless this is a mapping with keys among `known`."""
         if not isinstance(self.value, Mapping):
-            raise self.error(f"expected a mapping, got {self.value!r}", fix="Write key: value.")
+            raise self.error(f"expected a mapping, got {short(self.value)}", fix="Write key: value.")
         known = list(known)
         for key in self.value:
             if key not in known:
-                raise self.error(f"unknown key {key!r}", key, fix=did_you_mean(str(key), known))
+                raise self.error(f"unknown key {short(key)}{foreign(key)}", key, fix=did_you_mean(str(key), known))
 
     def put(self, value: Any, place: str, *below: Any) -> None:
         """Change a value below this one, from now on written at `place`."""
@@ -79,6 +82,18 @@ class Located:
         for path in [path for path in self.places if path[: len(changed)] == changed]:
             del self.places[path]
         self.places[changed] = place
+
+
+def short(value: Any) -> str:
+    """A value for a message."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def foreign(name: Any) -> str:
+    """The first letter of a name that looks like one of English and is not, in words; "" where there is none."""
+    letter = next((letter for letter in str(name) if letter.isalpha() and not letter.isascii()), "")
+    return f" (its letter {letter} is {unicodedata.name(letter, 'unnamed')})" if letter else ""
 
 
 def read_small_text(file: Path) -> str:
@@ -109,12 +124,20 @@ def parse_yaml(text: str, where: Path | str) -> Located:
     # ruamel looks ahead through all open brackets, which takes seconds
     if deep := re.search(rf"(?:[\[{{]\s*(?:\w+\s*:\s*)?){{{MOST_LEVELS + 1}}}", text):
         raise _too_large(place(text.count("\n", 0, deep.start()) + 1))
+    if version := re.match(r"(?:\s*#.*\n)*\s*%YAML\s+(?!1\.2\s)(.*)", text):
+        raise UserError(
+            f"YAML {version[1][:40]} is not read", where=place(1), fix="Leave out the %YAML line: it is 1.2."
+        )
     loader = YAML(typ="safe", pure=True)
     loader.max_depth = MOST_LEVELS
+    loader.Composer = _Composer
     try:
-        node = loader.compose(text)
+        with warnings.catch_warnings(action="ignore"):  # a name for an anchor may be used again
+            node = loader.compose(text)
     except MaxDepthExceededError as error:
         raise _too_large(place(error.problem_mark.line + 1)) from None
+    except (ValueError, OverflowError):
+        raise UserError("broken YAML: an escape that is not a character", where=place(1), fix="Correct it.") from None
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
@@ -122,6 +145,19 @@ def parse_yaml(text: str, where: Path | str) -> Located:
         raise UserError(f"broken YAML: {what}", where=place(line), fix="Correct the syntax.") from None
     values = _Values(place, loader.constructor)
     return Located(values.of(node, ()) if node else None, {(): place(1), **values.places})
+
+
+class _Composer(Composer):
+    """Stops at the first value too many, before seconds have gone."""
+
+    count = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.count += 1
+        if self.count > 2 * MOST_VALUES:  # keys are nodes as well
+            mark = self.parser.peek_event().start_mark
+            raise MaxDepthExceededError("too many values", None, "too many values", mark)
+        return super().compose_node(parent, index)
 
 
 class _Values:
@@ -132,18 +168,19 @@ class _Values:
         self.places: dict[YamlPath, str] = {}
         self.count = 0
 
-    def of(self, node: Node, path: YamlPath) -> Any:
+    def of(self, node: Node, path: YamlPath, merges: int = 0) -> Any:
+        """The value of a node; `merges` counts the `<<` around it, which add no level to its path."""
         self.count += 1
-        if self.count > MOST_VALUES or len(path) > MOST_LEVELS:
+        if self.count > MOST_VALUES or len(path) + merges > MOST_LEVELS:
             raise _too_large(self._place(node))
         self.places.setdefault(path, self._place(node))
         if isinstance(node, MappingNode) and node.tag == f"{TAG}map":
-            return self._mapping(node, path)
+            return self._mapping(node, path, merges)
         if isinstance(node, SequenceNode) and node.tag == f"{TAG}seq":
             return [self.of(item, (*path, at)) for at, item in enumerate(node.value)]
         return self._scalar(node)
 
-    def _mapping(self, node: MappingNode, path: YamlPath) -> dict[Any, Any]:
+    def _mapping(self, node: MappingNode, path: YamlPath, merges: int) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         lines: dict[Any, str] = {}
         merged: list[Node] = []
@@ -154,14 +191,14 @@ class _Values:
             key, here = self._scalar(key_node), self._place(key_node)
             if key in found:
                 raise UserError(
-                    f"the key {key!r} is given twice",
+                    f"the key {short(key)} is given twice",
                     where=here,
                     fix=f"Keep one of the two; the first is at {lines[key]}.",
                 )
             self.places[(*path, key)] = lines[key] = here
             found[key] = self.of(item, (*path, key))
         for item in merged:
-            values = self.of(item, path)
+            values = self.of(item, path, merges + 1)
             if not isinstance(values, dict):
                 raise UserError("`<<` merges mappings only", where=self._place(item), fix="Write <<: *NAME.")
             found = {**values, **found}
@@ -172,10 +209,16 @@ class _Values:
             what = f"unexpected {node.tag}" if isinstance(node, ScalarNode) else "a list or mapping is not allowed here"
             raise UserError(what, where=self._place(node), fix="Write a word or a number, without a tag.")
         if node.tag in TEXT:
-            if "\0" in node.value or any("\ud800" <= letter <= "\udfff" for letter in node.value):
+            try:  # JSON writes a letter beyond U+FFFF as two halves
+                text = node.value.encode("utf-16", "surrogatepass").decode("utf-16")
+            except UnicodeDecodeError:
+                text = "\0"
+            if "\0" in text:
                 raise UserError("text with a character that no file can hold", where=self._place(node))
-            return node.value
+            return text
         try:
+            if len(node.value) > LONGEST_NUMBER:
+                raise ValueError
             return self.constructor.construct_object(node)
         except (ValueError, KeyError, YAMLError):
             what = f"{node.value[:40]!r} is not a value of the type {node.tag.removeprefix(TAG)}"

@@ -22,6 +22,7 @@ from harness.report.render.markdown import table_lines
 from harness.report.render.tabular import BLANK, Column, Table, TableCell
 from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate
 
+FORMULA = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")  # what begins a formula in a spreadsheet
 PLACE = {
     "base": ("string", "the block's base model; a method on the small base is listed with the others"),
     "data_quality": ("string", "the named training set of the block; empty without such an axis"),
@@ -185,7 +186,15 @@ def _write_csv(path: Path, columns: Mapping[str, tuple[str, str]], rows: Sequenc
     with replacing(path) as partial, partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _csv_value(value) for name, value in row.items()} for row in rows)
+
+
+def _csv_value(value: Any) -> Any:
+    """A value for a spreadsheet: a text that it would run as a formula begins with an apostrophe; numbers are as is."""
+    if not isinstance(value, str):
+        return value
+    line = text.clean(value)
+    return f"'{line}" if line.startswith(FORMULA) else line
 
 
 def _write_parquet(path: Path, columns: Mapping[str, tuple[str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -209,7 +218,13 @@ _ESCAPES = {
 
 def escape_latex(given: str) -> str:
     """Text that LaTeX sets as it is: no command, no alignment, no comment, one line."""
-    return "".join(_ESCAPES.get(letter, letter) for letter in text.one_line(given, 4000))
+    return "".join(_ESCAPES.get(letter) or _named(letter) for letter in text.one_line(given, 4000))
+
+
+def _named(letter: str) -> str:
+    """The letter; for the picture of a control character, which few fonts have, its code."""
+    code = ord(letter) - 0x2400
+    return rf"\textbackslash{{}}x{code:02x}" if 0 <= code < 0x20 else letter
 
 
 def to_latex(table: Table, label: str) -> str:

@@ -149,10 +149,12 @@ def _file_of(module: str) -> Path | None:
 
 def library_versions(names: Iterable[str]) -> dict[str, str]:
     """Installed versions of these packages and of Python, or "not installed"."""
-    found = {"python": platform.python_version()}
-    for name in sorted(set(names)):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return {"python": platform.python_version(), **{name: _installed(name) for name in sorted(set(names))}}
+
+
+@cache
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

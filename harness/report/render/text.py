@@ -9,26 +9,16 @@ from __future__ import annotations
 
 import re
 
+from harness.engine.showable import clean as clean
+
 LONGEST_LINE = 400
 LONGEST_TEXT = 1600
 LONGEST_PROSE = 4000  # a cell or a paragraph; only the names and messages in it can be that long
 MOST_LINES = 30
 
-_REORDERING = "\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
-_UNSHOWABLE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff{_REORDERING}]")
 # characters that start markup anywhere in a line: '[' and '!' need a '](', '][' or ']:' to make anything of them
 _MARKDOWN = re.compile(r"[\\`*>|#&~${}]|<(?=[A-Za-z/!?])|\](?=[(\[:])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _LINE_START = re.compile(r"^([-+=](?=[-+=\s]|$)|\d+(?=[.)](?:\s|$)))")
-
-
-def clean(text: str) -> str:
-    """Replace characters that cannot be shown, or that would reorder what is shown, by visible names."""
-    return _UNSHOWABLE.sub(_visible, text.replace("\r\n", "\n"))
-
-
-def _visible(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    return chr(0x2400 + code) if code < 0x20 else f"\\u{{{code:x}}}"
 
 
 def cut(text: str, longest: int = LONGEST_TEXT, longest_line: int = LONGEST_LINE, lines: int = MOST_LINES) -> str:

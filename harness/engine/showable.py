@@ -1,0 +1,41 @@
+"""Text for a terminal or a page: control characters, and characters that reorder a line, become visible names.
+
+Whatever a user or a model wrote passes `clean` before it is printed: labels, file names, answers, error messages.
+"""
+
+from __future__ import annotations
+
+import re
+
+from harness.errors import UserError
+
+LONGEST_PART = 1000  # of a message, in characters
+_REORDERING = "\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
+_UNSHOWABLE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff{_REORDERING}]")
+
+
+def clean(text: str) -> str:
+    """Replace characters that cannot be shown, or that would reorder what is shown, by visible names."""
+    return _UNSHOWABLE.sub(_visible, text.replace("\r\n", "\n"))
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return chr(0x2400 + code) if code < 0x20 else f"\\u{{{code:x}}}"
+
+
+def is_plain(text: str) -> bool:
+    """Whether a name can be shown as it is: every character is printable, and none reorders the line."""
+    return text.isprintable() and clean(text) == text
+
+
+def message(error: UserError) -> str:
+    """An error as it is printed: what is wrong on one line, what would be right on the next, neither endless."""
+    parts = (f"{error.where}: {error.what}" if error.where else error.what, error.fix)
+    return "\n  ".join(_one_line(part) for part in parts if part)
+
+
+def _one_line(text: str) -> str:
+    line = clean(" ".join(text.split("\n")))
+    left_out = len(line) - LONGEST_PART
+    return line if left_out <= 0 else f"{line[:LONGEST_PART]} … [cut: {left_out:,} more characters]"
