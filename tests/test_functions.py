@@ -156,9 +156,19 @@ def wide(text: str) -> str:
             [("f", {"city": "O{s}, lo:", "days": 3, "on": [True, {"a": 1}]}), ("f", {})],
         ),
         ('<|tool_call>call:f{city:<|"|>Oslo<|"|>,days:3}<tool_call|>', [OSLO]),
+        ('<|tool_call>call:f{city:<|"|>Oslo<|"|>,days:3}<tool_call|>I look.<turn|>', [OSLO]),
         # ReAct, also with a hallucinated observation, and Qwen-Agent
         (f"Thought: Hm.\nAction: f\nAction Input: {JSON}\nObservation: Rain.\nAction: f\nAction Input: 1", [OSLO]),
         ("Action: f\nAction Input:", [("f", {})]),
+        (f"Thought: Hm.\n\nAction: f\n\nAction Input: {JSON}\n", [OSLO]),
+        (f"[TOOL_CALLS] f [ARGS] {JSON}", [OSLO]),
+        ('```tool_code\ndefault_api.f(city="Oslo", days=3)\n```', [OSLO]),
+        ("<tool_call>f<tool_sep><arg_key>a</arg_key><arg_value>1</arg_value></tool_call>", [("f", {"a": 1})]),
+        (
+            "<longcat_tool_call>f\n<longcat_arg_key>a</longcat_arg_key>\n<longcat_arg_value>1</longcat_arg_value>\n"
+            "</longcat_tool_call>",
+            [("f", {"a": 1})],
+        ),
         (f"**Action:** f\n**Action Input:** ```json\n{JSON}\n```", [OSLO]),
         ('Thought: Hm.\nAction: f(city="Oslo", days=3)', [OSLO]),
         (f"\u273fFUNCTION\u273f: f\n\u273fARGS\u273f: {JSON}\n\u273fRESULT\u273f", [OSLO]),

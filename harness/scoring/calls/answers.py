@@ -29,9 +29,9 @@ LANGUAGE = re.compile(r"\A(?:[\w+\-]{0,20}[ \t]*\r?\n|(?:json|python)\s)")
 WIDE = re.compile(r"<｜([A-Za-z▁_]{1,40})｜>")
 """DeepSeek's special tokens, which are written with wide bars."""
 
-_WORD = r"(?:\w{1,20}:)?(?:tool|function)s?[_-]?(?:calls?|uses?)?"
+_WORD = r"(?:\w{1,20}[:_])?(?:tool|function)s?[_-]?(?:calls?|uses?|code)?"
 MARK_OPENED = re.compile(
-    rf"<\|?{_WORD}(?:_(?:start|(?:section_|argument_)?begin))?\|?>|<start_function_call>|<<function>>"
+    rf"<{_WORD}>|<\|{_WORD}(?:_(?:start|(?:section_|argument_)?begin))?\|?>|<start_function_call>|<<function>>"
     r"|<\|(?:python_tag|python_start|tools_prefix)\|>|\[(?:TOOL|FUNCTION)_(?:CALLS?|REQUEST)\]|\bfunctools(?=\s*\[)"
     r"|<\|action_start\|>(?:\s*<\|plugin\|>)?|<\|START_ACTION\|>",
     re.IGNORECASE,
@@ -46,7 +46,7 @@ MARK_CLOSED = re.compile(
 )
 ENDS = (
     *("<|eom_id|>", "<|eot_id|>", "<|im_end|>", "<|end|>", "</s>", "<end_of_turn>", "<|endoftext|>", "<|call|>"),
-    *("<|end_of_text|>", "<|end_of_sentence|>", "<|observation|>", "<start_function_response>", "<bot_end>"),
+    *("<|end_of_text|>", "<|end_of_sentence|>", "<|observation|>", "<start_function_response>", "<bot_end>", "<turn|>"),
 )
 """Marks at the end of a turn."""
 ENVELOPE = re.compile(r"\A<(answer|code|output|response)>(.*?)(?:</\1>)?\Z", re.DOTALL)
@@ -54,7 +54,7 @@ LABEL = re.compile(r"(?:\A|\n)[ \t*]{0,9}(?:Action|Call|Tool call|Function call)
 OBSERVED = re.compile(r"\n[ \t*]{0,9}Observation:")
 
 _NAME = r"(?P<name>[\w.\-]{1,200})"
-_INPUT = r"\n[ \t*]{0,9}Action Input:[ \t*]{0,9}"
+_INPUT = r"\n[\s*]{0,9}Action Input:[ \t*]{0,9}"
 NAMED = tuple(
     re.compile(pattern, re.DOTALL)
     for pattern in (
@@ -65,7 +65,7 @@ NAMED = tuple(
         rf"<\|tool_call_begin\|>\s{{0,9}}(?:function<\|tool_sep\|>(?!\s{{0,9}}[{{`]))?{_NAME}(?::\d{{1,9}})?\s{{0,9}}"
         r"(?:<\|tool_(?:sep|call_argument_begin)\|>)?(?P<given>.*?)(?:<\|tool_call_end\|>|(?=<\|tool_call_begin)|\Z)",
         # Mistral
-        rf"\[TOOL_CALLS\]\s{{0,9}}{_NAME}(?:\[CALL_ID\]\w{{1,40}})?(?:\[ARGS\])?(?P<given>\s{{0,9}}\{{.*?)(?=\[TOOL_CALLS|\Z)",
+        rf"\[TOOL_CALLS\]\s{{0,9}}{_NAME}\s{{0,9}}(?:\[CALL_ID\]\w{{1,40}})?(?:\[ARGS\])?(?P<given>\s{{0,9}}\{{.*?)(?=\[TOOL_CALLS|\Z)",
         # ReAct and Qwen-Agent
         rf"(?:\A|\n)[ \t*]{{0,9}}Action:[ \t*`]{{0,9}}{_NAME}[ \t*`]{{0,9}}{_INPUT}(?P<given>.*?)"
         r"(?=\n[ \t*]{0,9}(?:Thought|Action|Final Answer):|\Z)",

@@ -32,7 +32,12 @@ PARAMETER = re.compile(
 NAMED_INSIDE = re.compile(
     r"<invoke>\s*<tool_name>(?P<name>[^<>]{1,200})</tool_name>(?P<body>.*?)(?:</invoke>|\Z)", re.DOTALL
 )
-PAIR = re.compile(r"<arg_key>(?P<name>.*?)</arg_key>\s*<arg_value>(?P<value>.*?)(?:</arg_value>|\Z)", re.DOTALL)
+PAIR = re.compile(
+    r"<(?:\w{1,20}_)?arg_key>(?P<name>.*?)</(?:\w{1,20}_)?arg_key>\s*"
+    r"<(?:\w{1,20}_)?arg_value>(?P<value>.*?)(?:</(?:\w{1,20}_)?arg_value>|\Z)",
+    re.DOTALL,
+)
+PAIRS_START = re.compile(r"(?:<tool_sep>\s*)?<(?:\w{1,20}_)?arg_key>")
 OPENED = re.compile(r"\s*<([A-Za-z_][\w.\-]{0,200})>")
 GEMMA = re.compile(r"call:(?P<name>[\w.\-]{1,200})(?P<body>\{.*\})", re.DOTALL)
 GEMMA_QUOTE = re.compile(r"<escape>|<\|\"\|>")
@@ -68,7 +73,7 @@ def _children(text: str) -> list[tuple[str, str]] | None:
 
 def read_pairs(text: str, offer: Offer) -> Calls | None:
     """The call of a name and pairs of keys and values; a known name alone is a call without arguments."""
-    name, *rest = text.strip().split("<arg_key>", 1)
+    name, *rest = PAIRS_START.split(text.strip(), maxsplit=1)
     name = name.strip()
     if not rest:
         return (FunctionCall(name, {}),) if offer.plain(name) in offer.names else None

@@ -17,7 +17,7 @@ NAMES = ("name", "tool_name", "function_name", "function", "tool", "action", "fu
 GIVEN = ("arguments", "parameters", "args", "params", "input", "inputs", "tool_input", "action_input", "kwargs")
 ABOUT = frozenset({"id", "type", "index", "call_id", "tool_call_id", "toolUseId"})
 """Keys of a call that are neither its name nor its arguments."""
-PREFIX, SUFFIX = "functions.", ".call"
+PREFIXES, SUFFIX = ("functions.", "default_api."), ".call"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class Offer:
 
     def plain(self, name: str) -> str:
         """The name without the namespace in which some models call all functions."""
-        bare = name.removeprefix(PREFIX).removesuffix(SUFFIX)
+        bare = name.removesuffix(SUFFIX)
+        for prefix in PREFIXES:
+            bare = bare.removeprefix(prefix)
         return bare if bare in self.names else name
 
     def value(self, name: str, argument: str, text: str) -> Any:
