@@ -37,7 +37,7 @@ NOTATION = {"Human", "Assistant", "role", "content", "from", "value", "user", "h
 def record_text(record: Record) -> str:
     """All strings of the record, as they are and as JSON escapes them."""
     held = json.dumps(asdict(record), ensure_ascii=False)
-    return held + json.dumps(held, ensure_ascii=False) + held.replace("\\", "")
+    return held + json.dumps(held, ensure_ascii=False) + held.replace("\\", "") + json.dumps(asdict(record))
 
 
 def texts_in(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:

@@ -56,8 +56,11 @@ def checked_text(value: Any, key: str, where: str, *, may_be_empty: bool = False
         raise UserError(f"`{key}` is {type(value).__name__}, not text", where=where, fix=f"Give `{key}` as text.")
     if not may_be_empty and not value.strip():
         raise UserError(f"`{key}` is empty", where=where, fix="Remove the row or fill it in.")
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise UserError(f"`{key}` holds half a character (a lone surrogate)", where=where, fix="Remove or fix it.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        what = f"`{key}` holds half a character (a lone surrogate)"
+        raise UserError(what, where=where, fix="Remove or fix it.") from None
     return value
 
 
