@@ -51,7 +51,7 @@ OPENING_ADVERBS = _set("well still even up down out long fast right like please 
 """Words that open a text as adverbs or courtesies, although they are verbs too."""
 
 VERBS_ADDED = _set("cannot saute sauteed sauteing julienne yeet upvote downvote")
-"""Verbs that the lexicon of verb_forms.py lacks."""
+"""Verbs that lemminflect's lexicon lacks."""
 
 BE = _set("is are was were has")
 FINITE = BE | _set("have had do does did can could will would shall should may might must")
