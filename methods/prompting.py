@@ -65,11 +65,18 @@ class Prompting(Method):
 
 
 def drawn(demonstrations: tuple[Demonstration, ...], count: int, seed: int) -> list[Demonstration]:
-    """`count` demonstrations of one question and one answer, drawn evenly and kept in their order."""
-    single = [d for d in demonstrations if [message.role for message in d.messages] == ["user", "assistant"]]
+    """`count` demonstrations of one question and one answer, drawn evenly and kept in their order.
+
+    An answer that is not to be trained is not to be imitated from the context either, and is never drawn.
+    """
+    single = [
+        d
+        for d in demonstrations
+        if [message.role for message in d.messages] == ["user", "assistant"] and d.messages[1].trained
+    ]
     if len(single) < count:
         raise UserError(
-            f"demonstrations is {count}, and only {len(single)} of the data have one question and one answer",
+            f"demonstrations is {count}, and only {len(single)} of the data have one question and one trained answer",
             fix="Lower demonstrations, or give more data.",
         )
     chosen = sorted(random.Random(seed).sample(range(len(single)), count))

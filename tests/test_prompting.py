@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,12 @@ def test_the_examples_follow_from_the_selection_seed_alone(base: BaseModel, tmp_
 def test_too_few_demonstrations_are_an_error_that_counts_them(base: BaseModel, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="demonstrations is 9, and only 8 of the data have one question"):
         Prompting(demonstrations=9).fit(base, DATA, {}, tmp_path, FitContext(0, 4))
+
+
+def test_an_answer_that_is_not_to_be_trained_is_never_shown_as_an_example() -> None:
+    kept = [one for at, one in enumerate(SINGLE) if at % 2]
+    barred = [Demonstration((d.messages[0], replace(d.messages[1], trained=False)), d.id) for d in SINGLE[::2]]
+    for seed in range(10):
+        assert {one.id for one in drawn((*barred, *kept), 3, seed)} <= {one.id for one in kept}
+    with pytest.raises(UserError, match="only 4 of the data have one question and one trained answer"):
+        drawn((*barred, *kept), 5, 0)
