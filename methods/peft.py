@@ -128,6 +128,13 @@ class Peft(Method):
         for name in given:
             if name not in known:
                 raise UserError(f"{self.kind} has no setting {name!r}", fix=did_you_mean(str(name), known))
+        if "_niter_" in str(given.get("init_lora_weights")):
+            raise UserError(
+                f"settings: init_lora_weights {given['init_lora_weights']!r} decomposes the weights at random, and "
+                "PEFT decomposes them again at each load, so that the adapter would be put on other weights than it "
+                "was trained with",
+                fix="Use pissa, which decomposes exactly.",
+            )
         try:
             return found(task_type="CAUSAL_LM", **BASES_TOKENIZER.get(self.kind, {}), **copy.deepcopy(given))
         except (TypeError, ValueError) as error:
