@@ -127,7 +127,12 @@ class ChatTemplate:
     @cached_property
     def dated(self) -> bool:
         """Whether the text depends on today's date."""
-        return self._dated(parts=self._parts)
+        system = self._fed((Message("system", SAID), *_QUESTION))
+        days = ("2001-02-03", "2014-05-16")
+        return any(
+            len({self._raw(turns, True, day, parts=self._parts) for day in days}) > 1
+            for turns in (system, self._fed(_QUESTION))
+        )
 
     @cached_property
     def remedies(self) -> tuple[str, ...]:
@@ -180,14 +185,6 @@ class ChatTemplate:
             if at < 0:
                 return False
         return True
-
-    def _dated(self, *, parts: bool) -> bool:
-        system = self._fed((Message("system", SAID), *_QUESTION))
-        days = ("2001-02-03", "2014-05-16")
-        return any(
-            len({self._raw(turns, True, day, parts=parts) for day in days}) > 1
-            for turns in (system, self._fed(_QUESTION))
-        )
 
     def _fed(self, messages: Sequence[Message]) -> Turns:
         """The conversation in the shape that the template keeps."""
