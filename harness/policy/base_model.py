@@ -13,7 +13,7 @@ from harness.errors import UserError, first_line
 from harness.lazy import torch, transformers
 from harness.policy.chat_template import DEFAULT_DATE
 from harness.policy.encoding import TextEncoder
-from harness.policy.shared_state import encoder_state, model_state, tokenizer_state
+from harness.policy.shared_state import config_state, encoder_state, policy_state, tokenizer_state
 
 if TYPE_CHECKING:
     from harness.policy.causal import CausalPolicy
@@ -70,11 +70,13 @@ class BaseModel:
     def config(self) -> Any:
         """The `transformers` configuration."""
         try:
-            return transformers.AutoConfig.from_pretrained(
+            config = transformers.AutoConfig.from_pretrained(
                 self.folder, trust_remote_code=self.spec.trust_remote_code, local_files_only=True
             )
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"its config.json does not load: {first_line(error)}", where=str(self.folder)) from error
+        self._unchanged["config"] = config_state(config)
+        return config
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -146,19 +148,21 @@ class BaseModel:
         from harness.policy.causal import CausalPolicy
 
         model = self.load().requires_grad_(False)
-        self._unchanged["_policy"] = model_state(model)
-        return CausalPolicy(model, self.encoder)
+        policy = CausalPolicy(model, self.encoder)
+        self._unchanged["_policy"] = policy_state(policy)
+        return policy
 
     def policy(self) -> CausalPolicy:
         """The untouched base, loaded once and shared: it must not be changed."""
         return self._policy
 
     def make_unchanged(self) -> list[str]:
-        """The shared objects (tokenizer, encoder, model) that someone changed; they are loaded again when needed."""
+        """The shared objects that a plugin changed (`tokenizer`, `model`, ...); they are loaded again when needed."""
         states = {
+            "config": lambda: config_state(self.config),
             "tokenizer": lambda: tokenizer_state(self.tokenizer),
             "encoder": lambda: encoder_state(self.encoder),
-            "_policy": lambda: model_state(self._policy.model),
+            "_policy": lambda: policy_state(self._policy),
         }
         held = [name for name in states if name in self.__dict__]
         changed = [name for name in held if states[name]() != self._unchanged[name]]

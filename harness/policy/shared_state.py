@@ -1,8 +1,9 @@
-"""Digests of the objects that all cells of a base share (tokenizer, encoder, model): they show a change."""
+"""Digests of the objects that all cells of a base share (configuration, tokenizer, encoder, model)."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +29,35 @@ def encoder_state(encoder: TextEncoder) -> str:
 
 
 def model_state(model: Any) -> str:
-    """Digest of a loaded model's weights, by norm and count of changes in place, and of its mode and hooks."""
-    parts = [f"{model.training}"]
-    for module in model.modules():
+    """Digest of a loaded model: its weights, by norm and count of changes in place, its modules and its settings."""
+    parts = [f"{model.training}", *(f"{settings}" for settings in _settings_of(model))]
+    for name, module in model.named_modules():
+        own = "forward" in vars(module)  # another function in place of the class's own
+        parts.append(f"{name} {type(module).__qualname__} {own} {module.training}")
         parts.append(f"{len(module._forward_hooks)} {len(module._forward_pre_hooks)}")
     with torch.no_grad():
-        for name, weight in model.named_parameters():
-            norm = float(torch.linalg.vector_norm(weight, dtype=torch.float32))
-            parts.append(f"{name} {weight.data_ptr()} {weight._version} {norm!r} {weight.requires_grad}")
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            real = tensor if tensor.is_floating_point() else tensor.float()
+            norm = float(torch.linalg.vector_norm(real, dtype=torch.float32))
+            parts.append(f"{name} {tensor.data_ptr()} {tensor._version} {norm!r} {tensor.requires_grad}")
     return _digest(parts)
+
+
+def policy_state(policy: Any) -> str:
+    """Digest of the shared policy's own fields, without those that the engine sets."""
+    return _digest([model_state(policy.model), *_plain_fields(policy, {"max_rows", "digest", "base"})])
+
+
+def config_state(config: Any) -> str:
+    """Digest of a `transformers` configuration."""
+    return _digest([config.to_json_string(use_diff=False)])
+
+
+def _settings_of(model: Any) -> Iterator[str]:
+    """The model's configuration and its settings for generation."""
+    for settings in (model.config, getattr(model, "generation_config", None)):
+        if settings is not None:
+            yield settings.to_json_string(use_diff=False)
 
 
 def _plain_fields(value: Any, passing: Any) -> list[str]:
