@@ -62,6 +62,7 @@ class Diversity(Benchmark):
 
     version = 2
     needs = frozenset({"sample"})
+    sparse = True
     stochastic = True
 
     prompts: str = setting(EMBEDDED, "microworld, or a file, folder or hub id with prompts")

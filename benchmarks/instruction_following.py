@@ -30,6 +30,7 @@ class InstructionFollowing(Benchmark):
 
     version = 1
     needs = frozenset({"sample"})
+    sparse = True
 
     split: Literal["test", "validation"] = setting("test", "split of the prompts")
     limit: int | None = setting(None, "number of prompts of each kind; none: all", least=1)

@@ -47,6 +47,7 @@ class NumberVariants(Benchmark):
 
     version = 4
     needs = frozenset({"sample"})
+    sparse = True
 
     templates: str = setting("", "folder of template files, such as templates/symbolic of apple/ml-gsm-symbolic")
     variants: int = setting(4, "number of variants of each template")

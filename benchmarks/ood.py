@@ -42,6 +42,7 @@ class Ood(Benchmark):
 
     version = 1
     needs = frozenset({"sample"})
+    sparse = True
 
     split: Literal["test", "validation"] = setting("test", "split of the prompts")
     stories: int = setting(60, "number of families of stories, six prompts each")

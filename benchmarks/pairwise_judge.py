@@ -68,6 +68,7 @@ class PairwiseJudge(Benchmark):
 
     version = 1
     needs = frozenset({"sample"})
+    sparse = True
 
     reward_model: str = setting("", "judge: folder of a sequence classifier with one output", folder=True)
     judge_url: str = setting("", "judge: an endpoint, http(s)://HOST/v1; without a judge: n/a")

@@ -108,11 +108,13 @@ class Benchmark(ABC):
     version  raised whenever the same completions would get a different score
     needs    capabilities that a policy must have; the cells of other policies are n/a
     open_metrics  whether outcomes may hold further metrics, which `metrics` does not declare
+    sparse   whether outcomes may leave out metrics that do not apply to their items; if not, they say None
     """
 
     version: ClassVar[int]
     needs: ClassVar[frozenset[Capability]]
     open_metrics: ClassVar[bool] = False
+    sparse: ClassVar[bool] = False
 
     @property
     def stochastic(self) -> bool:

@@ -12,12 +12,14 @@ class UserError(Exception):
     what   one sentence on what is wrong, with the offending value
     where  file and line, or file and key ("" if unknown)
     fix    what would be right, with an example
+
+    Each is cut where it is long: a value may be a whole text.
     """
 
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
-        self.what = what
-        self.where = where
-        self.fix = fix
+        self.what = shortened(what, 1000)
+        self.where = shortened(where, 1000)
+        self.fix = shortened(fix, 2000)
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -35,6 +37,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"{hint}Known: {', '.join(known) or 'none'}."
 
 
+def shortened(text: str, most: int = 300) -> str:
+    """The text; of a longer one its beginning and its length."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, for a message with room for one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return shortened((str(error).strip().splitlines() or [type(error).__name__])[0])

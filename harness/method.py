@@ -167,5 +167,12 @@ def _plain(value: Any) -> Any:
 
 
 def plugin_name(plugin: Any) -> str:
-    """The name a plugin was registered under: its file's name, unless an entry point gave another."""
-    return str(getattr(type(plugin), "plugin", type(plugin).__module__.rsplit(".", 1)[-1]))
+    """The name a plugin was registered under: its file's name, unless an entry point gave another.
+
+    A class of another package that no entry point names has MODULE:CLASS.
+    """
+    own, module = type(plugin), type(plugin).__module__
+    if "plugin" in vars(own):  # not that of a class from which it derives
+        return str(vars(own)["plugin"])
+    folder, _, file = module.rpartition(".")
+    return file if folder in ("methods", "benchmarks") else f"{module}:{own.__qualname__}"

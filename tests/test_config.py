@@ -13,6 +13,7 @@ from command_line import bakeoff
 from harness.engine.config import load_experiment
 from harness.engine.showable import clean, message
 from harness.errors import UserError
+from harness.method import plugin_name
 
 
 def write(folder: Path, text: str) -> Path:
@@ -398,3 +399,27 @@ def test_one_model_in_two_precisions_needs_a_label_of_its_own(tmp_path: Path) ->
         ("microworld/large", "microworld/large", "float32"),
         ("large-bf16", "microworld/large", "bfloat16"),
     ]
+
+
+OTHERS = "bases: [microworld/large]\nsmall_base: microworld/small\nbenchmarks: [knowledge]\n"
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_label_means_its_entry_wherever_it_is_listed(tmp_path: Path, swapped: bool) -> None:
+    entries = ["{proxy_tuning: {expert: sft}}", "{sft: {epochs: 5}}"]
+    text = ", ".join(reversed(entries) if swapped else entries)
+    read = load_experiment(write(tmp_path, OTHERS + f"methods: [{text}]"))
+    experts = {entry.label: entry.method for entry in read.methods}
+    assert experts["proxy_tuning"].expert == experts["sft"]  # type: ignore[attr-defined]
+    assert experts["sft"].epochs == 5  # type: ignore[attr-defined]
+
+
+def test_within_its_own_entry_a_label_is_the_plugin_of_that_name(tmp_path: Path) -> None:
+    read = load_experiment(write(tmp_path, OTHERS + "methods: [{proxy_tuning: {expert: sft}, as: sft}]"))
+    assert plugin_name(read.methods[0].method.expert) == "sft"  # type: ignore[attr-defined]
+
+
+def test_entries_that_are_made_of_each_other_are_refused(tmp_path: Path) -> None:
+    text = "methods: [{proxy_tuning: {expert: b}, as: a}, {proxy_tuning: {expert: a}, as: b}]"
+    with pytest.raises(UserError, match="a and b are made of each other"):
+        load_experiment(write(tmp_path, OTHERS + text))

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import outside
 import pytest
+import torch
 from command_line import bakeoff
 from conftest import ROOT
+from safetensors.torch import load_file, save_file
 
 from harness.engine import registry
 from harness.engine.config import load_experiment
@@ -321,6 +323,26 @@ class Hostile(Method):
             next(base.policy().model.parameters()).data[:] = 0
         if self.mode == "dropout":
             base.policy().model.train()
+        if self.mode == "jinja":
+            base.tokenizer.chat_template = "{{ messages[0]['content'] }}"
+        if self.mode == "eos":
+            base.tokenizer.eos_token = "the"
+        if self.mode == "special":
+            base.tokenizer.add_special_tokens({"additional_special_tokens": ["<extra>"]})
+        if self.mode == "generation":
+            base.policy().model.generation_config.max_new_tokens = 1
+        if self.mode == "settings":
+            base.policy().model.config.rms_norm_eps = 1.0
+        if self.mode == "buffer":
+            next(base.policy().model.buffers()).mul_(0)
+        if self.mode == "forward":
+            model = base.policy().model.model
+            real = model.forward
+            model.forward = lambda *given, **named: real(*given, **named)
+        if self.mode == "config":
+            base.config.max_position_embeddings = 4
+        if self.mode == "verb":
+            base.policy().score = lambda prompts, completions: []
 '''
 
 
@@ -350,7 +372,9 @@ def run_hostile(folder: Path, methods: str) -> str:
 
 
 CHANGES = {"tokens": "tokenizer", "side": "tokenizer", "template": "encoder", "text": "encoder", "weights": "model",
-           "data": "model", "dropout": "model"}  # fmt: skip
+           "data": "model", "dropout": "model", "jinja": "tokenizer", "eos": "tokenizer", "special": "tokenizer",
+           "generation": "model", "settings": "model", "buffer": "model", "forward": "model", "config": "config",
+           "verb": "model"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("mode", "at"), [*((mode, "load") for mode in CHANGES), ("tokens", "fit"), ("weights", "fit")])
@@ -444,7 +468,26 @@ def test_a_benchmark_whose_items_cannot_be_read_is_not_applicable_and_stops_no_o
     assert "n/a     perplexity: " in heard
     assert "nowhere.txt" in heard
     assert "1 done, 1 n/a" in heard
-    assert heard.endswith("exit 0")
+    assert heard.endswith("exit 1")
     assert not_ok(folder) == []
     alone = run(folder, benchmarks=f"[{lost}]")
     assert alone.endswith("exit 2")
+
+
+def test_logits_that_are_not_finite_are_an_error_of_the_cell_also_for_the_base(tmp_path: Path) -> None:
+    """A model whose weights are all NaN scored .5 on questions of two choices and was "done"."""
+    model = tmp_path / "broken"
+    shutil.copytree(SHIPPED, model)
+    (weights,) = model.glob("*.safetensors")
+    broken = {name: torch.full_like(weight, torch.nan) for name, weight in load_file(weights).items()}
+    save_file(broken, weights, metadata={"format": "pt"})
+    file = tmp_path / "experiment.yaml"
+    file.write_text(
+        "name: x\nbases: [./broken]\nmethods: [base]\nthreads: 1\n"
+        "benchmarks: [{knowledge: {limit: 2}}, {instruction_following: {limit: 1, max_new_tokens: 2}}]\n"
+    )
+    done = bakeoff("run", file, "--store", tmp_path / "store", "--out", tmp_path / "out")
+    assert done.returncode == 1
+    for benchmark in ("knowledge", "instruction_following"):
+        assert f"failed  base/{benchmark}/0: the model's logits are not finite numbers" in done.stdout
+    assert "2 cells: 2 failed" in done.stdout

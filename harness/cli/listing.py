@@ -12,7 +12,7 @@ from typing import Any
 from harness.data.folders import READ_WORDS
 from harness.engine import registry
 from harness.engine.registry import Kind
-from harness.errors import UserError, did_you_mean
+from harness.errors import UserError, did_you_mean, first_line
 from harness.files import HARNESS
 from harness.method import fields_of, required_fields
 
@@ -25,10 +25,8 @@ def listing(kind: str) -> Iterator[str]:
         raise UserError(f"unknown kind {kind!r}", fix=did_you_mean(kind, ["all", *KINDS]))
     for name in KINDS if kind == "all" else (kind,):
         yield f"{name}:"
-        if name == "methods":
-            yield from _methods()
-        elif name == "benchmarks":
-            yield from (f"  {b:24} {registry.summary('benchmarks', b)}" for b in registry.plugin_names("benchmarks"))
+        if name in registry.CONTRACTS:
+            yield from _plugins("methods" if name == "methods" else "benchmarks")
         elif name == "models":
             models = (HARNESS / "microworld" / "models").glob("*/config.json")
             yield from (f"  microworld/{model}" for model in sorted(path.parent.name for path in models))
@@ -41,12 +39,25 @@ def listing(kind: str) -> Iterator[str]:
             yield "  a folder that `datasets` saved to disk, or a Hugging Face id"
 
 
-def _methods() -> Iterator[str]:
-    for name in registry.plugin_names("methods"):
-        method = registry.plugin_class("methods", name)
-        yield f"  {name:16} {registry.summary('methods', name)}"
-        yield f"  {'':16} needs {_words(method.needs)}; gives {_words(method.gives)}"
-        yield from (f"  {'':16} {line}" for line in wrap(_defaults(method), 100))
+def _plugins(kind: Kind) -> Iterator[str]:
+    """The lines of each plugin; of one that cannot be used, the reason."""
+    width = 16 if kind == "methods" else 24
+    for name in registry.plugin_names(kind):
+        try:
+            lines = list(_described(kind, name))
+        except UserError as error:
+            lines = [f"not usable: {' '.join(str(error).split())}"]
+        except Exception as error:  # such as one that `__post_init__` raises
+            lines = [f"not usable: {registry.source_file(kind, name)}: {type(error).__name__}: {first_line(error)}"]
+        yield from (f"  {name if at == 0 else '':{width}} {line}" for at, line in enumerate(lines))
+
+
+def _described(kind: Kind, name: str) -> Iterator[str]:
+    plugin = registry.plugin_class(kind, name)
+    yield registry.summary(kind, name)
+    if kind == "methods":
+        yield f"needs {_words(plugin.needs)}; gives {_words(plugin.gives)}"
+        yield from wrap(_defaults(plugin), 100)
 
 
 def _defaults(plugin: Any) -> str:

@@ -25,6 +25,7 @@ from harness.engine.results.digests import is_intact
 from harness.engine.results.schema import JOINT_FILES
 from harness.engine.results.write import results_digest, write_results
 from harness.engine.run import Tally, run_plan
+from harness.engine.soundness import Unsound
 from harness.engine.states import State, explain, find_cells, state_of
 from harness.engine.store.store import DEFAULT_STORE, Store, disk_errors
 from harness.engine.tuning import plans, unfilled
@@ -96,8 +97,8 @@ def run_verb(
                 say(remark)
             for warning in warnings_of(check_contamination(plan, store.root)):
                 say(warning)
-            for label, why in plan.unreachable.items():
-                say(f"n/a     {label}: {why}")
+            for line in _not_run(plan):
+                say(line)
             try:
                 if not at_work:
                     stack.enter_context(workers(processes - 1, file, store_folder, settings, say))
@@ -113,13 +114,16 @@ def run_verb(
     if not current:
         states = _write_results(plan, store, folder)
     ended = Counter(state.name for state in _all_states(plan, states, store))
-    failed, unfinished = bool(ended["failed"]), bool(ended["to run"] + ended["running"])
+    failed = bool(ended["failed"] or plan.unreachable or plan.lost)
+    unfinished = bool(ended["to run"] + ended["running"])
     report = f"The report is {folder / 'report.html'}"
     if not at_work:
         said = (
             "Nothing to do" if current else "No cell to run; the results folder was not up to date and is written again"
         )
-        again = " Failed cells are tried again with --retry-failed." if failed else ""
+        again = " Failed cells are tried again with --retry-failed." if ended["failed"] else ""
+        for line in _not_run(plan):
+            say(line)
         say(f"{said}: {_counts(states)}.{again}")
         say(report)
         return int(failed or unfinished)
@@ -138,6 +142,15 @@ def _remarks_on_data(plan: Plan) -> Iterator[str]:
     from harness.curation.inspect import remarks_on
 
     yield from remarks_on(plan.sets)
+
+
+def _not_run(plan: Plan) -> Iterator[str]:
+    """A line for each benchmark and training set whose cells are not run, with the reason."""
+    for place, why in (*plan.unreachable.items(), *plan.lost.items()):
+        yield f"n/a     {place}: {why}"
+    for column in plan.experiment.benchmarks:
+        if isinstance(column.benchmark, Unsound):
+            yield f"failed  {column.label}: {column.benchmark.why}"
 
 
 def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:

@@ -14,10 +14,13 @@ from harness.data.load import KINDS, SHIPPED, DataSpec
 from harness.data.readers import is_local
 from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry, On, Tune
 from harness.engine.plugin_fields import build_plugin, checked, entry_parts, field_types, typed
+from harness.engine.registry import source_file
 from harness.engine.search import TUNED, searchable
 from harness.engine.showable import is_plain
+from harness.engine.soundness import sound
 from harness.engine.yaml_lines import Located, parse_yaml, read_small_text, short
 from harness.errors import UserError, did_you_mean
+from harness.method import Method
 from harness.policy.base_model import BaseSpec
 
 LABEL = re.compile(r"\w(?:[^/:]{,98}[^/:\s])?")
@@ -84,6 +87,39 @@ def _entries(given: Located) -> Iterator[tuple[str, str, Located, dict[str, Loca
         yield label, plugin, fields, options
 
 
+class _MethodsByLabel(Mapping[str, Method]):
+    """The methods of an experiment by label, each built when it is first asked for: their order decides nothing.
+
+    entries  label -> (plugin, fields)
+    """
+
+    def __init__(self, entries: Mapping[str, tuple[str, Located]]) -> None:
+        self.entries = entries
+        self.built: dict[str, Method] = {}
+        self.underway: list[str] = []
+
+    def __getitem__(self, label: str) -> Method:
+        if label not in self.built:
+            plugin, fields = self.entries[label]
+            if label in self.underway:
+                what = f"{label} and {self.underway[-1]} are made of each other"
+                raise fields.error(what, fix="Give one of them a method under another label.")
+            self.underway.append(label)
+            self.built[label] = build_plugin("methods", plugin, fields, self)
+            self.underway.pop()
+        return self.built[label]
+
+    def __contains__(self, label: object) -> bool:
+        # within its own entry a label is not yet a method, so the word means the plugin of that name
+        return label in self.entries and label not in self.underway[-1:]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
 class _Reader:
     """Turns the parsed file into an Experiment."""
 
@@ -121,19 +157,22 @@ class _Reader:
         return _plain(name, given, "name")
 
     def _methods(self, given: Located) -> tuple[MethodEntry, ...]:
-        found: dict[str, MethodEntry] = {}
-        for label, plugin, fields, options in _entries(given):
-            method = build_plugin("methods", plugin, fields, {name: entry.method for name, entry in found.items()})
+        entries = list(_entries(given))
+        built = _MethodsByLabel({label: (plugin, fields) for label, plugin, fields, _ in entries})
+        found = []
+        for label, plugin, _, options in entries:
             on: On = typed(On, options["on"]) if "on" in options else "base"
             if on == "small_base" and not self.root.value.get("small_base"):
                 what = f"{label} runs on the small base, and none is named"
                 raise options["on"].error(what, fix="Add `small_base: NAME`.")
-            found[label] = MethodEntry(label, plugin, method, on)
-        return tuple(found.values())
+            found.append(MethodEntry(label, plugin, built[label], on))
+        return tuple(found)
 
     def _benchmarks(self, given: Located) -> tuple[BenchmarkEntry, ...]:
         return tuple(
-            BenchmarkEntry(label, plugin, build_plugin("benchmarks", plugin, fields, {}))
+            BenchmarkEntry(
+                label, plugin, sound(build_plugin("benchmarks", plugin, fields, {}), source_file("benchmarks", plugin))
+            )
             for label, plugin, fields, _ in _entries(given)
         )
 

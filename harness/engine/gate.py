@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from harness.data.load import LoadedSet
 from harness.engine.experiment import BenchmarkEntry
 from harness.engine.plan import Plan, base_document
-from harness.engine.registry import source_file
+from harness.engine.plugin_code import sources_of
+from harness.engine.soundness import Unsound
 from harness.engine.store.keys import key_of, source_digests
 from harness.errors import UserError
 from harness.files import HARNESS, read_sealed, remember
@@ -34,7 +35,11 @@ def check_contamination(plan: Plan, folder: Path) -> list[dict[str, Any]]:
 
     folder  the store's root. Raises UserError where the experiment is strict and a set is flagged.
     """
-    columns = [column for column in plan.experiment.benchmarks if column.label not in plan.unreachable]
+    columns = [
+        column
+        for column in plan.experiment.benchmarks
+        if column.label not in plan.unreachable and not isinstance(column.benchmark, Unsound)
+    ]
     found = [_entry(loaded, column, folder) for loaded in plan.sets for column in columns]
     flagged = [entry for entry in found if entry["flagged"]]
     if flagged and plan.experiment.strict:
@@ -95,7 +100,7 @@ def _entry(loaded: LoadedSet, column: BenchmarkEntry, folder: Path) -> dict[str,
         "fields": fields_of(column.benchmark),
         "version": column.benchmark.version,
         "data": column.benchmark.data_digest(),
-        "source": source_digests(source_file("benchmarks", column.plugin)),
+        "source": sources_of(column.benchmark),
         "rule": source_digests(HARNESS / "curation" / "contamination.py"),
     }
     path = folder / "contamination" / f"{key_of(document)}.json"

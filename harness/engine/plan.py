@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.load import LoadedSet, load_set, set_of, subset
 from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry
-from harness.engine.registry import source_file
-from harness.engine.store.keys import SCHEMA, key_of, library_versions, source_digests
-from harness.errors import UserError
+from harness.engine.plugin_code import sources_of, versions_of
+from harness.engine.registry import place_in_plugin, source_file
+from harness.engine.soundness import Unsound
+from harness.engine.store.keys import SCHEMA, key_of, library_versions
+from harness.errors import UserError, first_line
 from harness.method import Method, fields_of, folders_of, plugin_name
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.sources import folder_digest, locate, model_digest
@@ -69,7 +71,8 @@ class Cell:
     """One square of the matrix.
 
     node  the artifact that it scores; a method without training data has one node for all `data`
-    why   the reason where the cell is not applicable
+    why   the reason where the cell is not applicable, or cannot be run
+    fails whether it fails for that reason: its benchmark breaks the contract
     """
 
     entry: MethodEntry
@@ -79,6 +82,7 @@ class Cell:
     seed: int
     document: Mapping[str, Any]
     why: str = ""
+    fails: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -110,6 +114,7 @@ class Plan:
     searches  the searches for settings, with all trials; empty without `tune`
     tuned_on  the labels of the benchmarks that decided them
     unreachable  benchmarks whose items could not be read, by label, with the reason: their cells are n/a
+    lost      training sets that could not be read, by kind and quality, likewise
     """
 
     experiment: Experiment
@@ -120,6 +125,7 @@ class Plan:
     searches: tuple[Search, ...] = ()
     tuned_on: tuple[str, ...] = ()
     unreachable: Mapping[str, str] = field(default_factory=dict)
+    lost: Mapping[str, str] = field(default_factory=dict)
 
     def groups(self) -> Iterator[tuple[Node, list[Cell]]]:
         """Artifacts with the cells that score them."""
@@ -128,21 +134,21 @@ class Plan:
 
 
 def make_plan(experiment: Experiment, store: Path, *, download: bool = False) -> Plan:
-    """Plan every cell. Raises UserError for a model, data set or small base that is missing."""
+    """Plan every cell. Raises UserError for a missing model or small base, and where no cell can be run."""
     return _Planner(experiment, store, download).plan()
 
 
 class _Planner:
     def __init__(self, experiment: Experiment, store: Path, download: bool) -> None:
         self.experiment, self.store, self.download = experiment, store, download
-        self.sets = [
-            load_set(kind, spec, quality) for kind, sets in experiment.data.items() for quality, spec in sets.items()
-        ]
+        self.lost: dict[tuple[str, str], UserError] = {}
+        self.sets = list(self._loaded())
         self.models: dict[BaseSpec, BaseModel] = {}
         self.nodes: dict[str, Node] = {}
         self.columns: dict[str, dict[str, Any]] = {}
         self.unreachable: dict[str, UserError] = {}
         self.drawn: dict[tuple[str, str, int, int], str] = {}
+        self.sources: dict[type[Method], dict[str, str]] = {}
 
     def plan(self) -> Plan:
         self._check_sizes()
@@ -150,10 +156,22 @@ class _Planner:
         by_node: dict[str, list[Cell]] = {}
         for cell in cells:
             by_node.setdefault(cell.node.key, []).append(cell)
-        if self.unreachable and all(cell.why for cell in cells):
-            raise next(iter(self.unreachable.values()))
+        errors = [*self.unreachable.values(), *self.lost.values()]
+        if errors and all(cell.why for cell in cells):
+            raise errors[0]
         why = {label: _line(error) for label, error in self.unreachable.items()}
-        return Plan(self.experiment, cells, list(self.models.values()), self.sets, by_node, unreachable=why)
+        lost = {" ".join(filter(None, place)): _line(error) for place, error in self.lost.items()}
+        models = list(self.models.values())
+        return Plan(self.experiment, cells, models, self.sets, by_node, unreachable=why, lost=lost)
+
+    def _loaded(self) -> Iterator[LoadedSet]:
+        """The training sets that can be read; why others cannot goes into `lost`."""
+        for kind, sets in self.experiment.data.items():
+            for quality, spec in sets.items():
+                try:
+                    yield load_set(kind, spec, quality)
+                except UserError as error:
+                    self.lost[kind, quality] = error
 
     def _check_sizes(self) -> None:
         most = max((len(one.records) for one in self.sets), default=0)
@@ -181,12 +199,28 @@ class _Planner:
         except UserError as error:
             where = error.where or str(self.experiment.file)
             raise UserError(f"{entry.label}: {error.what}", where=where, fix=error.fix) from None
+        except Exception as error:  # of the method's `requires`, say
+            what = f"{entry.label} cannot be planned: {type(error).__name__}: {first_line(error)}"
+            raise UserError(what, where=place_in_plugin(error, source_file("methods", entry.plugin))) from error
         for column in self.experiment.benchmarks:
             document = self._outcome_document(node, column, seed)
+            if isinstance(column.benchmark, Unsound):
+                yield Cell(entry, column, node, data, seed, document, column.benchmark.why, fails=True)
+                continue
             why = column.benchmark.unavailable() or _lacking(entry, column)
-            if not why and column.label in self.unreachable:
-                why = _line(self.unreachable[column.label])
+            if not why and (missing := self.unreachable.get(column.label) or self._lost_of(node)):
+                why = _line(missing)
             yield Cell(entry, column, node, data, seed, document, why)
+
+    def _lost_of(self, node: Node) -> UserError | None:
+        """Why a training set of the artifact, or of one that it is made from, cannot be read."""
+        needed = [
+            (kind, quality)
+            for one in (node, *node.beneath.values())
+            for kind in sorted(one.method.needs)
+            for quality in (one.data.quality, "")
+        ]
+        return next((self.lost[place] for place in needed if place in self.lost), None)
 
     def _node(self, method: Method, base: BaseModel, data: DataChoice, seed: int) -> Node:
         inputs = {}
@@ -211,7 +245,7 @@ class _Planner:
             "method": name,
             "fields": fields_of(method),
             **self._folders(method),
-            "source": _sources(method),
+            "source": self._sources(method),
             "base": base_document(base),
             "small_base": base_document(small) if small else None,
             "inputs": {role: node.key for role, node in inputs.items()},
@@ -220,12 +254,24 @@ class _Planner:
             "threads": self.experiment.threads,
             "micro_batch": self.experiment.micro_batch if method.trains else None,
             "libraries": library_versions(tuple(name for one in (method, *inside(method)) for name in one.libraries)),
+            **versions_of(method, *inside(method)),
         }
+
+    def _sources(self, method: Method) -> dict[str, str]:
+        """The digests of its code and of that of the methods among its fields."""
+        found: dict[str, str] = {}
+        for one in (method, *inside(method)):
+            if type(one) not in self.sources:
+                self.sources[type(one)] = sources_of(one)
+            found |= self.sources[type(one)]
+        return found
 
     def _data_key(self, kind: str, method: Method, data: DataChoice, seed: int) -> str:
         if kind not in self.experiment.data:
             what = f"{plugin_name(method)} needs {kind}, and the experiment names none"
             raise UserError(what, fix=f"Add `data: {{{kind}: NAME}}`.")
+        if error := self.lost.get((kind, data.quality)) or self.lost.get((kind, "")):
+            return f"not read: {_line(error)}"
         chosen = set_of(self.sets, kind, data.quality)
         if data.size == 0 or data.size >= len(chosen.records):
             return str(chosen.manifest["digest"])
@@ -236,11 +282,18 @@ class _Planner:
 
     def _outcome_document(self, node: Node, column: BenchmarkEntry, seed: int) -> dict[str, Any]:
         if column.label not in self.columns:
+            self.columns[column.label] = {"benchmark": column.plugin, "fields": fields_of(column.benchmark)}
             try:
-                self.columns[column.label] = {**_column_document(column), **self._folders(column.benchmark)}
+                if not isinstance(column.benchmark, Unsound):
+                    document = {**_column_document(column), **self._folders(column.benchmark)}
+                    key_of(document)  # what is not plain data has no key
+                    self.columns[column.label] = document
             except UserError as error:
                 self.unreachable[column.label] = error
-                self.columns[column.label] = {"benchmark": column.plugin, "fields": fields_of(column.benchmark)}
+            except (Exception, SystemExit) as error:
+                what = f"its items cannot be read: {type(error).__name__}: {first_line(error)}"
+                where = place_in_plugin(error, source_file("benchmarks", column.plugin))
+                self.unreachable[column.label] = UserError(what, where=where)
         asked = self.columns[column.label]
         return {"artifact": node.key, "seed": seed if column.benchmark.stochastic or node.draws else None, **asked}
 
@@ -290,13 +343,6 @@ def inside(method: Method) -> list[Method]:
     return found
 
 
-def _sources(method: Method) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for one in (method, *inside(method)):
-        found |= source_digests(source_file("methods", plugin_name(one)))
-    return found
-
-
 def _column_document(column: BenchmarkEntry) -> dict[str, Any]:
     """All that decides the outcomes on the benchmark's side; its items are made once for all cells."""
     benchmark = column.benchmark
@@ -305,10 +351,11 @@ def _column_document(column: BenchmarkEntry) -> dict[str, Any]:
         "benchmark": column.plugin,
         "fields": fields_of(benchmark),
         "version": benchmark.version,
-        "source": source_digests(source_file("benchmarks", column.plugin)),
+        "source": sources_of(benchmark),
         "data": benchmark.data_digest(),
         "scorer": dict(benchmark.scorer_facts()),
         "libraries": library_versions(("torch", "transformers", "lm-eval")),
+        **versions_of(benchmark),
     }
 
 

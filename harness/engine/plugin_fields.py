@@ -11,9 +11,9 @@ from annotated_types import Ge
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.engine.registry import Kind, plugin_class
+from harness.engine.registry import Kind, place_in_plugin, plugin_class, source_file
 from harness.engine.yaml_lines import Located, foreign, short
-from harness.errors import UserError, did_you_mean
+from harness.errors import UserError, did_you_mean, first_line
 from harness.method import Method, required_fields
 
 CONFIG = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
@@ -109,7 +109,7 @@ def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Met
     """The plugin with these fields. A field that holds a method takes a label, a name or {name: fields}, and one
     that holds several a list of them.
 
-    labels  the methods that come earlier in the experiment, by label
+    labels  the methods of the experiment by label
     """
     try:
         found = plugin_class(kind, name)
@@ -123,13 +123,17 @@ def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Met
         values[key] = _field(types[key], value, labels)
     if lacking := [field for field in required_fields(found) if field not in values]:
         raise given.error(f"{name} needs {', '.join(lacking)}", fix=f"Give {lacking[0]}.")
-    plugin = found(**values)
-    if isinstance(plugin, Method):
-        try:
+    try:
+        plugin = found(**values)
+        if isinstance(plugin, Method):
             plugin.check()
-        except UserError as error:
-            named = [key for key in values if re.search(rf"\b{key}\b", error.what)]
-            raise given.error(error.what, *named[:1], fix=error.fix) from None
+    except UserError as error:
+        named = [key for key in values if re.search(rf"\b{key}\b", error.what)]
+        raise given.error(error.what, *named[:1], fix=error.fix) from None
+    except (Exception, SystemExit) as error:  # the author's mistake, told like the user's
+        where = f" ({place_in_plugin(error, source_file(kind, name))})"
+        what = f"{name} fails to check its fields: {type(error).__name__}: {first_line(error)}{where}"
+        raise given.error(what, fix="Correct the plugin's file.") from error
     return plugin
 
 

@@ -2,7 +2,7 @@
 
 The file's name is the plugin's name. A plugin is imported when it is used; listing only reads file names.
 Other packages register through the entry points `bakeoff.methods` and `bakeoff.benchmarks`, each naming
-a class.
+a class. Two plugins of one name are both refused, and so is a name that a built-in one has already.
 """
 
 from __future__ import annotations
@@ -12,18 +12,64 @@ import dataclasses
 import importlib
 import importlib.util
 import inspect
+import re
 import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.benchmark import Benchmark
-from harness.errors import UserError, did_you_mean
+from harness.engine.store.keys import module_file
+from harness.errors import UserError, did_you_mean, first_line
 from harness.method import Method
 
 Kind = Literal["methods", "benchmarks"]
 CONTRACTS: dict[Kind, type[Any]] = {"methods": Method, "benchmarks": Benchmark}
+_TARGET = re.compile(r"(?P<module>\w+(\.\w+)*)\s*:\s*(?P<attribute>\w+(\.\w+)*)\s*(\[.*\])?")
+
+
+@dataclass(frozen=True)
+class EntryPoint:
+    """An entry point of an installed distribution.
+
+    target  MODULE:CLASS, as the distribution writes it
+    """
+
+    name: str
+    target: str
+    distribution: str
+    version: str
+
+    @property
+    def module(self) -> str:
+        """The module that it names. Raises UserError where it names none."""
+        return self._part("module")
+
+    def load(self) -> Any:
+        """What it names."""
+        found = importlib.import_module(self.module)
+        for name in self._part("attribute").split("."):
+            found = getattr(found, name)
+        return found
+
+    def file(self) -> Path:
+        """The module's file, found without importing anything."""
+        if (found := module_file(self.module)) is None:
+            raise UserError(
+                f"the entry point {self.name!r} of {self.distribution} names the module {self.module}, which does not "
+                f"exist",
+                where=self.distribution,
+            )
+        return found
+
+    def _part(self, name: str) -> str:
+        if not (found := _TARGET.fullmatch(self.target)):
+            what = f"the entry point {self.name!r} is {self.target!r}"
+            raise UserError(what, where=self.distribution, fix="Write NAME = MODULE:CLASS.")
+        return found[name]
 
 
 @lru_cache
@@ -44,45 +90,65 @@ def plugin_names(kind: Kind) -> list[str]:
 
 
 def plugin_class(kind: Kind, name: str) -> type[Any]:
-    """The plugin's class. Raises UserError for an unknown name or a file without exactly one plugin."""
+    """The plugin's class. Raises UserError for an unknown or ambiguous name, and a file without exactly one plugin."""
     if name not in plugin_names(kind):
         raise UserError(f"no {kind[:-1]} is called {name!r}", fix=did_you_mean(name, plugin_names(kind)))
-    outside = _outside(kind).get(name)
+    _require_one(kind, name)
+    outside = outside_point(kind, name)
     try:
         found = outside.load() if outside else _only_plugin(kind, name)
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # a module may call `exit`
         file = source_file(kind, name)
-        what = f"the {kind[:-1]} {name!r} does not load: {type(error).__name__}: {error}"
-        raise UserError(what, where=f"{file}{_line_of(error, file)}", fix="Correct the file.") from error
+        what = f"the {kind[:-1]} {name!r} does not load: {type(error).__name__}: {first_line(error)}"
+        raise UserError(what, where=place_in_plugin(error, file), fix="Correct the file.") from error
     where = str(source_file(kind, name))
     if missing := sorted(getattr(found, "__abstractmethods__", ())):
         what = f"{found.__name__} does not define {', '.join(missing)}"
         raise UserError(what, where=where, fix=f"See {kind}/README.md for the purpose of each.")
-    if not (dataclasses.is_dataclass(found) and issubclass(found, CONTRACTS[kind])):
+    if not (inspect.isclass(found) and dataclasses.is_dataclass(found) and issubclass(found, CONTRACTS[kind])):
+        what = f"{getattr(found, '__name__', type(found).__name__)} is not a {kind[:-1]}"
         fix = f"It must be a frozen dataclass that derives from harness.{kind[:-1]}.{CONTRACTS[kind].__name__}."
-        raise UserError(f"{found.__name__} is not a {kind[:-1]}", where=where, fix=fix)
+        raise UserError(what, where=where, fix=fix)
     setattr(found, "plugin", name)  # noqa: B010
     return found
 
 
-def _line_of(error: Exception, file: Path) -> str:
-    """`:LINE` of the last step that the error took through the file, or nothing."""
+def outside_point(kind: Kind, name: str) -> EntryPoint | None:
+    """The entry point that registers the plugin; None for a built-in one."""
+    return next(iter(_outside(kind).get(name, ())), None)
+
+
+def _require_one(kind: Kind, name: str) -> None:
+    """Raise UserError where several plugins have the name."""
+    points = _outside(kind).get(name, ())
+    own = plugin_folder(kind) / f"{name}.py"
+    places = [f"{own} (built in)"] if own.exists() else []
+    places += [f"{_place(point)} ({point.distribution} {point.version})" for point in points]
+    if len(places) > 1:
+        what = f"{len(places)} {kind} are called {name!r}: {' and '.join(places)}"
+        raise UserError(what, fix="Uninstall one, or give its entry point another name.")
+
+
+def _place(point: EntryPoint) -> str:
+    try:
+        return str(point.file())
+    except UserError:
+        return point.target
+
+
+def place_in_plugin(error: BaseException, file: Path) -> str:
+    """FILE:LINE of the last step that an error took through a plugin's file, or the file alone."""
     steps = [step.lineno for step in traceback.extract_tb(error.__traceback__) if Path(step.filename) == file]
     own = error.lineno if isinstance(error, SyntaxError) else steps[-1] if steps else None
-    return f":{own}" if own else ""
+    return f"{file}:{own}" if own else str(file)
 
 
 def source_file(kind: Kind, name: str) -> Path:
     """The file that holds a plugin, found without importing it."""
-    outside = _outside(kind).get(name)
-    if outside is None:
-        return plugin_folder(kind) / f"{name}.py"
-    spec = importlib.util.find_spec(outside.module)
-    if spec is None or spec.origin is None:
-        raise UserError(f"the entry point {name!r} names the module {outside.module}, which does not exist")
-    return Path(spec.origin)
+    outside = outside_point(kind, name)
+    return outside.file() if outside else plugin_folder(kind) / f"{name}.py"
 
 
 def summary(kind: Kind, name: str) -> str:
@@ -109,5 +175,41 @@ def _only_plugin(kind: Kind, name: str) -> type[Any]:
 
 
 @lru_cache
-def _outside(kind: Kind) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=f"bakeoff.{kind}")}
+def _outside(kind: Kind) -> dict[str, tuple[EntryPoint, ...]]:
+    """The entry points of other packages by name: more than one where packages clash.
+
+    `importlib.metadata.entry_points` fails as a whole at one malformed file, so the files are read here.
+    """
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    seen: set[str] = set()
+    for installed in distributions():
+        text = installed.read_text("entry_points.txt") or ""
+        if "bakeoff." not in text:
+            continue
+        name = re.sub(r"[-_.]+", "-", _stated(installed, "Name")).lower()
+        if name not in seen:  # of two copies, Python imports the first on its path
+            seen.add(name)
+            for point in _points(installed, text, f"bakeoff.{kind}"):
+                if point not in found.get(point.name, ()):
+                    found[point.name] = (*found.get(point.name, ()), point)
+    return found
+
+
+def _points(installed: Distribution, text: str, group: str) -> Iterator[EntryPoint]:
+    """The entry points of one group in an `entry_points.txt`; a line without `=` is one without a target."""
+    section = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            section = line.strip("[]").strip()
+        elif section == group and line and not line.startswith(("#", ";")):
+            name, _, target = line.partition("=")
+            stated = _stated(installed, "Name"), _stated(installed, "Version")
+            yield EntryPoint(name.strip(), target.strip(), *stated)
+
+
+def _stated(installed: Distribution, field: str) -> str:
+    """A field of the distribution's metadata."""
+    try:
+        return installed.metadata[field] or "unknown"
+    except (TypeError, KeyError):  # it has no metadata
+        return "unknown"

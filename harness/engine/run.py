@@ -24,6 +24,7 @@ from harness.lazy import torch, transformers
 from harness.method import NO_SIGNAL, UNCHANGED, FitContext, Input, plugin_name
 from harness.policy.batching import free_memory, out_of_memory
 from harness.policy.policy import Policy
+from harness.policy.sources import require_device
 from harness.policy.stepwise import StepwisePolicy
 
 
@@ -70,9 +71,8 @@ def _prepare(plan: Plan, store: Store) -> None:
     # the libraries' objects stay: `free_memory` need not search them after every artifact
     gc.freeze()
     on_gpu = [base for base in plan.bases if base.spec.device.startswith("cuda")]
-    if on_gpu and not torch.cuda.is_available():
-        what = f"{on_gpu[0].spec.name} is to run on {on_gpu[0].spec.device}, and torch finds no GPU"
-        raise UserError(what, fix="Install a CUDA build of torch, or set `device: cpu` for the model.")
+    for base in on_gpu:
+        require_device(base.spec.name, base.spec.device)
     if on_gpu:
         # not on CPU, where equal threads give equal bytes anyway: the call imports a compiler
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -273,7 +273,8 @@ class _Runner:
                 items = benchmark.evaluate(policy, cell.seed)
                 declared = () if benchmark.open_metrics else [metric.name for metric in benchmark.metrics()]
                 each = self.progress.evaluating(cell.title)
-                ledger["items"] = write_outcomes(out / "outcomes.jsonl", items, each, declared)
+                file, sparse = out / "outcomes.jsonl", benchmark.sparse
+                ledger["items"] = write_outcomes(file, items, each, declared, sparse=sparse)
             if isinstance(decoder, StepwisePolicy) and decoder.max_rows < rows:
                 self.progress.say(f"{cell.title}: out of memory, went on with {decoder.max_rows} rows at once")
             ledger.update(seconds=watch.seconds, peak_memory_mb=memory.mb, **speed())

@@ -26,7 +26,9 @@ class State:
 
 def state_of(cell: Cell, store: Store) -> State:
     """The state of one cell; an artifact that it needs may be what is running or failed."""
-    return State("n/a", cell.why) if cell.why else state_of_key("outcomes", cell.key, store, cell.node)
+    if cell.why:
+        return State("failed" if cell.fails else "n/a", cell.why)
+    return state_of_key("outcomes", cell.key, store, cell.node)
 
 
 def state_of_key(area: Area, key: str, store: Store, *needed: Node) -> State:

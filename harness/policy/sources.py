@@ -171,7 +171,13 @@ def base_model_of(model: str, device: str = "cpu") -> BaseModel:
     """The base model of that name: in float32 on a CPU, in bfloat16 on a GPU."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise UserError(f"the device is {device!r}", fix="Write cpu, cuda or cuda:0.")
-    if device != "cpu" and not torch.cuda.is_available():
-        raise UserError(f"the device is {device}, but torch finds no GPU to run {model} on", fix="Use cpu.")
+    require_device(model, device)
     spec = BaseSpec(model, dtype="float32" if device == "cpu" else "bfloat16", device=device)
     return BaseModel(spec, locate(spec))
+
+
+def require_device(model: str, device: str) -> None:
+    """Raise UserError where the model is to run on a GPU and torch finds none."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        what = f"{model} is to run on {device}, and torch finds no GPU"
+        raise UserError(what, fix="Install a CUDA build of torch, or use the device cpu.")

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.gate import base_checks
-from harness.engine.plan import Plan
+from harness.engine.plan import Plan, inside
+from harness.engine.plugin_code import package_of
 from harness.engine.store.keys import library_versions
 from harness.files import HARNESS
+from harness.method import plugin_name
 from harness.policy.base_model import BaseModel
 from harness.policy.chat_template import DEFAULT_DATE
 
@@ -49,9 +51,20 @@ def provenance(plan: Plan, store: Path) -> dict[str, Any]:
             }
             for loaded in plan.sets
         },
+        **_packages(plan),
         "command": f"bakeoff run {experiment.file.name}",
         "experiment": experiment.text,
     }
+
+
+def _packages(plan: Plan) -> dict[str, dict[str, dict[str, str]]]:
+    """The entry `plugins`: by plugin, the package that brings it; no entry where all plugins are built in."""
+    nodes = [part for node, _ in plan.groups() for part in (node, *node.beneath.values())]
+    methods = {f"methods/{plugin_name(one)}": one for node in nodes for one in (node.method, *inside(node.method))}
+    benchmarks = {f"benchmarks/{column.plugin}": column.benchmark for column in plan.experiment.benchmarks}
+    used = sorted({**methods, **benchmarks}.items())
+    found = {name: package for name, one in used if (package := package_of(one))}
+    return {"plugins": found} if found else {}
 
 
 def _template(base: BaseModel) -> str:

@@ -52,25 +52,30 @@ def source_digests(file: Path) -> dict[str, str]:
         path = waiting.pop()
         name = _module_name(path)
         if name not in digests:
-            digests[name], imported = _read(path.read_text("utf-8"), name == "harness.errors")
+            digests[name], imported = _read(path.read_text("utf-8"), path, name == "harness.errors")
             waiting.extend(imported)
     return dict(sorted(digests.items()))
 
 
 @cache
-def _read(source: str, only_messages: bool) -> tuple[str, tuple[Path, ...]]:
+def _read(source: str, path: Path, only_messages: bool) -> tuple[str, tuple[Path, ...]]:
     """A module's digest and the files that it imports; cached, since most modules belong to several plugins.
 
     The digest is that of the compiled code without its line numbers. Level 2 leaves out docstrings and assertions.
     """
     tree = ast.parse(source)
     nodes = [*ast.walk(tree)]
-    imported = tuple(dict.fromkeys(_imported_files(nodes)))
+    imported = tuple(dict.fromkeys(_imported_files(nodes, path)))
     if only_messages:
         _Blank().visit(tree)
     _blank_prose(nodes)
-    code = compile(tree, "", "exec", dont_inherit=True, optimize=2)
-    return hashlib.sha256(repr(_of_code(code)).encode()).hexdigest()[:12], imported
+    return code_digest(tree, optimize=2), imported
+
+
+def code_digest(tree: ast.Module, *, optimize: int) -> str:
+    """Digest of the compiled code without its line numbers."""
+    code = compile(tree, "", "exec", dont_inherit=True, optimize=optimize)
+    return hashlib.sha256(repr(_of_code(code)).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _blank_prose(nodes: Iterable[ast.AST]) -> None:
@@ -121,30 +126,44 @@ def _module_name(path: Path) -> str:
     return ".".join(parts[starts[-1] :] if starts else parts[-1:])
 
 
-def _imported_files(nodes: Iterable[ast.AST]) -> Iterator[Path]:
-    """Files of our own modules that are imported anywhere in the source, also inside functions."""
+def imported_names(nodes: Iterable[ast.AST], package: str = "") -> Iterator[str]:
+    """Every module that a source imports, also inside functions; of `from a import b` both a and a.b.
+
+    package  the one that the source is in, where relative imports begin; without it they are left out
+    """
     for node in nodes:
-        names: Iterable[str] = ()
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            if name.split(".")[0] in OURS and (file := _file_of(name)):
-                yield file
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (package or not node.level):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (module, *(f"{module}.{alias.name}" for alias in node.names))
 
 
-@cache
-def _file_of(module: str) -> Path | None:
-    """The file of a module of ours, found without importing its parents: some of them load heavy libraries."""
+def _imported_files(nodes: Iterable[ast.AST], path: Path) -> Iterator[Path]:
+    """Files of our own modules that a source imports."""
+    name = _module_name(path)
+    package = name.removesuffix(".__init__") if path.stem == "__init__" else name.rpartition(".")[0]
+    for module in imported_names(nodes, package):
+        if module.split(".")[0] in OURS and (file := file_of_ours(module)):
+            yield file
+
+
+def module_file(module: str) -> Path | None:
+    """The file of a module, found without importing its parents: some of them load heavy libraries."""
     top, *rest = module.split(".")
     spec = importlib.util.find_spec(top)
-    for folder in (spec.submodule_search_locations if spec else None) or ():
+    if spec is None or not spec.submodule_search_locations:
+        return Path(spec.origin) if spec and spec.origin and not rest else None
+    for folder in spec.submodule_search_locations:
         path = Path(folder, *rest)
-        for file in (path.with_suffix(".py"), path / "__init__.py"):
+        for file in (path / "__init__.py", path.with_suffix(".py")):
             if file.is_file():
                 return file
     return None
+
+
+file_of_ours = cache(module_file)
 
 
 def library_versions(names: Iterable[str]) -> dict[str, str]:

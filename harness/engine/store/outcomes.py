@@ -16,19 +16,34 @@ _CHANCE = "chance"  # a metric that every benchmark may give: the value that ran
 
 
 def write_outcomes(
-    path: Path, outcomes: Iterable[Outcome], each: Callable[[int], None], declared: Collection[str] = ()
+    path: Path,
+    outcomes: Iterable[Outcome],
+    each: Callable[[int], None],
+    declared: Collection[str] = (),
+    *,
+    sparse: bool = True,
 ) -> int:
     """Write them in order and return their number; calls `each` with the number written so far.
 
     declared  the metrics that an outcome may hold; empty: any
-    Raises ValueError, with the item, where a benchmark breaks its contract: no item, an id twice or not a text, a
-    metric that is not declared, a value that is not a finite number. A metric that is None is left out.
+    sparse    whether an outcome may leave out a metric that is declared
+    Raises ValueError, with the item and the line that yielded it, where a benchmark breaks its contract: no item, an id
+    twice or not a text, a metric that is missing or not declared, a value that is not a finite number. A metric that is
+    None is left out.
     """
     seen: set[tuple[str, ...]] = set()
+    if not isinstance(outcomes, Iterable):
+        raise ValueError(f"the benchmark's `evaluate` gave a {type(outcomes).__name__} in place of outcomes")
     with path.open("w", encoding="utf-8") as file:
         for outcome in outcomes:
-            outcome = _valid(outcome, declared)
-            _once((outcome.group, outcome.item), seen)
+            try:
+                given, outcome = outcome, _valid(outcome, declared)
+                if not sparse and (missing := set(declared) - {*given.metrics}):
+                    what = f"the item {outcome.item!r} has no {min(missing)}"
+                    raise ValueError(f"{what}; give None where it cannot be computed")
+                _once((outcome.group, outcome.item), seen)
+            except ValueError as error:
+                raise ValueError(f"{error}{_line_that_yields(outcomes)}") from None
             file.write(json.dumps(_plain(asdict(outcome)), sort_keys=True) + "\n")
             each(len(seen))
     if not seen:
@@ -70,6 +85,14 @@ def write_joint_outcomes(path: Path, outcomes: Iterable[JointOutcome], each: Cal
     if not items:
         raise ValueError("the benchmark compared no item")
     return len(items)
+
+
+def _line_that_yields(outcomes: Any) -> str:
+    """` (FILE:LINE)` at which a generator, or one that it delegates to, stands; "" for other iterables."""
+    while getattr(getattr(outcomes, "gi_yieldfrom", None), "gi_frame", None):
+        outcomes = outcomes.gi_yieldfrom
+    frame = getattr(outcomes, "gi_frame", None)
+    return f" ({frame.f_code.co_filename}:{frame.f_lineno})" if frame else ""
 
 
 def _once(place: tuple[str, ...], seen: set[tuple[str, ...]]) -> None:
