@@ -84,3 +84,39 @@ def test_to_ask_who_holds_a_key_disturbs_nothing_and_needs_no_right_to_write(tmp
         assert store.holder("key") == f"process {os.getpid()} on {os.uname().nodename}"
         shutil.rmtree(tmp_path)  # the store is removed while a key is made
     assert store.holder("key") is None
+
+
+def run(folder: Path, *more: object, **options: str) -> str:
+    file = outside.experiment(folder, **options)
+    done = bakeoff("run", file, "--store", folder / "store", "--out", folder / "out", *more)
+    return f"{done.stdout}{done.stderr}exit {done.returncode}"
+
+
+def test_results_that_another_process_writes_are_refused_by_its_number(outside_folder: Path) -> None:
+    code = "import sys; from pathlib import Path; from harness.engine.results.folder import held\n"
+    code += f"with held(Path({str(outside_folder / 'out')!r})): print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "held\n"
+        heard = run(outside_folder)
+        assert (
+            f"{outside_folder / 'out'}: process {other.pid} on {os.uname().nodename} is writing these results" in heard
+        )
+        assert heard.endswith("exit 2")
+        assert not (outside_folder / "store" / "artifacts").exists()
+        other.kill()
+    assert [path.name for path in (outside_folder / "out").iterdir()] == ["process.partial"], "left by the killed one"
+    (outside_folder / "out" / "rows.parquet.1.partial").write_text("")
+    assert run(outside_folder).endswith("exit 0")
+    assert not list((outside_folder / "out").glob("*.partial"))
+
+
+def test_two_experiments_on_one_folder_are_refused_or_told(outside_folder: Path) -> None:
+    assert "replaced" not in run(outside_folder)
+    assert "replaced" not in run(outside_folder)
+    told = f"{outside_folder / 'out'} holds results of another version of this experiment: they are replaced."
+    assert told in run(outside_folder, extra="seeds: [1]\n")
+    other = run(outside_folder, "--set", "name=other")
+    assert "it holds the results of the experiment 'outside', and this one is 'other'" in other
+    assert other.endswith("exit 2")

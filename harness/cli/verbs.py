@@ -21,9 +21,8 @@ from harness.engine.gate import check_contamination, remedies_of, warnings_of
 from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Cell, Plan
 from harness.engine.progress import Progress, print_line
-from harness.engine.results.digests import is_intact
-from harness.engine.results.schema import JOINT_FILES
-from harness.engine.results.write import results_digest, write_results
+from harness.engine.results.folder import held, is_current, replaced
+from harness.engine.results.write import write_results
 from harness.engine.run import Tally, run_plan
 from harness.engine.soundness import Unsound
 from harness.engine.states import State, explain, find_cells, state_of
@@ -31,7 +30,6 @@ from harness.engine.store.store import DEFAULT_STORE, Store, disk_errors
 from harness.engine.tuning import plans, unfilled
 from harness.engine.workers import workers
 from harness.errors import UserError
-from harness.files import check_writable, read_json
 
 WIDTH = 160
 
@@ -83,41 +81,23 @@ def run_verb(
     store = Store(store_folder)
     # `experiment.yaml` has its results next to it; any other file has a folder of its name
     folder = out or (file.parent if file.name == "experiment.yaml" else file.parent / file.stem)
-    check_writable(folder)
-    wanted = {"to run", "running"} | ({"failed"} if retry_failed else set())
-    tally = Tally()
-    at_work = False
-    with ExitStack() as stack:
-        for plan in plans(experiment, store_folder, download=True):
-            states = [state_of(cell, store) for cell in plan.cells]
-            if not any(state.name in wanted for state in _all_states(plan, states, store)):
-                continue
-            say(f"{plan.experiment.name}: {_counts(states)}")
-            for remark in (*remedies_of(plan, store.root), *_remarks_on_data(plan)):
-                say(remark)
-            for warning in warnings_of(check_contamination(plan, store.root)):
-                say(warning)
-            for line in _not_run(plan):
-                say(line)
-            try:
-                if not at_work:
-                    stack.enter_context(workers(processes - 1, file, store_folder, settings, say))
-                at_work = True
-                with Progress(console) as progress:
-                    tally = tally.then(run_plan(plan, store, progress, retry_failed=retry_failed))
-            except KeyboardInterrupt:
-                done = sum(state_of(cell, store).name == "done" for cell in plan.cells)
-                kept = f"{done} of {len(plan.cells)} cells are done and kept"
-                say(f"\nInterrupted. {kept}; the same command goes on.")
-                return 2
-    current = not at_work and _current(folder, plan, states, store)
-    if not current:
-        states = _write_results(plan, store, folder)
+    with held(folder):
+        if line := replaced(folder, experiment):
+            say(line)
+        try:
+            plan, tally = _fill(experiment, store, console, settings, retry_failed=retry_failed, processes=processes)
+        except InterruptedRun as kept:
+            say(f"\nInterrupted. {kept}; the same command goes on.")
+            return 2
+        states = [state_of(cell, store) for cell in plan.cells]
+        current = tally is None and is_current(folder, plan, states, store)
+        if not current:
+            states = _write_results(plan, store, folder)
     ended = Counter(state.name for state in _all_states(plan, states, store))
     failed = bool(ended["failed"] or plan.unreachable or plan.lost)
     unfinished = bool(ended["to run"] + ended["running"])
     report = f"The report is {folder / 'report.html'}"
-    if not at_work:
+    if tally is None:
         said = (
             "Nothing to do" if current else "No cell to run; the results folder was not up to date and is written again"
         )
@@ -153,6 +133,47 @@ def _not_run(plan: Plan) -> Iterator[str]:
             yield f"failed  {column.label}: {column.benchmark.why}"
 
 
+class InterruptedRun(Exception):
+    """Ctrl-C or SIGTERM; its text says how much is kept."""
+
+
+def _fill(
+    experiment: Experiment,
+    store: Store,
+    console: Console,
+    settings: Sequence[str],
+    *,
+    retry_failed: bool,
+    processes: int,
+) -> tuple[Plan, Tally | None]:
+    """Do what is not done; the experiment's own plan, and what was done now: None where there was nothing to do."""
+    say = partial(print_line, console)
+    wanted = {"to run", "running"} | ({"failed"} if retry_failed else set())
+    tally: Tally | None = None
+    with ExitStack() as stack:
+        for plan in plans(experiment, store.root, download=True):
+            states = [state_of(cell, store) for cell in plan.cells]
+            if not any(state.name in wanted for state in _all_states(plan, states, store)):
+                continue
+            say(f"{plan.experiment.name}: {_counts(states)}")
+            for remark in (*remedies_of(plan, store.root), *_remarks_on_data(plan)):
+                say(remark)
+            for warning in warnings_of(check_contamination(plan, store.root)):
+                say(warning)
+            for line in _not_run(plan):
+                say(line)
+            try:
+                if tally is None:
+                    stack.enter_context(workers(processes - 1, experiment.file, store.root, settings, say))
+                with Progress(console) as progress:
+                    done = run_plan(plan, store, progress, retry_failed=retry_failed)
+                tally = tally.then(done) if tally else done
+            except KeyboardInterrupt:
+                kept = sum(state_of(cell, store).name == "done" for cell in plan.cells)
+                raise InterruptedRun(f"{kept} of {len(plan.cells)} cells are done and kept") from None
+    return plan, tally
+
+
 def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:
     """Print why the named cells have their states; in an experiment that tunes, the trials' cells have names, too."""
     store, say = Store(store_folder), _printer()
@@ -173,19 +194,6 @@ def _plans_so_far(experiment: Experiment, store: Store) -> Iterator[Plan]:
         yield plan
         if plan.experiment.tune is not experiment.tune and unfilled(plan, store):
             return
-
-
-def _current(folder: Path, plan: Plan, states: list[State], store: Store) -> bool:
-    """Whether the results folder is complete, undamaged, and was written from the same plan and states."""
-    joints = joint_cells(plan, store)
-    own = folder / "experiment.yaml"
-    if not own.exists() or not is_intact(folder) or (joints and not (folder / JOINT_FILES[0]).exists()):
-        return False
-    if own.resolve() != plan.experiment.file.resolve() and own.read_bytes() != plan.experiment.text.encode(
-        "utf-8", "backslashreplace"
-    ):
-        return False
-    return bool(read_json(folder / "matrix.json").get("digest") == results_digest(plan, states, joints, store))
 
 
 def _write_results(plan: Plan, store: Store, folder: Path) -> list[State]:

@@ -68,6 +68,7 @@ class Experiment:
     out_of_distribution  benchmark, or benchmark/group, outside the training data -> its counterpart inside
     threads      of torch on CPU; fixed, since one and two threads give different bytes
     micro_batch  rows per forward pass in training, at most
+    time_limit   seconds that one fit, one load, and the scoring of one cell may take; in no content key
     """
 
     file: Path
@@ -88,4 +89,5 @@ class Experiment:
     out_of_distribution: Mapping[str, str] = field(default_factory=dict)
     threads: Annotated[int, Ge(1), Le(1024)] = 2
     micro_batch: Annotated[int, Ge(1), Le(2**20)] = 16
+    time_limit: Annotated[float, Ge(0.001), Le(10**9)] | None = None
     tune: Tune | None = None

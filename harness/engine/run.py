@@ -15,11 +15,12 @@ from functools import cache, partial
 from harness.data.load import set_of, training_data
 from harness.engine import cost
 from harness.engine.joint_cells import JointCell, joint_cells
+from harness.engine.limits import failure_reason, time_limit
 from harness.engine.plan import Cell, Node, Plan
 from harness.engine.progress import Progress
 from harness.engine.store.outcomes import answered, write_joint_outcomes, write_outcomes
 from harness.engine.store.store import Area, Store, StoreUnusable
-from harness.errors import UserError, first_line
+from harness.errors import UserError
 from harness.lazy import torch, transformers
 from harness.method import NO_SIGNAL, UNCHANGED, FitContext, Input, plugin_name
 from harness.policy.batching import free_memory, out_of_memory
@@ -243,9 +244,10 @@ class _Runner:
 
     @contextmanager
     def _sharing(self, who: str) -> Iterator[None]:
-        """The block must leave what the bases share as it was, whether or not it succeeds."""
+        """The block must leave what the bases share as it was, whether or not it succeeds, within the time limit."""
         try:
-            yield
+            with time_limit(self.plan.experiment.time_limit):
+                yield
         except KeyboardInterrupt:
             raise
         except BaseException:
@@ -296,7 +298,7 @@ class _Runner:
     def _score_joint(self, joint: JointCell) -> None:
         files = {key: self.store.folder("outcomes", key) / "outcomes.jsonl" for key in joint.document["outcomes"]}
         with self.store.writing("joint", joint.key, joint.document) as (out, ledger):
-            with cost.Stopwatch() as watch:
+            with time_limit(self.plan.experiment.time_limit), cost.Stopwatch() as watch:
                 compared = joint.column.benchmark.compare(
                     {key: partial(answered, file) for key, file in files.items()},
                     [tuple(names) for names in joint.document["sets"]],
@@ -309,12 +311,3 @@ class _Runner:
     def _failed(self, cell: Cell, why: str) -> None:
         self.tally.failed.append((cell, why))
         self.progress.failed(cell.title, why)
-
-
-def failure_reason(error: BaseException) -> str:
-    """Why a cell failed, in one line."""
-    if isinstance(error, UserError):
-        return str(error).replace("\n  ", ". ")
-    if out_of_memory(error):
-        return "out of memory even with one row at a time"
-    return f"{type(error).__name__}: {first_line(error)}"

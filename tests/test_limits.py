@@ -1,15 +1,20 @@
-"""Where memory runs out, the batch in hand is halved, and what was drawn and scored before it is kept."""
+"""Limits of memory and time: a batch that does not fit is halved, and what takes too long fails by name."""
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import outside
 import pytest
 import torch
+from command_line import bakeoff
 from test_sampling import tiny_llama, word_tokenizer
 
-from harness.engine.run import failure_reason
+from harness.engine.limits import TimeOverError, failure_reason, time_limit
 from harness.policy.batching import out_of_memory
 from harness.policy.causal import CausalPolicy
 from harness.policy.divergence import divergences
@@ -107,3 +112,49 @@ def test_what_torch_raises_where_a_cpu_has_no_memory_is_known() -> None:
     assert out_of_memory(MemoryError())
     assert out_of_memory(OSError(12, "Cannot allocate memory"))
     assert not out_of_memory(ValueError("the item ran out of memory"))
+
+
+@pytest.mark.parametrize(("fit", "score"), [(60, 0), (0, 60)])
+def test_a_cell_that_reaches_the_time_limit_fails_by_name_and_the_others_go_on(
+    fit: int, score: int, outside_folder: Path
+) -> None:
+    methods = f"[{{outside: {{seconds: {fit}}}, as: slow}}, outside]" if fit else "[outside]"
+    benchmarks = f"[outside_bench, {{outside_bench: {{seconds: {score}}}, as: slow}}]" if score else "[outside_bench]"
+    words = ("--store", outside_folder / "store", "--out", outside_folder / "out")
+    file = outside.experiment(outside_folder, methods=methods, benchmarks=benchmarks, extra="time_limit: 0.3\n")
+    done = bakeoff("run", file, *words)
+    place = "slow/outside_bench/0" if fit else "outside/slow/0"
+    assert f"failed  {place}: the time limit of 0.3 seconds is reached (time_limit)" in done.stdout
+    assert "done    outside/outside_bench/0" in done.stdout
+    assert done.returncode == 1
+    assert signal.getsignal(signal.SIGUSR2) == signal.SIG_DFL
+
+
+def test_the_time_limit_is_in_no_content_key(outside_folder: Path) -> None:
+    words = ("--store", outside_folder / "store", "--out", outside_folder / "out")
+    bakeoff("run", outside.experiment(outside_folder), *words)
+    again = bakeoff("run", outside.experiment(outside_folder), *words, "--set", "time_limit=100")
+    assert "No cell to run" in again.stdout
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", ".nan", ".inf", "soon"])
+def test_a_time_limit_that_is_no_time_is_refused(wrong: str, outside_folder: Path) -> None:
+    done = bakeoff("plan", outside.experiment(outside_folder, extra=f"time_limit: {wrong}\n"))
+    assert done.returncode == 2
+    assert "time_limit" in done.stderr
+
+
+def sleep_whatever_happens() -> None:
+    while True:
+        try:
+            time.sleep(30)
+        except Exception:
+            continue
+
+
+def test_the_time_limit_ends_what_swallows_errors_and_leaves_other_work_alone() -> None:
+    with pytest.raises(TimeOverError), time_limit(0.2):
+        sleep_whatever_happens()
+    with time_limit(0.05):
+        pass
+    time.sleep(0.2)
