@@ -141,6 +141,26 @@ def run_command(
     raise typer.Exit(code)
 
 
+@app.command("gc")
+def gc_command(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[EXPERIMENT]...", help="experiments whose unfinished cells keep theirs"),
+    ] = None,
+    store: StoreFolder = DEFAULT_STORE,
+    settings: Settings = [],  # noqa: B006
+    delete: Annotated[bool, typer.Option("--delete", help="delete it; without this option nothing is changed")] = False,
+) -> None:
+    """Prune the store: artifacts that no unfinished cell needs, and what killed runs left.
+
+    Shows what would be freed and what is kept, with the reason. Outcomes stay: finished cells are reported, verified
+    and found done as before. A cell that needs a pruned artifact fits it again.
+    """
+    from harness.cli.verbs import gc_verb
+
+    gc_verb(files or [], store, settings, delete=delete)
+
+
 @app.command("report")
 def report_command(folder: ResultsFolder) -> None:
     """Write report.md and report.html again from a results folder."""

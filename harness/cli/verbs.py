@@ -21,6 +21,7 @@ from harness.engine.gate import check_contamination, remedies_of, warnings_of
 from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Cell, Plan
 from harness.engine.progress import Progress, print_line
+from harness.engine.pruning import prune, survey
 from harness.engine.results.folder import held, is_current, replaced
 from harness.engine.results.write import write_results
 from harness.engine.run import Tally, run_plan
@@ -183,6 +184,26 @@ def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[s
             say(line)
 
 
+def gc_verb(files: Sequence[Path], store_folder: Path, settings: Sequence[str], *, delete: bool) -> None:
+    """Print what can be pruned from the store and what is kept; delete it where asked to."""
+    say, store = _printer(), Store(store_folder)
+    known = [plan for file in files for plan in _plans_so_far(load_experiment(file, settings), store)]
+    found = survey(store, known)
+    chosen = [one for one in found if not one.why]
+    for one in found:
+        word = f"kept, since {one.why}" if one.why else "freed"
+        say(f"{one.bytes / 2**20:10,.2f} MB  {one.title}  {one.path.name}  {word}")
+    total = f"{len(chosen)} of {len(found)}, {sum(one.bytes for one in chosen) / 2**20:,.2f} MB"
+    if delete:
+        prune(store, chosen)
+        say(f"\nFreed: {total}. Finished cells stay done; a new cell fits what it needs again.")
+    elif chosen:
+        words = ["bakeoff", "gc", *map(str, files), *_options(store_folder, settings), "--delete"]
+        say(f"\nTo be freed: {total}. Nothing was deleted. Next: {shlex.join(words)}")
+    else:
+        say(f"\nTo be freed: {total}.")
+
+
 def _all_states(plan: Plan, states: Sequence[State], store: Store) -> list[State]:
     """The states of the cells and of the joint cells."""
     return [*states, *(joint.state(store) for joint in joint_cells(plan, store))]
@@ -207,9 +228,12 @@ def _write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
 
 def _command(verb: str, file: Path, store: Path, settings: Sequence[str], *more: str) -> str:
     """A command line for the same experiment, settings and store, ready to be typed."""
+    return shlex.join(["bakeoff", verb, str(file), *more, *_options(store, settings)])
+
+
+def _options(store: Path, settings: Sequence[str]) -> list[str]:
     own = [] if store == DEFAULT_STORE or os.environ.get("BAKEOFF_STORE") == str(store) else ["--store", str(store)]
-    changed = [word for setting in settings for word in ("--set", setting)]
-    return shlex.join(["bakeoff", verb, str(file), *more, *changed, *own])
+    return [*(word for setting in settings for word in ("--set", setting)), *own]
 
 
 def _counts(states: Sequence[State]) -> str:

@@ -76,17 +76,23 @@ def explain(cell: Cell, store: Store) -> Iterator[str]:
     data = cell.data.title
     yield f"{cell.title} on {cell.columns['base']}" + (f", {data}" if data else "")
     yield f"  state     {state}"
-    yield from _key_lines("artifact", "artifacts", cell.node.key, cell.node.document, store)
+    finished = state.name == "done"
+    yield from _key_lines("artifact", "artifacts", cell.node.key, cell.node.document, store, finished=finished)
     for role, needed in cell.node.inputs.items():
-        yield from _key_lines(f"  {role}", "artifacts", needed.key, needed.document, store)
+        yield from _key_lines(f"  {role}", "artifacts", needed.key, needed.document, store, finished=finished)
     yield from _key_lines("outcome", "outcomes", cell.key, cell.document, store)
     if state.name == "failed":
         yield from _failure_lines(cell, store)
 
 
-def _key_lines(title: str, area: Area, key: str, document: Mapping[str, Any], store: Store) -> Iterator[str]:
+def _key_lines(
+    title: str, area: Area, key: str, document: Mapping[str, Any], store: Store, *, finished: bool = False
+) -> Iterator[str]:
     if store.done(area, key):
         yield f"  {title:9} done, in {store.folder(area, key)}"
+        return
+    if finished:
+        yield f"  {title:9} not in the store (pruned, or deleted); its outcome is done and needs it no more"
         return
     nearest = _nearest(area, document, store)
     if nearest is None:
