@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -58,13 +59,19 @@ STRENGTHS = {"one": 1.0, "two": 2.0, "four": 4.0}
 METHODS = f"[{', '.join(f'{{outside: {{strength: {size}}}, as: {name}}}' for name, size in STRENGTHS.items())}]"
 
 
+def add_meeting(folder: Path) -> None:
+    """Add the second benchmark to an outside package."""
+    (folder / "outside_meeting.py").write_text(BENCHMARK)
+    with (folder / "outside-1.0.dist-info" / "entry_points.txt").open("a") as points:
+        points.write("meeting = outside_meeting:Meeting\n")
+    registry._outside.cache_clear()
+    sys.modules.pop("outside_meeting", None)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The outside package with a second benchmark, on the path."""
-    outside.install(tmp_path)
-    (tmp_path / "outside_meeting.py").write_text(BENCHMARK)
-    with (tmp_path / "outside-1.0.dist-info" / "entry_points.txt").open("a") as points:
-        points.write("meeting = outside_meeting:Meeting\n")
+    add_meeting(outside.install(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(
         run.cost, "decoding_cost", lambda policy, base: {"seconds_per_token": None, "overhead_per_token": None}

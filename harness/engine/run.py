@@ -299,12 +299,13 @@ class _Runner:
         files = {key: self.store.folder("outcomes", key) / "outcomes.jsonl" for key in joint.document["outcomes"]}
         with self.store.writing("joint", joint.key, joint.document) as (out, ledger):
             with time_limit(self.plan.experiment.time_limit), cost.Stopwatch() as watch:
+                sets = [tuple(names) for names in joint.document["sets"]]
                 compared = joint.column.benchmark.compare(
-                    {key: partial(answered, file) for key, file in files.items()},
-                    [tuple(names) for names in joint.document["sets"]],
+                    {key: partial(answered, file) for key, file in files.items()}, sets
                 )
                 each = self.progress.evaluating(joint.title)
-                ledger["items"] = write_joint_outcomes(out / "joint.jsonl", compared, each)
+                declared = [metric.name for metric in joint.column.benchmark.joint_metrics()]
+                ledger["items"] = write_joint_outcomes(out / "joint.jsonl", compared, each, declared, sets)
             ledger["seconds"] = watch.seconds
         self.tally.compared += 1
 

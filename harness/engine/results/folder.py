@@ -67,7 +67,7 @@ def replaced(folder: Path, experiment: Experiment) -> str:
     Raises UserError where they are of an experiment of another name.
     """
     own = folder / "experiment.yaml"
-    if not own.exists() or own.resolve() == experiment.file.resolve() or own.read_bytes() == _text(experiment):
+    if not own.is_file() or own.resolve() == experiment.file.resolve() or own.read_bytes() == _text(experiment):
         return ""
     name = _matrix(folder).get("name", experiment.name)
     if name != experiment.name:
@@ -80,7 +80,7 @@ def is_current(folder: Path, plan: Plan, states: Sequence[State], store: Store) 
     """Whether the results folder is complete, undamaged, and was written from the same plan and states."""
     joints = joint_cells(plan, store)
     own = folder / "experiment.yaml"
-    if not own.exists() or not is_intact(folder) or (joints and not (folder / JOINT_FILES[0]).exists()):
+    if not own.is_file() or not is_intact(folder) or (joints and not (folder / JOINT_FILES[0]).exists()):
         return False
     if own.resolve() != plan.experiment.file.resolve() and own.read_bytes() != _text(plan.experiment):
         return False

@@ -10,7 +10,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from harness.benchmark import JointOutcome, Outcome
+from harness.benchmark import Excerpt, JointOutcome, Outcome
 
 _CHANCE = "chance"  # a metric that every benchmark may give: the value that random answers to the item reach
 
@@ -64,13 +64,23 @@ def answered(path: Path) -> Iterator[Outcome]:
         yield Outcome(**{**row, **{name: tuple(row[name]) for name in ("completions", "flags")}})
 
 
-def write_joint_outcomes(path: Path, outcomes: Iterable[JointOutcome], each: Callable[[int], None]) -> int:
-    """The same for joint outcomes, item by item, one for each set of policies; returns the number of items."""
+def write_joint_outcomes(
+    path: Path,
+    outcomes: Iterable[JointOutcome],
+    each: Callable[[int], None],
+    declared: Collection[str] = (),
+    known: Collection[tuple[str, ...]] = (),
+) -> int:
+    """The same for joint outcomes, item by item, one for each set of policies; returns the number of items.
+
+    known  the sets of policies that may be compared; empty: any
+    """
     items: set[tuple[str, ...]] = set()
     sets: set[tuple[str, ...]] = set()
     last: tuple[str, ...] = ()
     with path.open("w", encoding="utf-8") as file:
         for outcome in outcomes:
+            outcome = _valid_joint(outcome, declared, known)
             place = (outcome.group, outcome.item)
             if place != last:
                 # only the names of earlier items are kept: there may be millions of outcomes
@@ -78,9 +88,6 @@ def write_joint_outcomes(path: Path, outcomes: Iterable[JointOutcome], each: Cal
                 last, sets = place, set()
                 each(len(items))
             _once((*outcome.policies, *place), sets)
-            numbers = _finite(outcome.item, outcome.metrics)
-            _finite(outcome.item, {one.title: one.value for one in outcome.excerpts})
-            outcome = replace(outcome, metrics=numbers)
             file.write(json.dumps(_plain(asdict(outcome)), sort_keys=True) + "\n")
     if not items:
         raise ValueError("the benchmark compared no item")
@@ -101,21 +108,48 @@ def _once(place: tuple[str, ...], seen: set[tuple[str, ...]]) -> None:
     seen.add(place)
 
 
-def _valid(outcome: Any, declared: Collection[str]) -> Outcome:
-    """The outcome with plain numbers."""
-    if not isinstance(outcome, Outcome):
-        raise ValueError(f"the benchmark yielded a {type(outcome).__name__}, not an Outcome: {outcome!r:.80}")
-    for name in ("item", "cluster", "group", "prompt", "reference"):
+def _texts(outcome: Any, kind: type, single: Iterable[str], several: Iterable[str]) -> None:
+    """Raise ValueError where it is not of that kind, or a field that must hold a text, or texts, does not."""
+    if not isinstance(outcome, kind):
+        name = f"{'an' if kind is Outcome else 'a'} {kind.__name__}"
+        raise ValueError(f"the benchmark yielded a {type(outcome).__name__}, not {name}: {outcome!r:.80}")
+    item = getattr(outcome, "item", "")
+    for name in single:
         if not isinstance(value := getattr(outcome, name), str):
-            raise ValueError(f"the item {outcome.item!r} has {name} = {value!r:.80}, which is not a text")
-    for name in ("completions", "flags"):
+            raise ValueError(f"the item {item!r} has {name} = {value!r:.80}, which is not a text")
+    for name in several:
         texts = getattr(outcome, name)
         if not isinstance(texts, (tuple, list)) or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"the item {outcome.item!r} has {name} = {texts!r:.80}, which is not a tuple of texts")
+            raise ValueError(f"the item {item!r} has {name} = {texts!r:.80}, which is not a tuple of texts")
+
+
+def _valid_joint(outcome: JointOutcome, declared: Collection[str], known: Collection[tuple[str, ...]]) -> JointOutcome:
+    """The joint outcome with plain numbers."""
+    _texts(outcome, JointOutcome, ("item", "cluster", "group", "prompt"), ("policies",))
+    if known and tuple(outcome.policies) not in known:
+        said = ", ".join(outcome.policies)
+        raise ValueError(f"the item {outcome.item!r} compares policies that were not asked for: {said}")
+    for excerpt in outcome.excerpts:
+        _texts(excerpt, Excerpt, ("title",), ("policies", "texts"))
+        if not {*excerpt.policies} <= {*outcome.policies}:
+            raise ValueError(f"the item {outcome.item!r} has an excerpt of policies that it does not compare")
+    _finite(outcome.item, {one.title: one.value for one in outcome.excerpts})
+    metrics = _finite(outcome.item, outcome.metrics)
+    _declared(outcome.item, metrics, declared)
+    return replace(outcome, metrics=metrics)
+
+
+def _declared(item: str, named: Iterable[str], declared: Collection[str]) -> None:
+    if unknown := [name for name in named if declared and name not in declared]:
+        known = ", ".join(one for one in declared if one != _CHANCE)
+        raise ValueError(f"the item {item!r} has the metric {unknown[0]!r}; the benchmark declares {known}")
+
+
+def _valid(outcome: Outcome, declared: Collection[str]) -> Outcome:
+    """The outcome with plain numbers."""
+    _texts(outcome, Outcome, ("item", "cluster", "group", "prompt", "reference"), ("completions", "flags"))
     metrics, weights = _finite(outcome.item, outcome.metrics), _finite(outcome.item, outcome.weights)
-    if unknown := [name for name in {**metrics, **weights} if declared and name not in {*declared, _CHANCE}]:
-        known = ", ".join(declared)
-        raise ValueError(f"the item {outcome.item!r} has the metric {unknown[0]!r}; the benchmark declares {known}")
+    _declared(outcome.item, {**metrics, **weights}, [*declared, _CHANCE] if declared else ())
     if negative := [name for name, weight in weights.items() if weight < 0]:
         raise ValueError(f"the item {outcome.item!r} has a negative weight of {negative[0]}")
     return replace(outcome, metrics=metrics, weights=weights)

@@ -26,6 +26,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.engine.store.keys import key_of
 from harness.errors import UserError
 from harness.files import read_sealed, sha256, sync, write_sealed
 
@@ -43,6 +44,10 @@ UNUSABLE = {
     errno.ENAMETOOLONG,
     errno.EPERM,
     errno.ENOENT,
+    errno.EISDIR,
+    errno.ENOTEMPTY,
+    errno.EIO,
+    errno.ELOOP,
 }
 
 
@@ -83,10 +88,12 @@ class Store:
             for name, digest in read_sealed(folder / "done").items():
                 if (name in LEDGER or not ledger_only) and sha256(folder / name) != digest:
                     return f"{folder / name} differs from its digest"
+            if key_of(_read(folder / "key.json")) != key:
+                return f"{folder / 'key.json'} is the document of another key"
         except FileNotFoundError as error:
             name = Path(str(error.filename)).name
             return f"{error.filename} is missing" if name != "done" else ""
-        except (OSError, AttributeError):
+        except (OSError, AttributeError, ValueError, AssertionError):
             return f"{folder / 'done'} is damaged, or was written by an older bakeoff"
         self._checked[area, key, ledger_only] = written
         return ""
@@ -136,10 +143,11 @@ class Store:
         for path in [*aside.rglob("*"), aside]:
             sync(path)
         final = self.folder(area, key)
-        # a folder without its marker was left by a killed run; a damaged one loses its marker first
-        (final / "done").unlink(missing_ok=True)
-        shutil.rmtree(final, ignore_errors=True)
         final.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(final):  # without its marker, left by a killed run, or damaged
+            old = aside.with_name(f"{aside.name}.old")
+            os.rename(final, old)
+            shutil.rmtree(old, ignore_errors=True)
         os.rename(aside, final)
         sync(final.parent)
         os.rename(final / MARKER, final / "done")
