@@ -22,7 +22,7 @@ from harness.errors import UserError
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredPiece:
     """An artifact or a leftover in a store.
 
     why  why it is kept; "" where it can be pruned
@@ -34,7 +34,7 @@ class Kept:
     why: str = ""
 
 
-def survey(store: Store, plans: Iterable[Plan]) -> list[Kept]:
+def survey(store: Store, plans: Iterable[Plan]) -> list[StoredPiece]:
     """Every artifact and leftover of the store, those that can be pruned first. Nothing is changed."""
     needed = _needed(store, plans)
     read = {document["artifact"] for _, document in store.documents("outcomes")}
@@ -54,7 +54,7 @@ def survey(store: Store, plans: Iterable[Plan]) -> list[Kept]:
         title = f"{document['method']} ({fields:.60}) on {document['base']['name']}, seed {document['seed']}"
         why = needed.get(key, "" if key in read else "no cell has been scored with it yet")
         folder = store.folder("artifacts", key)
-        found.append(Kept(folder, title, cost.stored_bytes(folder), why))
+        found.append(StoredPiece(folder, title, cost.stored_bytes(folder), why))
     return sorted(found, key=lambda one: (bool(one.why), -one.bytes, one.title, str(one.path)))
 
 
@@ -76,22 +76,22 @@ def _beneath(node: Node) -> Iterator[str]:
         yield from _beneath(one)
 
 
-def _leftovers(store: Store, finished: Collection[str]) -> Iterator[Kept]:
+def _leftovers(store: Store, finished: Collection[str]) -> Iterator[StoredPiece]:
     """Folders without a true marker, and files that were being written when a process was killed."""
     for area in ("artifacts", "outcomes", "joint"):
         for folder in sorted((store.root / area).glob("*")):
             if not (folder / "done").exists():
-                yield Kept(folder, f"left in {area} by a killed run", cost.stored_bytes(folder))
+                yield StoredPiece(folder, f"left in {area} by a killed run", cost.stored_bytes(folder))
             elif area == "artifacts" and folder.name not in finished:
-                yield Kept(folder, f"damaged: {store.damage(area, folder.name)}", cost.stored_bytes(folder))
+                yield StoredPiece(folder, f"damaged: {store.damage(area, folder.name)}", cost.stored_bytes(folder))
     for folder in sorted((store.root / "temporary").glob("*")):
-        yield Kept(folder, "left by a killed run", cost.stored_bytes(folder))
+        yield StoredPiece(folder, "left by a killed run", cost.stored_bytes(folder))
     for file in sorted(store.root.rglob("*.partial")):
         if "temporary" not in file.parts:
-            yield Kept(file, "left by a killed run", file.stat().st_size)
+            yield StoredPiece(file, "left by a killed run", file.stat().st_size)
 
 
-def prune(store: Store, chosen: Iterable[Kept]) -> None:
+def prune(store: Store, chosen: Iterable[StoredPiece]) -> None:
     """Delete what was chosen. Raises UserError where a run is at work on the store, or where it cannot be written."""
     for lock in sorted((store.root / "locks").glob("*.lock")):
         if process := store.holder(lock.stem):
