@@ -221,8 +221,10 @@ def test_a_mutated_experiment_plans_or_is_one_clear_mistake(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_5000_mutated_experiments_each_plan_or_are_refused_within_two_seconds(tmp_path: Path) -> None:
+    for file in SHIPPED:  # the first plan loads libraries
+        next(iter(plans(load_experiment(file), tmp_path / "store")))
     counted, spent = tried(range(5000), tmp_path)
-    print(counted, f"longest {max(spent[1:]):.2f} s")
+    print(counted, f"longest {max(spent):.2f} s")
     assert counted["plans"] >= 2500
     assert counted["refused"] >= 1000
-    assert max(spent[1:]) < MOST_SECONDS  # the first loads libraries
+    assert max(spent) < MOST_SECONDS

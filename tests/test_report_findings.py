@@ -15,11 +15,12 @@ from scipy import stats
 from harness.records import DataChoice
 from harness.report.collect import Block
 from harness.report.findings.audit import warning
+from harness.report.findings.finish import finish_parts, finish_warning, flagged_shares
 from harness.report.findings.harm import harm_parts
 from harness.report.findings.prices import price, shifts_of
 from harness.report.findings.turnover import Lengths, lengths_of, turnovers_of
 from harness.report.numbers.comparisons import Comparison, Result, results_of
-from harness.report.numbers.matrix import BenchmarkMetric, Matrix, MethodInfo
+from harness.report.numbers.matrix import BenchmarkInfo, BenchmarkMetric, Matrix, MethodInfo
 from harness.report.numbers.panel import build_panel, measure, score_of
 from harness.report.numbers.protocol import Audit, ProtocolField, audit_of
 from harness.report.render.document import Paragraph
@@ -480,3 +481,61 @@ def test_lengths_count_words_empty_answers_and_cut_prompts() -> None:
     })  # fmt: skip
     found = lengths_of(samples)
     assert found == {("good", "tasks"): Lengths(3, pytest.approx(4 / 3), pytest.approx(1 / 3), 0.5)}
+
+
+# ---- unfinished answers and thoughts
+
+
+def block_of(unfinished: Mapping[str, int], items: int = 20, seeds: int = 1) -> tuple[Block, Matrix]:
+    """Each method's answers to the first so many items are unfinished, at every seed."""
+    methods = tuple(MethodInfo(label, "sft", False) for label in unfinished)
+    metric = BenchmarkMetric("accuracy", "share right", benchmark="tasks")
+    info = BenchmarkInfo("tasks", "tasks", "1", {}, "", (metric,))
+    matrix = Matrix("m", "base", None, 0.02, ("w",), None, tuple(range(seeds)), ("",), (0,), methods, (info,), ())
+    rows = pandas.DataFrame(
+        {"method": label, "seed": seed, "benchmark": "tasks", "metric": "accuracy", "group": "", "item": f"i{item:02}",
+         "cluster": f"c{item:02}", "value": 1.0, "weight": 1.0, "completions": ["text"],
+         "flags": ["unfinished"] if item < count else []}
+        for label, count in unfinished.items() for seed in range(seeds) for item in range(items)
+    )  # fmt: skip
+    measured = (measure(metric, build_panel(rows)),)
+    return Block("w", DataChoice(), methods, measured=measured, samples=rows), matrix
+
+
+def test_a_share_of_unfinished_answers_is_marked_where_chance_over_items_does_not_explain_it() -> None:
+    """1 of 20 and 2 of 20 could be chance, 20 of 20 against 1 could not: the floor is three discordant items.
+
+    By hand, for one item: d = .05, and MS_I = 3 (20 / 20)^2 / 19, so the half-width is t(.975, 19) sqrt(3 / 19 / 20)
+    = 2.093 x .0889 = .186.
+    """
+    block, matrix = block_of({"base": 1, "two": 2, "equal": 1, "long": 20})
+    shares = {one.method: one for one in flagged_shares(block, matrix)}
+    assert {label: one.share.value for label, one in shares.items()} == {
+        "base": 0.05,
+        "two": 0.1,
+        "equal": 0.05,
+        "long": 1,
+    }
+    assert shares["base"].difference is None
+    two = shares["two"].difference
+    assert two is not None
+    assert two.value == pytest.approx(0.05)
+    assert two.high == pytest.approx(0.05 + 2.093 * math.sqrt(3 / 19 / 20), abs=1e-4)
+    assert [label for label, one in shares.items() if one.differs] == ["long"]
+    assert "tasks: long. A larger limit" in finish_warning(block, matrix)
+    _, table = finish_parts(block, matrix)
+    assert isinstance(table, Table)
+    assert {row[0].text: row[1].text for row in table.rows} == {
+        "base": "5.0",
+        "two": "10.0",
+        "equal": "5.0",
+        "long": "100.0",
+    }
+    assert [row[1].small for row in table.rows] == ["", "", "", "¶ +95.0"]
+
+
+def test_without_a_flag_nothing_is_said_of_answers_ends() -> None:
+    block, matrix = block_of({"base": 0, "other": 0})
+    assert flagged_shares(block, matrix) == ()
+    assert finish_warning(block, matrix) == ""
+    assert list(finish_parts(block, matrix)) == []

@@ -15,6 +15,7 @@ from harness.report.findings.between_policies import joint_findings, joint_parts
 from harness.report.findings.claims import claim_parts
 from harness.report.findings.curves import curve_parts, curves_of
 from harness.report.findings.detectable import resolution_parts
+from harness.report.findings.finish import finish_parts
 from harness.report.findings.harm import harm_parts
 from harness.report.findings.precision import precision_parts, precisions_of
 from harness.report.findings.prices import price_parts, shift_parts
@@ -102,7 +103,7 @@ def _block_sections(block: Block, matrix: Matrix, blocks: int) -> Iterator[Secti
         yield Section("Harm", harm, level)
     # with several blocks, secondary tables are folded
     shown: Callable[[Iterable[Part]], tuple[Part, ...]] = _folded if level > 2 else tuple
-    changed = shown((*turnover_parts(block, matrix), *length_parts(block, matrix)))
+    changed = shown((*turnover_parts(block, matrix), *length_parts(block, matrix), *finish_parts(block, matrix)))
     if changed:
         yield Section("Items gained and lost, and length", changed, level)
     prices = shown((*price_parts(block, matrix), *shift_parts(block, matrix)))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.report.collect import Block, MethodCost, ReportModel
 from harness.report.findings.audit import warning as unlike
+from harness.report.findings.finish import finish_warning
 from harness.report.numbers.comparisons import Result, is_kept
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
@@ -298,6 +299,8 @@ def verdict_parts(model: ReportModel) -> Iterator[Part]:
             yield Bullets(answered)
         if unlike(block):
             yield Paragraph(lead + unlike(block), "warning")
+        if ends := finish_warning(block, model.matrix):
+            yield Paragraph(lead + ends, "open")
         said = statements(block, model.matrix)
         if said and len(block.methods) > MOST_SPELT_OUT:
             yield Folded(f"{lead}every metric, method by method", _statement_table(said))

@@ -300,12 +300,7 @@ def panels_of(
     measured = []
     for benchmark in matrix.benchmarks:
         of_benchmark = rows[rows["benchmark"] == benchmark.label]
-        # a deterministic method may have one cell for all seeds; a failed seed does not count
-        repeated = [
-            method.label
-            for method in matrix.methods
-            if method.deterministic and len(states.get((method.label, benchmark.label), ())) == 1
-        ]
+        repeated = repeated_methods(matrix, states, benchmark.label)
         for at, metric in enumerate(benchmark.metrics):
             own = of_benchmark[of_benchmark["metric"] == metric.name]
             # the chance level of an item applies to the benchmark's first metric only
@@ -313,6 +308,13 @@ def panels_of(
             told = replace(metric, chance=levels.get("", metric.chance))
             measured.append(replace(measure(told, build_panel(own, repeated, matrix.seeds)), levels=levels))
     return measured
+
+
+def repeated_methods(
+    matrix: Matrix, states: Mapping[tuple[str, str], tuple[CellState, ...]], benchmark: str
+) -> list[str]:
+    """The deterministic methods with one cell for all seeds; a failed seed does not count."""
+    return [m.label for m in matrix.methods if m.deterministic and len(states.get((m.label, benchmark), ())) == 1]
 
 
 def groups_of(measured: Iterable[Measured]) -> list[Measured]:
