@@ -6,8 +6,9 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import outside
 import pytest
@@ -15,12 +16,16 @@ import torch
 from command_line import bakeoff
 from conftest import ROOT
 from safetensors.torch import load_file, save_file
+from test_joint import add_meeting
 
 from harness.engine import registry
 from harness.engine.config import load_experiment
+from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Plan, make_plan
+from harness.engine.results.folder import is_current
 from harness.engine.results.schema import read_rows
 from harness.engine.run import Tally, run_plan
+from harness.engine.states import state_of
 from harness.engine.store.store import Store
 from harness.report.verify import verify
 
@@ -33,9 +38,32 @@ class KilledError(BaseException):
     """Stands for a kill: no code of ours catches it."""
 
 
+PREPARED: dict[str, Path] = {}
+
+
 @pytest.fixture
 def folder(outside_folder: Path) -> Path:
     return outside_folder
+
+
+@pytest.fixture
+def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder after a run of the default experiment, which is made once and copied."""
+    return copied("default", {}, folder, tmp_path_factory)
+
+
+def copied(name: str, options: dict[str, str], folder: Path, factory: pytest.TempPathFactory) -> Path:
+    """The folder with store and results of these options; the first test that asks for them makes them."""
+    if name not in PREPARED:
+        assert run(folder, **options).endswith("exit 0")
+        PREPARED[name] = factory.mktemp(name)
+        for part in ("store", "out"):
+            shutil.copytree(folder / part, PREPARED[name] / part)
+        return folder
+    outside.experiment(folder, **options)
+    for part in ("store", "out"):
+        shutil.copytree(PREPARED[name] / part, folder / part)
+    return folder
 
 
 def bench(items: int) -> str:
@@ -70,8 +98,8 @@ def kill_at(name: str, patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_a_changed_experiment_killed_while_its_results_are_written_is_written_again(name: str, folder: Path) -> None:
-    run(folder, benchmarks=bench(4))
+def test_a_changed_experiment_killed_while_its_results_are_written_is_written_again(name: str, finished: Path) -> None:
+    folder = finished
     with pytest.MonkeyPatch.context() as patch:
         kill_at(name, patch)
         with pytest.raises(KilledError):
@@ -80,31 +108,33 @@ def test_a_changed_experiment_killed_while_its_results_are_written_is_written_ag
     assert not_ok(folder) == []
     assert "items: 6" in (folder / "out" / "experiment.yaml").read_text()
     before = content(folder)
-    assert "Nothing to do" in run(folder, benchmarks=bench(6))
-    assert content(folder) == before, "a finished folder is not written again"
+    assert is_up_to_date(folder, benchmarks=bench(6)), "a finished folder is not written again"
+    assert content(folder) == before
 
 
-@pytest.mark.parametrize("name", RESULTS)
-def test_a_damaged_or_missing_result_file_is_written_again(name: str, folder: Path) -> None:
-    run(folder)
-    path, before = folder / "out" / name, content(folder)
-    for damaged in (before[name][: len(before[name]) // 2], b"", None):
-        if damaged is None:
-            path.unlink()
-        else:
-            path.write_bytes(damaged)
+def is_up_to_date(folder: Path, **options: str) -> bool:
+    """What decides whether a run writes the results again."""
+    plan, store = plan_of(folder, **options), Store(folder / "store")
+    return is_current(folder / "out", plan, [state_of(cell, store) for cell in plan.cells], store)
+
+
+def test_each_damaged_or_missing_result_file_is_noticed_and_written_again(finished: Path) -> None:
+    folder, before = finished, content(finished)
+    ways: dict[str, Callable[[Path], object]] = {"cut": cut, "empty": DAMAGE["empty"], "deleted": DAMAGE["deleted"]}
+    for way in ways.values():
+        for name in RESULTS:
+            way(folder / "out" / name)
+            assert not is_up_to_date(folder), name
+            (folder / "out" / name).write_bytes(before[name])
+            assert is_up_to_date(folder), name
+        for name in RESULTS:
+            way(folder / "out" / name)
         assert "exit 0" in run(folder)
         assert content(folder) == before
 
 
 def plan_of(folder: Path, **options: str) -> Plan:
     return make_plan(load_experiment(outside.experiment(folder, **options)), folder / "store")
-
-
-def place(folder: Path, area: str) -> Path:
-    """The folder of the one artifact or outcome."""
-    (found,) = (folder / "store" / area).iterdir()
-    return found
 
 
 def flip(path: Path) -> None:
@@ -126,62 +156,179 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("how", DAMAGE)
-@pytest.mark.parametrize("name", ["outcomes.jsonl", "cost.json", "key.json", "done"])
-def test_a_damaged_outcome_is_named_and_scored_again(name: str, how: str, folder: Path) -> None:
-    run(folder)
-    before, file = content(folder), place(folder, "outcomes") / name
-    DAMAGE[how](file)
+LEDGER = ("cost.json", "key.json", "done")
+MANY = {f"m{at}": float(at) for at in range(4 * len(DAMAGE))}
+METHODS = ", ".join(f"{{outside: {{strength: {size}}}, as: {name}}}" for name, size in MANY.items())
+COLUMNS = ", ".join(f"{{meeting: {{items: {at + 1}}}, as: j{at}}}" for at in range(4 * len(DAMAGE)))
+TWO = "[outside, {outside: {strength: 2.0}, as: two}]"
+
+
+def damaged(files: Sequence[str]) -> list[tuple[str, str]]:
+    """Every pair of a file and a damage."""
+    return [(file, how) for file in files for how in DAMAGE]
+
+
+@pytest.fixture
+def many(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many artifacts and outcomes as there are pairs."""
+    return copied("many", {"methods": f"[{METHODS}]"}, folder, tmp_path_factory)
+
+
+def keys(folder: Path) -> dict[str, tuple[str, str]]:
+    """Label -> the keys of artifact and outcome."""
+    return {one.entry.label: (one.node.key, one.key) for one in plan_of(folder, methods=f"[{METHODS}]").cells}
+
+
+def test_each_damaged_outcome_is_named_and_scored_again(many: Path) -> None:
+    folder, before, found = many, content(many), keys(many)
+    cases = dict(zip(MANY, damaged(("outcomes.jsonl", *LEDGER)), strict=True))
+    for label, (name, how) in cases.items():
+        DAMAGE[how](folder / "store" / "outcomes" / found[label][1] / name)
     planned = bakeoff("plan", folder / "experiment.yaml", "--store", folder / "store").stdout
-    assert "1 cells: 1 to run" in planned
-    heard = run(folder)
-    assert "1 cells scored now" in heard
+    assert "20 cells: 20 to run" in planned
+    heard = run(folder, methods=f"[{METHODS}]")
+    assert "(0 artifacts fitted, 20 cells scored now)" in heard
     assert heard.endswith("exit 0")
-    if (name, how) != ("done", "deleted"):
-        assert f"damaged outside/outside_bench/0: {file}" in heard
+    for label, (name, how) in cases.items():
+        file = folder / "store" / "outcomes" / found[label][1] / name
+        assert (f"damaged {label}/outside_bench/0: {file}" in heard) == ((name, how) != ("done", "deleted"))
     for result in ("rows.parquet", "samples.parquet", "matrix.json"):
         assert content(folder)[result] == before[result]
-    assert "Nothing to do" in run(folder)
+    assert is_up_to_date(folder, methods=f"[{METHODS}]")
 
 
-@pytest.mark.parametrize("how", DAMAGE)
-@pytest.mark.parametrize("name", ["number.json", "cost.json", "key.json", "done"])
-def test_a_damaged_artifact_is_fitted_again_before_it_is_loaded(name: str, how: str, folder: Path) -> None:
-    run(folder)
-    before, file = content(folder), place(folder, "artifacts") / name
+def test_each_damaged_artifact_is_fitted_again_before_it_is_loaded(many: Path) -> None:
+    folder, before, found = many, content(many), keys(many)
     shutil.rmtree(folder / "store" / "outcomes")
-    DAMAGE[how](file)
-    heard = run(folder)
-    assert "(1 artifacts fitted, 1 cells scored now)" in heard
+    cases = dict(zip(MANY, damaged(("number.json", *LEDGER)), strict=True))
+    for label, (name, how) in cases.items():
+        DAMAGE[how](folder / "store" / "artifacts" / found[label][0] / name)
+    heard = run(folder, methods=f"[{METHODS}]")
+    assert "(20 artifacts fitted, 20 cells scored now)" in heard
     assert heard.endswith("exit 0")
-    if (name, how) != ("done", "deleted"):
-        assert f"damaged outside on model, seed 0: {file}" in heard
+    for label, (name, how) in cases.items():
+        file = folder / "store" / "artifacts" / found[label][0] / name
+        assert (f"damaged outside on model, seed 0: {file}" in heard) == ((name, how) != ("done", "deleted"))
     assert content(folder)["rows.parquet"] == before["rows.parquet"]
 
 
-def test_finished_outcomes_need_no_artifact(folder: Path) -> None:
-    run(folder)
+def test_each_damaged_comparison_of_policies_is_named_and_compared_again(folder: Path) -> None:
+    add_meeting(folder)
+    options = {"methods": TWO, "benchmarks": f"[{COLUMNS}]"}
+    assert run(folder, **options).endswith("exit 0")
     before = content(folder)
-    shutil.rmtree(folder / "store" / "artifacts")
-    shutil.rmtree(folder / "out")
-    assert "exit 0" in run(folder)
-    assert content(folder) == before
+    found = {one.column.label: one.key for one in joint_cells(plan_of(folder, **options), Store(folder / "store"))}
+    cases = dict(zip(found, damaged(("joint.jsonl", *LEDGER)), strict=True))
+    for label, (name, how) in cases.items():
+        DAMAGE[how](folder / "store" / "joint" / found[label] / name)
+    planned = bakeoff("plan", folder / "experiment.yaml", "--store", folder / "store").stdout
+    assert planned.count("between policies") == planned.count("to run") == 20
+    heard = run(folder, **options)
+    assert "(0 artifacts fitted, 0 cells scored now)" in heard
+    assert heard.endswith("exit 0")
+    for label, (name, how) in cases.items():
+        file = folder / "store" / "joint" / found[label] / name
+        assert (f"damaged {label} between policies: {file}" in heard) == ((name, how) != ("done", "deleted"))
+    for result in ("rows.parquet", "joint.parquet", "excerpts.parquet", "matrix.json"):
+        assert content(folder)[result] == before[result]
+    assert is_up_to_date(folder, **options)
 
 
-@pytest.mark.parametrize("how", DAMAGE)
-def test_damaged_caches_are_rebuilt(how: str, folder: Path) -> None:
+def as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def first_of(folder: Path, area: str) -> Path:
+    return sorted((folder / "store" / area).iterdir())[0]
+
+
+def exchange(folder: Path, area: str) -> None:
+    """Each of two finished folders takes the other's name."""
+    one, other = sorted((folder / "store" / area).iterdir())[:2]
+    one.rename(folder / "aside")
+    other.rename(one)
+    (folder / "aside").rename(other)
+
+
+def older(path: Path) -> None:
+    """The marker of a bakeoff that kept no digests."""
+    path.write_text("")
+
+
+STRUCTURE: dict[str, Callable[[Path], object]] = {
+    "two outcomes exchanged": lambda folder: exchange(folder, "outcomes"),
+    "two artifacts exchanged": lambda folder: exchange(folder, "artifacts"),
+    "a marker that is a folder": lambda folder: as_folder(first_of(folder, "outcomes") / "done"),
+    "outcomes that are a folder": lambda folder: as_folder(first_of(folder, "outcomes") / "outcomes.jsonl"),
+    "a ledger that is a folder": lambda folder: as_folder(first_of(folder, "outcomes") / "cost.json"),
+    "a marker of an older bakeoff": lambda folder: older(first_of(folder, "outcomes") / "done"),
+    "a finished folder that is a file": lambda folder: (
+        shutil.rmtree(one := first_of(folder, "outcomes")), one.write_text("x")),
+    "a finished folder that is a dead link": lambda folder: (
+        shutil.rmtree(one := first_of(folder, "outcomes")), one.symlink_to("nowhere")),
+    "a file more": lambda folder: (first_of(folder, "artifacts") / "more").write_text("x"),
+    "no locks": lambda folder: shutil.rmtree(folder / "store" / "locks"),
+    "no outcomes": lambda folder: shutil.rmtree(folder / "store" / "outcomes"),
+    "no store": lambda folder: shutil.rmtree(folder / "store"),
+    "an area that is a file": lambda folder: (
+        shutil.rmtree(folder / "store" / "outcomes"), (folder / "store" / "outcomes").write_text("x")),
+    "locks that are a file": lambda folder: (
+        shutil.rmtree(folder / "store" / "locks"), (folder / "store" / "locks").write_text("x"),
+        shutil.rmtree(folder / "store" / "outcomes")),
+    "a cache that is a folder": lambda folder: as_folder(folder / "store" / "digests.json"),
+    "rows that are a folder": lambda folder: as_folder(folder / "out" / "rows.parquet"),
+    "an experiment that is a folder": lambda folder: as_folder(folder / "out" / "experiment.yaml"),
+}  # fmt: skip
+REFUSED = {"an area that is a file", "locks that are a file", "rows that are a folder",
+           "an experiment that is a folder"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRUCTURE)
+def test_damage_to_names_and_folders_is_healed_or_refused_in_one_line(
+    name: str, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    copied("two", {"methods": TWO}, folder, tmp_path_factory)
+    before, words = content(folder), (folder / "experiment.yaml", "--store", folder / "store")
+    STRUCTURE[name](folder)
+    if "out" not in str(STRUCTURE[name].__code__.co_consts):
+        shutil.rmtree(folder / "out")
+    assert bakeoff("plan", *words).returncode == 0
+    assert bakeoff("explain", words[0], "two", *words[1:]).returncode == 0
+    heard = run(folder, methods=TWO)
+    assert heard.endswith("exit 2" if name in REFUSED else "exit 0"), heard
+    if name in REFUSED:
+        assert "cannot be written" in heard
+    else:
+        for result in ("rows.parquet", "samples.parquet", "matrix.json", "experiment.yaml", "provenance.json"):
+            assert content(folder)[result] == before[result], result
+        assert not_ok(folder) == []
+
+
+def test_finished_outcomes_need_no_artifact(finished: Path) -> None:
+    before = content(finished)
+    shutil.rmtree(finished / "store" / "artifacts")
+    shutil.rmtree(finished / "out")
+    assert "exit 0" in run(finished)
+    assert content(finished) == before
+
+
+def test_damaged_caches_are_rebuilt(folder: Path) -> None:
     rows = folder / "rows.jsonl"
     rows.write_text('{"prompt": "test 3", "completion": "it is in the test"}\n')
     options = {"methods": "[counting]", "extra": f"data: {{demonstrations: {rows}}}"}
     run(folder, **options)
     before = content(folder)
-    caches = [path for path in (folder / "store").glob("**/*.json") if not {"artifacts", "outcomes"} & {*path.parts}]
-    assert {path.parent.name for path in caches} >= {"store", "contamination"}
-    for path in caches:
-        DAMAGE[how](path)
-    shutil.rmtree(folder / "out")
-    assert "exit 0" in run(folder, **options)
-    assert content(folder) == before
+    for how in DAMAGE.values():
+        caches = [
+            path for path in (folder / "store").glob("**/*.json") if not {"artifacts", "outcomes"} & {*path.parts}
+        ]
+        assert {path.parent.name for path in caches} >= {"store", "contamination"}
+        for path in caches:
+            how(path)
+        shutil.rmtree(folder / "out")
+        assert "exit 0" in run(folder, **options)
+        assert content(folder) == before
 
 
 def test_a_damaged_record_of_a_failure_is_forgotten(folder: Path) -> None:
@@ -371,6 +518,15 @@ def run_hostile(folder: Path, methods: str) -> str:
     return f"{done.stdout}{done.stderr}\nexit {done.returncode}"
 
 
+def unharmed(folder: Path) -> Any:
+    """The rows of the base alone, from a run that all tests share."""
+    if "hostile" not in PREPARED:
+        PREPARED["hostile"] = folder.with_name("hostile-base")
+        PREPARED["hostile"].mkdir()
+        assert run_hostile(PREPARED["hostile"], "[base]").endswith("exit 0")
+    return read_rows(PREPARED["hostile"] / "out")
+
+
 CHANGES = {"tokens": "tokenizer", "side": "tokenizer", "template": "encoder", "text": "encoder", "weights": "model",
            "data": "model", "dropout": "model", "jinja": "tokenizer", "eos": "tokenizer", "special": "tokenizer",
            "generation": "model", "settings": "model", "buffer": "model", "forward": "model", "config": "config",
@@ -381,9 +537,7 @@ CHANGES = {"tokens": "tokenizer", "side": "tokenizer", "template": "encoder", "t
 def test_a_method_that_changes_what_cells_share_fails_and_later_cells_are_unharmed(
     mode: str, at: str, hostile: Path
 ) -> None:
-    run_hostile(hostile, "[base]")
-    before = read_rows(hostile / "out")
-    shutil.rmtree(hostile / "store")
+    before = unharmed(hostile)
     heard = run_hostile(hostile, f"[{{hostile: {{mode: {mode}, at: {at}}}, as: bad}}, base]")
     words = f"failed  bad/knowledge/0: hostile changed the {CHANGES[mode]} of microworld/small, which all cells share"
     assert words in heard
@@ -394,9 +548,9 @@ def test_a_method_that_changes_what_cells_share_fails_and_later_cells_are_unharm
 
 
 def test_a_policy_that_changes_what_cells_share_as_it_is_scored_is_loaded_again(hostile: Path) -> None:
-    run_hostile(hostile, "[base]")
-    before = read_rows(hostile / "out")
+    before = unharmed(hostile)
     before = before[before.benchmark == "instruction_following"]
+    shutil.copytree(PREPARED["hostile"] / "store", hostile / "store")
     heard = run_hostile(hostile, "[{hostile: {mode: template, at: score}, as: bad}]")
     assert "failed  bad/knowledge/0: bad/knowledge/0 changed the encoder of microworld/small" in heard
     assert "done    bad/instruction_following/0" in heard
