@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
+from harness.engine.results.provenance import _template
 from harness.errors import UserError
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.encoding import PLAIN_TEMPLATE
@@ -94,3 +96,14 @@ def test_the_verb_says_each_check_and_fails_where_one_does(folder: Path, capsys:
     edited(folder, "config.json", vocab_size=7)
     assert check_model_verb(str(folder), "", "") == 1
     assert "failed  vocabulary" in capsys.readouterr().out
+
+
+def test_the_record_names_the_plain_template_with_its_text(folder: Path) -> None:
+    def recorded(base: BaseModel) -> str:
+        return _template(base, [asdict(check) for check in check_model(base)])
+
+    assert recorded(BaseModel(BaseSpec(str(folder)), folder)) == "the tokenizer's"
+    (folder / "chat_template.jinja").unlink()
+    plain = edited(folder, "tokenizer_config.json", chat_template=None)
+    assert plain.encoder.template == PLAIN_TEMPLATE
+    assert recorded(plain).startswith("plain: it is asked in a plain format ('### User:\\nName a fruit.")

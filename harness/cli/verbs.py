@@ -33,6 +33,7 @@ from harness.engine.workers import workers
 from harness.errors import UserError
 
 WIDTH = 160
+NOT_ALL = "Not all is done: the store was changed while this ran, or another process is at work. Run it again."
 
 
 def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
@@ -99,24 +100,29 @@ def run_verb(
     unfinished = bool(ended["to run"] + ended["running"])
     report = f"The report is {folder / 'report.html'}"
     if tally is None:
-        said = (
-            "Nothing to do" if current else "No cell to run; the results folder was not up to date and is written again"
-        )
-        again = " Failed cells are tried again with --retry-failed." if ended["failed"] else ""
-        for line in _not_run(plan):
-            say(line)
-        say(f"{said}: {_counts(states)}.{again}")
-        say(report)
-        return int(failed or unfinished)
-    say(f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now).")
-    if cells := [cell for cell, _ in tally.failed if isinstance(cell, Cell)]:
-        say(f"Next: {_command('explain', file, store_folder, settings, cells[0].title)}")
-    elif tally.failed:
-        say(f"Next: fix the cause, then {_command('run', file, store_folder, settings, '--retry-failed')}")
-    if unfinished:
-        say("Not all is done: the store was changed while this ran, or another process is at work. Run it again.")
-    say(f"{report} (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})")
+        lines = (*_not_run(plan), _idle(states, failed=bool(ended["failed"]), current=current))
+    else:
+        report += f" (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})"
+        lines = (*_worked(states, tally, file, store_folder, settings), *([NOT_ALL] if unfinished else []))
+    for line in (*lines, report):
+        say(line)
     return int(failed or unfinished)
+
+
+def _idle(states: Sequence[State], *, failed: bool, current: bool) -> str:
+    """A line on a run that had no cell to run."""
+    stale = "No cell to run; the results folder was not up to date and is written again"
+    again = " Failed cells are tried again with --retry-failed." if failed else ""
+    return f"{'Nothing to do' if current else stale}: {_counts(states)}.{again}"
+
+
+def _worked(states: Sequence[State], tally: Tally, file: Path, store: Path, settings: Sequence[str]) -> Iterator[str]:
+    """What a run has done, and what to do next about a failure."""
+    yield f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now)."
+    if cells := [cell for cell, _ in tally.failed if isinstance(cell, Cell)]:
+        yield f"Next: {_command('explain', file, store, settings, cells[0].title)}"
+    elif tally.failed:
+        yield f"Next: fix the cause, then {_command('run', file, store, settings, '--retry-failed')}"
 
 
 def _remarks_on_data(plan: Plan) -> Iterator[str]:

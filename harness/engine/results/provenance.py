@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def provenance(plan: Plan, store: Path) -> dict[str, Any]:
                 "revision": base.spec.revision or _revision(base.folder),
                 "dtype": base.spec.dtype,
                 "device": base.spec.device,
-                "chat_template": _template(base),
+                "chat_template": _template(base, base_checks(base, store)),
                 "checks": base_checks(base, store),
             }
             for base in plan.bases
@@ -67,9 +68,14 @@ def _packages(plan: Plan) -> dict[str, dict[str, dict[str, str]]]:
     return {"plugins": found} if found else {}
 
 
-def _template(base: BaseModel) -> str:
-    """The template that the base is asked in, with the arguments and the date that decide its text."""
-    source = Path(base.spec.chat_template).name or "the tokenizer's, or plain"
+def _template(base: BaseModel, checks: Sequence[Mapping[str, Any]]) -> str:
+    """The template that the base is asked in, with the arguments and the date that decide its text.
+
+    The plain template is named with the text of a conversation in it.
+    """
+    found = next((check for check in checks if check["name"] == "template"), None)
+    own = "unknown" if found is None else f"plain: {found['remedy']}" if found["remedy"] else "the tokenizer's"
+    source = Path(base.spec.chat_template).name or own
     arguments = [f"{name}={value}" for name, value in sorted(base.spec.template_arguments.items())]
     return ", ".join([source, *arguments, *([base.spec.date] if base.spec.date != DEFAULT_DATE else [])])
 
