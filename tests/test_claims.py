@@ -135,8 +135,10 @@ def test_one_seed_or_few_clusters_decide_nothing(tmp_path: Path) -> None:
     assert (found.verdict, found.p) == ("undecided", None)
     assert "one seed" in found.missing
     few = matrix_of()
+    (found,) = claims_of(rows_of(few, lambda m, *_: chances[m], 4), few, [], claim(tmp_path, **KEEPS))
+    assert (found.verdict, found.missing) == ("undecided", "4 effective clusters: fewer than 5")
     (found,) = claims_of(rows_of(few, lambda m, *_: chances[m], 19), few, [], claim(tmp_path, **KEEPS))
-    assert (found.verdict, found.missing) == ("undecided", "fewer than 20 clusters")
+    assert found.missing == "fewer than 20 effective clusters"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from test_report import Fake, block_of
 from harness.errors import UserError
 from harness.files import read_json, write_json
 from harness.report.compare import Pairing, two_methods, two_runs
-from harness.stats.families import holm
+from harness.stats.families import max_t
 
 SKILLS = {"plain": (0.3, 0.7), "tuned": (0.8, 0.69), "harsh": (0.6, 0.3)}
 
@@ -28,7 +28,7 @@ def only(pairings: list[Pairing]) -> Pairing:
 
 
 def test_a_method_against_the_baseline_has_the_reports_own_estimates(folder: Path) -> None:
-    """The same pairs, the same pooled seed variance over all methods, so the same interval and raw p."""
+    """The same pairs, the same pooled seed variance over all methods, so the same pointwise interval and raw p."""
     report = block_of(folder)
     pairing = only(two_methods(folder, "tuned", "plain"))
     shown = {(r.metric.title, r.group): r for r in pairing.results}
@@ -36,18 +36,20 @@ def test_a_method_against_the_baseline_has_the_reports_own_estimates(folder: Pat
     assert set(shown) == {(r.metric.title, r.group) for r in tested}
     for result in tested:
         own = shown[result.metric.title, result.group]
-        assert own.comparisons["tuned"].estimate == result.comparisons["tuned"].estimate
+        mine, theirs = own.comparisons["tuned"], result.comparisons["tuned"]
+        assert (mine.estimate.value, mine.estimate.p) == (theirs.estimate.value, theirs.estimate.p)
+        assert mine.pointwise == theirs.pointwise
         assert own.scores["tuned"].estimate == result.scores["tuned"].estimate
 
 
-def test_holm_runs_over_the_table_and_groups_are_a_family_of_their_own(folder: Path) -> None:
-    """Two primary metrics are two tests, two groups of one of them two more; the secondary metric is not tested."""
+def test_the_correction_counts_the_pairs_that_could_have_been_asked(folder: Path) -> None:
+    """Three methods are three pairs: on two primary metrics six tests, on two groups of one of them six more."""
     pairing = only(two_methods(folder, "tuned", "harsh"))
     for results in (pairing.block.results, pairing.block.groups):
         family = [r for r in results if r.family]
-        assert [r.family for r in family] == [2, 2]
-        raw = [r.comparisons["tuned"].estimate.p for r in family]
-        assert [r.comparisons["tuned"].adjusted for r in family] == holm(raw)
+        assert [r.family for r in family] == [6, 6]
+        raw = [r.comparisons["tuned"].estimate for r in family]
+        assert [r.comparisons["tuned"].adjusted for r in family] == list(max_t(raw, [0, 1], 6).adjusted)
     (length,) = (r for r in pairing.block.results if not r.metric.primary)
     assert length.comparisons["tuned"].adjusted is None
 

@@ -230,7 +230,7 @@ def test_the_worked_example_of_the_statistics_is_computed_alike() -> None:
     section = text[text.index("\n## 5.") : text.index("\n## 6.")]
     totals = re.findall(r"^([ABK])   (.*)$", section, flags=re.M)
     parts = {
-        name: Scores(_array(line), _array("1 2 1 2")[0])
+        name: Scores(_array(line), _array("1 2 1 2 1 2")[0])
         for name, line in totals
     }  # fmt: skip
     a, b, k = (parts[name] for name in "ABK")
@@ -249,9 +249,9 @@ def test_the_worked_example_of_the_statistics_is_computed_alike() -> None:
     assert f"`d = {found.value:.4f}`, `MS_I = {found.spreads[0].items:.4f}`" in section
     assert f"`E = {found.spreads[0].interaction:.4f}`, `r = {pool.ratio:.3f}`" in section  # type: ignore[union-attr]
     assert f"`{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]`, `p = {found.p:.4f}`" in section
-    shares = found.components.shares(4, 3)
+    shares = found.components.shares(6, 3)
     assert "items {:.1f} %, seeds {:.1f} %, both {:.1f} %".format(*(100 * share for share in shares)) in section
-    effect = minimum_detectable_effect(found.components, 4, 3, found.stochastic)
+    effect = minimum_detectable_effect(found.components, 6, 3, found.stochastic)
     assert f"single test: {effect:.4f}" in section
 
 
@@ -261,7 +261,7 @@ HALVES = ("own", "pooled")
 def _array(line: str):  # type: ignore[no-untyped-def]
     import numpy
 
-    return numpy.array([float(number) for number in line.split()]).reshape(-1, 4)
+    return numpy.array([float(number) for number in line.split()]).reshape(-1, 6)
 
 
 def _cells(section: str) -> list[list[str]]:

@@ -83,11 +83,11 @@ def test_every_difference_is_the_reports_own_and_a_missing_one_is_blank(
             for name in ("low", "high", "p"):
                 assert same(row[name], getattr(comparison.estimate, name))
             assert same(row["estimate"], comparison.estimate.value)
-            assert same(row["p_holm"], comparison.adjusted)
+            assert same(row["p_corrected"], comparison.adjusted)
             assert same(row["items"], comparison.items or None)
     assert count == len(frame)
     blank = frame[(frame["method"] == "harsh") & (frame["group"] == "")]
-    assert blank[["estimate", "low", "high", "p", "p_holm", "items"]].isna().all(axis=None)
+    assert blank[["estimate", "low", "high", "p", "p_corrected", "items"]].isna().all(axis=None)
     assert set(blank["reason"]) == {"no scores of harsh", "22 % of harsh's scores are missing (most: 5 %)"}
     better = frame[(frame["method"] == LABEL) & (frame["metric"] == "accuracy") & (frame["benchmark"] == "tasks")]
     assert set(better["finding"]) == {"better"}
@@ -112,7 +112,7 @@ def test_the_matrix_shows_the_reports_cells_and_says_what_its_intervals_are(tabl
     for said in (latex, markdown):
         assert "pointwise 95" in said
         assert "3 seeds" in said
-        assert "after Holm's correction over 4 tests" in said
+        assert "after the correction for 4 tests" in said
     assert len(whole.columns) > 3
     assert "overhead" not in latex + markdown
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -68,7 +70,10 @@ def transcription(a: Array, b: Array, clusters: Array, weights: Array) -> tuple[
         return u
 
     both = deviations(a - b)
-    items = seeds * sum(float(both[:, c].mean()) ** 2 for c in range(count)) / (count - 1)
+    sizes = [float(weights[clusters == name].sum()) for name in names]
+    leverage = [(1 - 1 / count) / (1 - size / n) for size in sizes]
+    effective = n**2 / sum(size**2 for size in sizes)
+    items = seeds * sum((leverage[c] * float(both[:, c].mean())) ** 2 for c in range(count)) / (count - 1)
     between, rest = [], []
     for u in (deviations(a), deviations(b)):
         between.append(count * sum(float(u[s].mean()) ** 2 for s in range(seeds)) / (seeds - 1))
@@ -77,30 +82,114 @@ def transcription(a: Array, b: Array, clusters: Array, weights: Array) -> tuple[
     w, e = sum(between), sum(rest)
     nu_w = (seeds - 1) * w**2 / (between[0] ** 2 + between[1] ** 2)
     variance = (items + max(w - e, 0)) / (count * seeds)
-    nu = float(count - 1)
+    nu = effective - 1
     if w > e:
-        parts = items**2 / (count - 1) + w**2 / nu_w + e**2 / ((count - 1) * (seeds - 1))
+        parts = items**2 / (effective - 1) + w**2 / nu_w + e**2 / ((effective - 1) * (seeds - 1))
         nu = max((count * seeds * variance) ** 2 / parts, 1.0)
     d = float(((a - b) * weights).sum() / (seeds * n))
     return d, variance, nu, float(2 * stats.t.sf(abs(d) / math.sqrt(variance), nu))
 
 
 def test_a_difference_worked_by_hand() -> None:
-    """A = [1 0 1; 1 1 1], B = [0 0 1] at both seeds (S = 2, C = 3).
+    """A = [1 0 1 1 0 1; 1 1 1 1 1 1], B = [0 0 1 0 0 1] at both seeds (S = 2, C = 6, all clusters equal).
 
-    D = [1 0 0; 1 1 0], d = 3/6. Cluster means of D: 1, 1/2, 0, so MS_I = 2 (1/4 + 0 + 1/4) / 2 = 1/2.
-    A alone: seed means 2/3 and 1, M = 3 (1/36 + 1/36) / 1 = 1/6; residuals (1/6, -1/3, 1/6) and their
-    negatives, E = (1/3) / 2 = 1/6. B repeats: M = E = 0. W = E, so V = (1/2) / 6 = 1/12 with C - 1 = 2 degrees
-    of freedom; t = sqrt(3), and with 2 degrees p = 1 - t / sqrt(2 + t^2) = 1 - sqrt(3/5).
+    D = [1 0 0 1 0 0; 1 1 0 1 1 0], d = 6/12. Cluster means of D: 1, 1/2, 0 twice, so MS_I = 2 * 4 (1/4) / 5 = 2/5.
+    A alone: seed means 2/3 and 1, M = 6 (1/36 + 1/36) / 1 = 1/3; residuals (1/6, -1/3, 1/6) twice and their negatives,
+    E = (4 * 6/36) / 5 = 2/15. B repeats: M = E = 0. V = (2/5 + 1/3 - 2/15) / 12 = 1/20, t = sqrt(5) with
+    (3/5)^2 / ((2/5)^2 / 5 + (1/3)^2 + (2/15)^2 / 5) = 27/11 degrees of freedom.
     """
-    found = difference(singletons([[1, 0, 1], [1, 1, 1]]), singletons([[0, 0, 1], [0, 0, 1]]), scale=GRADED)
+    a, b = [[1, 0, 1, 1, 0, 1], [1, 1, 1, 1, 1, 1]], [[0, 0, 1, 0, 0, 1]] * 2
+    found = difference(singletons(a), singletons(b), scale=GRADED)
     assert found.value == pytest.approx(0.5)
     assert (found.spreads[0].items, found.spreads[0].seeds, found.spreads[0].interaction) == pytest.approx(
-        (1 / 2, 1 / 6, 1 / 6)
+        (2 / 5, 1 / 3, 2 / 15)
     )
-    assert found.p == pytest.approx(1 - math.sqrt(3 / 5))
-    assert found.high == pytest.approx(0.5 + 4.302652730 * math.sqrt(1 / 12))
+    assert found.spreads[0].degrees == pytest.approx(27 / 11)
+    assert found.p == pytest.approx(2 * stats.t.sf(math.sqrt(5), 27 / 11))
+    assert found.high == pytest.approx(0.5 + stats.t.ppf(0.975, 27 / 11) * math.sqrt(1 / 20))
     assert found.stochastic == 1
+
+
+def test_methods_of_one_start_are_paired_by_seed() -> None:
+    """Both methods move with their common start: the seed variance of each is large, that of the difference 0.
+
+    B is A but for the first item, at both seeds: D = [1 0 0 0 0 0 0] twice, so that W = E = 0.
+    """
+    a = [[1, 1, 1, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0, 0]]
+    b = [[0, 1, 1, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0]]
+    apart = difference(singletons(a), singletons(b), scale=GRADED)
+    kin = [replace(singletons(values), kin="start") for values in (a, b)]
+    paired = difference(*kin, scale=GRADED)
+    assert apart.spreads[0].seeds > 0
+    assert (paired.spreads[0].seeds, paired.spreads[0].interaction, paired.stochastic) == (0, 0, 0)
+    assert paired.value == apart.value
+    assert (paired.p or 0) < (apart.p or 0)
+    strangers = [replace(singletons(a), kin="start"), replace(singletons(b), kin="another")]
+    assert difference(*strangers, scale=GRADED) == apart
+
+
+def test_kin_pool_their_differences_with_a_degree_of_freedom_for_each_further_method() -> None:
+    generator = numpy.random.default_rng(7)
+    start = generator.normal(0, 0.5, (3, 1))
+    methods = []
+    for _ in range(4):
+        logits = generator.normal(0, 1.5, 80) + start
+        methods.append(replace(singletons((generator.random((3, 80)) < 1 / (1 + numpy.exp(-logits))) * 1.0), kin="a"))
+    pool = seed_pool(methods)
+    assert pool is not None
+    assert pool.kin["a"].degrees == (4 - 1) * (3 - 1)
+    squares = [replace(a, totals=a.totals - b.totals).seed_mean_squares for a, b in itertools.combinations(methods, 2)]
+    assert pool.kin["a"].ratio == pytest.approx(numpy.mean([m / e for m, e in squares]))
+    found = difference(methods[0], methods[1], pool)
+    own = replace(methods[0], totals=methods[0].totals - methods[1].totals).seed_mean_squares
+    assert found.spreads[0].seeds == pytest.approx(own[0])
+    assert found.spreads[1].seeds == pytest.approx(pool.kin["a"].ratio * own[1])
+
+
+def test_one_dominant_cluster_leaves_no_interval_and_zipf_sizes_widen_it() -> None:
+    """25 clusters, one with 68 % of the items: 2.1 effective clusters. Equal clusters have as many as there are."""
+    generator = numpy.random.default_rng(8)
+    heavy = numpy.array([204.0] + [4.0] * 24)
+    totals = [generator.binomial(heavy.astype(int), 0.5, (3, 25)).astype(float) for _ in range(2)]
+    found = difference(Scores(totals[0], heavy), Scores(totals[1], heavy))
+    assert (found.low, found.p) == (None, None)
+    assert found.reason == "2.1 effective clusters: fewer than 5"
+    equal = singletons(totals[0])
+    assert equal.effective_clusters == pytest.approx(25)
+    # the jackknife over clusters, leaving one out at a time: V = (C - 1) / C * sum (mean without c - mean)^2
+    zipf = numpy.array([float(max(1, round(200 / (c + 1)))) for c in range(30)])
+    one, other = (Scores(generator.binomial(zipf.astype(int), 0.5, (1, 30)).astype(float), zipf) for _ in range(2))
+    change = (one.totals - other.totals)[0]
+    left_out = (change.sum() - change) / (zipf.sum() - zipf) - change.sum() / zipf.sum()
+    estimate = difference(one, other, scale=GRADED)
+    assert estimate.spreads[0].error ** 2 == pytest.approx(29 / 30 * float((left_out**2).sum()))
+    assert estimate.spreads[0].degrees == pytest.approx(zipf.sum() ** 2 / float((zipf**2).sum()) - 1)
+    assert estimate.few_clusters
+
+
+def test_few_discordant_items_at_one_seed_are_tested_exactly() -> None:
+    """Five items that only the first solves, none the other way: p = 2 / 2^5.
+
+    Clopper and Pearson's share won is at least 0.025^(1/5), the difference at least (2 * 0.025^(1/5) - 1) * 5 / 100.
+    """
+    first, second = numpy.zeros((1, 100)), numpy.zeros((1, 100))
+    first[0, :5] = 1
+    found = difference(singletons(first), singletons(second))
+    assert found.p == pytest.approx(2 / 2**5)
+    assert found.low == pytest.approx(
+        min((2 * 0.025 ** (1 / 5) - 1) * 0.05, 0.05 - stats.t.ppf(0.975, 99) * found.spreads[0].error)
+    )
+    assert (found.p < 0.05) == ((found.low or 0) > 0)
+
+
+def test_no_interval_reaches_beyond_what_the_metric_allows() -> None:
+    first, second = numpy.ones((1, 12)), numpy.zeros((1, 12))
+    second[0, 0] = 1
+    found = difference(singletons(first), singletons(second), scale=Scale(bounds=(0.0, 1.0)))
+    assert found.high == 1
+    free = difference(singletons(first), singletons(second))
+    assert (free.high or 0) > 1
+    assert (found.low, found.p) == (free.low, free.p)
 
 
 def test_clustered_weighted_differences_follow_the_notes_to_the_letter() -> None:

@@ -5,6 +5,7 @@ The numbers in the comments are the document's sections. scipy.stats is used her
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from harness.stats.contrasts import Estimate, Scale, Scores, difference, minimum_detectable_effect, seed_pool
-from harness.stats.families import gap_closed, holm, independent_sum, non_inferiority_p, rank_intervals
+from harness.stats.families import gap_closed, holm, independent_sum, max_t, non_inferiority_p, rank_intervals
 from harness.stats.resolution import needed, noise_floor
 
 Array = NDArray[numpy.float64]
@@ -53,41 +54,91 @@ def squares(totals: Array, m: Array) -> tuple[float, float]:
     return between, e if e > 1e-20 * float((u**2).mean()) else 0.0
 
 
-def contrast(parts: Sequence[Array], k: Sequence[float], m: Array, panel: Sequence[Array], binary: bool) -> Found:
-    """2 to 4, on scores of unit 1"""
+def groups_of(
+    parts: Sequence[Array], k: Sequence[float], kin: Sequence[str], m: Array
+) -> list[tuple[str, float, float]]:
+    """3: (pool that applies, M_g, E_g) of each seed group; "" for a method of its own and what does not cancel"""
+    members: dict[str, list[int]] = {}
+    for at, name in enumerate(kin):
+        members.setdefault(name or f"own {at}", []).append(at)
+    found = []
+    for name, own in members.items():
+        between, rest = squares(sum((k[at] * parts[at] for at in own), numpy.zeros_like(parts[0])), m)
+        cancels = len(own) > 1 and abs(sum(k[at] for at in own)) < 1e-9
+        found.append((name if cancels else "", between, rest))
+    return found
+
+
+def pool_of(methods: Sequence[Array], m: Array) -> tuple[float, int] | None:
+    """3: mean of M / E over those with E > 0, and how many they are"""
+    varying = [(between, rest) for between, rest in (squares(one, m) for one in methods) if rest > 0]
+    return (float(numpy.mean([between / rest for between, rest in varying])), len(varying)) if varying else None
+
+
+def contrast(
+    parts: Sequence[Array],
+    k: Sequence[float],
+    m: Array,
+    panel: Sequence[Array],
+    binary: bool,
+    kin: Sequence[str] = (),
+    panel_kin: Sequence[str] = (),
+) -> Found | None:
+    """2 to 4, on scores of unit 1; kin: the seed groups of the parts and of the panel's methods"""
     seeds, clusters = parts[0].shape
-    n = m.sum()
+    n, effective = m.sum(), float(m.sum() ** 2 / (m**2).sum())
+    if effective < 5:
+        return None
+    kin, panel_kin = kin or [""] * len(parts), panel_kin or [""] * len(panel)
     together = sum((c * part for c, part in zip(k, parts, strict=True)), numpy.zeros_like(parts[0]))
     value = float(together.sum() / (seeds * n))
-    items = float(seeds * (deviations(together, m).mean(axis=0) ** 2).sum() / (clusters - 1))
+    leverage = (1 - 1 / clusters) / (1 - m / n)
+    items = float(seeds * ((leverage * deviations(together, m).mean(axis=0)) ** 2).sum() / (clusters - 1))
     floor = float(3 * seeds * (clusters / n) ** 2 / (clusters - 1))
     if binary or items <= 1e-12 * floor:
         items = max(items, floor)
-    own = [(c**2 * squares(part, m)[0], c**2 * squares(part, m)[1]) for c, part in zip(k, parts, strict=True)]
-    e, w = sum(rest for _, rest in own), sum(between for between, _ in own)
-    halves = [(w, (seeds - 1) * w**2 / sum(between**2 for between, _ in own) if w > 0 else 1.0)]
-    varying = [(between, rest) for between, rest in (squares(one, m) for one in panel) if rest > 0]
-    if len(varying) > 1:
-        ratio = float(numpy.mean([between / rest for between, rest in varying]))
-        halves.append((ratio * e, len(varying) * (seeds - 1)))
+    groups = groups_of(parts, k, kin, m)
+    e = sum(rest for *_, rest in groups)
+    halves = [[(between, seeds - 1.0) for _, between, _ in groups]]
+    pool = pool_of(panel, m)
+    if seeds > 1 and pool is not None and pool[1] > 1:
+        second = [(pool[0] * sum(rest for name, _, rest in groups if not name), pool[1] * (seeds - 1.0))]
+        for name, between, rest in groups:
+            if name:
+                own = [one for one, its in zip(panel, panel_kin, strict=True) if its == name and squares(one, m)[1] > 0]
+                pairs = pool_of([a - b for a, b in itertools.combinations(own, 2)], m) if len(own) > 2 else None
+                of_kin = (pairs[0] * rest, (len(own) - 1) * (seeds - 1.0)) if pairs else (between, seeds - 1.0)
+                second.append(of_kin)
+        halves.append(second)
     found = []
-    for w, w_degrees in halves:
+    for terms in halves:
+        w = sum(term for term, _ in terms)
         v = (items + max(w - e, 0)) / (clusters * seeds)
-        degrees = float(clusters - 1)
-        if w > e:
-            uncertain = items**2 / (clusters - 1) + w**2 / w_degrees + e**2 / ((clusters - 1) * (seeds - 1))
+        degrees = effective - 1
+        if w > e * (1 + 1e-9):
+            uncertain = items**2 / (effective - 1) + sum(term**2 / nu for term, nu in terms)
+            uncertain += e**2 / ((effective - 1) * (seeds - 1))
             degrees = max(1.0, (clusters * seeds * v) ** 2 / uncertain)
         found.append((math.sqrt(v), degrees, w))
     width = max(stats.t.ppf(0.975, nu) * error for error, nu, _ in found)
     p = max(2 * stats.t.sf(abs(value) / error, nu) for error, nu, _ in found) if value else 1.0
-    return Found(value, value - width, value + width, p, found, items, e)
+    low, high = value - width, value + width
+    fixed = all((part == part[0]).all() for part in parts)
+    if fixed and binary and (m == 1).all() and list(k) == [1, -1]:
+        won, lost = int((parts[0] > parts[1])[0].sum()), int((parts[0] < parts[1])[0].sum())
+        if won + lost:
+            p = max(p, min(1.0, 2 * stats.binom.cdf(min(won, lost), won + lost, 0.5)))
+            q = stats.binomtest(won, won + lost).proportion_ci(0.95, "exact")
+            low = min(low, (2 * q.low - 1) * (won + lost) / n)
+            high = max(high, (2 * q.high - 1) * (won + lost) / n)
+    return Found(value, low, high, p, found, items, e)
 
 
-def drawn(seed: int) -> tuple[list[Array], Array]:
+def drawn(seed: int, *, single: bool = False) -> tuple[list[Array], Array]:
     """Totals of four methods, the first the same at every seed, and the weights of the clusters."""
     chance = numpy.random.default_rng(seed)
     clusters, seeds = int(chance.integers(3, 40)), int(chance.integers(1, 6))
-    m = chance.integers(1, 4, clusters).astype(float)
+    m = numpy.ones(clusters) if single else chance.integers(1, 4, clusters).astype(float)
     difficulty, found = chance.normal(0, 1, clusters), []
     for spread in (0.0, 0.1, 0.3, 0.6):
         logit = chance.normal(0, 1) + difficulty + chance.normal(0, spread, (seeds, 1))
@@ -103,14 +154,17 @@ def close(first: object, second: object) -> bool:
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("seed", range(60))
 def test_the_text_and_the_code_agree(seed: int, binary: bool) -> None:
-    totals, m = drawn(seed)
-    scores = [Scores(one, m) for one in totals]
+    totals, m = drawn(seed, single=seed % 3 == 0)
+    kin = [["", "", "", ""], ["", "a", "a", "a"], ["", "a", "a", ""]][seed % 3 if seed % 2 else 0]
+    scores = [Scores(one, m, name) for one, name in zip(totals, kin, strict=True)]
     pool, scale = seed_pool(scores), Scale(binary)
     for a, b in ((1, 0), (2, 1), (3, 2)):
         theirs = difference(scores[a], scores[b], pool, scale)
-        if theirs.low is None:
+        ours = contrast([totals[a], totals[b]], (1, -1), m, totals, binary, [kin[a], kin[b]], kin)
+        if ours is None or theirs.low is None:
+            assert ours is None or theirs.reason == "no score differs from any other"
+            assert theirs.low is None
             continue
-        ours = contrast([totals[a], totals[b]], (1, -1), m, totals, binary)
         assert close(
             [theirs.value, theirs.low, theirs.high, theirs.p], [ours.value, ours.low, ours.high, ours.p]
         )  # fmt: skip
@@ -118,7 +172,55 @@ def test_the_text_and_the_code_agree(seed: int, binary: bool) -> None:
         margin = max(stats.t.sf((ours.value + 0.02) / error, nu) for error, nu, _ in ours.halves)
         assert close(non_inferiority_p(theirs, 0.02), margin)
         effects_agree(theirs, ours, m, totals[a].shape[0])
-    gap_agrees(scores, totals, m, binary)
+    gap_agrees(scores, totals, m, binary, kin)
+
+
+def test_simultaneous_intervals_and_step_down_tests_follow_section_6() -> None:
+    """Draws of our own, ten times as many: adjusted p and level agree within the Monte Carlo error of both."""
+    totals, m = drawn(11)
+    scores = [Scores(one, m) for one in totals]
+    pool = seed_pool(scores)
+    tests = [difference(scores[a], scores[0], pool) for a in (1, 2, 3)]
+    other = [difference(Scores(one + m * 0.1, m), Scores(totals[0], m), None) for one in totals[1:3]]
+    panels = [0, 0, 0, 1, 1]
+    found = max_t([*tests, *other, None], [*panels, 1])
+    p = [one.p or 1.0 for one in (*tests, *other)]
+    vectors = []
+    for one in (*tests, *other):
+        assert one.of_items is not None
+        error = max(one.spreads, key=lambda half: stats.t.ppf(0.975, half.degrees) * half.error).error
+        vectors.append(one.of_items / (error * math.sqrt(len(m) * (len(m) - 1))))
+    r = numpy.array([[float(a @ b) if panels[i] == panels[j] else 0.0 for j, b in enumerate(vectors)]
+                     for i, a in enumerate(vectors)])  # fmt: skip
+    numpy.fill_diagonal(r, 1.0)
+    z = numpy.abs(numpy.random.default_rng(3).multivariate_normal(numpy.zeros(5), r, 200_000))
+    z = numpy.column_stack([z, numpy.abs(numpy.random.default_rng(4).standard_normal(200_000))])
+    order, reached = sorted(range(5), key=lambda at: p[at]), 0.0
+    for step, at in enumerate(order):
+        rest = [*order[step:], 5]
+        share = float((z[:, rest].max(axis=1) >= -stats.norm.ppf(p[at] / 2)).mean())
+        holms = max(min(1.0, (6 - one) * p[order[one]]) for one in range(step + 1))
+        reached = max(reached, min(share, holms))
+        assert found.adjusted[at] == pytest.approx(reached, abs=0.012)
+    assert found.adjusted[5] is None
+    level = max(2 * stats.norm.sf(numpy.quantile(z.max(axis=1), 0.95)), 0.05 / 6)
+    assert found.level == pytest.approx(level, rel=0.06)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_interval_leaves_out_zero_only_where_its_test_is_decided(seed: int) -> None:
+    """Section 6: intervals at the family's level and step-down decisions never contradict each other."""
+    chance = numpy.random.default_rng(seed)
+    m = numpy.ones(40)
+    base = chance.binomial(1, 0.5, (3, 40)).astype(float)
+    tests = [
+        difference(Scores(chance.binomial(1, rate, (3, 40)).astype(float), m), Scores(base, m))
+        for rate in chance.choice([0.5, 0.7, 0.85], 8)
+    ]
+    found = max_t(tests, [0] * 8)
+    for one, p in zip(tests, found.adjusted, strict=True):
+        low, high = one.interval(found.level) or (0.0, 0.0)
+        assert not (low > 0 or high < 0) or (p is not None and p < 0.05)
 
 
 def effects_agree(theirs: Estimate, ours: Found, m: Array, seeds: int) -> None:
@@ -152,7 +254,7 @@ def effects_agree(theirs: Estimate, ours: Found, m: Array, seeds: int) -> None:
         assert wanted.seeds == 2 or effect(len(m), wanted.seeds - 1, 1) > 0.1
 
 
-def gap_agrees(scores: Sequence[Scores], totals: Sequence[Array], m: Array, binary: bool) -> None:
+def gap_agrees(scores: Sequence[Scores], totals: Sequence[Array], m: Array, binary: bool, kin: Sequence[str]) -> None:
     """9: a share is in the interval exactly where its contrast is not rejected"""
     gap = gap_closed(scores[3], scores[1], scores[0], seed_pool(scores), Scale(binary))
     if gap.low is None or gap.high is None:
@@ -160,7 +262,9 @@ def gap_agrees(scores: Sequence[Scores], totals: Sequence[Array], m: Array, bina
     for share, inside in ((gap.low, 1), (gap.high, -1)):
         for step, accepted in ((1e-4 * inside, True), (-1e-4 * inside, False)):
             r = share + step
-            found = contrast([totals[3], totals[1], totals[0]], (1, -r, r - 1), m, totals, binary)
+            parts, names = [totals[3], totals[1], totals[0]], [kin[3], kin[1], kin[0]]
+            found = contrast(parts, (1, -r, r - 1), m, totals, binary, names, kin)
+            assert found is not None
             assert (found.p >= 0.05) == accepted
 
 

@@ -192,7 +192,7 @@ def compare_command(
     """Compare two methods, or two runs method by method.
 
     FOLDER A B compares two methods of a results folder, FOLDER FOLDER the methods of two runs. The statistics are
-    those of the report: paired over common seeds and items, with p-values after Holm's correction over the table.
+    those of the report: paired over common seeds and items, corrected for all pairs that could have been asked for.
     Differences are the first minus the second. Writes nothing.
     """
     from harness.cli.verbs import compare_verb

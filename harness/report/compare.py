@@ -78,7 +78,7 @@ def two_methods(folder: Path, first: str, second: str) -> list[Pairing]:
     found = []
     for base, data in ((base, data) for base in matrix.bases for data in matrix.data):
         own, states = block_rows(rows, matrix, base, data)
-        block = _block(own, matrix, states, base, data, {first: second})
+        block = _block(own, matrix, states, base, data, {first: second}, len(labels) * (len(labels) - 1) // 2)
         found.append(Pairing((first, second), ((first, first, second),), block, matrix))
     return _something(found, f"{first} and {second}", str(folder))
 
@@ -138,8 +138,15 @@ def _something(found: list[Pairing], who: str, where: str) -> list[Pairing]:
 
 
 def _block(
-    rows: pandas.DataFrame, matrix: Matrix, states: States, base: str, data: DataChoice, pairs: Mapping[str, str]
+    rows: pandas.DataFrame,
+    matrix: Matrix,
+    states: States,
+    base: str,
+    data: DataChoice,
+    pairs: Mapping[str, str],
+    alike: int = 1,
 ) -> Block:
+    """The comparisons of `pairs`, corrected for `alike` times as many: a reader may have looked before choosing."""
     measured = panels_of(rows, matrix, states)
     groups = [one for one in groups_of(measured) if one.metric.primary and one.metric.by_group]
     labels = [*pairs, *pairs.values()]
@@ -152,7 +159,7 @@ def _block(
         return {a: b for a, b in pairs.items() if possible(a, one) and possible(b, one)}
 
     def of(given: Sequence[Measured], tested: Callable[[Measured], bool]) -> tuple[Result, ...]:
-        return compared(given, labels, opponents, tested, matrix.margin)
+        return compared(given, labels, opponents, tested, matrix.margin, alike)
 
     return Block(
         base=base,
@@ -259,7 +266,7 @@ def pairing_table(pairing: Pairing) -> Table:
     table = Table(title=plain_text(pairing.block.title, 200), title_justify="left")
     for head in ("metric", *(("method",) if several else ())):
         table.add_column(head, overflow="fold")
-    for head in (*pairing.heads, "difference", "95 % interval", "p (Holm)"):
+    for head in (*pairing.heads, "difference", "95 % interval", "p (corrected)"):
         table.add_column(plain_text(head), justify="right", overflow="fold")
     table.add_column("finding")
     table.add_column("items x seeds", justify="right")
@@ -299,11 +306,14 @@ def remarks(pairing: Pairing) -> Iterator[str]:
         yield ONE_SEED
     yield (
         f"Difference: {first} − {second}, paired over items and seeds; shares in %, their differences in points. "
-        "Better and worse describe the first. Intervals are pointwise."
+        "Better and worse describe the first. The intervals of tested differences hold all together."
     )
     by_group = max((group.family for group in pairing.block.groups), default=0)
     own = f"; the groups are a separate family of {by_group}" if by_group else ""
-    yield f"p: two-sided, after Holm's correction over the {pairing.block.tests} tests of primary metrics{own}."
+    yield (
+        f"p: two-sided, corrected (step-down max-t) for the {pairing.block.tests} tests of primary metrics that could "
+        f"have been asked{own}."
+    )
     yield "Not established means that neither is shown to be better, not that they are equal."
     if any(c.estimate.few_clusters for result in pairing.results for c in result.comparisons.values()):
         yield FEW

@@ -147,7 +147,7 @@ def _matrix_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
 def _legend(block: Block, matrix: Matrix) -> str:
     said = ["Mean, its pointwise 95 % interval, and the rank interval (best and worst rank that the tests allow)."]
     if matrix.baseline:
-        said.append("Coloured: better or worse than the baseline after Holm's correction.")
+        said.append("Coloured: better or worse than the baseline after the correction for all tests of the block.")
     if block.kept and matrix.baseline:
         said.append("Knowledge kept: per cent of the baseline's score, with the difference in points below it.")
     if block.gaps:
@@ -182,7 +182,8 @@ def _differences(block: Block, matrix: Matrix) -> Iterator[Part]:
         "Paired over items and seeds; items from one source form a cluster, seeds are random; the interval is "
         "the wider, the p the larger, of two estimates of seed variance (the pair's own, and pooled over the "
         "methods). Detectable: the true difference that a test would find with 80 % power. Variance: the "
-        "shares of items, seeds and their interaction."
+        "shares of items, seeds and their interaction. The intervals hold all together with 95 %; an interval that "
+        "would reach beyond 0 although a later step of the test decides the direction ends at 0."
     )
     for result in results:
         yield differences_table(result, matrix, block.methods)
@@ -191,7 +192,7 @@ def _differences(block: Block, matrix: Matrix) -> Iterator[Part]:
 def _group_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     family = max((result.family for result in block.groups), default=0)
     if family:
-        yield Paragraph(f"Groups form a separate family: Holm's correction runs over {family} tests.")
+        yield Paragraph(f"Groups form a separate family: the correction runs over {family} tests.")
     for result in block.groups:
         if result.family and result.comparisons:
             yield Folded(f"{result.metric.title}, {result.group}", differences_table(result, matrix, block.methods))

@@ -20,7 +20,7 @@ from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
 from harness.report.render.markdown import table_lines
 from harness.report.render.tabular import BLANK, Column, Table, TableCell
-from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate
+from harness.stats.contrasts import FLAGGED_CLUSTERS, Estimate
 
 FORMULA = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")  # what begins a formula in a spreadsheet
 PLACE = {
@@ -52,8 +52,11 @@ DIFFERENCE_COLUMNS = {
     "against": ("string", "the baseline: estimate is method - baseline"),
     **{name: SCORE_COLUMNS[name] for name in ("estimate", "low", "high")},
     "p": ("double", "two-sided, of this test alone"),
-    "p_holm": ("double", "after Holm's correction; blank where nothing is tested or no claim is allowed"),
-    "family": ("int64", "the number of tests that Holm's correction runs over"),
+    "p_corrected": (
+        "double",
+        "after the correction over its family; blank where nothing is tested or no claim is allowed",
+    ),
+    "family": ("int64", "the number of tests that the correction runs over"),
     "finding": ("string", "better, worse, kept within the margin, not established, no claim or not tested"),
     "seeds": ("int64", "seeds that both have"),
     "items": ("int64", "items that both have"),
@@ -110,7 +113,7 @@ def differences(model: ReportModel) -> Iterator[dict[str, Any]]:
                 **_estimate(comparison.estimate),
                 "against": model.matrix.baseline,
                 "p": comparison.estimate.p,
-                "p_holm": comparison.adjusted,
+                "p_corrected": comparison.adjusted,
                 "family": result.family or None,
                 "finding": finding_cell(comparison, result, model.matrix).text,
                 "seeds": comparison.estimate.seeds or None,
@@ -168,13 +171,12 @@ def _caption(block: Block, matrix: Matrix) -> str:
     said.append("Ranks are the best and the worst that the tests allow.")
     if matrix.baseline and block.tests:
         said.append(
-            f"Bold: different from {matrix.baseline}, better or worse, after Holm's correction over "
-            f"{block.tests} tests."
+            f"Bold: different from {matrix.baseline}, better or worse, after the correction for {block.tests} tests."
         )
     said.append(f"{BLANK}: could not be computed; not zero.")
     marks = " ".join(f"{cell.text} {cell.small}" for row in matrix_table(block, matrix).rows for cell in row)
     if FLAG_FEW in marks:
-        said.append(f"{FLAG_FEW}: fewer than {FEWEST_CLUSTERS} clusters, the interval is too narrow.")
+        said.append(f"{FLAG_FEW}: fewer than {FLAGGED_CLUSTERS} effective clusters.")
     if FLAG_PARTIAL in marks:
         said.append(f"{FLAG_PARTIAL}: fewer seeds than planned.")
     if FLAG_UNLIKE in marks:

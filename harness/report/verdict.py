@@ -1,6 +1,6 @@
 """The statistics of a block in plain words: what is shown, what is lost, what is not established.
 
-'Better' and 'worse' are used after Holm's correction over the block's family, and 'kept' only where a loss of the
+'Better' and 'worse' are used after the correction over the block's family, and 'kept' only where a loss of the
 margin or more is rejected. Everything else is 'not established', never 'no loss'.
 """
 
@@ -29,7 +29,7 @@ from harness.report.render.tabular import (
     signed,
 )
 from harness.report.render.text import listed
-from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate
+from harness.stats.contrasts import FEWEST_CLUSTERS, FLAGGED_CLUSTERS, Estimate
 
 ONE_SEED = (
     "One seed: how much another seed would change is unknown. Everything here describes these "
@@ -161,8 +161,9 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
         said.append(ONE_SEED)
     if block.tests:
         said.append(
-            f"Better and worse hold after Holm's correction over {block.tests} tests (5 % family-wise: every "
-            "method against the baseline on every primary metric); intervals are pointwise 95 %."
+            f"Better and worse hold after the correction for {block.tests} tests (step-down max-t, 5 % family-wise: "
+            "every method against the baseline on every primary metric). The intervals of these differences hold all "
+            "together with 95 %; every other interval is pointwise."
         )
     losses = sum(len(result.comparisons) for result in block.of_role("knowledge"))
     if losses and matrix.margin > 0:
@@ -172,7 +173,10 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
         )
     few = sorted({r.metric.title for r in block.results for s in r.scores.values() if s.estimate.few_clusters})
     if few:
-        said.append(f"Fewer than {FEWEST_CLUSTERS} independent clusters, so no claim: {', '.join(few)}.")
+        said.append(f"Fewer than {FLAGGED_CLUSTERS} effective clusters, so read with care: {', '.join(few)}.")
+    none = [r.metric.title for r in block.results if r.metric.primary and 0 < r.effective_clusters < FEWEST_CLUSTERS]
+    if none:
+        said.append(f"Fewer than {FEWEST_CLUSTERS} effective clusters, so no interval and no test: {', '.join(none)}.")
     open_cells = [c for cells in block.states.values() for c in cells if c.state not in ("done", "n/a")]
     if open_cells:
         said.append(f"{len(open_cells)} cells have no result (see below); they count as undecided.")

@@ -1,46 +1,53 @@
 """Paired statistics over items and seeds: one formula for means, differences and other contrasts.
 
-Items that share a source form a cluster; a metric is sum(value * weight) / sum(weight). With C clusters, S
-seeds, n the sum of weights, T_sc a cluster's total and u_sc = (C / n)(T_sc - m_c * mean), the variance of a
+Items that share a source form a cluster; a metric is sum(value * weight) / sum(weight). With C clusters of weights
+m_c, S seeds, n the sum of weights, T_sc a cluster's total and u_sc = (C / n)(T_sc - m_c * mean), the variance of a
 contrast over methods j with coefficients k_j crosses clusters and seeds:
 
-    MS_I = S * sum_c mean_s(u_sc)^2 / (C - 1)              of the contrast's own totals
-    M_j  = C * sum_s mean_c(u_sc)^2 / (S - 1)              of each method alone
-    E_j  = sum_sc (residual of u)^2 / ((C - 1)(S - 1))     of each method alone
-    E = sum k_j^2 E_j,   W = sum k_j^2 M_j  (own)  or  W = mean_k(M_k / E_k) * E  (pooled over the methods)
+    MS_I = S * sum_c (a_c mean_s(u_sc))^2 / (C - 1)        of the contrast's own totals
+           with a_c = (1 - 1/C) / (1 - m_c/n), the jackknife over clusters (CR3); 1 where clusters are equal
+    M_g  = C * sum_s mean_c(u_sc)^2 / (S - 1)              of sum k_j T_j over the methods of a seed group g
+    E_g  = sum_sc (residual of u)^2 / ((C - 1)(S - 1))     of the same
+    E = sum E_g,   W = sum M_g  (own)  or  W = sum r_g E_g  (pooled over the methods of the panel)
     V = (MS_I + max(W - E, 0)) / (C * S)
 
-    nu = (C S V)^2 / (MS_I^2 / (C - 1) + W^2 / nu_W + E^2 / ((C - 1)(S - 1))), at least 1;  C - 1 where W <= E
+    nu = (C S V)^2 / (MS_I^2 / (G - 1) + W^2 / nu_W + E^2 / ((G - 1)(S - 1))), at least 1;  G - 1 where W <= E
+    G = n^2 / sum m_c^2, the effective number of clusters
     interval: contrast +- t(0.975, nu) sqrt(V);   p = 2 P(t_nu > |contrast| / sqrt(V))
 
-nu_W is (S - 1) W^2 / sum (k_j^2 M_j)^2 for the own half and sum (S_k - 1) for the pooled half. Both halves are
-computed; the wider interval and the larger p are reported, because each half alone lets the family-wise error of
-Holm's procedure rise to 16-19 % where methods differ in seed variance.
+A seed group holds the methods whose policies are built on a common artifact at the same seed (`Scores.kin`): they
+share that artifact's seed variance, which cancels in their difference. Every other method is a group of its own, and
+then M_g = k_j^2 M_j. nu_W is (S - 1) W^2 / sum M_g^2 for the own half and follows the pools' degrees of freedom in the
+pooled half. Both are computed; the wider interval and the larger p are reported, because each half alone lets the
+family-wise error of Holm's procedure rise to 16-19 % where methods differ in seed variance.
 
 Source: crossed random effects (items x seeds) with the degrees of freedom of Satterthwaite (Biometrics Bulletin 2,
-1946) and Welch (Biometrika 34, 1947); items clustered by source as in Miller (arXiv 2411.00640). Taking the larger p
-of the two halves is this project's own choice, from the simulation study in docs/statistics.md, sections 16 and 17.
+1946) and Welch (Biometrika 34, 1947); items clustered by source as in Miller (arXiv 2411.00640), with the jackknife
+variance CR3 (MacKinnon and White, Journal of Econometrics 29, 1985; Bell and McCaffrey, Survey Methodology 28, 2002).
+The degrees of freedom G - 1 and the larger p of the two halves are this project's own choices, from the simulations in
+docs/statistics.md, sections 16 and 17.
 
-Assumptions: clusters and seeds are random samples, independent of each other; seeds of different methods are
-independent; all methods of a contrast share seeds, clusters and weights. Known limits (docs/statistics.md, section
-18): fewer than 20 clusters reject too often, so no claims are made; with one seed the statement covers these trained
-runs only; a shared order of the data between methods makes the intervals too wide.
+Assumptions: clusters and seeds are random samples, independent of each other; seeds of different seed groups are
+independent; all methods of a contrast share seeds, clusters and weights. Known limits: docs/statistics.md, section 18.
 Nothing here knows about files or reports; families of tests are in `harness.stats.families`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import combinations
 
 import numpy
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-FEWEST_CLUSTERS = 20  # below it p-values reject up to 14 times too often (five clusters): no claims
+FEWEST_CLUSTERS = 5  # effective; below it there is no interval and no test
+FLAGGED_CLUSTERS = 20  # effective; below it intervals are flagged: their coverage depends on the shape of the scores
 MEASURABLE_POWER = 0.80
+_ROUNDING = 1e-9
 
 Array = NDArray[numpy.float64]
 
@@ -51,10 +58,12 @@ class Scores:
 
     totals   (S, C) sum of value * weight over the items of a cluster, one line per seed
     weights  (C,) sum of the weights of the cluster's items, the same at every seed
+    kin      methods of one name are built on a common artifact at each seed; "": this method shares none
     """
 
     totals: Array
     weights: Array
+    kin: str = ""
 
     def __post_init__(self) -> None:
         if self.totals.ndim != 2 or self.totals.shape[1:] != self.weights.shape:
@@ -69,6 +78,11 @@ class Scores:
     @property
     def clusters(self) -> int:
         return int(self.totals.shape[1])
+
+    @cached_property
+    def effective_clusters(self) -> float:
+        """n^2 / sum m_c^2: the number of clusters if all are equal, fewer the more one of them outweighs the others."""
+        return float(self.weights.sum() ** 2 / (self.weights**2).sum())
 
     # cached: every pair, and every step of the search for a ratio's limits, needs the same method again
     @cached_property
@@ -100,10 +114,12 @@ class Scale:
 
     binary  the scores are 0 or 1: MS_I is never below 3 S (C unit / n)^2 / (C - 1), three discordant items
     unit    the range of the scores; the floor applies to other scores only where they show no variance at all
+    bounds  the lowest and the highest score that the metric allows; no interval goes beyond what they allow
     """
 
     binary: bool = True
     unit: float = 1.0
+    bounds: tuple[float, float] | None = None
 
 
 BINARY = Scale()
@@ -111,10 +127,14 @@ BINARY = Scale()
 
 @dataclass(frozen=True)
 class SeedPool:
-    """Seed variance shared by methods: the mean of M_k / E_k and its degrees of freedom, sum of (S_k - 1)."""
+    """Seed variance pooled over methods: the mean of M_k / E_k and its degrees of freedom, sum of (S_k - 1).
+
+    kin  seed group -> the same of the differences between its methods, in which the shared seed variance cancels
+    """
 
     ratio: float
     degrees: float
+    kin: Mapping[str, SeedPool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -150,7 +170,12 @@ class Estimate:
     value       in the metric's units (None where not even the value can be computed)
     p           two-sided, against 0
     items_only  one seed: a statement about these trained runs, not about the methods
+    stochastic  how many seed groups of the contrast vary with the seed
+    effective   the effective number of clusters
     spreads     the own half and, where there is one, the pooled half
+    limits      the smallest and the largest value that the metric allows for this contrast
+    discordant  items that only the first and only the second of two methods solved, where McNemar's exact test applies
+    of_items    (C,) a_c mean_s(u_sc), from which the correlation of two contrasts on the same items follows
     """
 
     value: float | None
@@ -162,19 +187,36 @@ class Estimate:
     items_only: bool = False
     stochastic: int = 0
     reason: str = ""
+    effective: float = 0.0
     spreads: tuple[Spread, ...] = ()
+    limits: tuple[float, float] | None = None
+    discordant: tuple[int, int] | None = None
+    of_items: Array | None = field(default=None, repr=False, compare=False)
 
     @property
     def few_clusters(self) -> bool:
-        """Too few clusters for a claim; the interval is shown and flagged."""
-        return self.low is not None and self.clusters < FEWEST_CLUSTERS
+        """Fewer effective clusters than FLAGGED_CLUSTERS; the interval is shown and flagged."""
+        return self.low is not None and self.effective < FLAGGED_CLUSTERS - _ROUNDING
+
+    def interval(self, level: float = 1 - CONFIDENCE) -> tuple[float, float] | None:
+        """The interval that misses the truth with probability `level`, the wider of the halves; None where blank."""
+        if self.value is None or not self.spreads:
+            return None
+        width = max(quantile(1 - level / 2, spread.degrees) * spread.error for spread in self.spreads)
+        low, high = self.value - width, self.value + width
+        if self.discordant is not None and any(self.discordant):
+            exact = _exact_interval(*self.discordant, self.clusters, level)
+            low, high = min(low, exact[0]), max(high, exact[1])
+        if self.limits is not None:
+            low, high = max(low, self.limits[0]), min(high, self.limits[1])
+        return low, high
 
     @property
     def components(self) -> Components | None:
         """Variance components of the half that was reported; None without an interval, and of a sum of contrasts."""
         if not self.spreads:
             return None
-        spread = max(self.spreads, key=_half_width)
+        spread = max(self.spreads, key=half_width)
         if not spread.items > 0:
             return None
         return Components(
@@ -205,54 +247,78 @@ def contrast(
 ) -> Estimate:
     """sum of coefficient * mean over methods that share seeds, clusters and weights.
 
-    Raises ValueError where they do not share them. The interval is blank with one cluster, and where no
-    score differs from any other. A method whose scores are the same at every seed has no seed variance.
+    Raises ValueError where they do not share them. The interval is blank with fewer than five effective clusters, and
+    where no score differs from any other. A method whose scores are the same at every seed has no seed variance.
     """
     _check_shared(parts, coefficients)
-    clusters, seeds = parts[0].clusters, parts[0].seeds
+    clusters, seeds, effective = parts[0].clusters, parts[0].seeds, parts[0].effective_clusters
     value = sum(k * part.mean for k, part in zip(coefficients, parts, strict=True))
+    blank = Estimate(value, clusters=clusters, seeds=seeds, effective=effective)
     if clusters < 2:
-        return Estimate(value, clusters=clusters, seeds=seeds, reason="one cluster: its variance is unknown")
-    items = _item_mean_square(parts, coefficients, scale)
+        return replace(blank, reason="one cluster: its variance is unknown")
+    if effective < FEWEST_CLUSTERS - _ROUNDING:
+        return replace(blank, reason=f"{effective:.2g} effective clusters: fewer than {FEWEST_CLUSTERS}")
+    of_items = _item_deviations(parts, coefficients)
+    items = _item_mean_square(of_items, parts[0], scale)
     if not items > 0:
-        return Estimate(value, clusters=clusters, seeds=seeds, reason="no score differs from any other")
-    stochastic = sum(1 for part in parts if part.varies)
-    spreads = _spreads(parts, coefficients, items, pool)
-    return of_spreads(value, spreads, clusters, seeds, items_only=seeds == 1, stochastic=stochastic)
-
-
-def of_spreads(
-    value: float, spreads: tuple[Spread, ...], clusters: int, seeds: int, *, items_only: bool, stochastic: int
-) -> Estimate:
-    """The reported estimate: the wider interval and the larger p of the halves."""
-    half_width = max(_half_width(spread) for spread in spreads)
-    p = 1.0 if value == 0 else max(2 * _upper_tail(abs(value) / s.error, s.degrees) for s in spreads)
-    return Estimate(
-        value=value,
-        low=value - half_width,
-        high=value + half_width,
-        p=min(p, 1.0),
-        clusters=clusters,
-        seeds=seeds,
-        items_only=items_only,
+        return replace(blank, reason="no score differs from any other")
+    groups = _seed_groups(parts, coefficients)
+    stochastic = sum(1 for group in groups if group.varies)
+    found = replace(
+        blank,
+        items_only=seeds == 1,
         stochastic=stochastic,
-        spreads=spreads,
+        spreads=_spreads(groups, items, _Design(clusters, seeds, effective), pool),
+        limits=_limits(coefficients, scale),
+        discordant=_discordant(parts, coefficients, scale) if not stochastic else None,
+        of_items=of_items,
     )
+    return with_interval(found)
+
+
+def with_interval(blank: Estimate) -> Estimate:
+    """The reported estimate: the wider interval and the larger p of the halves and of the exact test, if it applies."""
+    limits = blank.interval()
+    if limits is None or blank.value is None:
+        return blank
+    p = 1.0 if blank.value == 0 else max(2 * _upper_tail(abs(blank.value) / s.error, s.degrees) for s in blank.spreads)
+    if blank.discordant is not None:
+        p = max(p, _exact_p(*blank.discordant))
+    return replace(blank, low=limits[0], high=limits[1], p=min(p, 1.0))
 
 
 def seed_pool(methods: Sequence[Scores]) -> SeedPool | None:
     """Pool the seed variance of methods on one metric: the mean of M_k / E_k, and sum of (S_k - 1) degrees.
 
     None with fewer than two methods whose interaction E_k is above 0. It assumes that the methods have the same ratio
-    of seed variance to interaction; the own half does not.
+    of seed variance to interaction; the own half does not. The pool of a seed group takes the differences of all pairs
+    of its methods in the place of methods, with (K - 1)(S - 1) degrees of freedom, and needs K >= 3 methods.
     """
-    ratios, degrees = [], 0
-    for scores in methods:
-        between, interaction = scores.seed_mean_squares if scores.clusters > 1 else (0.0, 0.0)
-        if interaction > 0:
-            ratios.append(between / interaction)
-            degrees += scores.seeds - 1
-    return SeedPool(float(numpy.mean(ratios)), degrees) if len(ratios) > 1 else None
+    varying = [one for one in methods if one.clusters > 1 and one.seed_mean_squares[1] > 0]
+    if len(varying) < 2:
+        return None
+    groups: dict[str, list[Scores]] = {}
+    for one in varying:
+        groups.setdefault(one.kin, []).append(one)
+    kin = {name: _kin_pool(own) for name, own in groups.items() if name and len(own) > 2}
+    return SeedPool(
+        float(numpy.mean([one.seed_mean_squares[0] / one.seed_mean_squares[1] for one in varying])),
+        sum(one.seeds - 1 for one in varying),
+        {name: pool for name, pool in kin.items() if pool is not None},
+    )
+
+
+def _kin_pool(methods: Sequence[Scores]) -> SeedPool | None:
+    """The pool of differences within a seed group, over the methods of the commonest shape of totals."""
+    shapes = [(one.totals.shape, one.weights.tobytes()) for one in methods]
+    common = max(shapes, key=shapes.count)
+    alike = [one for one, shape in zip(methods, shapes, strict=True) if shape == common]
+    if len(alike) < 3:
+        return None
+    pairs = [replace(a, totals=a.totals - b.totals).seed_mean_squares for a, b in combinations(alike, 2)]
+    ratios = [between / rest for between, rest in pairs if rest > 0]
+    degrees = (len(alike) - 1) * (alike[0].seeds - 1)
+    return SeedPool(float(numpy.mean(ratios)), degrees) if ratios else None
 
 
 def minimum_detectable_effect(
@@ -298,50 +364,141 @@ def _deviations(totals: Array, weights: Array) -> Array:
     return scaled
 
 
-def _item_mean_square(parts: Sequence[Scores], coefficients: Sequence[float], scale: Scale) -> float:
+def _item_deviations(parts: Sequence[Scores], coefficients: Sequence[float]) -> Array:
+    """(C,) a_c mean_s(u_sc): how much the contrast's mean moves with each cluster, by the jackknife."""
+    weights, clusters = parts[0].weights, parts[0].clusters
+    leverage = (1 - 1 / clusters) / (1 - weights / weights.sum())
+    found: Array = leverage * _deviations(_combined(parts, coefficients), weights).mean(axis=0)
+    return found
+
+
+def _item_mean_square(of_items: Array, design: Scores, scale: Scale) -> float:
     """MS_I with its floor, the value of three discordant items."""
-    totals: Array = numpy.zeros_like(parts[0].totals)
-    for coefficient, part in zip(coefficients, parts, strict=True):
-        totals = totals + coefficient * part.totals
-    weights, seeds, clusters = parts[0].weights, parts[0].seeds, parts[0].clusters
-    deviations = _deviations(totals, weights).mean(axis=0)
-    observed = float(seeds * (deviations**2).sum() / (clusters - 1))
-    floor = 3 * seeds * (clusters * scale.unit / float(weights.sum())) ** 2 / (clusters - 1)
+    clusters, seeds = design.clusters, design.seeds
+    observed = float(seeds * (of_items**2).sum() / (clusters - 1))
+    floor = 3 * seeds * (clusters * scale.unit / float(design.weights.sum())) ** 2 / (clusters - 1)
     nothing = observed <= 1e-12 * floor
     return max(observed, floor) if scale.binary or nothing else observed
 
 
-def _spreads(
-    parts: Sequence[Scores], coefficients: Sequence[float], items: float, pool: SeedPool | None
-) -> tuple[Spread, ...]:
+def _combined(parts: Sequence[Scores], coefficients: Sequence[float]) -> Array:
+    totals: Array = numpy.zeros_like(parts[0].totals)
+    for coefficient, part in zip(coefficients, parts, strict=True):
+        totals = totals + coefficient * part.totals
+    return totals
+
+
+@dataclass(frozen=True)
+class _Design:
+    clusters: int
+    seeds: int
+    effective: float
+
+
+@dataclass(frozen=True)
+class _SeedGroup:
+    """Methods of a contrast that share seed variance: M_g and E_g of their weighted totals.
+
+    kin  the group whose pool applies: "" for a method of its own, and where the coefficients do not add up to 0
+    """
+
+    kin: str
+    between: float
+    interaction: float
+    varies: bool
+
+
+def _seed_groups(parts: Sequence[Scores], coefficients: Sequence[float]) -> list[_SeedGroup]:
+    found, shared = [], dict[str, list[int]]()
+    for at, part in enumerate(parts):
+        shared.setdefault(part.kin or f"\0{at}", []).append(at)
+    for name, members in shared.items():
+        own = [coefficients[at] for at in members]
+        if len(members) == 1:
+            part, square = parts[members[0]], own[0] ** 2
+            between, rest = part.seed_mean_squares
+            found.append(_SeedGroup("", square * between, square * rest, part.varies))
+            continue
+        together = replace(parts[members[0]], totals=_combined([parts[at] for at in members], own))
+        # of kin that cancels nothing is left but rounding: it varies where any of its methods does
+        varies = together.varies and any(parts[at].varies for at in members)
+        cancels = abs(sum(own)) < _ROUNDING
+        found.append(_SeedGroup(name if cancels else "", *together.seed_mean_squares, varies))
+    return found
+
+
+def _spreads(groups: Sequence[_SeedGroup], items: float, design: _Design, pool: SeedPool | None) -> tuple[Spread, ...]:
     """The own half and, where a pool is given, the pooled half."""
-    clusters, seeds = parts[0].clusters, parts[0].seeds
-    if seeds == 1:
-        return (Spread(math.sqrt(items / clusters), clusters - 1, items, 0.0, 0.0),)
-    squares = [part.seed_mean_squares for part in parts]
-    own = [k**2 * between for k, (between, _) in zip(coefficients, squares, strict=True)]
-    interaction = sum(k**2 * rest for k, (_, rest) in zip(coefficients, squares, strict=True))
-    between = sum(own)
-    degrees = (seeds - 1) * between**2 / sum(m**2 for m in own) if between > 0 else 1.0
-    halves = [_spread(items, between, degrees, interaction, clusters, seeds)]
+    if design.seeds == 1:
+        return (Spread(math.sqrt(items / design.clusters), design.effective - 1, items, 0.0, 0.0),)
+    interaction = sum(group.interaction for group in groups)
+    own = [(group.between, design.seeds - 1.0) for group in groups]
+    halves = [_spread(items, own, interaction, design)]
     if pool is not None:
-        halves.append(_spread(items, pool.ratio * interaction, pool.degrees, interaction, clusters, seeds))
+        halves.append(_spread(items, _pooled(groups, pool, design.seeds), interaction, design))
     return tuple(halves)
 
 
-def _spread(
-    items: float, between: float, between_degrees: float, interaction: float, clusters: int, seeds: int
-) -> Spread:
+def _pooled(groups: Sequence[_SeedGroup], pool: SeedPool, seeds: int) -> list[tuple[float, float]]:
+    """(r_g E_g, degrees of freedom): methods of their own share a pool; a seed group without one keeps its M_g."""
+    alone = sum(group.interaction for group in groups if not group.kin)
+    found = [(pool.ratio * alone, float(pool.degrees))]
+    for group in groups:
+        if group.kin:
+            kin = pool.kin.get(group.kin)
+            found.append((kin.ratio * group.interaction, kin.degrees) if kin else (group.between, seeds - 1.0))
+    return found
+
+
+def _spread(items: float, seed_parts: Sequence[tuple[float, float]], interaction: float, design: _Design) -> Spread:
+    """One half, from MS_I, the parts of W with their degrees of freedom, and E."""
+    clusters, seeds = design.clusters, design.seeds
+    between = sum(part for part, _ in seed_parts)
     variance = (items + max(between - interaction, 0.0)) / (clusters * seeds)
-    degrees = float(clusters - 1)
-    if between > interaction:
-        uncertainty = items**2 / (clusters - 1) + between**2 / between_degrees
-        uncertainty += interaction**2 / ((clusters - 1) * (seeds - 1))
+    degrees = design.effective - 1
+    # not by rounding: the degrees of freedom jump where W reaches E, and a processor must not decide on which side
+    if between > interaction * (1 + _ROUNDING):
+        uncertainty = items**2 / (design.effective - 1) + sum(part**2 / nu for part, nu in seed_parts)
+        uncertainty += interaction**2 / ((design.effective - 1) * (seeds - 1))
         degrees = max((clusters * seeds * variance) ** 2 / uncertainty, 1.0)
     return Spread(math.sqrt(variance), degrees, items, between, interaction)
 
 
-def _half_width(spread: Spread) -> float:
+def _limits(coefficients: Sequence[float], scale: Scale) -> tuple[float, float] | None:
+    if scale.bounds is None:
+        return None
+    ends = [(k * scale.bounds[0], k * scale.bounds[1]) for k in coefficients]
+    return sum(min(pair) for pair in ends), sum(max(pair) for pair in ends)
+
+
+def _discordant(parts: Sequence[Scores], coefficients: Sequence[float], scale: Scale) -> tuple[int, int] | None:
+    """Items that only the first and only the second method solved; None unless items are 0 or 1 and all independent."""
+    if not scale.binary or tuple(coefficients) != (1.0, -1.0) or not (parts[0].weights == 1).all():
+        return None
+    change = parts[0].totals[0] - parts[1].totals[0]
+    return int((change > 0).sum()), int((change < 0).sum())
+
+
+def _exact_p(won: int, lost: int) -> float:
+    """McNemar's exact test: two-sided binomial of `won` among the discordant items at 1/2 (Psychometrika 12, 1947)."""
+    from scipy.special import bdtr
+
+    if won + lost == 0:
+        return 1.0
+    return min(1.0, 2 * float(bdtr(min(won, lost), won + lost, 0.5)))
+
+
+def _exact_interval(won: int, lost: int, items: int, level: float) -> tuple[float, float]:
+    """The difference's interval given the number of discordant items: Clopper and Pearson's for the share won."""
+    from scipy.special import betaincinv
+
+    count = won + lost
+    low = float(betaincinv(won, lost + 1, level / 2)) if won else 0.0
+    high = float(betaincinv(won + 1, lost, 1 - level / 2)) if lost else 1.0
+    return (2 * low - 1) * count / items, (2 * high - 1) * count / items
+
+
+def half_width(spread: Spread) -> float:
     return quantile(0.5 + CONFIDENCE / 2, spread.degrees) * spread.error
 
 

@@ -9,8 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
-from harness.stats.contrasts import BINARY, Estimate, Scale, Scores, SeedPool, Spread, contrast, difference, of_spreads
+import numpy
+from numpy.typing import NDArray
+
+from harness.stats.contrasts import (
+    BINARY,
+    Estimate,
+    Scale,
+    Scores,
+    SeedPool,
+    Spread,
+    contrast,
+    difference,
+    half_width,
+    with_interval,
+)
 
 LEVEL = 0.05
 WIDEST_GAP_INTERVAL = 1.0  # a wider interval is not informative, and its coverage is untested
@@ -48,6 +63,98 @@ def holm(p_values: Sequence[float | None], family: int | None = None) -> list[fl
         reached = max(reached, min(1.0, p * (size - step)))
         adjusted[index] = reached
     return adjusted
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Tests of one family.
+
+    adjusted  one p per estimate, as `holm`; below LEVEL the sign of the estimate is established
+    level     the level at which intervals of all estimates hold together with probability 1 - LEVEL
+    """
+
+    adjusted: tuple[float | None, ...]
+    level: float
+
+
+def max_t(estimates: Sequence[Estimate | None], panels: Sequence[object], family: int | None = None) -> Joint:
+    """Step-down max-t tests of estimates against 0, and the level of their simultaneous intervals.
+
+    Each p is turned into z = -Phi^-1(p / 2), and under no difference z is |Z| of a normal Z with correlation matrix R.
+    The k-th smallest p becomes max over i <= k of P(max |Z| over the i-th and later >= z_i) (Westfall and Young,
+    Resampling-Based Multiple Testing, 1993, algorithm 2.8); `level` belongs to the 95 % quantile of max |Z| over all.
+    Both come from 20,000 draws of a fixed seed (standard error at 5 %: 0.15 points) and are never more cautious than
+    Holm's procedure and Bonferroni's level, which hold for any dependence.
+
+    panels  contrasts of one panel are on the same items; their correlation is that of the items' contributions, times
+            the items' share in both standard errors. Contrasts of different panels, and the seeds' part, are taken as
+            independent, which is the cautious side (Sidak, JASA 62, 1967)
+    family  the number of tests declared beforehand; a test that could not be made (None) counts as an independent one
+            that is never rejected
+    """
+    size = len(estimates) if family is None else family
+    of_holm = holm([one.p if one is not None else None for one in estimates], size)
+    made = [(at, one, one.p) for at, one in enumerate(estimates) if one is not None and one.p is not None]
+    if not made:
+        return Joint(tuple(of_holm), LEVEL / max(size, 1))
+    made.sort(key=lambda test: (test[2], test[0]))
+    drawn = _null_maxima([one for _, one, _ in made], [panels[at] for at, _, _ in made], size - len(made))
+    adjusted, reached = list(of_holm), 0.0
+    for step, (at, _, p) in enumerate(made):
+        share = (int((drawn[:, step] >= _normal_score(p)).sum()) + 1) / (DRAWS + 1)
+        reached = max(reached, min(share, float(of_holm[at] or 0.0)))
+        adjusted[at] = reached
+    # the rank at which an interval leaves 0 out only where its test is below LEVEL
+    rank = DRAWS + 2 - math.ceil(LEVEL * (DRAWS + 1))
+    return Joint(tuple(adjusted), max(_two_sided(float(numpy.partition(drawn[:, 0], rank)[rank])), LEVEL / size))
+
+
+DRAWS = 20_000
+
+
+def _null_maxima(estimates: Sequence[Estimate], panels: Sequence[object], absent: int) -> NDArray[numpy.float64]:
+    """(DRAWS, tests) the largest |Z| of a test and all later ones, with those of `absent` further tests."""
+    from scipy.special import ndtri
+
+    chance = numpy.random.default_rng(20_000)
+    found = numpy.zeros((DRAWS, len(estimates) + 1))
+    for panel in dict.fromkeys(panels):
+        members = [at for at, own in enumerate(panels) if own == panel]
+        values, vectors = numpy.linalg.eigh(_correlation([estimates[at] for at in members]))
+        # the symmetric root is unique, so that no library's order of eigenvectors changes a draw
+        root = (vectors * numpy.sqrt(numpy.maximum(values, 0.0))) @ vectors.T
+        found[:, members] = numpy.abs(chance.standard_normal((DRAWS, len(members))) @ root)
+    if absent > 0:
+        found[:, -1] = ndtri((1 + chance.random(DRAWS) ** (1 / absent)) / 2)
+    later: NDArray[numpy.float64] = numpy.maximum.accumulate(found[:, ::-1], axis=1)[:, ::-1]
+    return later
+
+
+def _normal_score(p: float) -> float:
+    from scipy.special import ndtri
+
+    return -float(ndtri(p / 2))
+
+
+def _two_sided(z: float) -> float:
+    from scipy.special import ndtr
+
+    return 2 * float(ndtr(-z))
+
+
+def _correlation(estimates: Sequence[Estimate]) -> NDArray[numpy.float64]:
+    """(K, K) correlations of contrasts of one panel through their items."""
+    found = numpy.eye(len(estimates))
+    # each vector's length is the items' share in the standard error
+    scaled = [
+        None if one.of_items is None else one.of_items / (error * math.sqrt(one.clusters * (one.clusters - 1)))
+        for one in estimates
+        for error in (max(one.spreads, key=half_width).error,)
+    ]
+    for (i, a), (j, b) in combinations(enumerate(scaled), 2):
+        if a is not None and b is not None and a.size == b.size:
+            found[i, j] = found[j, i] = max(-1.0, min(1.0, float(a @ b)))
+    return found
 
 
 def rank_intervals(
@@ -103,17 +210,23 @@ def independent_sum(parts: Sequence[tuple[float, Estimate]]) -> Estimate:
         return Estimate(None, reason=next(part.reason for _, part in parts if part.value is None))
     total = sum(k * float(part.value or 0.0) for k, part in parts)
     missing = next((part.reason or "a part has no interval" for _, part in parts if part.low is None), "")
-    clusters, seeds = (min(getattr(part, name) for _, part in parts) for name in ("clusters", "seeds"))
+    clusters, seeds, effective = (min(getattr(part, name) for _, part in parts) for name in _SMALLEST)
+    blank = Estimate(total, clusters=clusters, seeds=seeds, effective=effective, reason=missing)
     if missing:
-        return Estimate(total, clusters=clusters, seeds=seeds, reason=missing)
+        return blank
     halves = max(len(part.spreads) for _, part in parts)
     # a part without a pooled half uses its own half for both
     of_half = [[(k, part.spreads[min(at, len(part.spreads) - 1)]) for k, part in parts] for at in range(halves)]
-    spreads = tuple(_added(half) for half in of_half)
-    return of_spreads(
-        total, spreads, clusters, seeds, items_only=any(part.items_only for _, part in parts),
+    found = replace(
+        blank,
+        items_only=any(part.items_only for _, part in parts),
         stochastic=max(part.stochastic for _, part in parts),
-    )  # fmt: skip
+        spreads=tuple(_added(half) for half in of_half),
+    )
+    return with_interval(found)
+
+
+_SMALLEST = ("clusters", "seeds", "effective")
 
 
 def _added(parts: Sequence[tuple[float, Spread]]) -> Spread:

@@ -58,7 +58,7 @@ def results_digest(plan: Plan, states: list[State], joints: list[JointCell], sto
 
 def matrix(plan: Plan, states: list[State], joints: list[JointCell], store: Store) -> dict[str, Any]:
     """The axes, the meaning of the metrics, and every cell's state."""
-    experiment = plan.experiment
+    experiment, groups = plan.experiment, seed_groups(plan)
     return {
         "schema": SCHEMA_VERSION,
         "digest": results_digest(plan, states, joints, store),
@@ -80,6 +80,7 @@ def matrix(plan: Plan, states: list[State], joints: list[JointCell], store: Stor
                 "fields": fields_of(entry.method),
                 "summary": summary("methods", entry.plugin),
                 "deterministic": deterministic(entry.method),
+                "seed_group": groups.get(entry.label, ""),
                 "badges": badges(plan, entry.label),
             }
             for entry in experiment.methods
@@ -141,6 +142,26 @@ def deterministic(method: Method) -> bool:
     """Whether nothing about the method depends on the seed."""
     beneath = (needed.method for needed in method.requires().values())
     return not (method.trains or method.draws) and all(map(deterministic, beneath))
+
+
+def seed_groups(plan: Plan) -> dict[str, str]:
+    """Method -> the first method of its seed group, where several methods are built on a common artifact of each seed.
+
+    They share the luck of that artifact's seed, so that the statistics pair them by it. An artifact that is the same at
+    every seed is not luck and joins no methods.
+    """
+    users: dict[str, set[str]] = {}
+    for cell in plan.cells:
+        for node in (cell.node, *cell.node.beneath.values()):
+            if not deterministic(node.method):
+                users.setdefault(node.key, set()).add(cell.entry.label)
+    group = {entry.label: entry.label for entry in plan.experiment.methods}
+    for labels in users.values():
+        joined = {group[label] for label in labels}
+        first = next(name for name in group if name in joined)
+        group = {label: first if name in joined else name for label, name in group.items()}
+    names = list(group.values())
+    return {label: name for label, name in group.items() if names.count(name) > 1}
 
 
 def _rows(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:

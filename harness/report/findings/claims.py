@@ -4,7 +4,7 @@ A claim is data (claims.yaml): a linear contrast of means and its expected value
 is about; if the experiment lacks something for the test, the report names it. Means on the same items are paired;
 contrasts on different items are added up as independent. Supported: the two-sided p, Holm-adjusted over all claims
 tested here, is below 5 % on the side that the claim expects; contradicted: on the other side; undecided otherwise.
-Fewer than 20 clusters, or one seed, decide nothing.
+Fewer than 5 effective clusters, or one seed, decide nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.report.numbers.panel import Measured, build_panel, measure
 from harness.report.render import tabular, text
 from harness.report.render.document import Folded, Paragraph, Part
 from harness.report.render.tabular import Column, Mood, Table, TableCell, blank_cell, estimate_cell, text_columns
-from harness.stats.contrasts import Estimate, contrast
+from harness.stats.contrasts import FLAGGED_CLUSTERS, Estimate, contrast
 from harness.stats.families import LEVEL, holm, independent_sum
 
 if TYPE_CHECKING:
@@ -254,7 +254,14 @@ class _Bench:
         labels = [_label(base, method, DataChoice(quality, size)) for base, method, quality, size in places]
         fixed = {m.label for m in self.matrix.methods if m.deterministic}
         repeated = {label for label in set(labels) if label.split("\0")[1] in fixed}
-        return measure(metric, build_panel(own.assign(method=labels), repeated, self.matrix.seeds))
+        kin = {label: self._kin(label) for label in set(labels)}
+        return measure(metric, build_panel(own.assign(method=labels), repeated, self.matrix.seeds, kin))
+
+    def _kin(self, label: str) -> str:
+        """The seed group of a place: methods share artifacts on one base and one choice of training data."""
+        base, method, *data = label.split("\0")
+        group = self.matrix.kin.get(method, "")
+        return "\0".join([base, group, *data]) if group else ""
 
     def _estimate(self, terms: Sequence[Term], sign: float) -> Estimate:
         """Terms on the same items are one paired contrast; those on different items are added up."""
@@ -322,8 +329,27 @@ def _decided(tried: Sequence[tuple[Claimed, Mapping[str, Any]]]) -> Iterator[Cla
         if not held:
             yield one
             continue
-        yield replace(one, p=adjusted[at], verdict=_verdict(adjusted[at], sides[at]), missing=_reason(one.estimate),
-                      bound=_bound_in_words(held["kind"], held["bound"], one.percent))  # fmt: skip
+        verdict = _verdict(adjusted[at], sides[at])
+        yield replace(
+            one,
+            p=adjusted[at],
+            verdict=verdict,
+            missing=_reason(one.estimate),
+            bound=_bound_in_words(held["kind"], held["bound"], one.percent),
+            estimate=_together(one.estimate, verdict, held["kind"], held["bound"], LEVEL / len(family)),
+        )
+
+
+def _together(estimate: Estimate | None, verdict: Verdict, kind: str, bound: float, level: float) -> Estimate | None:
+    """The estimate with an interval that holds together with those of all claims; a decided one ends at its bound."""
+    interval = estimate.interval(level) if estimate is not None else None
+    if estimate is None or interval is None:
+        return estimate
+    low, high = interval
+    if kind != "within" and verdict in ("supported", "contradicted"):
+        upper = (kind == "above") == (verdict == "supported")
+        low, high = (max(low, bound), high) if upper else (low, min(high, bound))
+    return replace(estimate, low=low, high=high)
 
 
 def _sides(estimate: Estimate, kind: str, bound: float) -> tuple[float, float] | None:
@@ -356,7 +382,7 @@ def _reason(estimate: Estimate | None) -> str:
         return estimate.reason if estimate is not None else "no estimate"
     if estimate.items_only:
         return "one seed: it describes these trained runs only"
-    return "fewer than 20 clusters" if estimate.few_clusters else ""
+    return f"fewer than {FLAGGED_CLUSTERS} effective clusters" if estimate.few_clusters else ""
 
 
 def _bound_in_words(kind: str, bound: float, percent: bool) -> str:
@@ -369,7 +395,7 @@ MOODS: dict[Verdict, Mood] = {"supported": "good", "contradicted": "bad", "undec
 
 
 COLUMNS = (
-    *text_columns("claim", "statement", "verdict"), Column("effect", "pointwise 95 % interval"), Column("expected"),
+    *text_columns("claim", "statement", "verdict"), Column("effect", "95 % intervals, together"), Column("expected"),
     Column("p", "Holm"), Column("tested as", left=True),
 )  # fmt: skip
 
@@ -385,7 +411,8 @@ def claim_parts(model: ReportModel) -> Iterator[Part]:
     if tried:
         yield Paragraph(
             f"Supported or contradicted: after Holm's correction over the {len(tried)} tests (5 % family-wise). "
-            "Intervals are pointwise 95 %. A contradiction holds for this experiment; it does not refute the source.",
+            "The intervals hold all together with 95 %. A contradiction holds for this experiment; it does not "
+            "refute the source.",
             "open",
         )
         yield Table(COLUMNS, tuple(_row(claim) for claim in tried))

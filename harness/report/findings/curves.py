@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy
 
 from harness.records import DataChoice
-from harness.report.numbers.comparisons import claimable
+from harness.report.numbers.comparisons import claimable, simultaneous
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, Panel, build_panel, difference_of, measure, method_rows, score_of
 from harness.report.render import tabular, text
@@ -33,7 +33,7 @@ from harness.report.render.tabular import (
 )
 from harness.report.render.text import listed
 from harness.stats.contrasts import Estimate
-from harness.stats.families import LEVEL, holm
+from harness.stats.families import LEVEL, max_t
 
 if TYPE_CHECKING:
     import pandas
@@ -44,7 +44,10 @@ Kind = Literal["size", "quality"]
 
 @dataclass(frozen=True)
 class DataContrast:
-    """The difference of a method with `data` from `against`; adjusted is Holm's p, None where no claim is made."""
+    """The difference of a method with `data` from `against`, with its simultaneous interval.
+
+    adjusted  p after the correction over its family; None where no claim is made
+    """
 
     kind: Kind
     method: str
@@ -68,7 +71,7 @@ class Curve:
 
     scores     (method, data) -> mean with its pointwise interval
     flat       methods that score the same whatever the data: they take none
-    families   kind -> number of tests that Holm's correction runs over
+    families   kind -> number of tests that the correction runs over
     """
 
     base: str
@@ -108,7 +111,8 @@ def _of_base(rows: pandas.DataFrame, matrix: Matrix, base: str) -> Iterator[Curv
 def _curve(rows: pandas.DataFrame, matrix: Matrix, base: str, metric: BenchmarkMetric) -> Curve:
     labelled = _labelled(rows, matrix, base)
     fixed = {_label(m.label, data) for m in matrix.methods if m.deterministic for data in matrix.data}
-    measured = measure(metric, build_panel(labelled, fixed, matrix.seeds))
+    kin = {_label(m, data): f"{name}\0{data.title}" for m, name in matrix.kin.items() for data in matrix.data}
+    measured = measure(metric, build_panel(labelled, fixed, matrix.seeds, kin))
     scores = {
         (method.label, data): score_of(measured, _label(method.label, data))
         for method in matrix.methods
@@ -163,18 +167,24 @@ def _contrast(measured: Measured, kind: Kind, method: str, data: DataChoice, aga
 
 
 def _corrected(curves: list[Curve]) -> Iterator[Curve]:
-    """Holm over all comparisons of a kind, whichever metric they are on."""
+    """Max-t over all comparisons of a kind, whichever metric they are on."""
     contrasts = [contrast for curve in curves for contrast in curve.contrasts]
     several = any(contrast.estimate.seeds > 1 for contrast in contrasts)
-    adjusted: dict[int, float | None] = {}
+    corrected: dict[int, DataContrast] = {}
+    where = {id(contrast): at for at, curve in enumerate(curves) for contrast in curve.contrasts}
     families: dict[Kind, int] = {}
     for kind in ("size", "quality"):
         family = [contrast for contrast in contrasts if contrast.kind == kind]
         families[kind] = len(family)
-        allowed = [c.estimate.p if claimable(c.estimate, several) else None for c in family]
-        adjusted.update(zip(map(id, family), holm(allowed), strict=True))
+        allowed = [c.estimate if claimable(c.estimate, several) else None for c in family]
+        joint = max_t(allowed, [where[id(c)] for c in family])
+        for contrast, own, p in zip(family, allowed, joint.adjusted, strict=True):
+            shown = contrast.estimate
+            if own is not None:
+                shown = simultaneous(own, joint.level, decided=p is not None and p < LEVEL)
+            corrected[id(contrast)] = replace(contrast, estimate=shown, adjusted=p)
     for curve in curves:
-        tested = tuple(replace(contrast, adjusted=adjusted[id(contrast)]) for contrast in curve.contrasts)
+        tested = tuple(corrected[id(contrast)] for contrast in curve.contrasts)
         yield replace(curve, contrasts=tested, families=families)
 
 
@@ -208,14 +218,16 @@ def _legend(curves: Sequence[Curve], matrix: Matrix) -> str:
         )
     if families.get("size"):
         said.append(
-            f"Δ size: against {_size(_largest(matrix))} of the same set (Holm's correction over "
-            f"{families['size']} tests)."
+            f"Δ size: against {_size(_largest(matrix))} of the same set (corrected for {families['size']} tests)."
         )
     if families.get("quality"):
         said.append(
-            f"Δ data: against {matrix.data_qualities[0]} at the same size (Holm over {families['quality']} tests)."
+            f"Δ data: against {matrix.data_qualities[0]} at the same size (corrected for {families['quality']} tests)."
         )
-    said.append("Intervals are pointwise 95 %; coloured where the corrected test establishes a difference.")
+    said.append(
+        "The intervals of means are pointwise 95 %, those of differences hold all together; coloured where the "
+        "corrected test establishes a difference."
+    )
     return " ".join(said)
 
 

@@ -77,7 +77,7 @@ def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     if matrix.margin > 0 and any(_plan(c, r, matrix) for r in results for c in r.comparisons.values()):
         yield Paragraph(
             f"Needed to find a true difference of {tabular.points(matrix.margin, True)} (the margin) with 80 % power, "
-            "in a single test and after Holm's correction; the other number stays fixed. A pilot's seed variance is "
+            "in a single test and after the correction; the other number stays fixed. A pilot's seed variance is "
             f"very uncertain: treat these as orders of magnitude. {BLANK}: no number up to a million clusters, or "
             "a hundred seeds, is enough; or nothing varies with the seed."
         )
@@ -109,8 +109,8 @@ def _floor_table(floors: Sequence[Noise]) -> Table:
 
 def _needed_table(result: Result, matrix: Matrix, block: Block) -> Table:
     columns = (
-        Column("method", left=True), Column("detectable now", "points, alone / after Holm"),
-        Column("clusters needed", "alone / after Holm"), Column("seeds needed", "alone / after Holm"),
+        Column("method", left=True), Column("detectable now", "points, alone / corrected"),
+        Column("clusters needed", "alone / corrected"), Column("seeds needed", "alone / corrected"),
         Column("there are", "clusters x seeds"),
     )  # fmt: skip
     rows = []
@@ -130,7 +130,7 @@ def _needed_table(result: Result, matrix: Matrix, block: Block) -> Table:
 
 
 def _plan(comparison: Comparison, result: Result, matrix: Matrix) -> list[tuple[int | None, int | None]] | None:
-    """(clusters, seeds) that are needed in a single test and after Holm."""
+    """(clusters, seeds) that are needed in a single test and after the correction."""
     found = [needed(comparison.estimate, matrix.margin, tests) for tests in (1, max(result.family, 1))]
     if found[0] is None or found[1] is None:
         return None

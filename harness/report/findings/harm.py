@@ -35,7 +35,7 @@ def harm_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
             unharmed.append(method.label)
     columns = (
         Column("method", left=True),
-        Column("worse", "established after Holm's correction; shares in points", left=True),
+        Column("worse", "established after the correction; shares in points", left=True),
         Column("lower", "not established, or not tested", left=True),
     )
     if rows:

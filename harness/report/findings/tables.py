@@ -12,11 +12,11 @@ from harness.report.numbers.comparisons import Comparison, Kept, MethodScore, Re
 from harness.report.numbers.matrix import CellState, Matrix, MethodInfo
 from harness.report.render import tabular, text
 from harness.report.render.tabular import BLANK, Column, Mood, Table, TableCell, blank_cell, estimate_cell
-from harness.stats.contrasts import FEWEST_CLUSTERS
+from harness.stats.contrasts import FLAGGED_CLUSTERS
 from harness.stats.families import Gap
 
 FLAG_FEW = "‡"
-FEW = f"{FLAG_FEW} fewer than {FEWEST_CLUSTERS} clusters: the interval is too narrow, no claim is made."
+FEW = f"{FLAG_FEW} fewer than {FLAGGED_CLUSTERS} effective clusters: read the interval with care."
 FLAG_PARTIAL = "†"
 
 
@@ -216,10 +216,10 @@ def differences_table(result: Result, matrix: Matrix, methods: Sequence[MethodIn
     columns = [
         Column("method", left=True),
         Column("difference", unit),
-        Column("95 % interval", "pointwise"),
-        Column("p", f"Holm over {result.family}" if result.family else "not tested"),
+        Column("95 % interval", f"all {result.family} together" if result.family else "pointwise"),
+        Column("p", f"corrected for {result.family}" if result.family else "not tested"),
         Column("finding", left=True),
-        Column("detectable", f"{unit}, alone / after Holm"),
+        Column("detectable", f"{unit}, alone / corrected"),
         Column("variance", "items / seeds / both, %"),
         Column("clusters", "items x seeds"),
     ]

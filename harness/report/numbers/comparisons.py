@@ -2,7 +2,8 @@
 
 The tested family of a block is every method against the baseline on every primary metric (all items). The
 groups of metrics that are reported by group are a second family, and non-inferiority a third; a metric that
-is not primary gets intervals and no test. Values are in the metric's own units (a share is 0.5, not 50).
+is not primary gets intervals and no test. Intervals of tested differences are simultaneous over their family and agree
+with its decisions; all others are pointwise. Values are in the metric's own units (a share is 0.5, not 50).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from itertools import combinations
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, difference_of, joined, measure, score_of
 from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate, mean, minimum_detectable_effect
-from harness.stats.families import LEVEL, Gap, gap_closed, holm, non_inferiority_p, rank_intervals
+from harness.stats.families import LEVEL, Gap, gap_closed, holm, max_t, non_inferiority_p, rank_intervals
 
 KEPT_LEVEL = LEVEL / 2  # one-sided: the counterpart of a 95 % interval inside the margin
 
@@ -33,7 +34,9 @@ class MethodScore:
 class Comparison:
     """A method against the baseline on one metric; `estimate` is method - baseline.
 
-    adjusted       Holm-adjusted p over its family; None outside a family or where no claim is allowed
+    estimate       within a family its interval is simultaneous, otherwise pointwise
+    pointwise      the pointwise interval in any case
+    adjusted       p after the correction over its family; None outside a family or where no claim is allowed
     kept           Holm-adjusted one-sided p of losing the margin or more (knowledge metrics only)
     effect         the smallest effect found with 80 % power in a single test, and after Holm
     shares         what items, seeds and their interaction contribute to the variance
@@ -48,13 +51,15 @@ class Comparison:
     kept: float | None = None
     effect: tuple[float, float] | None = None
     shares: tuple[float, float, float] | None = None
+    pointwise: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class Result:
     """One metric on all items (group "") or on one group of them.
 
-    family  the number of tests that Holm's correction runs over; 0: nothing is tested
+    family  the number of tests that the correction runs over; 0: nothing is tested
+    effective_clusters  of all its items, whichever were scored
     """
 
     metric: BenchmarkMetric
@@ -63,6 +68,7 @@ class Result:
     scores: Mapping[str, MethodScore]
     comparisons: Mapping[str, Comparison]
     family: int = 0
+    effective_clusters: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def results_of(
     tested: Callable[[Measured], bool],
     planned: Callable[[str, str], bool],
 ) -> tuple[Result, ...]:
-    """Scores, ranks and comparisons with the baseline; Holm's correction over those that `tested` selects.
+    """Scores, ranks and comparisons with the baseline; the correction runs over those that `tested` selects.
 
     planned  (method, benchmark) -> whether a cell was to be filled; what failed still counts in the family
     """
@@ -120,20 +126,26 @@ def compared(
     opponents: Callable[[Measured], Mapping[str, str]],
     tested: Callable[[Measured], bool],
     margin: float,
+    alike: int = 1,
 ) -> tuple[Result, ...]:
-    """Scores of `labels`, and comparisons of methods with their opponents; Holm's correction over those that
+    """Scores of `labels`, and comparisons of methods with their opponents; the correction runs over those that
     `tested` selects. Nothing is ranked.
+
+    A metric with too few clusters for any test is known before the run and is not part of the family.
 
     opponents  a measured metric -> method -> the method it is compared with
     margin     the loss of knowledge that non-inferiority is tested against; 0: it is not
+    alike      how many comparisons like each of these could have been asked for instead; the family holds them all
     """
     results = []
     for one in measured:
         comparisons = {label: _compare(one, label, other) for label, other in opponents(one).items()}
-        results.append(Result(one.metric, one.group, one.percent, _scores(one, labels), comparisons))
-    family = [r for r, one in zip(results, measured, strict=True) if tested(one)]
-    corrected = iter(_corrected(family, margin))
-    return tuple(next(corrected) if tested(one) else r for r, one in zip(results, measured, strict=True))
+        effective = one.panel.effective_clusters
+        scores = _scores(one, labels)
+        results.append(Result(one.metric, one.group, one.percent, scores, comparisons, effective_clusters=effective))
+    chosen = [tested(one) and one.panel.effective_clusters >= FEWEST_CLUSTERS for one in measured]
+    corrected = iter(_corrected([r for r, own in zip(results, chosen, strict=True) if own], margin, alike))
+    return tuple(next(corrected) if own else r for r, own in zip(results, chosen, strict=True))
 
 
 def _scores(one: Measured, labels: Sequence[str]) -> dict[str, MethodScore]:
@@ -152,8 +164,8 @@ def _ranked(one: Measured, scores: Mapping[str, MethodScore]) -> dict[str, Metho
 
 
 def _ranks(one: Measured, scores: Mapping[str, MethodScore]) -> dict[str, tuple[int, int]]:
-    """Rank intervals of the methods that have every seed; none with too few clusters for a claim."""
-    usable = [label for label, s in scores.items() if s.estimate.low is not None and not s.estimate.few_clusters]
+    """Rank intervals of the methods that have every seed; none with too few clusters for an interval."""
+    usable = [label for label, s in scores.items() if s.estimate.low is not None]
     most = max((len(scores[label].seeds) for label in usable), default=0)
     complete = [label for label in usable if len(scores[label].seeds) == most]
     if len(complete) < 2:
@@ -163,7 +175,7 @@ def _ranks(one: Measured, scores: Mapping[str, MethodScore]) -> dict[str, tuple[
         estimate = difference_of(one, one.panel.comparable([first, second]))
         oriented = (estimate.value or 0.0) * (1 if one.metric.higher_is_better else -1)
         mixed = estimate.items_only and most > 1
-        pairs.append((i, j, oriented, None if estimate.few_clusters or mixed else estimate.p))
+        pairs.append((i, j, oriented, None if mixed else estimate.p))
     return dict(zip(complete, rank_intervals(len(complete), pairs), strict=True))
 
 
@@ -173,42 +185,67 @@ def _compare(one: Measured, label: str, baseline: str) -> Comparison:
     shares = None
     if estimate.components is not None and not estimate.items_only:
         shares = estimate.components.shares(estimate.clusters, estimate.seeds)
-    return Comparison(estimate, found.items, found.dropped, shares=shares)
+    limits = None if estimate.low is None or estimate.high is None else (estimate.low, estimate.high)
+    return Comparison(estimate, found.items, found.dropped, shares=shares, pointwise=limits)
 
 
-def _corrected(results: Sequence[Result], margin: float) -> list[Result]:
-    """Holm over all comparisons of `results`, and over the non-inferiority tests of knowledge among them."""
+def _corrected(results: Sequence[Result], margin: float, alike: int) -> list[Result]:
+    """Max-t over all comparisons of `results`, and Holm over the non-inferiority tests of knowledge among them."""
     keys = [(index, label) for index, result in enumerate(results) for label in result.comparisons]
-    several = any(results[i].comparisons[label].estimate.seeds > 1 for i, label in keys)
-    allowed = {key: claimable(results[key[0]].comparisons[key[1]].estimate, several) for key in keys}
-    adjusted = holm([results[i].comparisons[label].estimate.p if allowed[i, label] else None for i, label in keys])
-    kept_keys = [(i, label) for i, label in keys if results[i].metric.role == "knowledge" and margin > 0]
-    losses = [
-        non_inferiority_p(results[i].comparisons[label].estimate, margin, results[i].metric.higher_is_better)
-        if allowed[i, label]
-        else None
-        for i, label in kept_keys
-    ]
-    kept = dict(zip(kept_keys, holm(losses), strict=True))
+    found = {(i, label): results[i].comparisons[label].estimate for i, label in keys}
+    several = any(estimate.seeds > 1 for estimate in found.values())
+    allowed = {key: estimate if claimable(estimate, several) else None for key, estimate in found.items()}
+    family = len(keys) * alike
+    joint = max_t(list(allowed.values()), [index for index, _ in keys], family)
+    kept = _kept_p(results, [key for key in keys if results[key[0]].metric.role == "knowledge"], allowed, margin, alike)
     changed: list[dict[str, Comparison]] = [{} for _ in results]
-    for (i, label), p in zip(keys, adjusted, strict=True):
+    for (i, label), p in zip(keys, joint.adjusted, strict=True):
         better, worse = _direction(results[i], label, p)
+        estimate = found[i, label]
         changed[i][label] = replace(
             results[i].comparisons[label],
+            estimate=simultaneous(estimate, joint.level, decided=better or worse) if allowed[i, label] else estimate,
             adjusted=p,
             kept=kept.get((i, label)),
             better=better,
             worse=worse,
-            effect=_effect(results[i].comparisons[label].estimate, len(keys)),
+            effect=_effect(estimate, family),
         )
-    return [replace(r, comparisons=c, family=len(keys)) for r, c in zip(results, changed, strict=True)]
+    return [replace(r, comparisons=c, family=family) for r, c in zip(results, changed, strict=True)]
+
+
+def simultaneous(estimate: Estimate, level: float, *, decided: bool) -> Estimate:
+    """The estimate with its interval at the family's level; one whose sign is decided does not reach beyond 0."""
+    interval = estimate.interval(level)
+    if interval is None or estimate.value is None:
+        return estimate
+    low, high = interval
+    if decided:
+        low, high = (max(low, 0.0), high) if estimate.value > 0 else (low, min(high, 0.0))
+    return replace(estimate, low=low, high=high)
+
+
+def _kept_p(
+    results: Sequence[Result],
+    keys: Sequence[tuple[int, str]],
+    allowed: Mapping[tuple[int, str], Estimate | None],
+    margin: float,
+    alike: int,
+) -> dict[tuple[int, str], float | None]:
+    """Holm-adjusted one-sided p of losing the margin or more; empty without a margin."""
+    if margin <= 0:
+        return {}
+    losses = []
+    for key in keys:
+        estimate = allowed[key]
+        higher = results[key[0]].metric.higher_is_better
+        losses.append(None if estimate is None else non_inferiority_p(estimate, margin, higher))
+    return dict(zip(keys, holm(losses, len(keys) * alike), strict=True))
 
 
 def claimable(estimate: Estimate, several_seeds: bool) -> bool:
-    """Enough clusters, and no one-seed test in a family of tests over seeds."""
-    if estimate.p is None or estimate.clusters < FEWEST_CLUSTERS:
-        return False
-    return not (estimate.items_only and several_seeds)
+    """Whether it has a p, and is not a one-seed test in a family of tests over seeds."""
+    return estimate.p is not None and not (estimate.items_only and several_seeds)
 
 
 def _direction(result: Result, label: str, p: float | None) -> tuple[bool, bool]:

@@ -34,6 +34,7 @@ class MethodInfo:
     fields: Mapping[str, Any] = field(default_factory=dict)
     summary: str = ""
     deterministic: bool = False
+    seed_group: str = ""
     badges: tuple[str, ...] = ()
 
     @property
@@ -92,6 +93,11 @@ class Matrix:
         for cell in self.cells:
             found.setdefault((cell.base, cell.method, cell.data), []).append(cell)
         return found
+
+    @property
+    def kin(self) -> dict[str, str]:
+        """Method -> its seed group, of those that are built on a common artifact at each seed."""
+        return {method.label: method.seed_group for method in self.methods if method.seed_group}
 
     @property
     def data(self) -> tuple[DataChoice, ...]:

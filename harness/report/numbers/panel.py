@@ -49,7 +49,7 @@ class Panel:
     """One metric in one block: n items, and what every method scored on them.
 
     weights, clusters (codes of cluster_names), groups and items are (n,); `reason` says why no statistics are
-    possible.
+    possible; kin: method -> the seed group that it shares artifacts with, where it does.
     """
 
     methods: Mapping[str, MethodValues]
@@ -59,9 +59,17 @@ class Panel:
     clusters: NDArray[numpy.int64]
     weights: NDArray[numpy.float64]
     reason: str = ""
+    kin: Mapping[str, str] = field(default_factory=dict)
     _totals: dict[tuple[str, tuple[int, ...]], Scores] = field(
         init=False, default_factory=dict, compare=False, repr=False
     )
+
+    @property
+    def effective_clusters(self) -> float:
+        """Of all items, whichever were scored: a fact of the design."""
+        if not self.weights.size:
+            return 0.0
+        return float(self.weights.sum() ** 2 / (numpy.bincount(self.clusters, weights=self.weights) ** 2).sum())
 
     @property
     def group_names(self) -> list[str]:
@@ -126,7 +134,7 @@ class Panel:
         if complete.all():
             scores = tuple(self._whole(label, seeds) for label in labels)
         else:
-            scores = tuple(self._scores(values, complete) for values in chosen)
+            scores = tuple(self._scores(v, complete, label) for label, v in zip(labels, chosen, strict=True))
         return Comparable(scores, seeds, int(complete.sum()), int((~complete).sum()))
 
     def _whole(self, label: str, seeds: tuple[int, ...]) -> Scores:
@@ -134,14 +142,15 @@ class Panel:
         key = (label, seeds)
         if key not in self._totals:
             every = numpy.ones(self.items.size, dtype=bool)
-            self._totals[key] = self._scores(at_seeds(self.methods[label], seeds), every)
+            self._totals[key] = self._scores(at_seeds(self.methods[label], seeds), every, label)
         return self._totals[key]
 
-    def _scores(self, values: NDArray[numpy.float64], complete: NDArray[numpy.bool_]) -> Scores:
+    def _scores(self, values: NDArray[numpy.float64], complete: NDArray[numpy.bool_], label: str) -> Scores:
         _, codes = numpy.unique(self.clusters[complete], return_inverse=True)
         weights = self.weights[complete]
         totals = [numpy.bincount(codes, weights=line[complete] * weights) for line in values]
-        return Scores(numpy.stack(totals), numpy.bincount(codes, weights=weights).astype(float))
+        counts = numpy.bincount(codes, weights=weights).astype(float)
+        return Scores(numpy.stack(totals), counts, self.kin.get(label, ""))
 
 
 def at_seeds(method: MethodValues, seeds: Sequence[int]) -> NDArray[numpy.float64]:
@@ -149,10 +158,16 @@ def at_seeds(method: MethodValues, seeds: Sequence[int]) -> NDArray[numpy.float6
     return method.values[[method.seeds.index(seed) for seed in seeds]]
 
 
-def build_panel(rows: pandas.DataFrame, repeated: Collection[str] = (), seeds: Sequence[int] = ()) -> Panel:
+def build_panel(
+    rows: pandas.DataFrame,
+    repeated: Collection[str] = (),
+    seeds: Sequence[int] = (),
+    kin: Mapping[str, str] | None = None,
+) -> Panel:
     """The panel of rows that belong to one metric in one block (columns as in rows.parquet).
 
     repeated  methods that ran at one seed because no seed changes them: their values count for every one of `seeds`
+    kin       method -> seed group, of those that are built on a common artifact
     """
     by_item = rows.groupby(["group", "item"], sort=True, as_index=False, observed=True)
     codes = by_item.ngroup().to_numpy()
@@ -186,6 +201,7 @@ def build_panel(rows: pandas.DataFrame, repeated: Collection[str] = (), seeds: S
         clusters=_codes(cluster_names),
         weights=per_item["weight"].to_numpy(dtype=float),
         reason=reason,
+        kin=kin or {},
     )
 
 
@@ -212,6 +228,7 @@ def joined(panels: Sequence[tuple[str, Panel]]) -> Panel:
         clusters=_codes(cluster_names),
         weights=numpy.concatenate([panel.weights for _, panel in panels]),
         reason=next((panel.reason for _, panel in panels if panel.reason), ""),
+        kin=panels[0][1].kin,
     )
 
 
@@ -242,13 +259,14 @@ def measure(metric: BenchmarkMetric, panel: Panel, group: str = "") -> Measured:
     bounds = panel.bounds()
     if bounds is None:
         bounds = (metric.chance, metric.chance) if metric.chance is not None else (0.0, 1.0)
+    percent = not metric.unit and bounds[0] >= 0 and bounds[1] <= 1
     return Measured(
         metric=metric,
         group=group,
         panel=panel,
         pool=seed_pool([one.scores[0] for one in alone if one.scores]),
-        scale=panel.scale(),
-        percent=not metric.unit and bounds[0] >= 0 and bounds[1] <= 1,
+        scale=replace(panel.scale(), bounds=(0.0, 1.0) if percent else None),
+        percent=percent,
     )
 
 
@@ -306,7 +324,7 @@ def panels_of(
             # the chance level of an item applies to the benchmark's first metric only
             levels = levels_of(of_benchmark, metric.name) if at == 0 and metric.chance is None else {}
             told = replace(metric, chance=levels.get("", metric.chance))
-            measured.append(replace(measure(told, build_panel(own, repeated, matrix.seeds)), levels=levels))
+            measured.append(replace(measure(told, build_panel(own, repeated, matrix.seeds, matrix.kin)), levels=levels))
     return measured
 
 
@@ -335,15 +353,13 @@ def _in_group(whole: Measured, group: str) -> BenchmarkMetric:
 
 
 def score_of(one: Measured, label: str) -> Estimate:
-    """A method's mean with its pointwise interval, which a share keeps within 0 and 1."""
+    """A method's mean with its pointwise interval."""
     found = one.panel.comparable([label])
     if not found.scores:
         return Estimate(None, reason=found.reason)
     estimate = mean(found.scores[0], one.pool, one.scale)
     if not one.metric.against_baseline and _constant(one, label):
         return replace(estimate, low=None, high=None, reason="the same on every item")
-    if one.percent and estimate.low is not None and estimate.high is not None:
-        return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
     return estimate
 
 
