@@ -525,9 +525,9 @@ def readme(figures: Sequence[Figures]) -> str:
         "logit scale: equal for all methods, `shared` with a correlation between methods (0.7 unless named), `unequal` "
         "0.5 for one method and 0.1 for the others, `deterministic` 0.2 but for one method that no seed changes, "
         "`heavy-tailed` 0.3 times Student's t with 3 degrees of freedom. Fractional outcomes are thirds. `of one "
-        "start`: methods that share an artifact, and correlate only among themselves. Zipf sizes: the largest cluster divided "
-        "by 1, 2, 3 ... Nothing is claimed for fewer than 5 effective clusters, for one seed, or for other shapes of "
-        "outcomes. All figures: [figures.json](figures.json).",
+        "start`: methods that share an artifact, and correlate only among themselves. Zipf sizes: the largest cluster "
+        "divided by 1, 2, 3 ... Nothing is claimed for fewer than 5 effective clusters, for one seed, or for other "
+        "shapes of outcomes. All figures: [figures.json](figures.json).",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
