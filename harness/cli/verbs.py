@@ -117,7 +117,7 @@ def _idle(states: Sequence[State], *, failed: bool, current: bool) -> str:
 
 
 def _worked(states: Sequence[State], tally: Tally, file: Path, store: Path, settings: Sequence[str]) -> Iterator[str]:
-    """What a run has done, and what to do next about a failure."""
+    """Summary of a run, with what to do next about a failure."""
     yield f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now)."
     if cells := [cell for cell, _ in tally.failed if isinstance(cell, Cell)]:
         yield f"Next: {_command('explain', file, store, settings, cells[0].title)}"
