@@ -29,6 +29,10 @@ class UserError(Exception):
         return "\n  ".join(parts)
 
 
+class Unreachable(UserError):
+    """A thing on another machine that cannot be had now: it costs the cells that need it and not the run."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The nearest known word, then all of them: the `fix` of an unknown-name error."""
     known = sorted(known)

@@ -308,31 +308,44 @@ def test_a_benchmark_whose_items_raise_an_error_is_not_applicable_with_the_place
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize("rows", [None, '{"prompt": "a", "completion": "b"}\n{"prompt": 5}\n', "not json\n"])
-def test_a_data_set_that_cannot_be_read_costs_the_cells_that_need_it(folder: Path, rows: str | None) -> None:
-    if rows is not None:
-        (folder / "rows.jsonl").write_text(rows)
-    extra = f"data: {{demonstrations: {folder / 'rows.jsonl'}}}\n"
+def test_a_hub_set_that_cannot_be_reached_costs_the_cells_that_need_it(folder: Path) -> None:
+    extra = "data: {demonstrations: nowhere/rows}\n"
     done = run(folder, methods="[outside, counting]", extra=extra)
     assert "done    outside/outside_bench/0" in done.stdout
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("n/a     demonstrations: ")]
-    assert "rows.jsonl" in line
+    assert "nowhere/rows" in line
     assert "1 done, 1 n/a" in done.stdout
     assert done.returncode == 1
-    assert "rows.jsonl" in bakeoff("plan", folder / "experiment.yaml", "--store", folder / "store").stdout
+    assert "nowhere/rows" in bakeoff("plan", folder / "experiment.yaml", "--store", folder / "store").stdout
     assert bakeoff("verify", folder / "out").returncode == 0
     alone = run(folder, methods="[counting]", extra=extra)
     assert alone.returncode == 2
-    assert "rows.jsonl" in alone.stderr
+    assert "nowhere/rows" in alone.stderr
 
 
-def test_a_data_set_that_cannot_be_read_for_one_quality_leaves_the_other(folder: Path) -> None:
+def test_a_hub_set_that_cannot_be_reached_for_one_quality_leaves_the_other(folder: Path) -> None:
     (folder / "good.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
-    data = f"{{good: {folder / 'good.jsonl'}, lost: {folder / 'nowhere.jsonl'}}}"
+    data = f"{{good: {folder / 'good.jsonl'}, lost: nowhere/rows}}"
     extra = f"data: {{demonstrations: {data}}}\ndata_quality: [good, lost]\n"
     done = run(folder, methods="[counting]", extra=extra)
     assert "1 done, 1 n/a" in done.stdout
     assert "n/a     demonstrations lost: " in done.stdout
+
+
+@pytest.mark.parametrize("rows", [None, '{"prompt": "a", "completion": "b"}\n{"prompt": 5}\n', "not json\n"])
+@pytest.mark.parametrize("methods", ["[outside]", "[outside, counting]"])
+def test_a_data_set_of_this_machine_that_cannot_be_read_is_a_users_mistake(
+    folder: Path, rows: str | None, methods: str
+) -> None:
+    file = folder / "rows.jsonl"
+    if rows is not None:
+        file.write_text(rows)
+    for name in ("microworld/nothing", file) if rows is None else (file,):
+        done = run(folder, methods=methods, extra=f"data: {{demonstrations: {name}}}\n")
+        assert done.returncode == 2
+        row = "" if rows is None else f":{rows.count(chr(10))}"
+        assert f"{name}{row}" in done.stderr
+        assert "done " not in done.stdout
 
 
 def test_a_method_whose_requirements_raise_an_error_is_told_with_the_line(folder: Path) -> None:

@@ -11,7 +11,7 @@ from harness.data.folders import READ_WORDS, READABLE, SUFFIXES, files_of_split,
 from harness.data.json_rows import json_rows
 from harness.data.placed import Faults, Placed, ending
 from harness.data.table_rows import csv_rows, table_rows
-from harness.errors import UserError, first_line
+from harness.errors import Unreachable, UserError, first_line
 
 
 def is_local(name: str) -> bool:
@@ -90,7 +90,9 @@ def _hub_rows(name: str, split: str, revision: str) -> Iterator[Placed]:
         hub_id, _, configuration = name.partition(":")
         rows = datasets.load_dataset(hub_id, configuration or None, split=split, revision=revision or None)
     except Exception as error:
-        raise UserError(
+        # it was found where its split or its configuration was not
+        kind = UserError if isinstance(error, ValueError) else Unreachable
+        raise kind(
             f"the data set {name!r} could not be loaded: {first_line(error)}",
             fix=f"Give microworld/NAME, a {READ_WORDS}, a folder of them, or a hub id that is reachable.",
         ) from error

@@ -19,7 +19,7 @@ from harness.engine.plugin_code import sources_of, versions_of
 from harness.engine.registry import place_in_plugin, source_file
 from harness.engine.soundness import Unsound
 from harness.engine.store.keys import SCHEMA, key_of, library_versions
-from harness.errors import UserError, first_line
+from harness.errors import Unreachable, UserError, first_line
 from harness.method import Method, fields_of, folders_of, plugin_name
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.sources import folder_digest, locate, model_digest
@@ -114,7 +114,7 @@ class Plan:
     searches  the searches for settings, with all trials; empty without `tune`
     tuned_on  the labels of the benchmarks that decided them
     unreachable  benchmarks whose items could not be read, by label, with the reason: their cells are n/a
-    lost      training sets that could not be read, by kind and quality, likewise
+    lost      training sets of the hub that could not be reached, by kind and quality, likewise
     """
 
     experiment: Experiment
@@ -165,12 +165,12 @@ class _Planner:
         return Plan(self.experiment, cells, models, self.sets, by_node, unreachable=why, lost=lost)
 
     def _loaded(self) -> Iterator[LoadedSet]:
-        """The training sets that can be read; why others cannot goes into `lost`."""
+        """The training sets that can be had; why those of the hub that cannot are missing goes into `lost`."""
         for kind, sets in self.experiment.data.items():
             for quality, spec in sets.items():
                 try:
                     yield load_set(kind, spec, quality)
-                except UserError as error:
+                except Unreachable as error:
                     self.lost[kind, quality] = error
 
     def _check_sizes(self) -> None:
