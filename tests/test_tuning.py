@@ -10,6 +10,7 @@ import outside
 import pytest
 from rich.console import Console
 
+from harness.engine.choice import best_trial, error_of
 from harness.engine.config import load_experiment
 from harness.engine.plan import Plan
 from harness.engine.progress import Progress
@@ -18,7 +19,7 @@ from harness.engine.run import run_plan
 from harness.engine.search import Trial, draws, searchable
 from harness.engine.states import state_of
 from harness.engine.store.store import Store
-from harness.engine.tuning import best_trial, plans, unfilled
+from harness.engine.tuning import plans, unfilled
 from harness.errors import UserError
 from harness.report.compose import write_report
 from methods.best_of_n import BestOfN
@@ -115,6 +116,45 @@ def test_a_quality_of_which_less_is_better_counts_negatively() -> None:
     assert best_trial([trial(0, -3.0), trial(1, -2.0)], margin=0.02) == 1
 
 
+def scored(number: int, solved: str, knowledge: str = "", **cost: float) -> Trial:
+    """A trial with a 0 or 1 for each item of a quality benchmark, and of a knowledge benchmark if it is given."""
+    parts = {}
+    for role, said in (("quality", solved), ("knowledge", knowledge)):
+        values = [int(character) for character in said]
+        mean = sum(values) / max(len(values), 1)
+        parts[role] = {"bench": {f"c{at}": (value - mean) / len(values) for at, value in enumerate(values)}}
+    share = (sum(map(int, solved)) / len(solved), sum(map(int, knowledge)) / len(knowledge) if knowledge else None)
+    return Trial(number, Lora(), *share, cost=cost, parts=parts)  # type: ignore[arg-type]
+
+
+def test_the_error_of_two_trials_is_paired_over_items() -> None:
+    """Ten items, of which two differ, both won by the first: differences of sum 2 and sum of squares 2 have variance
+    (2 - 4/10) / 9 = 0.1778, and their mean the standard error sqrt(0.1778 / 10) = 0.1333."""
+    first, second = scored(0, "1111111111"), scored(1, "1111111100")
+    assert error_of(first, second, "quality") == pytest.approx(0.13333, abs=1e-5)
+    assert error_of(first, first, "quality") == 0
+
+
+def test_one_item_more_at_the_ceiling_does_not_decide_and_two_do() -> None:
+    """One discordant item of n: difference and standard error are both 1/n, so they tie, and fewer parameters win. Two
+    of ten: the difference is 0.2 and the standard error 0.133."""
+    big, small = {"trained_parameters": 900.0}, {"trained_parameters": 30.0}
+    assert best_trial([scored(0, "1111111111", **big), scored(1, "1111111110", **small)], margin=0.02) == 1
+    assert best_trial([scored(0, "1111111111", **big), scored(1, "1111111100", **small)], margin=0.02) == 0
+
+
+def test_ties_go_to_more_knowledge_then_to_fewer_parameters_then_to_fewer_tokens_then_to_the_first() -> None:
+    solved, kept, lost = "1111111111", "1111111111", "1111111100"
+    costly, cheap = {"trained_parameters": 900.0}, {"trained_parameters": 30.0}
+    more = [scored(0, solved, lost, **cheap), scored(1, "1111111110", kept, **costly)]
+    assert best_trial(more, margin=0.02) == 1
+    near = [scored(0, solved, kept, **costly), scored(1, solved, "1111111110", **cheap)]
+    assert best_trial(near, margin=0.02) == 1  # one item of knowledge is within a standard error
+    tokens = [scored(0, solved, kept, training_tokens=9.0), scored(1, solved, kept, training_tokens=8.0)]
+    assert best_trial(tokens, margin=0.02) == 1
+    assert best_trial([scored(0, solved, kept), scored(1, solved, kept)], margin=0.02) == 0
+
+
 # ---- a whole search
 
 
@@ -140,7 +180,7 @@ def test_what_was_searched_for_is_in_the_results_and_in_the_report(folder: Path)
     write_results(plan, store, folder / "out")
     tuning = json.loads((folder / "out/tuning.json").read_text())
     assert (tuning["rule"], tuning["split"], tuning["benchmarks"]) == (
-        "quality_within_margin", "validation", ["outside_bench"],
+        "quality_within_one_standard_error", "validation", ["outside_bench"],
     )  # fmt: skip
     assert len(tuning["searches"][0]["trials"]) == 6
     matrix = json.loads((folder / "out/matrix.json").read_text())

@@ -67,13 +67,24 @@ def _allowed(method: Method) -> bool:
 
 
 @dataclass(frozen=True)
+class TrialScore:
+    """A mean, and benchmark -> cluster -> the part of the cluster's items in its deviation from the mean: they sum to 0
+    and the sum of their squares is about the variance of the mean."""
+
+    value: float
+    parts: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
 class Trial:
     """One setting and, once it is scored, its result.
 
     quality    None where it failed
     knowledge  the trial's minus the baseline's; None without a knowledge metric or a baseline
     why        the reason of a failure
-    cost       fit_seconds, training_tokens and generated_tokens of the artifact and of those it is made from
+    cost       fit_seconds, training_tokens, generated_tokens and trained_parameters of the artifact and of those it is
+               made from
+    parts      role -> the parts of its score, from which the standard error of the difference of two trials follows
     """
 
     number: int
@@ -82,6 +93,7 @@ class Trial:
     knowledge: float | None = None
     why: str = ""
     cost: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    parts: Mapping[Role, Mapping[str, Mapping[str, float]]] = dataclasses.field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,16 @@ like any other. The settings that win join the experiment as further rows, NAME_
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.benchmark import Metric
+from harness.engine.choice import best_trial, error_of, trial_score
 from harness.engine.experiment import BenchmarkEntry, Experiment, Tune
 from harness.engine.plan import Cell, Plan, make_plan
 from harness.engine.plugin_fields import build_plugin
-from harness.engine.search import Role, Search, Trial, draws, searchable
+from harness.engine.search import Role, Search, Trial, TrialScore, draws, searchable
 from harness.engine.states import state_of
-from harness.engine.store.outcomes import read_outcomes
 from harness.engine.store.store import Store
 from harness.engine.yaml_lines import Located
 from harness.errors import UserError
@@ -129,15 +128,12 @@ def _with_tuned(experiment: Experiment, searches: list[Search]) -> Experiment:
     return dataclasses.replace(experiment, methods=tuple(one for pair in rows for one in pair if one))
 
 
-RULE = "quality_within_margin"
-
-
 def select(plan: Plan, searches: Iterable[Search], store: Store) -> list[Search]:
     """The searches with scored trials and a chosen one. `plan` is the plan of the trials, filled."""
     by_label: dict[str, list[Cell]] = {}
     for cell in plan.cells:
         by_label.setdefault(cell.entry.label, []).append(cell)
-    start = _mean_of(by_label.get(str(plan.experiment.baseline), []), "knowledge", store)
+    start = trial_score(by_label.get(str(plan.experiment.baseline), []), "knowledge", store)
     found = []
     for search in searches:
         rows = zip(search.trials, search.entries(), strict=True)
@@ -146,19 +142,9 @@ def select(plan: Plan, searches: Iterable[Search], store: Store) -> list[Search]
     return found
 
 
-def best_trial(trials: Sequence[Trial], margin: float) -> int:
-    """The number of the trial that the rule chooses; 0, the declared settings, where every trial failed."""
-    usable = [trial for trial in trials if trial.quality is not None]
-    kept = [trial for trial in usable if trial.knowledge is None or trial.knowledge >= -margin]
-    if kept:
-        return max(kept, key=lambda trial: (trial.quality or 0.0, -trial.number)).number
-    if usable:
-        return max(usable, key=lambda trial: (trial.knowledge or 0.0, -trial.number)).number
-    return 0
-
-
 def record(search: Search) -> dict[str, Any]:
-    """One search as tuning.json holds it."""
+    """One search as tuning.json holds it; quality_error is the standard error of the difference to the chosen trial."""
+    best = search.trials[search.chosen]
     return {
         "method": search.entry.label,
         "fields": list(search.names),
@@ -168,6 +154,7 @@ def record(search: Search) -> dict[str, Any]:
                 "number": trial.number,
                 "fields": {name: fields_of(trial.method)[name] for name in search.names},
                 "quality": trial.quality,
+                "quality_error": None if trial.quality is None else error_of(best, trial, "quality"),
                 "knowledge": trial.knowledge,
                 "why": trial.why,
                 **trial.cost,
@@ -177,43 +164,22 @@ def record(search: Search) -> dict[str, Any]:
     }
 
 
-def _scored(trial: Trial, cells: Sequence[Cell], start: float | None, store: Store) -> Trial:
+def _scored(trial: Trial, cells: Sequence[Cell], start: TrialScore | None, store: Store) -> Trial:
     failed = [state.why for state in (state_of(cell, store) for cell in cells) if state.name == "failed"]
     spent = _spent(cells, store)
     if failed:
         return dataclasses.replace(trial, why=failed[0], cost=spent)
-    own = _mean_of(cells, "knowledge", store)
-    lost = None if own is None or start is None else own - start
-    return dataclasses.replace(trial, quality=_mean_of(cells, "quality", store), knowledge=lost, cost=spent)
-
-
-def _mean_of(cells: Iterable[Cell], role: Role, store: Store) -> float | None:
-    """Mean over benchmarks of the mean of their primary metrics with that role; None where there is none."""
-    means = []
-    for cell in cells:
-        metrics = [one for one in cell.column.benchmark.metrics() if one.primary and one.role == role]
-        if not metrics or not store.done("outcomes", cell.key):
-            continue
-        outcomes = list(read_outcomes(store.folder("outcomes", cell.key) / "outcomes.jsonl"))
-        signed = [_signed(outcomes, one) for one in metrics]
-        known = [value for value in signed if value is not None]
-        means += [sum(known) / len(known)] if known else []
-    return sum(means) / len(means) if means else None
-
-
-def _signed(outcomes: Sequence[Mapping[str, Any]], metric: Metric) -> float | None:
-    """The weighted mean, signed so that higher is better; None where no item has the metric."""
-    own = [one for one in outcomes if metric.name in one["metrics"]]
-    weights = [float(one["weights"].get(metric.name, 1.0)) for one in own]
-    if not sum(weights):
-        return None
-    total = sum(weight * float(one["metrics"][metric.name]) for weight, one in zip(weights, own, strict=True))
-    return (1.0 if metric.higher_is_better else -1.0) * total / sum(weights)
+    quality, own = trial_score(cells, "quality", store), trial_score(cells, "knowledge", store)
+    lost = None if own is None or start is None else own.value - start.value
+    scores: dict[Role, TrialScore | None] = {"quality": quality, "knowledge": own}
+    parts = {role: score.parts for role, score in scores.items() if score is not None}
+    value = None if quality is None else quality.value
+    return dataclasses.replace(trial, quality=value, knowledge=lost, cost=spent, parts=parts)
 
 
 def _spent(cells: Sequence[Cell], store: Store) -> dict[str, float]:
     """The cost of the fits of these cells' artifact and of all that it is made from, as far as they are done."""
-    names = ("fit_seconds", "training_tokens", "generated_tokens")
+    names = ("fit_seconds", "training_tokens", "generated_tokens", "trained_parameters")
     node = cells[0].node
     scored = next((store.cost("outcomes", cell.key) for cell in cells if store.done("outcomes", cell.key)), None)
     fits = (
@@ -221,4 +187,4 @@ def _spent(cells: Sequence[Cell], store: Store) -> dict[str, float]:
         if scored
         else {key: store.cost("artifacts", key) for key in (node.key, *node.beneath) if store.done("artifacts", key)}
     )
-    return {name: sum(float(ledger[name]) for ledger in fits.values()) for name in names}
+    return {name: sum(float(ledger.get(name) or 0) for ledger in fits.values()) for name in names}

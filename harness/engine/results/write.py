@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.engine.choice import RULE
 from harness.engine.experiment import Tune
 from harness.engine.gate import check_contamination
 from harness.engine.joint_cells import CellGroup, JointCell, joint_cells
@@ -19,7 +20,7 @@ from harness.engine.search import Search
 from harness.engine.states import State, state_of
 from harness.engine.store.outcomes import read_outcomes
 from harness.engine.store.store import Store
-from harness.engine.tuning import RULE, record
+from harness.engine.tuning import record
 from harness.files import write_json, write_text
 from harness.method import Method, fields_of
 from harness.policy.sources import parameter_count

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.engine.choice import RULE
 from harness.engine.search import TUNED
 from harness.report.collect import ReportModel
 from harness.report.numbers.matrix import BenchmarkMetric
@@ -56,8 +57,9 @@ def tuning_parts(model: ReportModel) -> Iterator[Part]:
         f"others drawn at random from its declared ranges. Scored with one seed ({tuning['seed']}) on the "
         f"{tuning['split']} items of {text.listed(list(tuning['benchmarks']))}, {tuning['base']}, none of which is a "
         f"test item. The rule, {tuning['rule']}: the highest quality among those that lose no more than "
-        f"{tabular.points(tuning['margin'], True)} of knowledge against the baseline; if all lose more, the smallest "
-        "loss. The choice used these scores, so the best of them is too optimistic; only the test items decide."
+        f"{tabular.points(tuning['margin'], True)} of knowledge against the baseline{_ties(tuning['rule'])}; if all "
+        "lose more, the smallest loss. The choice used these scores, so the best of them is too optimistic; only the "
+        "test items decide."
     )
     yield _chosen_table(tuning["searches"])
     for block in model.blocks:
@@ -65,6 +67,17 @@ def tuning_parts(model: ReportModel) -> Iterator[Part]:
             yield _test_table(tuned, block.title)
     for search in tuning["searches"]:
         yield Folded(f"{search['method']}: all trials", _trials_table(search))
+
+
+def _ties(rule: str) -> str:
+    """How ties are decided; folders written before that rule named the highest quality alone."""
+    if rule != RULE:
+        return ""
+    return (
+        ", where those within one standard error of it tie (paired over these items), and ties go to the setting that "
+        "keeps more knowledge (again within one standard error), then to the one that trains fewer parameters, then "
+        "on fewer tokens, then generates fewer, then to the first"
+    )
 
 
 def _chosen_table(searches: Sequence[Mapping[str, Any]]) -> Table:
