@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pandas
 import pytest
 import yaml
 
+from harness.engine.claims_file import Claim, MetricChoice, TermChoice, read_claims
+from harness.errors import UserError
 from harness.records import DataChoice
+from harness.report.findings.claim_terms import Bench
 from harness.report.findings.claims import SHIPPED, Claimed, claims_of
 from harness.report.numbers.matrix import BenchmarkInfo, BenchmarkMetric, CellState, Matrix, MethodInfo
 
@@ -119,6 +123,178 @@ def test_a_claim_without_its_method_metric_or_axis_says_what_is_missing(tmp_path
     assert missing(terms=[{**own[0], "quality": "second"}]) == "one quality of training data only"
     assert missing(terms=[{**own[0], "model": "larger"}]) == "one model only"
     assert missing(where={"role": "quality", "group": "odd"}, terms=own) == "no group odd in tasks: right"
+
+
+def difference_of_means(rows: pandas.DataFrame, one: dict[str, Any], other: dict[str, Any]) -> float:
+    means = [rows[(rows[list(chosen)] == pandas.Series(chosen)).all(axis=1)]["value"].mean() for chosen in (one, other)]
+    return float(means[0] - means[1])
+
+
+def one_estimate(rows: pandas.DataFrame, matrix: Matrix, file: Path, ledger: Sequence[Any] = ()) -> tuple[str, float]:
+    """The words of a file's only contrast, and its value."""
+    (found,) = claims_of(rows, matrix, list(ledger), file)
+    assert found.estimate is not None, found.missing
+    assert found.estimate.value is not None
+    return found.contrast, found.estimate.value
+
+
+def two_terms(tmp_path: Path, first: dict[str, Any], second: dict[str, Any], **fields: Any) -> Path:
+    terms = [{"weight": 1, **first}, {"weight": -1, **second}]
+    return claim(tmp_path, **{"where": {"role": "quality"}, "expects": {"above": 0}, "terms": terms, **fields})
+
+
+def test_a_term_chooses_a_method_by_label_or_by_the_settings_recorded_for_it(tmp_path: Path) -> None:
+    thin, thick = (MethodInfo(f"rank {rank}", "lora", False, {"rank": rank, "learning_rate": 5e-4}) for rank in (1, 64))
+    matrix = matrix_of((METHODS[0], thin, thick), METRICS[:1])
+    rows = rows_of(matrix, lambda method, *_: {"base": 0.2, "rank 1": 0.5, "rank 64": 0.8}[method])
+    expected = difference_of_means(rows, {"method": "rank 64"}, {"method": "rank 1"})
+    by_label = two_terms(tmp_path, {"label": "rank 64"}, {"label": "rank 1"})
+    assert one_estimate(rows, matrix, by_label) == ("rank 64 − rank 1", pytest.approx(expected))
+    setting = {"method": "lora", "with": {"rank": 64, "learning_rate": 0.0005}}
+    by_setting = two_terms(tmp_path, setting, {"method": "lora", "with": {"rank": 1}})
+    assert one_estimate(rows, matrix, by_setting) == ("rank 64 − rank 1", pytest.approx(expected))
+    absent = two_terms(tmp_path, {"method": "lora", "with": {"rank": 2}}, {"label": "rank 1"})
+    assert claims_of(rows, matrix, [], absent)[0].missing == "no lora with rank: 2 in the experiment"
+    assert (
+        claims_of(rows, matrix, [], two_terms(tmp_path, {"label": "hot"}, {"label": "rank 1"}))[0].missing
+        == "no method labelled hot in the experiment"
+    )
+
+
+def test_a_term_chooses_sizes_by_number_and_training_sets_by_name_so_that_they_can_be_crossed(tmp_path: Path) -> None:
+    matrix = matrix_of(METHODS[:2], METRICS[:1], sizes=(100, 1000), qualities=("neat", "raw"))
+    rows = rows_of(matrix, lambda m, b, size, g, quality: 0.8 if quality == "neat" else 0.5)
+    first, second = {"method": "sft", "size": 100, "quality": "neat"}, {"method": "sft", "size": 1000, "quality": "raw"}
+    words, value = one_estimate(rows, matrix, two_terms(tmp_path, first, second))
+    assert words == "sft, 100 examples, neat − sft, 1,000 examples, raw"
+    few, many = ({"method": "sft", "data_size": n, "data_quality": q} for n, q in ((100, "neat"), (1000, "raw")))
+    assert value == pytest.approx(difference_of_means(rows, few, many))
+
+    def missing(**changed: Any) -> str:
+        return claims_of(rows, matrix, [], two_terms(tmp_path, {**first, **changed}, second))[0].missing
+
+    assert missing(size=300) == "no training on 300 examples in the experiment"
+    assert missing(quality="clean") == "no training data called clean in the experiment"
+
+
+def test_the_better_and_the_worse_data_exist_only_where_the_experiment_declares_an_order(tmp_path: Path) -> None:
+    file = two_terms(tmp_path, {"method": "sft", "quality": "better"}, {"method": "sft", "quality": "worse"})
+    matrix = matrix_of(METHODS[:2], METRICS[:1], qualities=("a", "b", "c"))
+    rows = rows_of(matrix, lambda m, b, n, g, quality: {"a": 0.2, "b": 0.9, "c": 0.5}[quality])
+    (found,) = claims_of(rows, matrix, [], file)
+    assert (found.verdict, found.missing) == ("not testable", "the experiment declares no order of quality")
+    ordered = replace(matrix, quality_order={"better": "a", "worse": "c"})
+    words, value = one_estimate(rows, ordered, file)
+    assert words == "sft, a − sft, c"
+    chosen = ({"method": "sft", "data_quality": quality} for quality in "ac")
+    assert value == pytest.approx(difference_of_means(rows, *chosen))
+    single = matrix_of(METHODS[:2], METRICS[:1])
+    assert claims_of(rows[:0], single, [], file)[0].missing == "one quality of training data only"
+
+
+def test_a_term_chooses_a_base_model_by_name_and_a_group_of_items(tmp_path: Path) -> None:
+    methods = (METHODS[0], method_info("base_small", "base", small=True))
+    matrix = matrix_of(methods, METRICS[1:], small="tiny")
+    rows = rows_of(matrix, lambda method, *_: 0.3 if method == "base_small" else 0.9)
+    first, second = ({"method": "base", "model": model, "group": "rare"} for model in ("big", "tiny"))
+    file = two_terms(tmp_path, first, second, where={"role": "knowledge"})
+    words, value = one_estimate(rows, matrix, file)
+    assert words == "base, big (rare) − base_small, tiny (rare)"
+    chosen = ({"method": method, "group": "rare"} for method in ("base", "base_small"))
+    assert value == pytest.approx(difference_of_means(rows, *chosen))
+    file = two_terms(tmp_path, {**first, "model": "huge"}, second, where={"role": "knowledge"})
+    assert claims_of(rows, matrix, [], file)[0].missing == "no model huge in the experiment"
+
+
+def test_a_slope_is_the_least_squares_line_over_the_logarithm_of_sizes(tmp_path: Path) -> None:
+    """Sizes 100, 200, 800: log2 is 0, 1, 3 above 100, mean 4/3, squares 14/3; weights -2/7, -1/14, 5/14."""
+    matrix = matrix_of(METHODS[:2], METRICS[:1], sizes=(100, 200, 800))
+    rows = rows_of(matrix, lambda m, b, size, *_: {0: 0.5, 100: 0.3, 200: 0.5, 800: 0.8}[size])
+    terms = [{"method": "sft", "slope": "size"}]
+    file = claim(tmp_path, where={"role": "quality"}, terms=terms, expects={"above": 0})
+    (found,) = claims_of(rows, matrix, [], file)
+    means = rows[rows["method"] == "sft"].groupby("data_size")["value"].mean()
+    assert found.estimate is not None
+    assert found.estimate.value == pytest.approx(-2 / 7 * means[100] - 1 / 14 * means[200] + 5 / 14 * means[800])
+    assert found.verdict == "supported"
+    assert found.contrast == "slope of sft per doubling of size (100, 200, 800)"
+
+
+def test_a_slope_over_a_setting_runs_over_the_methods_that_differ_in_it(tmp_path: Path) -> None:
+    ranks = tuple(MethodInfo(f"rank {rank}", "lora", False, {"rank": rank}) for rank in (16, 1))
+    matrix = matrix_of((METHODS[0], *ranks), METRICS[:1])
+    rows = rows_of(matrix, lambda method, *_: {"base": 0.2, "rank 1": 0.5, "rank 16": 0.9}[method])
+    terms = [{"method": "lora", "slope": "rank"}]
+    file = claim(tmp_path, where={"role": "quality"}, terms=terms, expects={"above": 0})
+    words, value = one_estimate(rows, matrix, file)
+    assert words == "slope of lora per doubling of rank (1, 16)"
+    assert value == pytest.approx(difference_of_means(rows, {"method": "rank 16"}, {"method": "rank 1"}) / 4)
+    terms[0]["slope"] = "epochs"
+    file = claim(tmp_path, where={"role": "quality"}, terms=terms, expects={"above": 0})
+    assert "fewer than two values of epochs" in claims_of(rows, matrix, [], file)[0].missing
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "said", "example"),
+    [
+        (8, "    expects: {over: 0}", "unknown key 'over'", "above"),
+        (8, "    expects: {above: 0, below: 1}", "must name one bound", "{above: 0}"),
+        (8, "    expects: {above: some}", "must be", "Example"),
+        (8, "    expects: {within: 0}", "more than 0", "within: margin"),
+        (7, "    terms: {weight: 1, method: sft}", "must be a list of terms", "terms: ["),
+        (7, "    terms: [{weight: 1, methd: sft}]", "unknown key 'methd'", "method"),
+        (7, "    terms: [{weight: 1}]", "either a `method`", "method: lora"),
+        (7, "    terms: [{weight: 1, method: sft, label: hot}]", "either a `method`", "method: lora"),
+        (7, "    terms: [{weight: 0, method: sft}]", "the weight is 0", "weight: 1"),
+        (7, "    terms: [{weight: true, method: sft}]", "must be a number", ""),
+        (7, "    terms: [{weight: 1, method: sft, with: rank}]", "`with` must be a mapping", "rank: 64"),
+        (7, "    terms: [{weight: 1, method: sft, size: many}]", "must be", "largest"),
+        (7, "    terms: [{weight: 1, label: sft, slope: rank}]", "names a single one", "slope: rank"),
+        (6, "    where: {role: quality, metric: exact}", "either a role or metrics", "role: quality"),
+        (6, "    where: {role: good}", "must be", "quality"),
+        (5, "    statment: so", "unknown key 'statment'", "statement"),
+        (4, "    source: 7", "must be text", "text"),
+        (2, "claims: []", "a list `claims`", "claims: ["),
+        (1, "tune: [sft]", "unknown key 'tune'", "tuned"),
+    ],
+)
+def test_a_mistake_in_a_claims_file_is_one_error_with_its_line_and_an_example(
+    tmp_path: Path, line: int, wrong: str, said: str, example: str
+) -> None:
+    lines = [
+        "tuned: [sft]",
+        "claims:",
+        "  - name: it",
+        "    source: we",
+        "    statement: so",
+        "    where: {role: quality}",
+        "    terms: [{weight: 1, method: dpo}, {weight: -1, method: sft}]",
+        "    expects: {above: 0}",
+    ]
+    file = tmp_path / "claims.yaml"
+    file.write_text("\n".join(lines))
+    assert [one.name for one in read_claims(file).claims] == ["it"]
+    lines[line - 1] = wrong
+    file.write_text("\n".join(lines[:2] if line == 2 else lines))
+    with pytest.raises(UserError) as caught:
+        read_claims(file)
+    assert caught.value.where == f"{file}:{line}"
+    assert said in caught.value.what
+    assert example in caught.value.fix
+
+
+def test_a_claim_without_a_metric_or_with_the_name_of_another_is_refused(tmp_path: Path) -> None:
+    bare = {name: value for name, value in KEEPS.items() if name != "where"}
+    with pytest.raises(UserError, match="on which metric"):
+        read_claims(claim(tmp_path, **bare))
+    with pytest.raises(UserError, match="a claim needs `expects`"):
+        read_claims(claim(tmp_path, **{name: value for name, value in KEEPS.items() if name != "expects"}))
+    document = yaml.safe_load(claim(tmp_path, **KEEPS).read_text())
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump({"claims": document["claims"] * 2}))
+    with pytest.raises(UserError, match="two claims are called 'it'"):
+        read_claims(tmp_path / "claims.yaml")
+    with pytest.raises(UserError, match="no such claims file"):
+        read_claims(tmp_path / "nothing.yaml")
 
 
 def test_a_method_is_not_compared_with_itself(tmp_path: Path) -> None:
@@ -230,8 +406,10 @@ def test_the_more_claims_are_tried_the_more_each_has_to_show(tmp_path: Path) -> 
     file = claim(tmp_path, **KEEPS)
     (alone,) = claims_of(rows, matrix, [], file)
     document = yaml.safe_load(file.read_text())
-    untried = {**document["claims"][0], "where": {"role": "other"}}
-    file.write_text(yaml.safe_dump({**document, "claims": document["claims"] * 5 + [untried] * 5}))
+    own = document["claims"][0]
+    asked = [{**own, "name": f"asked {at}"} for at in range(5)]
+    untried = [{**own, "name": f"untried {at}", "where": {"role": "other"}} for at in range(5)]
+    file.write_text(yaml.safe_dump({**document, "claims": asked + untried}))
     several = claims_of(rows, matrix, [], file)
     assert alone.p is not None
     assert several[0].p == pytest.approx(min(1.0, 5 * alone.p))
@@ -239,19 +417,103 @@ def test_the_more_claims_are_tried_the_more_each_has_to_show(tmp_path: Path) -> 
 
 
 def test_the_shipped_claims_are_complete_and_can_all_be_read() -> None:
-    claims = yaml.safe_load(SHIPPED.read_text("utf-8"))["claims"]
+    claims = read_claims(SHIPPED).claims
     assert len(claims) >= 10
-    assert len({one["name"] for one in claims}) == len(claims)
-    for one in claims:
-        assert one["source"]
-        assert one["statement"]
-        assert set(one) <= {"name", "source", "statement", "where", "terms", "expects", "requires"}
-        for term in one["terms"]:
-            assert set(term) <= {"weight", "method", "where", "size", "quality", "model"}
-            assert "where" in one or "where" in term
-        (kind,) = one["expects"]
-        assert kind in {"above", "below", "within"}
     matrix = matrix_of()
     found = claims_of(rows_of(matrix, lambda *_: 0.5, 30), matrix, [])
-    assert {one.name for one in found} == {one["name"] for one in claims}
+    assert {one.name for one in found} == {one.name for one in claims}
     assert {one.verdict for one in found} >= {"not testable"}
+
+
+def interaction() -> list[dict[str, Any]]:
+    """What tuning changes on rare facts, less what it changes on common ones."""
+    return [
+        {"weight": weight * sign, "method": method, "where": {"role": "knowledge", "group": group}}
+        for group, sign in (("rare", 1), ("common", -1))
+        for method, weight in (("tuned", 1), ("baseline", -1))
+    ]
+
+
+Levels = dict[tuple[str, str], float]
+
+
+def interaction_at(tmp_path: Path, levels: Levels) -> tuple[Claimed, pandas.DataFrame]:
+    matrix = matrix_of(METHODS[:2])
+    rows = rows_of(matrix, lambda method, benchmark, size, group, quality: levels[method, group], 2000)
+    (found,) = claims_of(rows, matrix, [], claim(tmp_path, terms=interaction(), expects={"below": 0}))
+    return found, rows
+
+
+def test_an_interaction_that_the_two_scales_judge_differently_is_undecided(tmp_path: Path) -> None:
+    """Rare facts lose 20 points and common ones 10; in odds the common ones lose more: 3.9 - 2.0 against 0.8."""
+    levels = {("base", "rare"): 0.5, ("sft", "rare"): 0.3, ("base", "common"): 0.98, ("sft", "common"): 0.88}
+    found, rows = interaction_at(tmp_path, levels)
+    assert found.estimate is not None
+    assert found.estimate.high is not None
+    assert found.estimate.high < 0  # supported on the scale of the scores alone
+    assert found.verdict == "undecided"
+    means = rows[rows["benchmark"] == "facts"].groupby(["method", "group"])["value"].mean()
+    logit = {place: numpy.log(mean / (1 - mean)) for place, mean in means.items()}
+    change = {group: logit["sft", group] - logit["base", group] for group in ("rare", "common")}
+    assert change["rare"] - change["common"] > 0.5
+    assert found.logits.startswith(f"in logits +{change['rare'] - change['common']:.2f}"[:-1])
+
+
+def test_an_interaction_is_supported_where_both_scales_agree(tmp_path: Path) -> None:
+    levels = {("base", "rare"): 0.9, ("sft", "rare"): 0.4, ("base", "common"): 0.9, ("sft", "common"): 0.85}
+    found, _ = interaction_at(tmp_path, levels)
+    assert found.verdict == "supported"
+    assert found.logits.startswith("in logits −")
+
+
+def test_an_interaction_with_a_side_at_a_hundred_per_cent_decides_nothing(tmp_path: Path) -> None:
+    levels = {("base", "rare"): 0.9, ("sft", "rare"): 0.4, ("base", "common"): 1.0, ("sft", "common"): 0.95}
+    found, _ = interaction_at(tmp_path, levels)
+    assert (found.verdict, found.p) == ("undecided", None)
+    assert found.missing == "base (common) is at 100 %, where logits have no value"
+    assert found.logits == "in logits: no value"
+
+
+def test_the_standard_error_of_a_contrast_of_logits_is_that_of_the_jackknife_over_items(tmp_path: Path) -> None:
+    """One seed: the jackknife leaves out one item at a time and computes the logits again."""
+    matrix = matrix_of(METHODS[:2], METRICS[:1], seeds=(0,))
+    rows = rows_of(matrix, lambda method, *_: 0.6 if method == "sft" else 0.3, 400)
+    terms = (TermChoice(method="sft"), TermChoice(weight=-1, method="base"))
+    claimed = Claim("it", "we", "so", terms, ("above", 0.0), MetricChoice(role="quality"))
+    bench = Bench(rows, matrix, [], ())
+    ((_, found, _),) = bench.contrasts(claimed)
+    estimate = bench.on_logits(found, 1.0)
+    table = rows.pivot(index="item", columns="method", values="value")
+    left = (table.sum() - table) / (len(table) - 1)
+    contrasts = numpy.log(left["sft"] / (1 - left["sft"])) - numpy.log(left["base"] / (1 - left["base"]))
+    error = numpy.sqrt((len(table) - 1) * ((contrasts - contrasts.mean()) ** 2).mean())
+    assert estimate.spreads[0].error == pytest.approx(error, rel=0.01)
+
+
+def test_a_claim_that_rests_on_an_incompetent_expert_is_not_testable_and_makes_no_other_test_easier(
+    tmp_path: Path,
+) -> None:
+    expert = {"learning_rate": 1.0}
+    small = MethodInfo("sft_small", "sft", True, expert, seed_group="sft_small")
+    proxy = MethodInfo("proxy", "proxy_tuning", False, {"expert": {"sft": expert}}, seed_group="sft_small")
+    matrix = matrix_of((*METHODS[:2], small, proxy), METRICS[:1], small="tiny")
+    right = {"base": 0.3, "sft": 0.64, "proxy": 0.72}
+    competence = {"competence": [{"method": "proxy_tuning", "part": "expert"}]}
+    file = two_terms(tmp_path, {"method": "proxy_tuning"}, {"method": "sft"}, requires=competence)
+    rows = rows_of(matrix, lambda method, *_: {**right, "sft_small": 0.01}[method])
+    (found,) = claims_of(rows, matrix, [], file)
+    assert found.verdict == "not testable"
+    share = rows[rows["method"] == "sft_small"]["value"].mean()
+    said = f"sft_small scores {100 * share:.1f} on tasks: right, and random answers 0.0: the claim needs 5 points more"
+    assert found.missing == said
+    (own,) = yaml.safe_load(file.read_text())["claims"]
+    free = {name: value for name, value in own.items() if name != "requires"}
+    file.write_text(yaml.safe_dump({"claims": [own, {**free, "name": "another"}]}))
+    beside = claims_of(rows, matrix, [], file)[1]
+    file.write_text(yaml.safe_dump({"claims": [free]}))
+    (alone,) = claims_of(rows, matrix, [], file)
+    assert alone.p is not None
+    assert beside.p == pytest.approx(min(1.0, 2 * alone.p))
+    file = two_terms(tmp_path, {"method": "proxy_tuning"}, {"method": "sft"}, requires=competence)
+    rows = rows_of(matrix, lambda method, *_: {**right, "sft_small": 0.5}[method])
+    assert claims_of(rows, matrix, [], file)[0].verdict != "not testable"

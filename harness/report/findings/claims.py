@@ -1,10 +1,10 @@
 """Claims of the literature, tested on the rows of this experiment.
 
 A claim is data (claims.yaml): a linear contrast of means and its expected value. It is tested on every metric that it
-is about; if the experiment lacks something for the test, the report names it. Means on the same items are paired;
-contrasts on different items are added up as independent. Supported: the two-sided p, Holm-adjusted over all claims
-tested here, is below 5 % on the side that the claim expects; contradicted: on the other side; undecided otherwise.
-Fewer than 5 effective clusters, or one seed, decide nothing.
+is about; if the experiment lacks something for the test, the report names it. An interaction (a difference of
+differences) is asked on the scale of the scores and on that of their logits, and both have to agree. Supported: the
+two-sided p, Holm-adjusted over all claims tested here, is below 5 % on the side that the claim expects; contradicted:
+on the other side; undecided otherwise. Fewer than 20 clusters are flagged; one seed decides nothing.
 """
 
 from __future__ import annotations
@@ -12,21 +12,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.engine.registry import plugin_folder
-from harness.records import DataChoice
+from harness.engine.claims_file import SHIPPED_CLAIMS, Claim, read_claims
 from harness.report.collect import ReportModel
+from harness.report.findings.claim_terms import (
+    Bench,
+    NotCompetent,
+    NotTestable,
+    Term,
+    in_words,
+    is_interaction,
+    sets_of,
+)
 from harness.report.numbers.comparisons import claimable
-from harness.report.numbers.matrix import BenchmarkMetric, Matrix, MethodInfo
-from harness.report.numbers.panel import Measured, build_panel, measure
+from harness.report.numbers.matrix import Matrix
 from harness.report.render import tabular, text
 from harness.report.render.document import Folded, Paragraph, Part
 from harness.report.render.tabular import Column, Mood, Table, TableCell, blank_cell, estimate_cell, text_columns
-from harness.stats.contrasts import FLAGGED_CLUSTERS, Estimate, contrast
-from harness.stats.families import LEVEL, holm, independent_sum
+from harness.stats.contrasts import FLAGGED_CLUSTERS, Estimate
+from harness.stats.families import LEVEL, holm
 
 if TYPE_CHECKING:
     import pandas
@@ -40,6 +46,7 @@ class Claimed:
     """A claim tried on one metric: the contrast, its estimate and what follows; `missing` where it was not.
 
     contrast  in words; bound: what the estimate is held against; p: Holm-adjusted over all claims tried
+    logits    of an interaction: the estimate on the second scale; contradiction: what would count as one
     """
 
     name: str
@@ -53,291 +60,129 @@ class Claimed:
     percent: bool = True
     p: float | None = None
     missing: str = ""
+    logits: str = ""
+    contradiction: str = ""
 
 
-SHIPPED = plugin_folder("methods") / "claims.yaml"
-
-
-class NotTestable(Exception):
-    """The experiment lacks something that a claim needs; the message says what."""
+SHIPPED = SHIPPED_CLAIMS
 
 
 @dataclass(frozen=True)
-class Term:
-    """weight * mean of a method at a place, on the items of a metric or of one group of it."""
+class _Tried:
+    """A claim on one metric before the correction; `kind` is "" where there is nothing to test.
 
-    weight: float
-    label: str
-    shown: str
-    metric: BenchmarkMetric
-    group: str
+    counted  whether it is one of the family's tests: one that the rows stop, and not the design, still is
+    logits   the estimate on the logit scale, of an interaction
+    """
+
+    claimed: Claimed
+    kind: str = ""
+    bound: float = 0.0
+    counted: bool = False
+    logits: Estimate | None = None
 
 
 def claims_of(
     rows: pandas.DataFrame, matrix: Matrix, artifacts: Sequence[Mapping[str, Any]], file: Path = SHIPPED
 ) -> tuple[Claimed, ...]:
     """Every claim of `file` on every metric that it is about, in the file's order."""
-    from ruamel.yaml import YAML
-
-    document = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
-    bench = _Bench(rows, matrix, artifacts, document.get("tuned", []))
-    tried = [one for claim in document["claims"] for one in bench.tried(claim)]
-    return tuple(_decided(tried))
+    known = read_claims(file)
+    bench = Bench(rows, matrix, artifacts, known.tuned)
+    return tuple(_decided([one for claim in known.claims for one in _tried(bench, claim)]))
 
 
-class _Bench:
-    """The rows of an experiment, arranged so that any two places of the matrix can be paired."""
-
-    def __init__(
-        self, rows: pandas.DataFrame, matrix: Matrix, artifacts: Sequence[Mapping[str, Any]], tuned: Sequence[str]
-    ) -> None:
-        self.rows, self.matrix, self.artifacts, self.tuned = rows, matrix, artifacts, tuned
-        self.measured = cache(self._measured)
-
-    def tried(self, claim: Mapping[str, Any]) -> Iterator[tuple[Claimed, Mapping[str, Any]]]:
-        """The claim once for each base and metric, with its expectation resolved; or what is missing."""
-        said = Claimed(claim["name"], claim["source"], claim["statement"], "not testable")
-        claim = _spelled_out(claim)
+def _tried(bench: Bench, claim: Claim) -> Iterator[_Tried]:
+    """The claim once for each base and metric, with its expectation resolved; or what is missing."""
+    said = Claimed(claim.name, claim.source, claim.statement, "not testable", contradiction=claim.contradiction)
+    try:
+        bench.require(claim)
+        contrasts = list(bench.contrasts(claim))
+    except NotTestable as error:
+        yield _Tried(replace(said, missing=str(error)))
+        return
+    for base, terms, oriented in contrasts:
+        if not sets_of(terms):
+            yield _Tried(replace(said, missing=f"it would compare {terms[0].shown} with itself"))
+            continue
         try:
-            self._require(claim)
-            contrasts = [(base, *found) for base in self._bases(claim) for found in self._contrasts(claim, base)]
+            bench.require_competence(claim, base, [term.metric for term in terms])
         except NotTestable as error:
-            yield replace(said, missing=str(error)), {}
-            return
-        for base, terms, oriented in contrasts:
-            if not _sets(terms):
-                yield replace(said, missing=f"it would compare {terms[0].shown} with itself"), {}
-                continue
-            yield self._one(said, claim, base, terms, oriented)
-
-    def _one(
-        self, said: Claimed, claim: Mapping[str, Any], base: str, terms: Sequence[Term], oriented: bool
-    ) -> tuple[Claimed, Mapping[str, Any]]:
-        metrics = {term.metric.title: term.metric for term in terms}
-        sign = -1.0 if oriented and not terms[0].metric.higher_is_better else 1.0
-        kind, bound = next((kind, self._bound(value)) for kind, value in claim["expects"].items())
-        several = len(self.matrix.bases) > 1
-        claimed = replace(
-            said,
-            verdict="undecided",
-            where=" and ".join(metrics) + (f", {base}" if several else ""),
-            contrast=_in_words(terms),
-            estimate=self._estimate(terms, sign),
-            percent=all(self.measured(t.metric.title, t.group).percent for t in terms),
-        )
-        return claimed, {"kind": kind, "bound": bound}
-
-    def _bound(self, value: Any) -> float:
-        named = {"margin": self.matrix.margin, "-margin": -self.matrix.margin}
-        return float(named.get(value, value))
-
-    # ---- what a claim needs
-
-    def _require(self, claim: Mapping[str, Any]) -> None:
-        wanted = claim.get("requires")
-        if not wanted:
-            return
-        first, second = (self._parameters(plugin) for plugin in wanted["parameters"])
-        if first > wanted["at_most"] * second:
-            raise NotTestable(
-                f"{wanted['parameters'][0]} trains {100 * first / second:.3g} % of the parameters of "
-                f"{wanted['parameters'][1]}, and the claim is about {100 * wanted['at_most']:g} % at most"
-            )
-
-    def _parameters(self, plugin: str) -> float:
-        label = self._method(plugin, small=False).label
-        counts = [a.get("trained_parameters") for a in self.artifacts if a["method"] == label]
-        known = [float(count) for count in counts if count]
-        if not known:
-            raise NotTestable(f"the ledger has no trained parameters of {label}")
-        return sum(known) / len(known)
-
-    def _bases(self, claim: Mapping[str, Any]) -> tuple[str, ...]:
-        """Each base, or the first where the claim itself is about two models."""
-        if any("model" in term for term in claim["terms"]):
-            return self.matrix.bases[:1]
-        return self.matrix.bases
-
-    def _contrasts(self, claim: Mapping[str, Any], base: str) -> Iterator[tuple[list[Term], bool]]:
-        """The claim's terms on each metric that it is about, and whether they are oriented so that higher is better."""
-        if "where" not in claim:
-            yield [self._term(raw, base, self._metrics(raw["where"])[0]) for raw in claim["terms"]], True
-            return
-        where = claim["where"]
-        for metric in self._metrics(where):
-            yield [self._term(raw, base, metric, where.get("group", "")) for raw in claim["terms"]], "role" in where
-
-    def _metrics(self, where: Mapping[str, Any]) -> list[BenchmarkMetric]:
-        wanted = where.get("metric", [])
-        names = [wanted] if isinstance(wanted, str) else wanted
-        found = [
-            metric
-            for benchmark in self.matrix.benchmarks
-            for metric in benchmark.metrics
-            if benchmark.plugin in where.get("plugin", [benchmark.plugin])
-            and (metric.name in names if names else metric.primary and metric.role == where["role"])
-        ]
-        if not found:
-            of = f" of {' or '.join(where['plugin'])}" if "plugin" in where else ""
-            said = f"metric {' or '.join(names)}" if names else f"primary {where['role']} metric"
-            raise NotTestable(f"no {said}{of} in the experiment")
-        return found
-
-    def _term(self, raw: Mapping[str, Any], base: str, metric: BenchmarkMetric, group: str = "") -> Term:
-        model, small = self._model(raw.get("model"), base)
-        method = self._method(raw["method"], small)
-        place, data = self.matrix.place(method, model, self._data(raw))
-        group = str(raw.get("where", {}).get("group", group))
-        shown = ", ".join(part for part in (method.label, _said(raw, data), place if "model" in raw else "") if part)
-        shown += f" ({group})" if group else ""
-        label = _label(place, method.label, data)
-        if label not in self.measured(metric.title, group).panel.methods:
-            raise NotTestable(f"no scores of {shown} on {metric.title}")
-        return Term(float(raw["weight"]), label, shown, metric, group)
-
-    def _method(self, name: str, small: bool) -> MethodInfo:
-        """The method that a claim names; of several the reference, then the one labelled like its plugin."""
-        roles = {"baseline": self.matrix.baseline, "reference": self.matrix.reference}
-        if name == "tuned":
-            reference = next((m for m in self.matrix.methods if m.label == self.matrix.reference), None)
-            if reference is not None and reference.plugin in self.tuned and not small:
-                return reference
-            names = [n for n in self.tuned if self._candidates(n, small)]
-            if not names:
-                raise NotTestable("no tuned method in the experiment")
-            name = names[0]
-        if name in roles and not small:
-            found = [m for m in self.matrix.methods if m.label == roles[name]]
-        else:
-            found = self._candidates(name, small)
-        if not found:
-            raise NotTestable(f"no {name}{' on the smaller model' if small else ''} in the experiment")
-        return min(found, key=lambda m: (m.label != self.matrix.reference, m.label != m.plugin))
-
-    def _candidates(self, plugin: str, small: bool) -> list[MethodInfo]:
-        return [m for m in self.matrix.methods if m.plugin == plugin and m.on_small_base == small]
-
-    def _model(self, wanted: str | None, base: str) -> tuple[str, bool]:
-        """(base label, whether it is the small base)."""
-        if wanted is None:
-            return base, False
-        sizes = {str(a["base"]): float(a["total_parameters"]) for a in self.artifacts if a.get("total_parameters")}
-        models = [m for m in (*self.matrix.bases, self.matrix.small_base) if m in sizes]
-        if len(set(models)) < 2:
-            raise NotTestable("one model only")
-        chosen = (max if wanted == "larger" else min)(models, key=lambda model: sizes[str(model)])
-        return str(chosen), chosen == self.matrix.small_base and chosen not in self.matrix.bases
-
-    def _data(self, raw: Mapping[str, Any]) -> DataChoice:
-        sizes = sorted(self.matrix.data_sizes, key=lambda size: (size == 0, size))
-        qualities = self.matrix.data_qualities
-        if "size" in raw and len(sizes) < 2:
-            raise NotTestable("one size of training data only")
-        if "quality" in raw and len(qualities) < 2:
-            raise NotTestable("one quality of training data only")
-        size = {"largest": sizes[-1], "next": sizes[-2:][0], "smallest": sizes[0]}[raw.get("size", "largest")]
-        return DataChoice(qualities[1 if raw.get("quality") == "second" else 0], size)
-
-    # ---- numbers
-
-    def _measured(self, title: str, group: str) -> Measured:
-        """One metric over every place of the matrix, each taken for a method of its own."""
-        metric = next(m for b in self.matrix.benchmarks for m in b.metrics if m.title == title)
-        if group:
-            whole = self.measured(title, "")
-            if group not in whole.panel.group_names:
-                raise NotTestable(f"no group {group} in {title}")
-            return replace(measure(metric, whole.panel.only(group), group), percent=whole.percent)
-        own = self.rows[(self.rows["benchmark"] == metric.benchmark) & (self.rows["metric"] == metric.name)]
-        names = ("base", "method", "data_quality", "data_size")
-        places = own[list(names)].itertuples(index=False, name=None)
-        labels = [_label(base, method, DataChoice(quality, size)) for base, method, quality, size in places]
-        fixed = {m.label for m in self.matrix.methods if m.deterministic}
-        repeated = {label for label in set(labels) if label.split("\0")[1] in fixed}
-        kin = {label: self._kin(label) for label in set(labels)}
-        return measure(metric, build_panel(own.assign(method=labels), repeated, self.matrix.seeds, kin))
-
-    def _kin(self, label: str) -> str:
-        """The seed group of a place: methods share artifacts on one base and one choice of training data."""
-        base, method, *data = label.split("\0")
-        group = self.matrix.kin.get(method, "")
-        return "\0".join([base, group, *data]) if group else ""
-
-    def _estimate(self, terms: Sequence[Term], sign: float) -> Estimate:
-        """Terms on the same items are one paired contrast; those on different items are added up."""
-        found = [self._paired(key, weights, sign) for key, weights in _sets(terms).items()]
-        return found[0] if len(found) == 1 else independent_sum([(1.0, one) for one in found])
-
-    def _paired(self, key: tuple[str, str], weights: Mapping[str, float], sign: float) -> Estimate:
-        one = self.measured(*key)
-        found = one.panel.comparable(list(weights))
-        if not found.scores:
-            return Estimate(None, reason=found.reason)
-        return contrast(found.scores, [sign * weight for weight in weights.values()], one.pool, one.scale)
+            yield _Tried(replace(said, missing=str(error)), counted=isinstance(error, NotCompetent))
+            continue
+        yield _one(bench, said, claim, base, terms, oriented)
 
 
-def _spelled_out(claim: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Where one term names its size or quality, so do all: '1,000 examples' against '30 examples'."""
-    defaults = {"size": "largest", "quality": "first"}
-    named = {name: value for name, value in defaults.items() if any(name in term for term in claim["terms"])}
-    return {**claim, "terms": [{**named, **term} for term in claim["terms"]]}
-
-
-def _sets(terms: Sequence[Term]) -> dict[tuple[str, str], dict[str, float]]:
-    """(metric, group) -> label -> weight; what cancels, because two names mean one method, is left out."""
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for term in terms:
-        weights = found.setdefault((term.metric.title, term.group), {})
-        weights[term.label] = weights.get(term.label, 0.0) + term.weight
-    kept = {key: {label: weight for label, weight in own.items() if weight} for key, own in found.items()}
-    return {key: own for key, own in kept.items() if own}
-
-
-def _label(base: str, method: str, data: DataChoice) -> str:
-    return f"{base}\0{method}\0{data.quality}\0{data.size}"
-
-
-def _said(raw: Mapping[str, Any], data: DataChoice) -> str:
-    parts = [f"{data.size:,} examples" if data.size else "all examples"] if "size" in raw else []
-    return ", ".join([*parts, *([data.quality] if "quality" in raw else [])])
-
-
-def _in_words(terms: Sequence[Term]) -> str:
-    parts = []
-    for term in terms:
-        times = "" if abs(term.weight) == 1 else f"{abs(term.weight):g} × "
-        parts.append(f"{'+' if term.weight > 0 else '−'} {times}{term.shown}")
-    return " ".join(parts).removeprefix("+ ")
+def _one(bench: Bench, said: Claimed, claim: Claim, base: str, terms: Sequence[Term], oriented: bool) -> _Tried:
+    metrics = {term.metric.title: term.metric for term in terms}
+    sign = -1.0 if oriented and not terms[0].metric.higher_is_better else 1.0
+    kind, value = claim.expects
+    named = {"margin": bench.matrix.margin, "-margin": -bench.matrix.margin}
+    bound = named[value] if isinstance(value, str) else value
+    several = len(bench.matrix.bases) > 1
+    percent = bench.percent(terms)
+    claimed = replace(
+        said,
+        verdict="undecided",
+        where=" and ".join(metrics) + (f", {base}" if several else ""),
+        contrast=in_words(terms),
+        estimate=bench.estimate(terms, sign),
+        percent=percent,
+    )
+    # a bound other than 0 is in points and has no counterpart among logits
+    both = percent and kind != "within" and bound == 0 and is_interaction(claim.terms)
+    return _Tried(claimed, kind, bound, True, bench.on_logits(terms, sign) if both else None)
 
 
 # ---- verdicts
 
 
-def _decided(tried: Sequence[tuple[Claimed, Mapping[str, Any]]]) -> Iterator[Claimed]:
+def _decided(tried: Sequence[_Tried]) -> Iterator[Claimed]:
     """Holm over all claims that could be tried, then the side on which each falls."""
-    several = any(one.estimate is not None and one.estimate.seeds > 1 for one, _ in tried)
-    sides = [_sides(one.estimate, **held) if held and one.estimate is not None else None for one, held in tried]
+    several = any(one.claimed.estimate is not None and one.claimed.estimate.seeds > 1 for one in tried)
+    sides = [_both_sides(one) for one in tried]
     allowed = [
         min(1.0, 2 * min(pair))
-        if pair is not None and one.estimate is not None and several and claimable(one.estimate, several)
+        if pair is not None and one.claimed.estimate is not None and several and claimable(one.claimed.estimate, True)
         else None
-        for (one, _), pair in zip(tried, sides, strict=True)
+        for one, pair in zip(tried, sides, strict=True)
     ]
-    family = [at for at, (_, held) in enumerate(tried) if held]
+    family = [at for at, one in enumerate(tried) if one.counted]
     adjusted = dict(zip(family, holm([allowed[at] for at in family]), strict=True))
-    for at, (one, held) in enumerate(tried):
-        if not held:
-            yield one
+    for at, one in enumerate(tried):
+        if not one.kind:
+            yield one.claimed
             continue
         verdict = _verdict(adjusted[at], sides[at])
         yield replace(
-            one,
+            one.claimed,
             p=adjusted[at],
             verdict=verdict,
-            missing=_reason(one.estimate),
-            bound=_bound_in_words(held["kind"], held["bound"], one.percent),
-            estimate=_together(one.estimate, verdict, held["kind"], held["bound"], LEVEL / len(family)),
+            missing=_reason(one),
+            bound=_bound_in_words(one.kind, one.bound, one.claimed.percent),
+            estimate=_together(one.claimed.estimate, verdict, one.kind, one.bound, LEVEL / len(family)),
+            logits=_logits_in_words(one.logits),
         )
+
+
+def _both_sides(one: _Tried) -> tuple[float, float] | None:
+    """The one-sided p of the claim's denial and of the claim; of an interaction the larger one of both scales."""
+    if not one.kind or one.claimed.estimate is None:
+        return None
+    own = _sides(one.claimed.estimate, one.kind, one.bound)
+    if one.logits is None or own is None:
+        return own
+    other = _sides(one.logits, one.kind, one.bound)
+    return None if other is None else (max(own[0], other[0]), max(own[1], other[1]))
+
+
+def _logits_in_words(estimate: Estimate | None) -> str:
+    """The estimate of an interaction on the second scale; "" where only one scale is asked."""
+    if estimate is None:
+        return ""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return "in logits: no value"
+    low, high = (tabular.signed(limit, False) for limit in (estimate.low, estimate.high))
+    return f"in logits {tabular.signed(estimate.value, False)} [{low}, {high}]"
 
 
 def _together(estimate: Estimate | None, verdict: Verdict, kind: str, bound: float, level: float) -> Estimate | None:
@@ -377,11 +222,14 @@ def _verdict(p: float | None, sides: tuple[float, float] | None) -> Verdict:
     return "supported" if sides[0] < sides[1] else "contradicted"
 
 
-def _reason(estimate: Estimate | None) -> str:
+def _reason(one: _Tried) -> str:
+    estimate = one.claimed.estimate
     if estimate is None or estimate.p is None:
         return estimate.reason if estimate is not None else "no estimate"
     if estimate.items_only:
         return "one seed: it describes these trained runs only"
+    if one.logits is not None and one.logits.p is None:
+        return one.logits.reason
     return f"fewer than {FLAGGED_CLUSTERS} effective clusters" if estimate.few_clusters else ""
 
 
@@ -430,7 +278,8 @@ def _row(claim: Claimed) -> tuple[TableCell, ...]:
     effect = blank_cell()
     if claim.estimate is not None and claim.estimate.value is not None:
         shown = estimate_cell(claim.estimate, claim.percent, signed=True)
-        effect = replace(shown, small="points" if claim.percent else "")
+        small = [*(["points"] if claim.percent else []), *([claim.logits] if claim.logits else [])]
+        effect = replace(shown, small="; ".join(small))
     return (
         TableCell(claim.name, note=claim.source),
         TableCell(claim.statement, small=claim.source),

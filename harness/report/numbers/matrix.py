@@ -70,6 +70,7 @@ class Matrix:
 
     margin               how much knowledge a method may lose, in the metric's units
     out_of_distribution  benchmark, or benchmark/group, outside of the training data -> its counterpart inside
+    quality_order        better, worse -> the training sets of which the experiment says so; empty where it does not
     """
 
     name: str
@@ -85,6 +86,7 @@ class Matrix:
     benchmarks: tuple[BenchmarkInfo, ...]
     cells: tuple[CellState, ...] = field(repr=False)
     out_of_distribution: Mapping[str, str] = field(default_factory=dict)
+    quality_order: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def by_method(self) -> dict[tuple[str, str, DataChoice], list[CellState]]:
@@ -138,6 +140,7 @@ def read_matrix(folder: Path) -> Matrix:
         benchmarks=tuple(_benchmark(entry) for entry in raw.get("benchmarks", ())),
         cells=tuple(_cell(entry) for entry in raw.get("cells", ())),
         out_of_distribution=raw.get("out_of_distribution") or {},
+        quality_order=raw.get("quality_order") or {},
     )
 
 
