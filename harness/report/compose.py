@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.engine.results.digests import record_report
 from harness.files import write_text
 from harness.report.collect import Block, ReportModel, collect
+from harness.report.findings.across_bases import across_bases_parts
 from harness.report.findings.audit import FLAG as FLAG_UNLIKE
 from harness.report.findings.audit import audit_parts
 from harness.report.findings.between_policies import joint_findings, joint_parts
@@ -71,6 +72,8 @@ def compose(model: ReportModel) -> Document:
         if several:
             sections.append(Section(block.title, ()))
         sections += _block_sections(block, model.matrix, len(model.blocks))
+    if pooled := tuple(across_bases_parts(model)):
+        sections.append(Section("Across base models", pooled))
     if precisions := precisions_of(model.rows, model.matrix, model.models):
         sections.append(Section("The same model in another precision", tuple(precision_parts(precisions))))
     joints = joint_findings(model.folder, model.matrix)
