@@ -7,6 +7,7 @@ margin or more is rejected. Everything else is 'not established', never 'no loss
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from harness.report.collect import Block, MethodCost, ReportModel
 from harness.report.findings.audit import warning as unlike
@@ -30,6 +31,7 @@ from harness.report.render.tabular import (
 )
 from harness.report.render.text import listed
 from harness.stats.contrasts import FEWEST_CLUSTERS, FLAGGED_CLUSTERS, Estimate
+from harness.stats.winner import choice_bias
 
 ONE_SEED = (
     "One seed: how much another seed would change is unknown. Everything here describes these "
@@ -207,23 +209,25 @@ def answers(block: Block, matrix: Matrix) -> tuple[tuple[str, tuple[Statement, .
 
 
 def _on_metric_named(result: Result, knowledge: Sequence[Result], block: Block, matrix: Matrix) -> Iterator[Statement]:
-    better = [label for label in _ordered(result) if result.comparisons[label].better]
+    ordered = _ordered(result)
+    better = [label for label in ordered if result.comparisons[label].better]
     if not better:
         yield Statement(f"no method is shown to be better than {matrix.baseline}", "", "open")
         return
-    safe = [label for label in better if all(_kept(label, one) for one in knowledge)]
-    unsure = [label for label in better if label not in safe and not any(_lost(label, one) for one in knowledge)]
-    if safe:
-        yield _all_named("best among the methods shown to lose less than the margin", safe[0], result, block, "good")
+    safe = [label for label in ordered if all(_kept(label, one) for one in knowledge)]
+    unsure = [label for label in ordered if label not in safe and not any(_lost(label, one) for one in knowledge)]
+    named = []
+    if any(label in safe for label in better):
+        named.append(("best among the methods shown to lose less than the margin", safe, "good"))
     else:
         said = f"no method is shown both to be better than {matrix.baseline} and to lose less than the margin"
         yield Statement(said, "", "open")
-        if unsure:
-            yield _all_named(
-                "best among the methods shown to be better whose loss is undecided", unsure[0], result, block, ""
-            )
-    if better[0] not in (safe[:1] or unsure[:1]):
-        yield _all_named("highest score regardless of knowledge loss", better[0], result, block, "bad")
+        if any(label in unsure for label in better):
+            named.append(("best among the methods shown to be better whose loss is undecided", unsure, ""))
+    if not named or better[0] not in named[0][1]:
+        named.append(("highest score regardless of knowledge loss", ordered, "bad"))
+    for lead, candidates, mood in named:
+        yield _all_named(lead, candidates, result, block, cast(Mood, mood))
 
 
 def _ordered(result: Result) -> list[str]:
@@ -244,20 +248,36 @@ def _lost(label: str, knowledge: Result) -> bool:
     return comparison is None or comparison.worse
 
 
-def _all_named(lead: str, label: str, result: Result, block: Block, mood: Mood) -> Statement:
-    """The method with its score, its knowledge and its cost."""
+def _all_named(lead: str, candidates: Sequence[str], result: Result, block: Block, mood: Mood) -> Statement:
+    """The best of the candidates that is shown to be better than the baseline: its score, knowledge and cost."""
+    label = next(one for one in candidates if result.comparisons[one].better)
     own = result.scores[label]
     shown = f"{label}, {score_text(own.estimate.value, result.percent)}{' %' if result.percent else ''}"
     parts = [f"{shown} {interval(own.estimate.low, own.estimate.high, result.percent)}".strip()]
     if own.rank is not None:
         ranked = sum(other.rank is not None for other in result.scores.values())
         parts[0] += f" ({rank(*own.rank)} of {ranked})"
+    parts += _raised(label, candidates, result, block)
     kept = block.kept.get(label)
     if kept is not None and kept.difference is not None and kept.difference.value is not None:
         change = interval(kept.difference.low, kept.difference.high, kept.percent, "+")
         unit = " points" if kept.percent else ""
         parts.append(f"knowledge {signed(kept.difference.value, kept.percent)} {change}{unit}")
     return Statement(lead, "; ".join([*parts, *_cost(block.costs.get(label, MethodCost()))]), mood)
+
+
+def _raised(label: str, candidates: Sequence[str], result: Result, block: Block) -> Iterator[str]:
+    """By how much naming it as the best of the candidates raises its score, where that shows in the digits printed."""
+    one = next(one for one in block.measured if one.metric == result.metric and one.group == result.group)
+    found, higher = one.panel.comparable(candidates), result.metric.higher_is_better
+    value = result.scores[label].estimate.value
+    bias = choice_bias(found.scores, higher, one.scale) if found.scores else None
+    if value is None or bias is None:
+        return
+    without = score_text(value - bias * (1 if higher else -1), result.percent)
+    if without != score_text(value, result.percent):
+        size = points(bias, result.percent)
+        yield f"{without}{' %' if result.percent else ''} without the {size} that choosing among {len(candidates)} adds"
 
 
 def _cost(cost: MethodCost) -> Iterator[str]:
