@@ -49,6 +49,7 @@ class Fake:
     answer: str = "an answer"
     lose: Callable[[str, int, int], bool] = lambda method, seed, item: False
     secondary: bool = True
+    notes: Mapping[tuple[str, int], Mapping[str, str]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,6 +112,7 @@ class Fake:
                 "shared_fit_seconds": 3.0, "training_tokens": 54_321, "generated_tokens": 0,
                 "peak_memory_mb": 512.0, "evaluate_seconds": {"tasks": 3.1, "facts": 1.0},
                 "seconds_per_token": 0.0012, "overhead_per_token": 1.0 if method in self.fixed else 1.07,
+                "notes": dict(self.notes.get((method, seed), {})),
             }
             for base in self.bases
             for size in self.data_sizes
@@ -273,6 +275,19 @@ def test_knowledge_kept_is_the_ratio_of_means_with_the_interval_of_the_differenc
     assert kept.share == pytest.approx(means[0] / means[1])
     assert kept.difference is not None
     assert (kept.difference.low, kept.difference.high) == pytest.approx(facts.comparisons["harsh"].pointwise)
+
+
+def test_a_fit_that_taught_nothing_is_named_in_verdict_and_audit_with_method_data_and_seeds(tmp_path: Path) -> None:
+    silent, same = {"no_signal": "none of its 64 answers verified"}, {"unchanged": "every weight is as it was"}
+    notes = {("tuned", 0): silent, ("tuned", 2): silent, ("weak", 1): {**same, "loss": "falls"}}
+    fake = Fake(data_sizes=(0, 50), notes=notes)
+    markdown, web, _ = pages(fake.write(tmp_path / "a"))
+    verdict, rest = markdown.split("## The matrix", 1)[0], markdown.split("Fairness audit", 1)[1]
+    for part in (verdict, rest, web):
+        assert "tuned (world/large, 50 training examples, seeds 0 and 2): none of its 64 answers verified" in part
+        assert "weak (world/large, 50 training examples, seed 1): every weight is as it was" in part
+    assert markdown.count("plain (world/large") == 0
+    assert "taught nothing" not in pages(Fake().write(tmp_path / "b"))[0]
 
 
 def test_one_seed_speaks_of_these_trained_runs_only(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.engine.results.schema import ROW_COLUMNS, SAMPLE_COLUMNS, TUNING_FILE, read_rows, read_table
 from harness.files import read_json
+from harness.method import NO_SIGNAL, UNCHANGED
 from harness.records import DataChoice
 from harness.report.numbers.comparisons import Kept, Result, gaps_of, kept_of, results_of
 from harness.report.numbers.matrix import CellState, Matrix, MethodInfo, read_matrix
@@ -47,6 +48,7 @@ class Block:
     results, groups  every metric on all items, and on each group of them
     kept             method -> knowledge kept; gaps: (method, benchmark, metric) -> gap closed
     states           (method, benchmark) -> its cells
+    idle             (method, note of a fit that cannot have taught anything) -> its seeds
     measured         the panels behind `results`; samples: the answers kept, columns as in samples.parquet
     """
 
@@ -60,6 +62,7 @@ class Block:
     costs: Mapping[str, MethodCost] = field(default_factory=dict)
     states: Mapping[tuple[str, str], tuple[CellState, ...]] = field(default_factory=dict)
     audit: Audit = field(default_factory=lambda: Audit(()))
+    idle: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
     measured: Sequence[Measured] = field(default=(), repr=False, compare=False)
     samples: pandas.DataFrame | None = field(default=None, repr=False, compare=False)
 
@@ -161,6 +164,7 @@ def _block(
         costs={method.label: _cost(artifacts, matrix, method, base, data) for method in matrix.methods},
         states=states,
         audit=audit_of(artifacts, matrix, models, base, data),
+        idle=_idle(artifacts, matrix, base, data),
         measured=measured,
         samples=block_rows(samples, matrix, base, data)[0],
     )
@@ -179,12 +183,32 @@ def _frame(path: Path, columns: Mapping[str, tuple[str, str]]) -> pandas.DataFra
     return read_rows(path.parent) if columns is ROW_COLUMNS else read_table(path.parent, "samples")
 
 
+def _own(
+    artifacts: Sequence[Mapping[str, Any]], matrix: Matrix, method: MethodInfo, base: str, data: DataChoice
+) -> list[Mapping[str, Any]]:
+    """The ledger's entries of one method in a block, one for each seed."""
+    place = (*matrix.place(method, base, data), method.label)
+    return [a for a in artifacts if (a["base"], DataChoice(a["data_quality"], a["data_size"]), a["method"]) == place]
+
+
+def _idle(
+    artifacts: Sequence[Mapping[str, Any]], matrix: Matrix, base: str, data: DataChoice
+) -> dict[tuple[str, str], tuple[int, ...]]:
+    found: dict[tuple[str, str], tuple[int, ...]] = {}
+    for method in matrix.methods:
+        for entry in _own(artifacts, matrix, method, base, data):
+            notes = entry.get("notes") or {}
+            for why in (str(notes[name]) for name in (UNCHANGED, NO_SIGNAL) if name in notes):
+                seeds = {*found.get((method.label, why), ()), int(entry["seed"])}
+                found[method.label, why] = tuple(sorted(seeds))
+    return found
+
+
 def _cost(
     artifacts: Sequence[Mapping[str, Any]], matrix: Matrix, method: MethodInfo, base: str, data: DataChoice
 ) -> MethodCost:
     """The ledger of one method in a block, averaged over its seeds."""
-    place = (*matrix.place(method, base, data), method.label)
-    own = [a for a in artifacts if (a["base"], DataChoice(a["data_quality"], a["data_size"]), a["method"]) == place]
+    own = _own(artifacts, matrix, method, base, data)
     tokens = [_tokens(artifact) for artifact in own]
 
     def average(name: str) -> float | None:

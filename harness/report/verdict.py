@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from harness.report.collect import Block, MethodCost, ReportModel
+from harness.report.findings.audit import idle_fits
 from harness.report.findings.audit import warning as unlike
 from harness.report.findings.finish import finish_warning
 from harness.report.numbers.comparisons import Result, is_kept
@@ -179,6 +180,8 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
     none = [r.metric.title for r in block.results if r.metric.primary and 0 < r.effective_clusters < FEWEST_CLUSTERS]
     if none:
         said.append(f"Fewer than {FEWEST_CLUSTERS} effective clusters, so no interval and no test: {', '.join(none)}.")
+    if idle := idle_fits(block):
+        said.append(idle)
     open_cells = [c for cells in block.states.values() for c in cells if c.state not in ("done", "n/a")]
     if open_cells:
         said.append(f"{len(open_cells)} cells have no result (see below); they count as undecided.")

@@ -34,6 +34,18 @@ def warning(block: Block) -> str:
     return f"The protocols differ ({FLAG}), {words}. Different from most methods in {named}."
 
 
+def idle_fits(block: Block) -> str:
+    """A sentence on the fits that cannot have taught anything: their method, data and seeds; "" for none."""
+    if not block.idle:
+        return ""
+    named = "; ".join(
+        f"{label} ({block.title}, seed{'s' if len(seeds) > 1 else ''} {text.listed([str(seed) for seed in seeds])}): "
+        f"{text.one_line(why, 200)}"
+        for (label, why), seeds in block.idle.items()
+    )
+    return f"Training taught nothing here, so these scores say nothing about what the method can teach: {named}."
+
+
 def audit_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     """Field by field, then pair by pair, then the settings that may differ between methods."""
     audit = block.audit
@@ -43,6 +55,8 @@ def audit_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         yield Paragraph(said, "open")
     else:
         yield Paragraph("No recorded field of the protocol differs between two methods.", "open")
+    if idle := idle_fits(block):
+        yield Paragraph(idle, "warning")
     yield Paragraph(
         "Methods that train nothing have no loss mask, truncation or training tokens. Tokens include those of the "
         "artifacts that a method is built on; counts within 1 % are treated as equal. A value that is not recorded is "
