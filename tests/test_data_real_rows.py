@@ -479,3 +479,8 @@ def test_an_adapter_folder_names_its_base(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "owner/base"}')
     with pytest.raises(UserError, match="it is a PEFT adapter of owner/base"):
         locate(BaseSpec(str(tmp_path)))
+    # peft's own folders may have the base's tokenizer and configuration next to the adapter
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "adapter_model.safetensors").write_text("")
+    with pytest.raises(UserError, match="it is a PEFT adapter of owner/base"):
+        locate(BaseSpec(str(tmp_path)))

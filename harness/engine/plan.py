@@ -22,6 +22,7 @@ from harness.engine.store.keys import SCHEMA, key_of, library_versions
 from harness.errors import Unreachable, UserError, first_line
 from harness.method import Method, fields_of, folders_of, plugin_name
 from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.gguf_file import gguf_version, is_gguf
 from harness.policy.sources import folder_digest, locate, model_digest
 from harness.records import DataChoice, digest_of
 
@@ -370,4 +371,5 @@ def base_document(base: BaseModel) -> dict[str, Any]:
         "chat_template": key_of({"template": template}) if template else "",
         "template_arguments": dict(base.spec.template_arguments),
         "date": base.spec.date,
+        **({"gguf": gguf_version()} if is_gguf(base.folder) else {}),
     }

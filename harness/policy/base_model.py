@@ -13,6 +13,7 @@ from harness.errors import UserError, first_line
 from harness.lazy import torch, transformers
 from harness.policy.chat_template import DEFAULT_DATE
 from harness.policy.encoding import TextEncoder
+from harness.policy.gguf_file import FAULTS, dequantising, found_at, is_gguf, without_invented_tokens
 from harness.policy.shared_state import config_state, encoder_state, policy_state, tokenizer_state
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 class BaseSpec:
     """A base model as an experiment names it.
 
-    name           microworld/SIZE, a folder, or a Hugging Face id
+    name           microworld/SIZE, a folder, a GGUF file, or a Hugging Face id
     revision       a hub commit, tag or branch; empty for the default
     dtype, device  always explicit; never taken from the checkpoint
     chat_template  a Jinja file to use instead of the tokenizer's own template
@@ -57,7 +58,7 @@ class BaseSpec:
 class BaseModel:
     """A model on disk with its tokenizer.
 
-    folder  the folder with its files
+    folder  the folder with its files, or the GGUF file
     digest  of its weights, tokenizer and template; "" while unknown
     small   the experiment's small base, for methods that need one
     """
@@ -69,24 +70,16 @@ class BaseModel:
     @cached_property
     def config(self) -> Any:
         """The `transformers` configuration."""
-        try:
-            config = transformers.AutoConfig.from_pretrained(
-                self.folder, trust_remote_code=self.spec.trust_remote_code, local_files_only=True
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"its config.json does not load: {first_line(error)}", where=str(self.folder)) from error
+        config = self._read(transformers.AutoConfig, "its config.json")
         self._unchanged["config"] = config_state(config)
         return config
 
     @cached_property
     def tokenizer(self) -> Any:
         """The `transformers` tokenizer."""
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                self.folder, trust_remote_code=self.spec.trust_remote_code, local_files_only=True
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"its tokenizer does not load: {first_line(error)}", where=str(self.folder)) from error
+        tokenizer = self._read(transformers.AutoTokenizer, "its tokenizer")
+        if is_gguf(self.folder):
+            tokenizer = without_invented_tokens(tokenizer, self.config.get_text_config().vocab_size)
         self._unchanged["tokenizer"] = tokenizer_state(tokenizer)
         return tokenizer
 
@@ -125,23 +118,29 @@ class BaseModel:
 
     def load(self) -> Any:
         """A fresh copy of the model in its dtype on its device: the caller may change it."""
-        try:
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                self.folder,
-                dtype=getattr(torch, self.spec.dtype),
-                use_safetensors=True,
-                trust_remote_code=self.spec.trust_remote_code,
-                local_files_only=True,
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"the model does not load: {first_line(error)}",
-                where=str(self.folder),
-                fix="A model is a Hugging Face folder with config.json and safetensors weights.",
-            ) from error
-        if any(self.folder.glob("tokenizer*")):  # an artifact keeps its base's
+        model = self._read(
+            transformers.AutoModelForCausalLM,
+            "the model",
+            fix="A model is a Hugging Face folder with config.json and safetensors weights, or a GGUF file.",
+            dtype=getattr(torch, self.spec.dtype),
+            use_safetensors=True,
+            **dequantising(self.folder),
+        )
+        if is_gguf(self.folder) or any(self.folder.glob("tokenizer*")):  # an artifact keeps its base's
             require_rows(self, model.get_input_embeddings().weight.shape[0])
         return _aligned(model.to(self.spec.device))
+
+    def _read(self, reader: Any, what: str, fix: str = "", **options: Any) -> Any:
+        """What a class of `transformers` reads from the model's files."""
+        folder, place = found_at(self.folder)
+        trusted = self.spec.trust_remote_code
+        try:
+            return reader.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True, **place, **options)
+        except Exception as error:
+            expected = isinstance(error, (OSError, ValueError, KeyError, *(FAULTS if place else ())))
+            if not expected and type(error) is not Exception:  # the package tokenizers raises no narrower kind
+                raise
+            raise UserError(f"{what} does not load: {first_line(error)}", where=str(self.folder), fix=fix) from error
 
     @cached_property
     def _policy(self) -> CausalPolicy:

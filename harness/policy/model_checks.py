@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from harness.errors import UserError
 from harness.policy.base_model import BaseModel, require_rows
 from harness.policy.encoding import PLAIN_TEMPLATE, TextEncoder
+from harness.policy.gguf_file import is_gguf, stored_types
 from harness.policy.types import Prompt
 from harness.records import Message
 
@@ -37,7 +38,7 @@ def check_model(base: BaseModel) -> list[ModelCheck]:
     """Every check, in a fixed order; loads the tokenizer and the configuration, no weights."""
     checks = (_template, _turns, _special_tokens, _start, _answers, _newlines, _end_of_turn)
     try:
-        encoder, found = base.encoder, [_vocabulary(base)]
+        encoder, found = base.encoder, [*_weights(base), _vocabulary(base)]
     except UserError as error:
         return [ModelCheck("files", error.what, error.fix, passed=False)]
     for check in checks:
@@ -50,6 +51,14 @@ def check_model(base: BaseModel) -> list[ModelCheck]:
 
 def _name(function: str) -> str:
     return function.strip("_").replace("_", " ")
+
+
+def _weights(base: BaseModel) -> Iterator[ModelCheck]:
+    """A GGUF file's types of storage; nothing for safetensors, which are loaded as they are."""
+    if is_gguf(base.folder):
+        kinds = ", ".join(sorted(stored_types(base.folder)))
+        said = f"they are dequantised to {base.spec.dtype}: time and memory are not those of the GGUF file"
+        yield ModelCheck("weights", f"a GGUF file ({kinds})", said)
 
 
 def _vocabulary(base: BaseModel) -> ModelCheck:

@@ -14,6 +14,7 @@ from harness.errors import UserError, did_you_mean, first_line
 from harness.files import HARNESS, read_sealed, remember, sha256
 from harness.lazy import torch
 from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.gguf_file import identity_files, is_gguf, require_readable, stored_types
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -25,13 +26,15 @@ WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "tokenizer*"
 
 
 def locate(spec: BaseSpec, *, download: bool = True) -> Path:
-    """The folder of a base model. Raises UserError where it is not found.
+    """The folder of a base model, or its GGUF file. Raises UserError where it is not found.
 
     download  False: search only this machine, for planning
     """
     if spec.name.startswith(SHIPPED):
         return _shipped(spec.name.removeprefix(SHIPPED))
     folder = Path(spec.name).expanduser()
+    if is_gguf(folder) and not folder.is_dir():
+        return require_readable(folder.resolve())
     if folder.is_dir():
         return _complete(folder.resolve(), spec.name)
     if spec.name.startswith((".", "/", "~")) or spec.name.count("/") > 1:
@@ -82,12 +85,15 @@ def _adapted(folder: Path) -> str:
 
 def _complete(folder: Path, name: str) -> Path:
     """The folder. Raises UserError where it has no model, before a library fails with a less clear message."""
-    if (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
+    whole = any(not path.name.startswith("adapter_model") for path in folder.glob("*.safetensors"))
+    if (folder / "adapter_config.json").exists() and not whole:
         raise UserError(
             f"it is a PEFT adapter of {_adapted(folder)}, not a whole model",
             where=name,
             fix="Merge it into its base (PeftModel.merge_and_unload, then save_pretrained), and name that folder.",
         )
+    if (files := sorted(folder.glob("*.gguf"))) and not any(folder.glob("*.safetensors")):
+        raise UserError("it has GGUF files", where=name, fix=f"Name one of them: {name}/{files[0].name}")
     if not (folder / "config.json").exists():
         raise UserError("it has no config.json", where=name, fix="A model is a folder in Hugging Face layout.")
     if not any(folder.glob("*.safetensors")):
@@ -103,6 +109,8 @@ def model_digest(folder: Path, cache: Path) -> str:
     Each file is hashed once: `cache` is a file of digests by path, size and time of change. A file of the hub cache
     is a link to a blob whose name is a digest of its content, so that name is used.
     """
+    if is_gguf(folder):
+        return _digest(identity_files(folder), folder.parent, cache)
     return _digest(_identity_files(folder), folder, cache)
 
 
@@ -158,7 +166,9 @@ class _Remembered:
 
 
 def parameter_count(folder: Path) -> int:
-    """Parameters in a folder's safetensors files, read from their headers; tied weights are stored once."""
+    """Parameters in a folder's safetensors files or in a GGUF file, by their headers; tied weights are stored once."""
+    if is_gguf(folder):
+        return sum(stored_types(folder).values())
     total = 0
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
