@@ -12,11 +12,11 @@ import pandas
 import pytest
 import yaml
 
-from harness.engine.claims_file import Claim, MetricChoice, TermChoice, read_claims
+from harness.engine.claims_file import SHIPPED_CLAIMS, Claim, MetricChoice, TermChoice, read_claims
 from harness.errors import UserError
 from harness.records import DataChoice
-from harness.report.findings.claim_terms import Bench
-from harness.report.findings.claims import SHIPPED, Claimed, claims_of
+from harness.report.findings.claim_terms import ClaimBench
+from harness.report.findings.claims import Claimed, claims_of
 from harness.report.numbers.matrix import BenchmarkInfo, BenchmarkMetric, CellState, Matrix, MethodInfo
 
 ITEMS = 200
@@ -417,7 +417,7 @@ def test_the_more_claims_are_tried_the_more_each_has_to_show(tmp_path: Path) -> 
 
 
 def test_the_shipped_claims_are_complete_and_can_all_be_read() -> None:
-    claims = read_claims(SHIPPED).claims
+    claims = read_claims(SHIPPED_CLAIMS).claims
     assert len(claims) >= 10
     matrix = matrix_of()
     found = claims_of(rows_of(matrix, lambda *_: 0.5, 30), matrix, [])
@@ -480,7 +480,7 @@ def test_the_standard_error_of_a_contrast_of_logits_is_that_of_the_jackknife_ove
     rows = rows_of(matrix, lambda method, *_: 0.6 if method == "sft" else 0.3, 400)
     terms = (TermChoice(method="sft"), TermChoice(weight=-1, method="base"))
     claimed = Claim("it", "we", "so", terms, ("above", 0.0), MetricChoice(role="quality"))
-    bench = Bench(rows, matrix, [], ())
+    bench = ClaimBench(rows, matrix, [], ())
     ((_, found, _),) = bench.contrasts(claimed)
     estimate = bench.on_logits(found, 1.0)
     table = rows.pivot(index="item", columns="method", values="value")

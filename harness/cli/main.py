@@ -200,6 +200,23 @@ def compare_command(
     compare_verb(folder, first, second)
 
 
+@app.command("claims")
+def claims_command(
+    folder: ResultsFolder,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="a claims file (default: the one of the report)")
+    ] = None,
+) -> None:
+    """Test claims on the rows of a results folder.
+
+    A claim is a contrast of means with an expected value; methods/claims.yaml explains the format and holds the
+    claims of the literature that ship with the project. Writes nothing.
+    """
+    from harness.cli.verbs import claims_verb
+
+    claims_verb(folder, file)
+
+
 @app.command("export")
 def export_command(
     folder: ResultsFolder,

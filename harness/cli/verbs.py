@@ -22,6 +22,7 @@ from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Cell, Plan
 from harness.engine.progress import Progress, print_line
 from harness.engine.pruning import prune, survey
+from harness.engine.results.declared import declare
 from harness.engine.results.folder import held, is_current, replaced
 from harness.engine.results.write import write_results
 from harness.engine.run import Tally, run_plan
@@ -87,7 +88,9 @@ def run_verb(
         if line := replaced(folder, experiment):
             say(line)
         try:
-            plan, tally = _fill(experiment, store, console, settings, retry_failed=retry_failed, processes=processes)
+            plan, tally = _fill(
+                experiment, store, console, settings, folder=folder, retry_failed=retry_failed, processes=processes
+            )
         except InterruptedRun as kept:
             say(f"\nInterrupted. {kept}; the same command goes on.")
             return 2
@@ -150,6 +153,7 @@ def _fill(
     console: Console,
     settings: Sequence[str],
     *,
+    folder: Path,
     retry_failed: bool,
     processes: int,
 ) -> tuple[Plan, Tally | None]:
@@ -160,6 +164,8 @@ def _fill(
     with ExitStack() as stack:
         for plan in plans(experiment, store.root, download=True):
             states = [state_of(cell, store) for cell in plan.cells]
+            scored = sum(state.name == "done" for state in states)
+            declare(folder, experiment.contrasts, scored, len(states))
             if not any(state.name in wanted for state in _all_states(plan, states, store)):
                 continue
             say(f"{plan.experiment.name}: {_counts(states)}")
@@ -291,6 +297,33 @@ def compare_verb(folder: Path, first: str, second: str | None) -> None:
             print_line(console, one_line(line, 1000))
     whole = f"{folder / 'report.html'}" if second else f"{folder / 'report.html'} and {Path(first) / 'report.html'}"
     print_line(console, f"\nNothing was written. The full report is {whole}. Next, as files: bakeoff export {folder}")
+
+
+def claims_verb(folder: Path, file: Path | None) -> None:
+    """Print the claims table of a results folder."""
+    from rich.table import Table
+
+    from harness.report.compare import plain_text
+    from harness.report.findings.claims import claims_lines
+    from harness.report.render.text import one_line
+
+    tested, missing = claims_lines(folder, file)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    if tested.rows:
+        table = Table()
+        heads = ("claim", "verdict", "effect", "expected", "p (Holm)", "tested as")
+        for head in heads:
+            table.add_column(head)
+        for name, _, *cells in tested.rows:
+            lines = ["\n".join(part for part in (c.text, c.detail, c.small) if part) for c in cells]
+            table.add_row(*(plain_text(line, 400) for line in (name.text, *lines)))
+        console.print(table)
+    for claim, why in missing:
+        print_line(console, one_line(f"not testable: {claim}: {why}", 1000))
+    said = f"{len(tested.rows)} tests, corrected together (5 % family-wise); the intervals hold together with 95 %"
+    print_line(console, f"\n{said}. Nothing was written. The full report is {folder / 'report.html'}")
 
 
 def export_verb(folder: Path, out: Path | None) -> None:

@@ -62,7 +62,7 @@ class TermChoice:
 
 @dataclass(frozen=True)
 class Requirement:
-    """What an experiment must have for a claim to be tested.
+    """The conditions under which an experiment can test a claim.
 
     parameters, at_most   the share of the second plugin's trained parameters that the first may train
     competence, at_least  methods that must score this much more than random answers on the claim's metrics
@@ -98,8 +98,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class ClaimsFile:
-    """The claims of a file, its text, and the plugins that `tuned` stands for, in order of preference."""
+    """The claims of a file, its text, and the plugins that `tuned` names, in order of preference."""
 
+    file: Path
     text: str
     tuned: tuple[str, ...]
     claims: tuple[Claim, ...]
@@ -132,7 +133,7 @@ def read_claims(file: Path) -> ClaimsFile:
         if claim.name in seen:
             raise root.error(f"two claims are called {claim.name!r}", "claims", at, fix="Give one another name.")
         seen.add(claim.name)
-    return ClaimsFile(text, tuned, claims)
+    return ClaimsFile(file, text, tuned, claims)
 
 
 def _claim(given: Located) -> Claim:

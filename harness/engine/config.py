@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.data.load import KINDS, SHIPPED, DataSpec
 from harness.data.readers import is_local
+from harness.engine.claims_file import ClaimsFile, read_claims
 from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry, On, Tune
 from harness.engine.plugin_fields import build_plugin, checked, entry_parts, field_types, typed
 from harness.engine.registry import source_file
@@ -128,7 +129,7 @@ class _Reader:
 
     def experiment(self, text: str) -> Experiment:
         types = field_types(Experiment)
-        del types["file"], types["text"]
+        del types["file"], types["text"], types["quality_order"]
         self.root.check_keys(types)
         for key in ("bases", "methods", "benchmarks"):
             if not self.root.value.get(key):
@@ -143,14 +144,57 @@ class _Reader:
             "methods": self._methods,
             "benchmarks": self._benchmarks,
             "data": self._data,
+            "data_quality": lambda given: self._qualities(given)[0],
+            "claims": self._claims,
+            "contrasts": self._contrasts,
             "tune": lambda given: Tune(**checked(Tune, given)) if given.value else Tune(),
         }
         values = {
             key: build[key](given) if key in build else typed(types[key], given) for key, given in self.root.parts()
         }
-        experiment = Experiment(file=self.file, text=text, **{"name": self.file.stem, **values})
+        order = self._qualities(self.root["data_quality"])[1] if "data_quality" in self.root.value else {}
+        experiment = Experiment(file=self.file, text=text, quality_order=order, **{"name": self.file.stem, **values})
         self._check(experiment)
         return experiment
+
+    def _qualities(self, given: Located) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The names of the training sets, and which of them is declared better than which."""
+        if not isinstance(given.value, Mapping):
+            return typed(field_types(Experiment)["data_quality"], given), {}
+        fix = "Example: data_quality: {better: curated, worse: unfiltered, others: [shuffled]}, or a list without order"
+        given.check_keys(("better", "worse", "others"))
+        if not {"better", "worse"} <= set(given.value):
+            raise given.error("an order of quality names a better and a worse set", fix=fix)
+        order = {name: typed(str, given[name]) for name in ("better", "worse")}
+        others = typed(tuple[str, ...], given["others"]) if "others" in given.value else ()
+        return (*order.values(), *others), order
+
+    def _claims(self, given: Located) -> ClaimsFile | None:
+        if given.value is None:
+            return None
+        if not isinstance(given.value, str) or not given.value:
+            fix = "Example: claims: my-claims.yaml"
+            raise given.error(f"`claims` must be the path of a file, got {short(given.value)}", fix=fix)
+        path = self._path(given.value, given, "claims")
+        if not _is_file(path):
+            fix = f"Paths start at {self.file.parent.resolve()}."
+            raise given.error(f"no such claims file: {given.value!r}", fix=fix)
+        return read_claims(path)
+
+    def _contrasts(self, given: Located) -> tuple[tuple[str, str], ...]:
+        """The pairs (A, B) of `A - B`; a label may have a hyphen in it, so that every way to split is tried."""
+        labels = [label for label, *_ in _entries(self.root["methods"])]
+        labels += [label + TUNED for label in labels] if self.root.value.get("tune") else []
+        if not isinstance(given.value, list):
+            fix = "Example: contrasts: [rft - sft, dpo - sft]"
+            raise given.error(f"`contrasts` must be a list of differences, got {short(given.value)}", fix=fix)
+        found: list[tuple[str, str]] = []
+        for _, item in given.parts():
+            pair = _contrast(item, labels)
+            if pair in found or pair[::-1] in found:
+                raise item.error(f"the contrast {item.value!r} is given twice", fix="Keep one of the two.")
+            found.append(pair)
+        return tuple(found)
 
     def _name(self, given: Located) -> str:
         name = str(given.value) if isinstance(given.value, (int, float)) else given.value or self.file.stem
@@ -217,7 +261,7 @@ class _Reader:
             return {}
         given.check_keys(KINDS)
         named = "data_quality" in self.root.value
-        qualities = typed(field_types(Experiment)["data_quality"], self.root["data_quality"]) if named else ()
+        qualities = self._qualities(self.root["data_quality"])[0] if named else ()
         found = {}
         for kind, item in given.parts():
             if qualities and isinstance(item.value, Mapping) and "name" not in item.value:
@@ -277,6 +321,24 @@ class _Reader:
                 raise error(f"`out_of_distribution` names {name!r}", "out_of_distribution", name, fix=fix)
         if experiment.tune:
             _check_tune(experiment, experiment.tune, self.root)
+
+
+def _contrast(given: Located, labels: Sequence[str]) -> tuple[str, str]:
+    """(A, B) of the text `A - B`, two labels of methods."""
+    fix = f"Write A - B. Known: {', '.join(labels)}."
+    if not isinstance(given.value, str) or " - " not in given.value:
+        raise given.error(f"a contrast is a difference of two methods, got {short(given.value)}", fix=fix)
+    cuts = [at.start() for at in re.finditer(" - ", given.value)]
+    pairs = [(given.value[:cut].strip(), given.value[cut + 3 :].strip()) for cut in cuts]
+    known = [pair for pair in pairs if pair[0] in labels and pair[1] in labels]
+    if len(known) > 1:
+        raise given.error(f"{given.value!r} can be read in two ways", fix="Give a method another label.")
+    if not known:
+        wrong = next(name for name in pairs[0] if name not in labels)
+        raise given.error(f"the contrast {given.value!r} names {wrong!r}", fix=did_you_mean(wrong, labels))
+    if known[0][0] == known[0][1]:
+        raise given.error(f"the contrast {given.value!r} compares a method with itself", fix=fix)
+    return known[0]
 
 
 def _plain(name: Any, given: Located, key: str) -> str:

@@ -11,6 +11,7 @@ from annotated_types import Ge, Le, MinLen
 
 from harness.benchmark import Benchmark
 from harness.data.load import DataSpec
+from harness.engine.claims_file import ClaimsFile
 from harness.method import Method
 from harness.policy.base_model import BaseSpec
 
@@ -62,6 +63,9 @@ class Experiment:
     file, text   where it was read from, and its text followed by the --set arguments
     data         kind -> quality -> set; the quality "" is the set for all of them
     data_quality ("",) where the experiment has no such axis
+    quality_order  better, worse -> the training sets of which the experiment says so; empty where it does not
+    claims       the hypotheses that the report tests; None: those that ship with the project
+    contrasts    (A, B): the differences A - B that are declared before the first cell runs; in no content key
     data_sizes   (0,) where the experiment has no such axis: all rows
     strict       refuse to run on training data that contains test items
     margin       the largest loss of knowledge that counts as none, in the metric's unit
@@ -80,6 +84,7 @@ class Experiment:
     small_base: BaseSpec | None = None
     data: Mapping[str, Mapping[str, DataSpec]] = field(default_factory=dict)
     data_quality: Annotated[tuple[str, ...], MinLen(1)] = ("",)
+    quality_order: Mapping[str, str] = field(default_factory=dict)
     data_sizes: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] = (0,)
     seeds: Annotated[tuple[Seed, ...], MinLen(1)] = (0,)
     baseline: str | None = None
@@ -91,3 +96,5 @@ class Experiment:
     micro_batch: Annotated[int, Ge(1), Le(2**20)] = 16
     time_limit: Annotated[float, Ge(0.001), Le(10**9)] | None = None
     tune: Tune | None = None
+    claims: ClaimsFile | None = None
+    contrasts: tuple[tuple[str, str], ...] = ()

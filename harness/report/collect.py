@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.engine.results.schema import ROW_COLUMNS, SAMPLE_COLUMNS, TUNING_FILE, read_rows, read_table
+from harness.engine.claims_file import SHIPPED_CLAIMS
+from harness.engine.results.schema import CLAIMS_FILE, ROW_COLUMNS, SAMPLE_COLUMNS, TUNING_FILE, read_rows, read_table
 from harness.files import read_json
 from harness.method import NO_SIGNAL, UNCHANGED
 from harness.records import DataChoice
@@ -111,6 +112,12 @@ class ReportModel:
     def models(self) -> Mapping[str, Any]:
         """Label -> what provenance.json records of a base model (digest, dtype, device, chat template)."""
         return self.provenance.get("models") or {}
+
+    @property
+    def claims(self) -> Path:
+        """The claims file of the experiment, or the one that ships with the project."""
+        own = self.folder / CLAIMS_FILE
+        return own if own.is_file() else SHIPPED_CLAIMS
 
 
 def collect(folder: Path) -> ReportModel:

@@ -15,6 +15,7 @@ from harness.report.findings.audit import audit_parts
 from harness.report.findings.between_policies import joint_findings, joint_parts
 from harness.report.findings.claims import claim_parts
 from harness.report.findings.curves import curve_parts, curves_of
+from harness.report.findings.declared_contrasts import EXPLORATORY, declared_parts
 from harness.report.findings.detectable import resolution_parts
 from harness.report.findings.finish import finish_parts
 from harness.report.findings.harm import harm_parts
@@ -61,12 +62,15 @@ def write_report(folder: Path) -> tuple[Path, Path]:
 
 def compose(model: ReportModel) -> Document:
     """The whole report, the verdict first."""
-    sections = [Section("Verdict", tuple(verdict_parts(model)))]
+    exploratory = (Paragraph(EXPLORATORY, "open"),) if model.matrix.contrasts else ()
+    sections = [Section("Verdict", (*exploratory, *verdict_parts(model)))]
     if curves := curves_of(model.rows, model.matrix):
         # several sizes: the amount of data is the question, so the section is first; otherwise it is a control
         by_size = len(model.matrix.data_sizes) > 1
         title = "How much data, and which" if by_size else "Which data"
         sections.insert(0 if by_size else 1, Section(title, tuple(curve_parts(curves, model.matrix))))
+    if declared := tuple(declared_parts(model)):
+        sections.insert(1, Section("Declared contrasts", declared))
     several = len(model.blocks) > 1
     for block in model.blocks:
         if several:

@@ -22,13 +22,13 @@ from harness.engine.results.schema import (
     JOINT_COLUMNS,
     JOINT_FILES,
     JOINT_KEY,
+    OWN_FILES,
     REPORT_FILES,
     ROW_COLUMNS,
     ROW_KEY,
     SAMPLE_COLUMNS,
     SAMPLE_KEY,
     SCHEMA_VERSION,
-    TUNING_FILE,
     arrow_schema,
 )
 from harness.errors import UserError
@@ -239,7 +239,7 @@ def check_report(folder: Path) -> Iterator[Check]:
     """Write the report again in another folder and compare it with the existing one."""
     from harness.report.compose import write_report
 
-    names = (*_names(_matrix(folder)), TUNING_FILE)
+    names = (*_names(_matrix(folder)), *OWN_FILES)
     with tempfile.TemporaryDirectory() as elsewhere:
         for name in (name for name in names if name not in REPORT_FILES and (folder / name).is_file()):
             (Path(elsewhere) / name).symlink_to((folder / name).resolve())

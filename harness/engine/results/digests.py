@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.registry import plugin_folder
-from harness.engine.results.schema import CELL_COLUMNS, DATA_FILES, JOINT_FILES, REPORT_FILES, TUNING_FILE
+from harness.engine.results.schema import CELL_COLUMNS, DATA_FILES, JOINT_FILES, OWN_FILES, REPORT_FILES
 from harness.engine.store.keys import key_of, library_versions, source_digests
 from harness.errors import UserError
 from harness.files import HARNESS, read_json, sha256, write_json
@@ -29,7 +29,7 @@ _COMPUTING = ("numpy", "scipy", "pandas", "jinja2")  # the report's bytes depend
 
 def write_digests(folder: Path) -> None:
     """Record the data files of `folder`; the report's digests follow when it is written."""
-    names = [name for name in (*DATA_FILES, *JOINT_FILES, TUNING_FILE) if (folder / name).exists()]
+    names = [name for name in (*DATA_FILES, *JOINT_FILES, *OWN_FILES) if (folder / name).exists()]
     write_json(folder / DIGESTS, {"files": _digests(folder, names)})
 
 

@@ -13,7 +13,7 @@ from harness.engine.experiment import Experiment
 from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Plan
 from harness.engine.results.digests import is_intact
-from harness.engine.results.schema import JOINT_FILES
+from harness.engine.results.schema import CLAIMS_FILE, JOINT_FILES
 from harness.engine.results.write import results_digest
 from harness.engine.states import State
 from harness.engine.store.store import Store, this_process
@@ -84,7 +84,16 @@ def is_current(folder: Path, plan: Plan, states: Sequence[State], store: Store) 
         return False
     if own.resolve() != plan.experiment.file.resolve() and own.read_bytes() != _text(plan.experiment):
         return False
+    if _recorded_claims(folder) != (plan.experiment.claims.text if plan.experiment.claims else None):
+        return False
     return bool(_matrix(folder).get("digest") == results_digest(plan, [*states], joints, store))
+
+
+def _recorded_claims(folder: Path) -> str | None:
+    """The text of the claims that the folder's report tested; None where they are the shipped ones."""
+    with suppress(OSError, ValueError):
+        return (folder / CLAIMS_FILE).read_text("utf-8")
+    return None
 
 
 def _text(experiment: Experiment) -> bytes:

@@ -10,6 +10,9 @@ A results folder holds, next to the experiment file:
     costs.json        the cost ledger of each artifact (times are recorded here, never in the rows)
     contamination.json  the test items that each training set contains
     provenance.json   the experiment as it was run, versions, commit, device, data and model revisions
+    tuning.json       the trials, where settings were searched for
+    tested_claims.yaml  the claims that the report tests, where the experiment names a file of them
+    declared.json     the contrasts that were declared, and how many cells were scored by then
     digests.json      digests, with which `bakeoff verify` compares the other files (harness/engine/results/digests.py)
     report.md, report.html
 
@@ -36,6 +39,9 @@ SCHEMA_VERSION = 2
 DATA_FILES = ("rows.parquet", "samples.parquet", "matrix.json", "costs.json", "contamination.json", "provenance.json")
 JOINT_FILES = ("joint.parquet", "excerpts.parquet")  # only where a benchmark compares policies
 TUNING_FILE = "tuning.json"  # only where settings were searched for
+CLAIMS_FILE = "tested_claims.yaml"  # only where the experiment names a claims file
+DECLARED_FILE = "declared.json"  # only where contrasts were declared
+OWN_FILES = (TUNING_FILE, CLAIMS_FILE, DECLARED_FILE)
 REPORT_FILES = ("report.md", "report.html")
 
 # name -> (arrow type, meaning)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.choice import RULE
-from harness.engine.experiment import Tune
+from harness.engine.experiment import Experiment, Tune
 from harness.engine.gate import check_contamination
 from harness.engine.joint_cells import CellGroup, JointCell, joint_cells
 from harness.engine.plan import Cell, Plan
 from harness.engine.registry import summary
 from harness.engine.results.digests import matrix_digest, write_digests
 from harness.engine.results.provenance import provenance
-from harness.engine.results.schema import SCHEMA_VERSION, TUNING_FILE, write_joint, write_rows
+from harness.engine.results.schema import CLAIMS_FILE, SCHEMA_VERSION, TUNING_FILE, write_joint, write_rows
 from harness.engine.search import Search
 from harness.engine.states import State, state_of
 from harness.engine.store.outcomes import read_outcomes
@@ -44,11 +44,20 @@ def write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
     (folder / TUNING_FILE).unlink(missing_ok=True)
     if plan.experiment.tune:
         write_json(folder / TUNING_FILE, tuning(plan, plan.experiment.tune))
+    _write_claims(plan.experiment, folder / CLAIMS_FILE)
     own = folder / "experiment.yaml"
     if not own.exists() or own.resolve() != plan.experiment.file.resolve():
         write_text(own, plan.experiment.text)
     write_digests(folder)
     return states
+
+
+def _write_claims(experiment: Experiment, own: Path) -> None:
+    """The claims file of the experiment; without one, an earlier copy goes."""
+    if experiment.claims is None:
+        own.unlink(missing_ok=True)
+    elif own.resolve() != experiment.claims.file.resolve():
+        write_text(own, experiment.claims.text)
 
 
 def results_digest(plan: Plan, states: list[State], joints: list[JointCell], store: Store) -> str:
@@ -73,6 +82,8 @@ def matrix(plan: Plan, states: list[State], joints: list[JointCell], store: Stor
         "seeds": list(experiment.seeds),
         "data_qualities": list(experiment.data_quality),
         "data_sizes": list(experiment.data_sizes),
+        "quality_order": dict(experiment.quality_order),
+        "contrasts": [list(pair) for pair in experiment.contrasts],
         "methods": [
             {
                 "label": entry.label,

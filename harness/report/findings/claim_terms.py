@@ -46,7 +46,7 @@ class Term:
     said: float
 
 
-class Bench:
+class ClaimBench:
     """The rows of an experiment, arranged so that any two places of the matrix can be paired."""
 
     def __init__(

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.engine.claims_file import SHIPPED_CLAIMS, Claim, read_claims
-from harness.report.collect import ReportModel
+from harness.report.collect import ReportModel, collect
 from harness.report.findings.claim_terms import (
-    Bench,
+    ClaimBench,
     NotCompetent,
     NotTestable,
     Term,
@@ -64,9 +64,6 @@ class Claimed:
     contradiction: str = ""
 
 
-SHIPPED = SHIPPED_CLAIMS
-
-
 @dataclass(frozen=True)
 class _Tried:
     """A claim on one metric before the correction; `kind` is "" where there is nothing to test.
@@ -83,15 +80,15 @@ class _Tried:
 
 
 def claims_of(
-    rows: pandas.DataFrame, matrix: Matrix, artifacts: Sequence[Mapping[str, Any]], file: Path = SHIPPED
+    rows: pandas.DataFrame, matrix: Matrix, artifacts: Sequence[Mapping[str, Any]], file: Path = SHIPPED_CLAIMS
 ) -> tuple[Claimed, ...]:
     """Every claim of `file` on every metric that it is about, in the file's order."""
     known = read_claims(file)
-    bench = Bench(rows, matrix, artifacts, known.tuned)
+    bench = ClaimBench(rows, matrix, artifacts, known.tuned)
     return tuple(_decided([one for claim in known.claims for one in _tried(bench, claim)]))
 
 
-def _tried(bench: Bench, claim: Claim) -> Iterator[_Tried]:
+def _tried(bench: ClaimBench, claim: Claim) -> Iterator[_Tried]:
     """The claim once for each base and metric, with its expectation resolved; or what is missing."""
     said = Claimed(claim.name, claim.source, claim.statement, "not testable", contradiction=claim.contradiction)
     try:
@@ -112,7 +109,7 @@ def _tried(bench: Bench, claim: Claim) -> Iterator[_Tried]:
         yield _one(bench, said, claim, base, terms, oriented)
 
 
-def _one(bench: Bench, said: Claimed, claim: Claim, base: str, terms: Sequence[Term], oriented: bool) -> _Tried:
+def _one(bench: ClaimBench, said: Claimed, claim: Claim, base: str, terms: Sequence[Term], oriented: bool) -> _Tried:
     metrics = {term.metric.title: term.metric for term in terms}
     sign = -1.0 if oriented and not terms[0].metric.higher_is_better else 1.0
     kind, value = claim.expects
@@ -250,12 +247,13 @@ COLUMNS = (
 
 def claim_parts(model: ReportModel) -> Iterator[Part]:
     """The claims that these rows can test, then those that they cannot."""
-    claims = claims_of(model.rows, model.matrix, model.ledger)
+    claims = claims_of(model.rows, model.matrix, model.ledger, model.claims)
     tried = [claim for claim in claims if claim.verdict != "not testable"]
     counted = Counter(claim.verdict for claim in claims)
     said = [f"{counted[verdict]} {verdict}" for verdict in MOODS if counted[verdict]]
     if said:
-        yield Paragraph(f"Claims of the literature, tested on these rows: {text.listed(said)}.")
+        whose = "Claims of the literature" if model.claims == SHIPPED_CLAIMS else "The claims of this experiment"
+        yield Paragraph(f"{whose}, tested on these rows: {text.listed(said)}.")
     if tried:
         yield Paragraph(
             f"Supported or contradicted: after Holm's correction over the {len(tried)} tests (5 % family-wise). "
@@ -289,3 +287,14 @@ def _row(claim: Claimed) -> tuple[TableCell, ...]:
         TableCell(tabular.p_value(claim.p)),
         TableCell(claim.contrast, small=claim.where),
     )
+
+
+def claims_lines(folder: Path, file: Path | None) -> tuple[Table, list[tuple[str, str]]]:
+    """The table of the claims that the rows of a results folder can test, and (name, what is missing) of the others.
+
+    file  a claims file; None: the one of the folder's report
+    """
+    model = collect(folder)
+    claims = claims_of(model.rows, model.matrix, model.ledger, file or model.claims)
+    tried = tuple(_row(claim) for claim in claims if claim.verdict != "not testable")
+    return Table(COLUMNS, tried), [(c.name, c.missing) for c in claims if c.verdict == "not testable"]

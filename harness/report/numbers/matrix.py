@@ -71,6 +71,7 @@ class Matrix:
     margin               how much knowledge a method may lose, in the metric's units
     out_of_distribution  benchmark, or benchmark/group, outside of the training data -> its counterpart inside
     quality_order        better, worse -> the training sets of which the experiment says so; empty where it does not
+    contrasts            the differences (first, second) that the experiment declares
     """
 
     name: str
@@ -87,6 +88,7 @@ class Matrix:
     cells: tuple[CellState, ...] = field(repr=False)
     out_of_distribution: Mapping[str, str] = field(default_factory=dict)
     quality_order: Mapping[str, str] = field(default_factory=dict)
+    contrasts: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def by_method(self) -> dict[tuple[str, str, DataChoice], list[CellState]]:
@@ -141,6 +143,7 @@ def read_matrix(folder: Path) -> Matrix:
         cells=tuple(_cell(entry) for entry in raw.get("cells", ())),
         out_of_distribution=raw.get("out_of_distribution") or {},
         quality_order=raw.get("quality_order") or {},
+        contrasts=tuple((str(first), str(second)) for first, second in raw.get("contrasts") or ()),
     )
 
 
