@@ -145,7 +145,9 @@ class ClaimBench:
             self._term(one, base, metric, group, weight, method)
             for weight, (_, (one, method)) in zip(weights, steps, strict=True)
         ]
-        named = f"slope of {choice.label or choice.method} per doubling of {choice.slope}"
+        small = self._model(choice.model, base)[1]
+        whose = self._method(choice, small).label if choice.slope == "size" else choice.method
+        named = f"slope of {whose} per doubling of {choice.slope}"
         shown = f"{named} ({', '.join(f'{value:,g}' for value, _ in steps)})" + (f" ({group})" if group else "")
         return [replace(term, shown=shown, said=0.0 if at else choice.weight) for at, term in enumerate(found)]
 
