@@ -11,6 +11,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -97,6 +98,16 @@ class FitReport:
     training_tokens: int = 0
     generated_tokens: int = 0
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for what the cost ledger cannot hold."""
+        for name in ("trained_parameters", "training_tokens", "generated_tokens"):
+            value: Any = getattr(self, name)
+            if not isinstance(value, Integral) or value < 0:
+                raise TypeError(f"the FitReport has {name} = {value!r:.80}, which is not a whole number of 0 or more")
+            object.__setattr__(self, name, int(value))
+        if not isinstance(self.notes, Mapping):
+            raise TypeError(f"the FitReport has notes = {self.notes!r:.80}, which is not a mapping")
 
 
 class Method(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -306,6 +307,59 @@ def test_a_benchmark_whose_items_raise_an_error_is_not_applicable_with_the_place
     assert f"n/a     bad: {file}:{line}: its items cannot be read: {raised.split('(')[0]}" in done.stdout
     assert "1 done, 1 n/a" in done.stdout
     assert done.returncode == 1
+
+
+FIT_FAULTS = {
+    "return None": "`fit` gave a NoneType in place of a FitReport",
+    "return FitReport(trained_parameters=None)": "trained_parameters = None, which is not a whole number",
+    "return FitReport(training_tokens=float('nan'))": "training_tokens = nan, which is not a whole number",
+    "return FitReport(generated_tokens=-1)": "generated_tokens = -1, which is not a whole number of 0 or more",
+    "return FitReport(notes=['loss'])": "notes = ['loss'], which is not a mapping",
+}
+
+
+@pytest.mark.parametrize("ends", FIT_FAULTS)
+def test_a_fit_that_reports_what_the_ledger_cannot_hold_fails_its_own_cells(folder: Path, ends: str) -> None:
+    text = outside.METHOD.replace(
+        'return FitReport(trained_parameters=1, notes={"micro_batch"', f"{ends}\n        ({{0", 1
+    )
+    text = text.replace("({0: context.micro_batch})", "")
+    (folder / "bad_method.py").write_text(text)
+    install(folder, "bad", "[bakeoff.methods]\nbad = bad_method:Outside\n")
+    done = run(folder, methods="[outside, bad]")
+    (failed,) = [row for row in done.stdout.splitlines() if row.startswith("failed ")]
+    assert FIT_FAULTS[ends] in failed
+    assert "1 done, 1 failed" in done.stdout
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("raised", ["raise ValueError('gone')", "raise SystemExit(3)", "return ['i0']"])
+def test_a_benchmark_whose_test_set_raises_an_error_is_not_checked_and_runs(folder: Path, raised: str) -> None:
+    file = folder / "bad_bench.py"
+    file.write_text(f"{outside.BENCHMARK}\n    def test_set(self):\n        {raised}\n")
+    install(folder, "bad", "[bakeoff.benchmarks]\nbad = bad_bench:OutsideBench\n")
+    (folder / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    extra = f"data: {{demonstrations: {folder / 'rows.jsonl'}}}\n"
+    digest = "\n    def data_digest(self):\n        return '1'\n"
+    file.write_text(file.read_text() + digest)
+    done = run(folder, methods="[counting]", benchmarks="[outside_bench, bad]", extra=extra)
+    kind = {"raise V": "ValueError: gone", "raise S": "SystemExit: 3", "return ": "AttributeError: "}[raised[:7]]
+    (said,) = [row for row in done.stdout.splitlines() if "could not be compared" in row]
+    assert said.startswith("bad: its items could not be compared with ")
+    assert kind in said
+    assert "2 done" in done.stdout
+    assert done.returncode == 0
+    entries = json.loads((folder / "out" / "contamination.json").read_text())["checked"]
+    assert [entry["items"] for entry in entries] == [8, None]
+    assert kind in (folder / "out" / "report.md").read_text()
+
+
+def test_a_benchmark_without_a_version_can_be_shown(folder: Path) -> None:
+    (folder / "bad_bench.py").write_text(outside.BENCHMARK.replace("    version = 1\n", ""))
+    install(folder, "bad", "[bakeoff.benchmarks]\nbad = bad_bench:OutsideBench\n")
+    shown = bakeoff("show", "bad")
+    assert shown.returncode == 0, shown.stderr
+    assert "version not stated" in shown.stdout
 
 
 def test_a_hub_set_that_cannot_be_reached_costs_the_cells_that_need_it(folder: Path) -> None:

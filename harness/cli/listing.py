@@ -88,7 +88,8 @@ def details(name: str) -> Iterator[str]:
         yield f"needs   {_words(plugin.needs)}"
         yield f"gives   {_words(plugin.gives)}"
     else:
-        yield f"asks    {_words(plugin.needs)} of a policy; version {plugin.version}"
+        asks, version = _words(getattr(plugin, "needs", ())), getattr(plugin, "version", "not stated")
+        yield f"asks    {asks} of a policy; version {version}"
     yield "fields  (default; search range; meaning)" if dataclasses.fields(plugin) else "fields  none"
     yield from _fields(plugin)
 

@@ -16,9 +16,10 @@ from harness.data.load import LoadedSet
 from harness.engine.experiment import BenchmarkEntry
 from harness.engine.plan import Plan, base_document
 from harness.engine.plugin_code import sources_of
+from harness.engine.registry import place_in_plugin, source_file
 from harness.engine.soundness import Unsound
 from harness.engine.store.keys import key_of, source_digests
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.files import HARNESS, read_sealed, remember
 from harness.method import fields_of
 
@@ -87,13 +88,18 @@ def line_of(entry: dict[str, Any]) -> str:
 def warnings_of(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The warnings to show before the run."""
     for entry in entries:
+        if why := entry.get("why"):
+            yield f"{entry['benchmark']}: its items could not be compared with {entry['set']}: {why}"
         if entry["matched"]:
             lead = "CONTAMINATED" if entry["flagged"] else "contamination"
             yield f"{lead}: {line_of(entry)}; the report gives scores with and without them"
 
 
 def _entry(loaded: LoadedSet, column: BenchmarkEntry, folder: Path) -> dict[str, Any]:
-    """The items of one benchmark that one set contains. items: None where the benchmark's items are not known."""
+    """The items of one benchmark that one set contains.
+
+    items: None where the benchmark's items are not known; `why`, where giving them raised an error.
+    """
     document = {
         "rows": loaded.manifest["digest"],
         "benchmark": column.plugin,
@@ -106,8 +112,13 @@ def _entry(loaded: LoadedSet, column: BenchmarkEntry, folder: Path) -> dict[str,
     path = folder / "contamination" / f"{key_of(document)}.json"
     measured = read_sealed(path)
     if measured is None:
-        measured = _measured(loaded, column)
-        remember(path, measured)
+        try:
+            measured = _measured(loaded, column)
+            remember(path, measured)
+        except (Exception, SystemExit) as error:  # of the benchmark's `test_set`; nothing is known, so nothing is kept
+            place = place_in_plugin(error, source_file("benchmarks", column.plugin))
+            why = f"{type(error).__name__}: {first_line(error)} ({place})"
+            measured = {"items": None, "matched": [], "flagged": False, "why": why}
     place = {"set": loaded.manifest["name"], "kind": loaded.kind, "quality": loaded.quality}
     return {**place, "benchmark": column.label, **measured}
 

@@ -22,7 +22,7 @@ from harness.engine.store.outcomes import answered, write_joint_outcomes, write_
 from harness.engine.store.store import Area, Store, StoreUnusable
 from harness.errors import UserError
 from harness.lazy import torch, transformers
-from harness.method import NO_SIGNAL, UNCHANGED, FitContext, Input, plugin_name
+from harness.method import NO_SIGNAL, UNCHANGED, FitContext, FitReport, Input, plugin_name
 from harness.policy.batching import free_memory, out_of_memory
 from harness.policy.policy import Policy
 from harness.policy.sources import require_device
@@ -213,6 +213,8 @@ class _Runner:
                     measured = cost.Stopwatch(), cost.PeakMemory(node.base.spec.device)
                     with self._sharing(plugin_name(node.method)), measured[0] as watch, measured[1] as memory:
                         report = node.method.fit(node.base, data, self._inputs(node), out, context)
+                    if not isinstance(report, FitReport):
+                        raise TypeError(f"`fit` gave a {type(report).__name__} in place of a FitReport")
                     notes = {**context.notes, **report.notes}
                     ledger.update({**vars(report), "notes": notes})
                     for name in (one for one in (UNCHANGED, NO_SIGNAL) if one in notes):

@@ -10,7 +10,7 @@ from harness.curation.card import is_restricted
 from harness.report.collect import Block, ReportModel
 from harness.report.numbers.matrix import BenchmarkMetric
 from harness.report.numbers.panel import Measured, measure, score_of
-from harness.report.render import tabular
+from harness.report.render import tabular, text
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, estimate_cell, text_columns
 from harness.stats.contrasts import Estimate
@@ -105,7 +105,8 @@ def _row(entry: Mapping[str, Any]) -> tuple[TableCell, ...]:
     name = f"{entry['set']} ({entry['kind']}{', ' + entry['quality'] if entry['quality'] else ''})"
     place = (TableCell(name), TableCell(entry["benchmark"]))
     if entry["items"] is None:
-        return *place, TableCell("not checked", mood="blank"), TableCell(BLANK)
+        why = text.one_line(str(entry.get("why", "")), 300)
+        return *place, TableCell("not checked", mood="blank"), TableCell(why or BLANK)
     count = f"{len(entry['matched'])} of {entry['items']}{', flagged' if entry['flagged'] else ''}"
     named = [f"{m['item']} in {m['row']} ({m['how']}, {100 * m['coverage']:.0f} %)" for m in entry["matched"]]
     shown = "; ".join(named[:MOST_NAMED]) + ("; ..." if len(named) > MOST_NAMED else "")
