@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -89,15 +90,29 @@ def gguf_version() -> str:
 def stored_types(path: Path) -> dict[str, int]:
     """By type of storage (F32, Q4_K, ...), how many weights of a file have it. Raises UserError for a damaged file."""
     try:
-        from gguf import GGUFReader
-
         found: dict[str, int] = {}
-        for tensor in GGUFReader(path).tensors:
-            if not tensor.name.startswith("rope_"):  # a table and not weights
-                kind = tensor.tensor_type.name
-                found[kind] = found.get(kind, 0) + int(tensor.n_elements)
+        for name, kind, size in _tensors(path):
+            if not name.startswith("rope_"):  # a table and not weights
+                found[kind] = found.get(kind, 0) + size
     except (ValueError, OSError, KeyError, *FAULTS) as error:
         raise UserError(
             f"the GGUF file is damaged: {first_line(error)}", where=str(path), fix="Download it again."
         ) from error
     return found
+
+
+def _tensors(path: Path) -> Iterator[tuple[str, str, int]]:
+    """Name, type of storage and number of values of each tensor."""
+    import gguf
+
+    try:
+        from transformers.integrations.gguf import GgufHeader
+
+        tensors = GgufHeader.from_file(str(path)).tensors
+    except (ImportError, ValueError):  # an older transformers, or a type of storage that it leaves to the package
+        # whose own reader takes minutes for a large vocabulary
+        for tensor in gguf.GGUFReader(path).tensors:
+            yield tensor.name, tensor.tensor_type.name, int(tensor.n_elements)
+        return
+    for info in tensors:
+        yield info.name, gguf.GGMLQuantizationType(info.ggml_type).name, math.prod(info.shape)
