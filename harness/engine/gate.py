@@ -116,8 +116,8 @@ def _entry(loaded: LoadedSet, column: BenchmarkEntry, folder: Path) -> dict[str,
             measured = _measured(loaded, column)
             remember(path, measured)
         except (Exception, SystemExit) as error:  # of the benchmark's `test_set`; nothing is known, so nothing is kept
-            place = place_in_plugin(error, source_file("benchmarks", column.plugin))
-            why = f"{type(error).__name__}: {first_line(error)} ({place})"
+            line = place_in_plugin(error, source_file("benchmarks", column.plugin))
+            why = f"{type(error).__name__}: {first_line(error)} ({line})"
             measured = {"items": None, "matched": [], "flagged": False, "why": why}
     place = {"set": loaded.manifest["name"], "kind": loaded.kind, "quality": loaded.quality}
     return {**place, "benchmark": column.label, **measured}
