@@ -297,6 +297,19 @@ def test_a_claim_without_a_metric_or_with_the_name_of_another_is_refused(tmp_pat
         read_claims(tmp_path / "nothing.yaml")
 
 
+def test_two_metrics_on_the_same_items_are_not_added_up_as_if_they_were_independent(tmp_path: Path) -> None:
+    metrics = (metric_info("tasks", "right", "quality"), metric_info("tasks", "short", "other"))
+    matrix = matrix_of(METHODS[:2], metrics)
+    terms = [
+        {"weight": 1, "method": "sft", "where": {"metric": "right"}},
+        {"weight": -1, "method": "sft", "where": {"metric": "short"}},
+    ]
+    own = rows_of(matrix, lambda *_: 0.5, 30)
+    rows = pandas.concat([own, own.assign(metric="short")])
+    (found,) = claims_of(rows, matrix, [], claim(tmp_path, terms=terms, expects={"above": 0}))
+    assert found.missing == "right and short of tasks have items in common, and such contrasts are not paired"
+
+
 def test_a_method_is_not_compared_with_itself(tmp_path: Path) -> None:
     matrix = matrix_of()
     terms = [{"weight": 1, "method": "sft"}, {"weight": -1, "method": "tuned"}]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from harness.engine.claims_file import Claim, MetricChoice, TermChoice
@@ -59,6 +60,7 @@ class ClaimBench:
         """(base, terms, whether they are oriented so that higher is better) on each metric that the claim is about."""
         for base in self.matrix.bases[:1] if claim.about_models else self.matrix.bases:
             for terms, oriented in self._on_metrics(claim, base):
+                _check_apart(terms)
                 yield base, terms, oriented
 
     def _on_metrics(self, claim: Claim, base: str) -> Iterator[tuple[list[Term], bool]]:
@@ -379,6 +381,15 @@ def sets_of(terms: Sequence[Term]) -> dict[tuple[str, str], dict[str, float]]:
         weights[term.label] = weights.get(term.label, 0.0) + term.weight
     kept = {key: {label: weight for label, weight in own.items() if abs(weight) > 1e-12} for key, own in found.items()}
     return {key: own for key, own in kept.items() if own}
+
+
+def _check_apart(terms: Sequence[Term]) -> None:
+    """Raises NotTestable where sets of items that would be added up as independent have items in common."""
+    places = dict.fromkeys((term.metric.benchmark, term.metric.name, term.group) for term in terms)
+    for (benchmark, name, group), (other, another, second) in combinations(places, 2):
+        if benchmark == other and (group == second or not group or not second):
+            what = f"{name} and {another}" if name != another else f"all items and the group {group or second}"
+            raise NotTestable(f"{what} of {benchmark} have items in common, and such contrasts are not paired")
 
 
 def in_words(terms: Sequence[Term]) -> str:
