@@ -114,11 +114,26 @@ def check_model_command(
 
 
 @app.command("plan")
-def plan_command(file: ExperimentFile, store: StoreFolder = DEFAULT_STORE, settings: Settings = []) -> None:  # noqa: B006
-    """Show every cell and its state. Loads no model and changes nothing."""
-    from harness.cli.verbs import plan_verb
+def plan_command(
+    file: ExperimentFile,
+    store: StoreFolder = DEFAULT_STORE,
+    settings: Settings = [],  # noqa: B006
+    power: Annotated[bool, typer.Option("--power", help="show what the run can decide, and with what chance")] = False,
+    pilot: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FOLDER", help="results whose rows give --power its variances, not priors"),
+    ] = None,
+) -> None:
+    """Show every cell and its state, or with --power the chance that the run decides each question.
 
-    plan_verb(file, store, settings)
+    Loads no model and changes nothing.
+    """
+    from harness.cli.verbs import plan_verb, power_verb
+
+    if power or pilot is not None:
+        power_verb(file, store, settings, pilot)
+    else:
+        plan_verb(file, store, settings)
 
 
 @app.command("run")

@@ -57,6 +57,24 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
     say(f"\n{_counts(states)}. Next: {_command('run', file, store_folder, settings, *more)}")
 
 
+def power_verb(file: Path, store_folder: Path, settings: Sequence[str], pilot: Path | None) -> None:
+    """Print the chance that the experiment decides each of its questions, and what would raise it."""
+    from harness.report.prospects import planned_run, tables
+
+    store, console = Store(store_folder), _wide_console()
+    *_, plan = _plans_so_far(load_experiment(file, settings), store)
+    run = planned_run(plan, store, pilot)
+    with Progress(console, "designs") as progress:
+        for part in tables(run, progress.working("simulating")):
+            if isinstance(part, str):
+                print_line(console, part)
+            else:
+                console.print(part)
+    again = _command("plan", file, store_folder, settings, "--power", "--from", "FOLDER")
+    first = "" if pilot else f"after a pilot, {again}; or "
+    print_line(console, f"Nothing was written. Next: {first}{_command('run', file, store_folder, settings)}")
+
+
 @contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
     """Let SIGTERM end the block as Ctrl-C does."""
@@ -258,6 +276,12 @@ def _printer() -> partial[None]:
     return partial(print_line, Console(soft_wrap=True))
 
 
+def _wide_console() -> Console:
+    """For tables: a file or a pipe has no width of its own."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
+
+
 def verify_verb(folder: Path) -> int:
     """Print every check of a results folder; 1 where a check fails, otherwise 0."""
     from harness.report.render.text import one_line
@@ -286,9 +310,7 @@ def compare_verb(folder: Path, first: str, second: str | None) -> None:
         fix = "Write `bakeoff compare FOLDER A B` for two methods, or `bakeoff compare FOLDER FOLDER` for two runs."
         raise UserError(f"{first!r} is compared with nothing: it is not a folder", where=str(folder), fix=fix)
     found = two_runs(folder, Path(first)) if second is None else two_methods(folder, first, second)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)  # a file or a pipe has no width of its own
+    console = _wide_console()
     said: list[str] = []
     for pairing in found:
         console.print(pairing_table(pairing))

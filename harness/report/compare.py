@@ -66,7 +66,7 @@ def two_methods(folder: Path, first: str, second: str) -> list[Pairing]:
 
     Raises UserError where a method does not exist, or the two have no item and seed in common.
     """
-    matrix = _results(folder)
+    matrix = known_matrix(folder)
     labels = [method.label for method in matrix.methods]
     for name in (first, second):
         if name not in labels:
@@ -88,7 +88,7 @@ def two_runs(one: Path, other: Path) -> list[Pairing]:
 
     Raises UserError where the folders have no method, benchmark, base model, or item and seed in common.
     """
-    first, second = _results(one), _results(other)
+    first, second = known_matrix(one), known_matrix(other)
     where = f"{one} and {other}"
     labels = _common([m.label for m in first.methods], [m.label for m in second.methods], "method", where)
     _common([b.label for b in first.benchmarks], [b.label for b in second.benchmarks], "benchmark", where)
@@ -111,7 +111,8 @@ def two_runs(one: Path, other: Path) -> list[Pairing]:
     return _something(found, "the two runs", where)
 
 
-def _results(folder: Path) -> Matrix:
+def known_matrix(folder: Path) -> Matrix:
+    """matrix.json of a results folder; where it is none, UserError names folders that are."""
     if not (folder / "matrix.json").is_file():
         others = [path.parent.name for path in folder.absolute().parent.glob("*/matrix.json")]
         fix = f"Name a folder that `bakeoff run` wrote. {did_you_mean(folder.name, others)}"
