@@ -59,11 +59,13 @@ class Scores:
     totals   (S, C) sum of value * weight over the items of a cluster, one line per seed
     weights  (C,) sum of the weights of the cluster's items, the same at every seed
     kin      methods of one name are built on a common artifact at each seed; "": this method shares none
+    collapse why no interval can be about its mean, where its seeds are of two kinds (`harness.stats.collapse`)
     """
 
     totals: Array
     weights: Array
     kin: str = ""
+    collapse: str = ""
 
     def __post_init__(self) -> None:
         if self.totals.ndim != 2 or self.totals.shape[1:] != self.weights.shape:
@@ -247,13 +249,16 @@ def contrast(
 ) -> Estimate:
     """sum of coefficient * mean over methods that share seeds, clusters and weights.
 
-    Raises ValueError where they do not share them. The interval is blank with fewer than five effective clusters, and
-    where no score differs from any other. A method whose scores are the same at every seed has no seed variance.
+    Raises ValueError where they do not share them. The interval is blank with fewer than five effective clusters, where
+    no score differs from any other, and where a method collapses at some seeds. A method whose scores are the same at
+    every seed has no seed variance.
     """
     _check_shared(parts, coefficients)
     clusters, seeds, effective = parts[0].clusters, parts[0].seeds, parts[0].effective_clusters
     value = sum(k * part.mean for k, part in zip(coefficients, parts, strict=True))
     blank = Estimate(value, clusters=clusters, seeds=seeds, effective=effective)
+    if collapse := next((part.collapse for part in parts if part.collapse), ""):
+        return replace(blank, reason=collapse)
     if clusters < 2:
         return replace(blank, reason="one cluster: its variance is unknown")
     if effective < FEWEST_CLUSTERS - _ROUNDING:
@@ -294,7 +299,7 @@ def seed_pool(methods: Sequence[Scores]) -> SeedPool | None:
     of seed variance to interaction; the own half does not. The pool of a seed group takes the differences of all pairs
     of its methods in the place of methods, with (K - 1)(S - 1) degrees of freedom, and needs K >= 3 methods.
     """
-    varying = [one for one in methods if one.clusters > 1 and one.seed_mean_squares[1] > 0]
+    varying = [one for one in methods if one.clusters > 1 and not one.collapse and one.seed_mean_squares[1] > 0]
     if len(varying) < 2:
         return None
     groups: dict[str, list[Scores]] = {}

@@ -36,7 +36,7 @@ _GAP_STEP = 0.02
 class Gap:
     """The share of the gap from baseline to reference that a method closes; 1 is the whole gap.
 
-    `low` and `high` (and `value`, where the gap itself is not established) are None where `reason` says why.
+    All three are None where `reason` says why: a share without an interval is not shown.
     """
 
     value: float | None
@@ -256,6 +256,8 @@ def gap_closed(
         return Gap(None, reason=whole.reason)
     if whole.p >= LEVEL or (whole.value > 0) != higher_is_better:
         return Gap(None, reason="the reference is not clearly better than the baseline")
+    if method.collapse:
+        return Gap(None, reason=method.collapse)
     value = (method.mean - baseline.mean) / (reference.mean - baseline.mean)
 
     def accepted(share: float) -> bool:
@@ -264,7 +266,7 @@ def gap_closed(
 
     low, high = _edge(accepted, value, -_GAP_STEP), _edge(accepted, value, _GAP_STEP)
     if low is None or high is None or high - low > WIDEST_GAP_INTERVAL:
-        return Gap(value, reason="its interval is wider than the gap itself")
+        return Gap(None, reason="its interval is wider than the gap itself")
     return Gap(value, low, high)
 
 

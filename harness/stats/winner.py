@@ -27,8 +27,10 @@ BOOTSTRAP_DRAWS = 20_000
 def choice_bias(methods: Sequence[Scores], higher_is_better: bool = True, scale: Scale = BINARY) -> float | None:
     """How much the best of `methods` is expected to score above its true mean (0 or more, in the metric's units).
 
-    None for fewer than two methods, for methods that do not share seeds, clusters and weights, and for one cluster.
+    Methods that collapse at some seeds do not count. None for fewer than two methods, for methods that do not share
+    seeds, clusters and weights, and for one cluster.
     """
+    methods = [one for one in methods if not one.collapse]
     first = methods[0] if methods else None
     if first is None or len(methods) < 2 or first.clusters < 2:
         return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from harness.records import DataChoice
 from harness.report.numbers.matrix import BenchmarkMetric, CellState, Matrix, MethodInfo
+from harness.stats.collapse import collapsed_seeds, seed_means
 from harness.stats.contrasts import Estimate, Scale, Scores, SeedPool, difference, mean, seed_pool
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 CHANCE = "chance"  # where an item carries this value, it is what random answers to that item reach
 MOST_GROUPS = 30  # with more, the group is an id and not a stratum
+_TWO_KINDS = "has seeds of two kinds"
 MOST_MISSING = 0.05  # losing 6 % of one method's wrong answers biased a difference by 1-1.5 points
 
 
@@ -98,6 +101,12 @@ class Panel:
             return None
         return min(float(some.min()) for some in values), max(float(some.max()) for some in values)
 
+    @property
+    def shares(self) -> bool:
+        """Whether every score lies in [0, 1]."""
+        bounds = self.bounds()
+        return bounds is not None and bounds[0] >= 0 and bounds[1] <= 1
+
     def scale(self) -> Scale:
         """The range of one item's score: 0/1 scores have unit 1, shares too, others the range seen."""
         bounds = self.bounds()
@@ -108,6 +117,29 @@ class Panel:
             bool(numpy.isin(m.values[~numpy.isnan(m.values)], (0.0, 1.0)).all()) for m in self.methods.values()
         )
         return Scale(binary=binary, unit=1.0 if shares else bounds[1] - bounds[0])
+
+    @cached_property
+    def collapsed(self) -> Mapping[str, str]:
+        """Method -> at how many seeds it collapses, with its mean at each, where its seeds are of two kinds."""
+        scale, every = self.scale(), {label: self._alone(m) for label, m in self.methods.items()}
+        known = {label: one for label, one in every.items() if one is not None}
+        shares = self.shares
+        below = collapsed_seeds(list(known.values()), replace(scale, bounds=(0.0, 1.0) if shares else None))
+        found = {}
+        for (label, one), count in zip(known.items(), below, strict=True):
+            if count:
+                means = seed_means(one)
+                shown = [f"{100 * mean:.0f}" if shares else f"{mean:.3g}" for mean in means]
+                minority = f"collapses at {count} of {one.seeds} seeds" if 2 * count <= one.seeds else _TWO_KINDS
+                found[label] = f"{label} {minority}: {' '.join(shown)}{' %' if shares else ''}"
+        return found
+
+    def _alone(self, method: MethodValues) -> Scores | None:
+        """A method's totals on the items that it has at every seed; None where too few are left."""
+        complete: NDArray[numpy.bool_] = numpy.logical_not(numpy.isnan(method.values).any(axis=0))
+        if self.reason or not complete.size or complete.mean() < 1 - MOST_MISSING:
+            return None
+        return self._scores(method.values, complete)
 
     def comparable(self, labels: Sequence[str]) -> Comparable:
         """Totals of `labels` on common seeds and complete items, or a reason to refuse."""
@@ -134,7 +166,7 @@ class Panel:
         if complete.all():
             scores = tuple(self._whole(label, seeds) for label in labels)
         else:
-            scores = tuple(self._scores(v, complete, label) for label, v in zip(labels, chosen, strict=True))
+            scores = tuple(self._named(v, complete, label) for label, v in zip(labels, chosen, strict=True))
         return Comparable(scores, seeds, int(complete.sum()), int((~complete).sum()))
 
     def _whole(self, label: str, seeds: tuple[int, ...]) -> Scores:
@@ -142,15 +174,19 @@ class Panel:
         key = (label, seeds)
         if key not in self._totals:
             every = numpy.ones(self.items.size, dtype=bool)
-            self._totals[key] = self._scores(at_seeds(self.methods[label], seeds), every, label)
+            self._totals[key] = self._named(at_seeds(self.methods[label], seeds), every, label)
         return self._totals[key]
 
-    def _scores(self, values: NDArray[numpy.float64], complete: NDArray[numpy.bool_], label: str) -> Scores:
+    def _named(self, values: NDArray[numpy.float64], complete: NDArray[numpy.bool_], label: str) -> Scores:
+        found = self._scores(values, complete)
+        return replace(found, kin=self.kin.get(label, ""), collapse=self.collapsed.get(label, ""))
+
+    def _scores(self, values: NDArray[numpy.float64], complete: NDArray[numpy.bool_]) -> Scores:
         _, codes = numpy.unique(self.clusters[complete], return_inverse=True)
         weights = self.weights[complete]
         totals = [numpy.bincount(codes, weights=line[complete] * weights) for line in values]
         counts = numpy.bincount(codes, weights=weights).astype(float)
-        return Scores(numpy.stack(totals), counts, self.kin.get(label, ""))
+        return Scores(numpy.stack(totals), counts)
 
 
 def at_seeds(method: MethodValues, seeds: Sequence[int]) -> NDArray[numpy.float64]:
