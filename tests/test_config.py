@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from itertools import pairwise
@@ -11,6 +12,7 @@ import pytest
 from command_line import bakeoff
 
 from harness.engine.config import load_experiment
+from harness.engine.results.provenance import tuned_in
 from harness.engine.showable import clean, message
 from harness.errors import UserError
 from harness.method import plugin_name
@@ -423,3 +425,19 @@ def test_entries_that_are_made_of_each_other_are_refused(tmp_path: Path) -> None
     text = "methods: [{proxy_tuning: {expert: b}, as: a}, {proxy_tuning: {expert: a}, as: b}]"
     with pytest.raises(UserError, match="a and b are made of each other"):
         load_experiment(write(tmp_path, OTHERS + text))
+
+
+def test_the_folder_in_which_settings_were_tuned_is_read_beside_the_experiment(tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / "matrix.json").write_text(json.dumps({"name": "rates", "digest": "abc"}))
+    (folder / "tuning.json").write_text(json.dumps({"searches": [{"method": "sft", "trials": [{}, {}]}]}))
+    experiment = load_experiment(write(tmp_path, GOOD + "tuned_in: sweep\n"))
+    assert experiment.tuned_in == str(folder)
+    assert tuned_in(folder) == {"folder": "sweep", "name": "rates", "digest": "abc", "trials": {"sft": 2}}
+
+
+@pytest.mark.parametrize("given", ["nowhere", "7"])
+def test_a_folder_without_results_is_refused_as_the_place_of_tuning(tmp_path: Path, given: str) -> None:
+    with pytest.raises(UserError, match="tuned_in"):
+        load_experiment(write(tmp_path, GOOD + f"tuned_in: {given}\n"))

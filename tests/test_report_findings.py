@@ -12,9 +12,10 @@ import pandas
 import pytest
 from scipy import stats
 
-from harness.records import DataChoice
+from harness.engine.results.provenance import composition
+from harness.records import DataChoice, Problem
 from harness.report.collect import Block
-from harness.report.findings.audit import warning
+from harness.report.findings.audit import audit_parts, incompetent, warning
 from harness.report.findings.finish import finish_parts, finish_warning, flagged_shares
 from harness.report.findings.harm import harm_parts
 from harness.report.findings.prices import price, shifts_of
@@ -78,6 +79,53 @@ def test_the_warning_names_each_field_once_with_all_who_differ_in_it() -> None:
     methods = tuple(MethodInfo(label, "sft", False, {}, "", False, ()) for label in "abcd")
     block = Block("world", DataChoice(), methods, audit=audit)
     assert warning(block).endswith("Different from most methods in training tokens: c and d; base model: d.")
+
+
+def test_an_expert_that_does_not_score_above_the_baseline_is_named() -> None:
+    """The expert is at -2 points on `quiz` and at +5 on `task`; the sampler is above on both."""
+    methods = (
+        MethodInfo("base", "base", False),
+        MethodInfo("expert", "sft", False),
+        MethodInfo("sampler", "sft", False),
+        MethodInfo("proxy", "proxy_tuning", False, inputs=("expert",)),
+        MethodInfo("vote", "best_of_n", False, seed_group="sampler"),
+    )
+    results = []
+    for name, change in (("quiz", -0.02), ("task", 0.05)):
+        metric = BenchmarkMetric("exact", "", role="quality", benchmark=name)
+        pairs = {"expert": Comparison(Estimate(change)), "sampler": Comparison(Estimate(0.1))}
+        results.append(Result(metric, "", True, {}, pairs))
+    block = Block("world", DataChoice(), methods, results=tuple(results))
+    matrix = Matrix("m", "base", None, 0.02, ("world",), None, (0,), ("",), (0,), methods, (), ())
+    assert list(incompetent(block, matrix)) == [
+        "expert, on which proxy is built, does not score above base itself on quiz: exact."
+    ]
+
+
+def test_the_audit_shows_where_settings_were_tuned_and_what_the_data_is_made_of() -> None:
+    methods = (MethodInfo("base", "base", False), MethodInfo("rft", "rft", False, needs=("problems",)))
+    matrix = Matrix("m", "base", None, 0.02, ("world",), None, (0,), ("",), (0,), methods, (), ())
+    provenance = {
+        "data": {"problems": {"name": "stories", "composition": {"2 steps": 300, "3 steps": 180}}},
+        "tuned_in": {"folder": "sweep", "name": "rates", "digest": "abc", "trials": {"sft": 8}},
+    }
+    shown = str(list(audit_parts(Block("world", DataChoice(), methods), matrix, provenance)))
+    assert "rates (folder sweep, digest abc); trials of each method there: sft 8." in shown
+    assert "problems stories: 2 steps 300, 3 steps 180" in shown
+    assert "names no other one" in str(list(audit_parts(Block("world", DataChoice(), methods), matrix, {})))
+
+
+def test_rows_are_counted_by_source_or_by_the_kind_in_their_ids() -> None:
+    def row(id: str, source: str = "") -> Problem:
+        return Problem((), "", "", id, source)
+
+    assert composition([row("a", "x"), row("b", "y"), row("c", "y")]) == {"y": 2, "x": 1}
+    assert composition([row("s/train/0000-story"), row("s/train/0001-call"), row("s/train/0002-call")]) == {
+        "call": 2, "story": 1,
+    }  # fmt: skip
+    assert composition([row("a"), row("s/0001-call")]) == {"not stated": 2}
+    many = composition([row(str(at), f"s{at}") for at in range(20)])
+    assert (len(many), many["others"]) == (13, 8)
 
 
 def test_methods_with_one_protocol_are_not_flagged() -> None:

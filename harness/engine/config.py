@@ -147,6 +147,7 @@ class _Reader:
             "data_quality": lambda given: self._qualities(given)[0],
             "claims": self._claims,
             "contrasts": self._contrasts,
+            "tuned_in": self._tuned_in,
             "tune": lambda given: Tune(**checked(Tune, given)) if given.value else Tune(),
         }
         values = {
@@ -199,6 +200,18 @@ class _Reader:
     def _name(self, given: Located) -> str:
         name = str(given.value) if isinstance(given.value, (int, float)) else given.value or self.file.stem
         return _plain(name, given, "name")
+
+    def _tuned_in(self, given: Located) -> str | None:
+        if given.value is None:
+            return None
+        folder = self._path(typed(str, given), given, "tuned_in")
+        if not (folder / "matrix.json").is_file():
+            what = f"`tuned_in` is {short(given.value)}, which has no matrix.json"
+            fix = (
+                f"Name a results folder; paths start at {self.file.parent.resolve()}. Example: tuned_in: results/sweep"
+            )
+            raise self.root.error(what, "tuned_in", fix=fix)
+        return str(folder)
 
     def _methods(self, given: Located) -> tuple[MethodEntry, ...]:
         entries = list(_entries(given))

@@ -72,6 +72,7 @@ class Experiment:
     out_of_distribution  benchmark, or benchmark/group, outside the training data -> its counterpart inside
     threads      of torch on CPU; fixed, since one and two threads give different bytes
     micro_batch  rows per forward pass in training, at most
+    tuned_in     the results folder in which the methods' settings were tuned, for the fairness audit; in no content key
     time_limit   seconds that one fit, one load, and the scoring of one cell may take; in no content key
     """
 
@@ -98,3 +99,4 @@ class Experiment:
     tune: Tune | None = None
     claims: ClaimsFile | None = None
     contrasts: tuple[tuple[str, str], ...] = ()
+    tuned_in: str | None = None

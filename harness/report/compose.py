@@ -75,7 +75,7 @@ def compose(model: ReportModel) -> Document:
     for block in model.blocks:
         if several:
             sections.append(Section(block.title, ()))
-        sections += _block_sections(block, model.matrix, len(model.blocks))
+        sections += _block_sections(block, model)
     if pooled := tuple(across_bases_parts(model)):
         sections.append(Section("Across base models", pooled))
     if precisions := precisions_of(model.rows, model.matrix, model.models):
@@ -96,8 +96,8 @@ def compose(model: ReportModel) -> Document:
     return Document(title, experiment_question(model.matrix), tuple(sections))
 
 
-def _block_sections(block: Block, matrix: Matrix, blocks: int) -> Iterator[Section]:
-    level = 3 if blocks > 1 else 2
+def _block_sections(block: Block, model: ReportModel) -> Iterator[Section]:
+    matrix, level = model.matrix, 3 if len(model.blocks) > 1 else 2
     yield Section("The matrix", tuple(_matrix_parts(block, matrix)), level)
     pictures = tuple(tradeoff_parts(block, matrix))
     if pictures:
@@ -120,7 +120,7 @@ def _block_sections(block: Block, matrix: Matrix, blocks: int) -> Iterator[Secti
     if any(result.scores for result in block.results):
         yield Section("Resolution of this experiment", resolution, level)
     if len(block.methods) > 1:
-        yield Section("Fairness audit", shown(audit_parts(block, matrix)), level)
+        yield Section("Fairness audit", shown(audit_parts(block, matrix, model.provenance)), level)
     secondary = secondary_table(block, matrix)
     if secondary is not None:
         words = "Mean, pointwise 95 % interval, and Δ, the paired difference from the baseline; not tested."
@@ -128,7 +128,7 @@ def _block_sections(block: Block, matrix: Matrix, blocks: int) -> Iterator[Secti
     groups = tuple(_group_parts(block, matrix))
     if groups:
         yield Section("By group", groups, level)
-    examples = examples_of(block, matrix, blocks)
+    examples = examples_of(block, matrix, len(model.blocks))
     if examples:
         words = (
             "The items on which the methods differ most at the first seed, chosen by that rule alone; they "

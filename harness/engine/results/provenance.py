@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,16 @@ from typing import Any
 from harness.engine.gate import base_checks
 from harness.engine.plan import Plan, inside
 from harness.engine.plugin_code import package_of
+from harness.engine.results.schema import TUNING_FILE
 from harness.engine.store.keys import library_versions
-from harness.files import HARNESS
+from harness.files import HARNESS, read_json
 from harness.method import plugin_name
 from harness.policy.base_model import BaseModel
 from harness.policy.chat_template import DEFAULT_DATE
+from harness.records import Record
 
+_KIND = re.compile(r"/\d+-([\w-]+)$")
+_MOST_KINDS = 12
 LIBRARIES = ("bakeoff", "torch", "transformers", "trl", "peft", "lm-eval", "datasets", "pandas", "numpy", "scipy",
              "safetensors", "tokenizers", "accelerate")  # fmt: skip
 
@@ -49,12 +55,40 @@ def provenance(plan: Plan, store: Path) -> dict[str, Any]:
             f"{loaded.kind} {loaded.quality}".strip(): {
                 **loaded.manifest,
                 "name": _without_folder(loaded.manifest["name"]),
+                "composition": composition(loaded.records),
             }
             for loaded in plan.sets
         },
         **_packages(plan),
+        **({"tuned_in": tuned_in(Path(experiment.tuned_in))} if experiment.tuned_in else {}),
         "command": f"bakeoff run {experiment.file.name}",
         "experiment": experiment.text,
+    }
+
+
+def composition(records: Sequence[Record]) -> dict[str, int]:
+    """How many rows come from each source or, where there is one source, are of each kind, as their ids say: 0012-KIND.
+
+    The commonest first; the rest together as "others".
+    """
+    counts = Counter(record.source or "not stated" for record in records)
+    kinds = [found[1] if (found := _KIND.search(record.id)) else "" for record in records]
+    if len(counts) == 1 and all(kinds):
+        counts = Counter(kinds)
+    first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_KINDS]
+    rest = counts.total() - sum(count for _, count in first)
+    return dict(first) | ({"others": rest} if rest else {})
+
+
+def tuned_in(folder: Path) -> dict[str, Any]:
+    """The results folder in which settings were tuned: its name, its digest, and the trials of each method."""
+    found = read_json(folder / "matrix.json")
+    searches = read_json(folder / TUNING_FILE)["searches"] if (folder / TUNING_FILE).exists() else []
+    return {
+        "folder": folder.name,
+        "name": found.get("name", ""),
+        "digest": found.get("digest", ""),
+        "trials": {search["method"]: len(search["trials"]) for search in searches},
     }
 
 

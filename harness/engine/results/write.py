@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.choice import RULE
-from harness.engine.experiment import Experiment, Tune
+from harness.engine.experiment import Experiment, MethodEntry, Tune
 from harness.engine.gate import check_contamination
 from harness.engine.joint_cells import CellGroup, JointCell, joint_cells
-from harness.engine.plan import Cell, Plan
+from harness.engine.plan import Cell, Plan, inside
 from harness.engine.registry import summary
 from harness.engine.results.digests import matrix_digest, write_digests
 from harness.engine.results.provenance import provenance
@@ -92,6 +92,8 @@ def matrix(plan: Plan, states: list[State], joints: list[JointCell], store: Stor
                 "fields": fields_of(entry.method),
                 "summary": summary("methods", entry.plugin),
                 "deterministic": deterministic(entry.method),
+                "needs": sorted({kind for one in (entry.method, *inside(entry.method)) for kind in one.needs}),
+                "inputs": _inputs(entry, experiment),
                 "seed_group": groups.get(entry.label, ""),
                 "badges": badges(plan, entry.label),
             }
@@ -113,6 +115,12 @@ def matrix(plan: Plan, states: list[State], joints: list[JointCell], store: Stor
         "cells": _cell_entries(plan, states),
         "joint": _joint_states(joints, store),
     }
+
+
+def _inputs(entry: MethodEntry, experiment: Experiment) -> list[str]:
+    """The rows of the experiment that the method is built on, with the same settings: experts, samplers, starts."""
+    within = inside(entry.method)
+    return [other.label for other in experiment.methods if other is not entry and other.method in within]
 
 
 def badges(plan: Plan, label: str) -> list[str]:

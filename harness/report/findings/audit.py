@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from harness.report.collect import Block
-from harness.report.numbers.matrix import Matrix
+from harness.report.numbers.comparisons import Comparison, Result
+from harness.report.numbers.matrix import Matrix, MethodInfo
 from harness.report.numbers.protocol import Audit, ProtocolField
 from harness.report.render import text
 from harness.report.render.document import Folded, Paragraph, Part
@@ -46,7 +48,7 @@ def idle_fits(block: Block) -> str:
     return f"Training taught nothing here, so these scores say nothing about what the method can teach: {named}."
 
 
-def audit_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
+def audit_parts(block: Block, matrix: Matrix, provenance: Mapping[str, Any]) -> Iterator[Part]:
     """Field by field, then pair by pair, then the settings that may differ between methods."""
     audit = block.audit
     differing = [one.name for one in audit.fields if one.differs]
@@ -63,6 +65,12 @@ def audit_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         "unknown and equals no other."
     )
     yield _fields_table(audit)
+    for said in incompetent(block, matrix):
+        yield Paragraph(said, "warning")
+    yield Paragraph(_tuned_where(provenance))
+    if data := _data_rows(block, provenance):
+        columns = (Column("method", left=True), Column("data", "rows of each source or kind", left=True))
+        yield Table(columns, tuple(data), caption="What the data of each method is made of")
     if audit.pairs:
         head = (Column("method", left=True), Column("and", left=True), Column("differ in", left=True))
         rows = tuple(
@@ -70,6 +78,60 @@ def audit_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         )
         yield Folded(f"The {len(rows)} pairs that differ", Table(head, rows))
     yield Folded("Each method's own settings, which may differ", _settings_table(matrix))
+
+
+def incompetent(block: Block, matrix: Matrix) -> Iterator[str]:
+    """A sentence for each method that another is built on and that is not shown to be better than the baseline.
+
+    A comparison with a method whose expert or sampler cannot do the task is about that expert, not about the method.
+    """
+    quality = block.of_role("quality")
+    for method in block.methods:
+        users = [one.label for one in block.methods if _built_on(one, method)]
+        pairs = [(result, result.comparisons.get(method.label)) for result in quality]
+        weak = [result.metric.title for result, pair in pairs if pair is not None and not _above(result, pair)]
+        if users and weak and method.label != matrix.baseline:
+            yield (
+                f"{method.label}, on which {text.listed(users)} {'is' if len(users) == 1 else 'are'} built, does not "
+                f"score above {matrix.baseline} itself on {text.listed(weak)}."
+            )
+
+
+def _built_on(one: MethodInfo, other: MethodInfo) -> bool:
+    return one is not other and (other.label in one.inputs or one.seed_group == other.label)
+
+
+def _above(result: Result, pair: Comparison) -> bool:
+    value = pair.estimate.value
+    return value is None or ((value > 0) == result.metric.higher_is_better and value != 0)
+
+
+def _tuned_where(provenance: Mapping[str, Any]) -> str:
+    """Where the settings come from, if the experiment says so."""
+    found = provenance.get("tuned_in")
+    if not found:
+        return "The experiment names no other one in which its settings were tuned (`tuned_in`)."
+    trials = ", ".join(f"{label} {count}" for label, count in found["trials"].items()) or "none recorded"
+    return (
+        f"Settings were tuned in another experiment, {found['name'] or found['folder']} (folder {found['folder']}, "
+        f"digest {found['digest']}); trials of each method there: {trials}."
+    )
+
+
+def _data_rows(block: Block, provenance: Mapping[str, Any]) -> list[tuple[TableCell, ...]]:
+    """(method, its sets with their composition), of the methods that take data; empty where nothing is recorded."""
+    sets = provenance.get("data") or {}
+    rows: list[tuple[TableCell, ...]] = []
+    for method in block.methods:
+        said = []
+        for kind in method.needs:
+            own = sets.get(f"{kind} {block.data.quality}".strip()) or sets.get(kind)
+            if own and own.get("composition"):
+                parts = ", ".join(f"{name} {count:,}" for name, count in own["composition"].items())
+                said.append(f"{kind} {own['name']}: {parts}")
+        if said:
+            rows.append((TableCell(method.title), TableCell(text.one_line("; ".join(said), 400))))
+    return rows
 
 
 def _fields_table(audit: Audit) -> Table:

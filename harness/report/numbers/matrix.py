@@ -36,6 +36,8 @@ class MethodInfo:
     deterministic: bool = False
     seed_group: str = ""
     badges: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -153,7 +155,11 @@ def _declared(kind: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _method(raw: Mapping[str, Any]) -> MethodInfo:
-    own = {"plugin": raw["label"], **_declared(MethodInfo, raw), "badges": tuple(raw.get("badges", ()))}
+    own = {
+        "plugin": raw["label"],
+        **_declared(MethodInfo, raw),
+        **{k: tuple(raw.get(k, ())) for k in ("badges", "needs", "inputs")},
+    }
     return MethodInfo(**own, on_small_base=raw.get("on") == "small_base")
 
 
