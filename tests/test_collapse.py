@@ -69,6 +69,15 @@ def test_the_panel_names_the_method_and_its_seeds() -> None:
     assert panel.comparable(["base", "sft"]).scores[1].collapse == panel.collapsed["sft"]
 
 
+def test_a_mean_of_few_skewed_items_is_flagged() -> None:
+    """99 items of 0 and one of 1: p = 0.01 has the skewness (1 - 2p) / sqrt(p (1 - p)) = 9.85, and 25 times its square
+    is 2,425 > 100. Half of them 1: skewness 0."""
+    rare, even = numpy.zeros((1, 100)), numpy.tile([0.0, 1.0], 50)[None]
+    rare[0, 0] = 1.0
+    assert mean(Scores(rare, numpy.ones(100))).skewed
+    assert not mean(Scores(even, numpy.ones(100))).skewed
+
+
 # ---- calibration
 
 

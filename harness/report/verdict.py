@@ -177,6 +177,14 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
     few = sorted({r.metric.title for r in block.results for s in r.scores.values() if s.estimate.few_clusters})
     if few:
         said.append(f"Fewer than {FLAGGED_CLUSTERS} effective clusters, so read with care: {', '.join(few)}.")
+    lopsided = sorted(
+        {r.metric.title for r in block.results if not r.percent for s in r.scores.values() if s.estimate.skewed}
+    )
+    if lopsided:
+        said.append(
+            f"Skewed scores, so that intervals are too narrow (fewer clusters than 25 times the squared skewness): "
+            f"{', '.join(lopsided)}."
+        )
     none = [r.metric.title for r in block.results if r.metric.primary and 0 < r.effective_clusters < FEWEST_CLUSTERS]
     if none:
         said.append(f"Fewer than {FEWEST_CLUSTERS} effective clusters, so no interval and no test: {', '.join(none)}.")

@@ -200,6 +200,17 @@ class Estimate:
         """Fewer effective clusters than FLAGGED_CLUSTERS; the interval is shown and flagged."""
         return self.low is not None and self.effective < FLAGGED_CLUSTERS - _ROUNDING
 
+    @property
+    def skewed(self) -> bool:
+        """Whether the clusters are too skewed for an interval from t: fewer than 25 skewness^2 of them.
+
+        Source: Cochran, Sampling Techniques, 3rd edition, 1977, section 2.15.
+        """
+        if self.of_items is None or self.low is None:
+            return False
+        spread = float((self.of_items**2).mean())
+        return spread > 0 and self.clusters < 25 * (float((self.of_items**3).mean()) / spread**1.5) ** 2
+
     def interval(self, level: float = 1 - CONFIDENCE) -> tuple[float, float] | None:
         """The interval that misses the truth with probability `level`, the wider of the halves; None where blank."""
         if self.value is None or not self.spreads:

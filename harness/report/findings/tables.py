@@ -81,6 +81,11 @@ def _method_cell(method: MethodInfo, block: Block, matrix: Matrix) -> TableCell:
     return TableCell(method.label, ", ".join(roles), small, note=method.summary)
 
 
+def _seeds_shown(label: str, reason: str) -> str:
+    """In the place of an interval: the seeds of a method that collapses at some of them."""
+    return reason.removeprefix(f"{label} ") if reason.startswith(f"{label} ") else BLANK
+
+
 def score_cell(label: str, result: Result, block: Block, matrix: Matrix) -> TableCell:
     """Mean, interval and rank of one method, or the state of its cells where it has no score."""
     score = result.scores.get(label)
@@ -96,7 +101,7 @@ def score_cell(label: str, result: Result, block: Block, matrix: Matrix) -> Tabl
     mood: Mood = "good" if comparison.better else "bad" if comparison.worse else ""
     return TableCell(
         tabular.score_text(estimate.value, result.percent) + flags,
-        tabular.interval(estimate.low, estimate.high, result.percent) or BLANK,
+        tabular.interval(estimate.low, estimate.high, result.percent) or _seeds_shown(label, estimate.reason),
         _rank(score, FLAG_UNLIKE if flagged(block, label) else ""),
         note=estimate.reason or f"{score.items} items, {len(score.seeds)} seeds, {estimate.clusters} clusters",
         mood=mood,
