@@ -131,7 +131,7 @@ class BaseModel:
         return _aligned(model.to(self.spec.device))
 
     def _read(self, reader: Any, what: str, fix: str = "", **options: Any) -> Any:
-        """What a class of `transformers` reads from the model's files."""
+        """The object that a class of `transformers` reads from the model's files."""
         folder, place = found_at(self.folder)
         trusted = self.spec.trust_remote_code
         try:
