@@ -370,7 +370,7 @@ def _is_date(text: str) -> bool:
 
 
 def _check_template(text: str, given: Located) -> None:
-    """What is not a chat template fails now, and not when the model is loaded."""
+    """Raise UserError now, and not when the model is loaded, for a text that is not a chat template."""
     if "{" not in text or "messages" not in text:
         fix = "Name a Jinja file that writes `messages`."
         raise given.error("the file is not a chat template: it never uses `messages`", "chat_template", fix=fix)

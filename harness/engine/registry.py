@@ -49,7 +49,7 @@ class EntryPoint:
         return self._part("module")
 
     def load(self) -> Any:
-        """What it names."""
+        """The object that it names."""
         found = importlib.import_module(self.module)
         for name in self._part("attribute").split("."):
             found = getattr(found, name)

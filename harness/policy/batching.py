@@ -38,7 +38,7 @@ def free_memory() -> None:
 def halving(
     policies: Sequence[Steps], batches: Iterable[Sequence[Row]], do: Callable[[list[Row]], Iterable[Done]]
 ) -> Iterator[Done]:
-    """What `do` makes of each batch, in order. Where memory runs out the batch in hand is halved; what is done is kept.
+    """The results of `do` on each batch, in order; where memory runs out, only the batch in hand is halved.
 
     The policies' `max_rows` is lowered to the rows that fit, so that no later batch is larger. Raises the error where
     memory does not hold one row.

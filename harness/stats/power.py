@@ -49,7 +49,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Variation:
-    """What moves the scores of one metric: variance components per cluster, in squared metric units.
+    """The sources of variation of one metric: variance components per cluster, in squared metric units.
 
     items        (K,) of each method's difference to the baseline
     seeds        (K + 1,) of each method, the baseline last

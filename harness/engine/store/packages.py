@@ -57,7 +57,7 @@ def _counts_by_files(name: str, own: set[str]) -> bool:
 
 
 def _elsewhere(name: str) -> Mapping[str, str]:
-    """What stands for an imported module whose package does not count by its files."""
+    """The entry for an imported module whose package does not count by its files."""
     top = name.split(".")[0]
     if top in OURS:
         return source_digests(file) if (file := file_of_ours(name)) else {}

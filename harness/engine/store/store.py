@@ -76,7 +76,7 @@ class Store:
         return marked and not self.damage(area, key, ledger_only=area == "artifacts")
 
     def damage(self, area: Area, key: str, *, ledger_only: bool = False) -> str:
-        """What differs from the digests in the marker of a finished key, in words; "" where nothing does.
+        """Differences from the digests in the marker of a finished key, in words; "" where nothing does.
 
         Each marker is checked once per run.
         """

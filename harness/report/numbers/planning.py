@@ -23,7 +23,7 @@ EFFECTS = (0.05, 0.10)  # true differences that are asked about, after the margi
 
 @dataclass(frozen=True)
 class Prior:
-    """What is assumed of a share without a pilot: about the medians of this project's own studies (docs/statistics.md).
+    """Assumptions about a share without a pilot: about the medians of this project's own studies (docs/statistics.md).
 
     items        number of items, each from a source of its own, where no outcome says how many there are
     accuracy     a; the next two are shares of an item's variance, a (1 - a)
@@ -225,7 +225,7 @@ def design_changes(run: PlannedRun, effect: float, draws: int = POWER_DRAWS) -> 
 
 
 def best_change(found: Sequence[Change]) -> Change | None:
-    """What adds most points per extra second or cell; what gains less than a point is chance, and does not count."""
+    """The change that adds most points per extra second or cell; a gain below one point does not count."""
     paid = [one for one in found if one.extra > 0 and one.gain >= 1]
     return max(paid, key=lambda one: one.gain / one.extra, default=None)
 
@@ -341,7 +341,7 @@ def _alike(
     baseline: PlannedRow,
     found: Mapping[str, Estimate],
 ) -> tuple[float, float]:
-    """What methods of the baseline's seed group share with it: of seed variance, and of interaction."""
+    """Shares of seed variance and of interaction that methods of the baseline's seed group have in common with it."""
     own = [row.label for row in tested if row.kin and row.kin == baseline.kin and row.label in pairs]
     shares = []
     for name in (0, 1):
