@@ -159,7 +159,7 @@ def _ranked(result: Result) -> list[Statement]:
 
 def limits(block: Block, matrix: Matrix) -> list[str]:
     """Limits that a reader must know before quoting the verdict."""
-    said = [f"All of this is about one base model, {block.base}: another may answer otherwise."]
+    said = []
     if block.one_seed:
         said.append(ONE_SEED)
     if block.tests:
