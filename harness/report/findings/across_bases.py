@@ -15,14 +15,13 @@ import numpy
 
 from harness.records import DataChoice
 from harness.report.collect import Block, ReportModel
-from harness.report.numbers.comparisons import simultaneous
+from harness.report.numbers.comparisons import corrected_family, established_sign
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured
 from harness.report.render import tabular, text
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell
 from harness.stats.contrasts import Estimate, Scale, Scores, mean
-from harness.stats.families import LEVEL, max_t
 
 FEWEST_BASES = 4  # with three, two degrees of freedom leave intervals that decide nothing
 
@@ -98,10 +97,9 @@ def _pooled(measured: dict[str, Measured], label: str, baseline: str, bases: int
 
 def _corrected(found: Sequence[AcrossBases]) -> Iterator[AcrossBases]:
     """Max-t over all methods and metrics; those of one metric are on the same items."""
-    joint = max_t([one.estimate for one in found], [one.metric.title for one in found])
-    for one, p in zip(found, joint.adjusted, strict=True):
-        shown = simultaneous(one.estimate, joint.level, decided=p is not None and p < LEVEL)
-        yield replace(one, estimate=shown, adjusted=p)
+    shown = corrected_family([one.estimate for one in found], [one.metric.title for one in found])
+    for one, (estimate, p) in zip(found, shown, strict=True):
+        yield replace(one, estimate=estimate, adjusted=p)
 
 
 def across_bases_parts(model: ReportModel) -> Iterator[Part]:
@@ -150,8 +148,7 @@ def _row(one: AcrossBases) -> tuple[TableCell, ...]:
 
 
 def _finding(one: AcrossBases) -> TableCell:
-    value = one.estimate.value
-    if one.adjusted is None or value is None or one.adjusted >= LEVEL or value == 0:
+    sign = established_sign(one.estimate, one.adjusted) * (1 if one.metric.higher_is_better else -1)
+    if not sign:
         return TableCell("not established", mood="open")
-    better = (value > 0) == one.metric.higher_is_better
-    return TableCell("better", mood="good") if better else TableCell("worse", mood="bad")
+    return TableCell("better", mood="good") if sign > 0 else TableCell("worse", mood="bad")

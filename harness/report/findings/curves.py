@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy
 
 from harness.records import DataChoice
-from harness.report.numbers.comparisons import claimable, simultaneous
+from harness.report.numbers.comparisons import corrected_family, established_sign
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, Panel, build_panel, difference_of, measure, method_rows, score_of
 from harness.report.render import tabular, text
@@ -33,7 +33,6 @@ from harness.report.render.tabular import (
 )
 from harness.report.render.text import listed
 from harness.stats.contrasts import Estimate
-from harness.stats.families import LEVEL, max_t
 
 if TYPE_CHECKING:
     import pandas
@@ -59,10 +58,7 @@ class DataContrast:
     @property
     def sign(self) -> int:
         """1 or -1 where the difference is established, otherwise 0."""
-        value = self.estimate.value
-        if self.adjusted is None or value is None or self.adjusted >= LEVEL or value == 0:
-            return 0
-        return 1 if value > 0 else -1
+        return established_sign(self.estimate, self.adjusted)
 
 
 @dataclass(frozen=True)
@@ -169,20 +165,15 @@ def _contrast(measured: Measured, kind: Kind, method: str, data: DataChoice, aga
 def _corrected(curves: list[Curve]) -> Iterator[Curve]:
     """Max-t over all comparisons of a kind, whichever metric they are on."""
     contrasts = [contrast for curve in curves for contrast in curve.contrasts]
-    several = any(contrast.estimate.seeds > 1 for contrast in contrasts)
     corrected: dict[int, DataContrast] = {}
     where = {id(contrast): at for at, curve in enumerate(curves) for contrast in curve.contrasts}
     families: dict[Kind, int] = {}
     for kind in ("size", "quality"):
         family = [contrast for contrast in contrasts if contrast.kind == kind]
         families[kind] = len(family)
-        allowed = [c.estimate if claimable(c.estimate, several) else None for c in family]
-        joint = max_t(allowed, [where[id(c)] for c in family])
-        for contrast, own, p in zip(family, allowed, joint.adjusted, strict=True):
-            shown = contrast.estimate
-            if own is not None:
-                shown = simultaneous(own, joint.level, decided=p is not None and p < LEVEL)
-            corrected[id(contrast)] = replace(contrast, estimate=shown, adjusted=p)
+        shown = corrected_family([c.estimate for c in family], [where[id(c)] for c in family])
+        for contrast, (estimate, p) in zip(family, shown, strict=True):
+            corrected[id(contrast)] = replace(contrast, estimate=estimate, adjusted=p)
     for curve in curves:
         tested = tuple(corrected[id(contrast)] for contrast in curve.contrasts)
         yield replace(curve, contrasts=tested, families=families)

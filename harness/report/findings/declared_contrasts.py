@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.engine.results.declared import contrast_texts, contrasts_digest, declarations
 from harness.report.collect import Block, ReportModel
-from harness.report.numbers.comparisons import claimable, simultaneous
+from harness.report.numbers.comparisons import corrected_family, established_sign
 from harness.report.numbers.panel import Measured, difference_of
 from harness.report.render import tabular, text
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell, text_columns
 from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate
-from harness.stats.families import LEVEL, max_t
 
 EXPLORATORY = "Exploratory, apart from the declared contrasts: this experiment said beforehand what it tests (below)."
 
@@ -41,23 +40,18 @@ class DeclaredContrast:
     @property
     def finding(self) -> str:
         """In a word: better, worse, or not established."""
-        if self.adjusted is None or self.adjusted >= LEVEL or not self.estimate.value:
+        sign = established_sign(self.estimate, self.adjusted)
+        if not sign:
             return "not established"
-        return "better" if (self.estimate.value > 0) == self.measured.metric.higher_is_better else "worse"
+        return "better" if (sign > 0) == self.measured.metric.higher_is_better else "worse"
 
 
 def declared_contrasts(blocks: Sequence[Block], contrasts: Sequence[tuple[str, str]]) -> tuple[DeclaredContrast, ...]:
     """Every declared contrast that the plan allows on every primary metric, corrected over all of them."""
     asked = [one for block in blocks for pair in contrasts for one in _asked(block, *pair)]
-    several = any(one.estimate.seeds > 1 for one in asked)
-    allowed = [one.estimate if claimable(one.estimate, several) else None for one in asked]
-    joint = max_t(allowed, [(one.block.base, one.block.data, one.measured.metric.title) for one in asked])
-    found = []
-    for one, estimate, p in zip(asked, allowed, joint.adjusted, strict=True):
-        decided = p is not None and p < LEVEL
-        shown = one.estimate if estimate is None else simultaneous(estimate, joint.level, decided=decided)
-        found.append(DeclaredContrast(one.first, one.second, one.block, one.measured, shown, p))
-    return tuple(found)
+    panels = [(one.block.base, one.block.data, one.measured.metric.title) for one in asked]
+    shown = corrected_family([one.estimate for one in asked], panels)
+    return tuple(replace(one, estimate=estimate, adjusted=p) for one, (estimate, p) in zip(asked, shown, strict=True))
 
 
 def _asked(block: Block, first: str, second: str) -> Iterator[DeclaredContrast]:

@@ -192,49 +192,70 @@ def _compare(one: Measured, label: str, baseline: str) -> Comparison:
 def _corrected(results: Sequence[Result], margin: float, alike: int) -> list[Result]:
     """Max-t over all comparisons of `results`, and Holm over the non-inferiority tests of knowledge among them."""
     keys = [(index, label) for index, result in enumerate(results) for label in result.comparisons]
-    found = {(i, label): results[i].comparisons[label].estimate for i, label in keys}
-    several = any(estimate.seeds > 1 for estimate in found.values())
-    allowed = {key: estimate if claimable(estimate, several) else None for key, estimate in found.items()}
+    found = [results[i].comparisons[label].estimate for i, label in keys]
     family = len(keys) * alike
-    joint = max_t(list(allowed.values()), [index for index, _ in keys], family)
-    kept = _kept_p(results, [key for key in keys if results[key[0]].metric.role == "knowledge"], allowed, margin, alike)
+    kept = _kept_p(results, dict(zip(keys, testable(found), strict=True)), margin, alike)
     changed: list[dict[str, Comparison]] = [{} for _ in results]
-    for (i, label), p in zip(keys, joint.adjusted, strict=True):
-        better, worse = _direction(results[i], label, p)
-        estimate = found[i, label]
+    shown = corrected_family(found, [index for index, _ in keys], family)
+    for (i, label), estimate, (corrected, p) in zip(keys, found, shown, strict=True):
+        sign = established_sign(corrected, p) * (1 if results[i].metric.higher_is_better else -1)
         changed[i][label] = replace(
             results[i].comparisons[label],
-            estimate=simultaneous(estimate, joint.level, decided=better or worse) if allowed[i, label] else estimate,
+            estimate=corrected,
             adjusted=p,
             kept=kept.get((i, label)),
-            better=better,
-            worse=worse,
+            better=sign > 0,
+            worse=sign < 0,
             effect=_effect(estimate, family),
         )
     return [replace(r, comparisons=c, family=family) for r, c in zip(results, changed, strict=True)]
 
 
-def simultaneous(estimate: Estimate, level: float, *, decided: bool) -> Estimate:
-    """The estimate with its interval at the family's level; one whose sign is decided does not reach beyond 0."""
+def testable(estimates: Sequence[Estimate]) -> list[Estimate | None]:
+    """The tests of a family; None for an estimate without p, and for one of one seed among others of several."""
+    several = any(one.seeds > 1 for one in estimates)
+    return [one if claimable(one, several) else None for one in estimates]
+
+
+def corrected_family(
+    estimates: Sequence[Estimate], panels: Sequence[object], family: int | None = None
+) -> list[tuple[Estimate, float | None]]:
+    """Each estimate with its simultaneous interval, and its p by max-t; a test that is not allowed stays as it is.
+
+    panels, family  as in `harness.stats.families.max_t`
+    """
+    allowed = testable(estimates)
+    joint = max_t(allowed, panels, family)
+    return [
+        (one if own is None else _simultaneous(own, joint.level, p), p)
+        for one, own, p in zip(estimates, allowed, joint.adjusted, strict=True)
+    ]
+
+
+def established_sign(estimate: Estimate, p: float | None) -> int:
+    """1 or -1 where the corrected p establishes a difference, otherwise 0."""
+    if p is None or p >= LEVEL or not estimate.value:
+        return 0
+    return 1 if estimate.value > 0 else -1
+
+
+def _simultaneous(estimate: Estimate, level: float, p: float | None) -> Estimate:
+    """The estimate with its interval at the family's level; one whose sign is established does not reach beyond 0."""
     interval = estimate.interval(level)
-    if interval is None or estimate.value is None:
+    if interval is None:
         return estimate
     low, high = interval
-    if decided:
-        low, high = (max(low, 0.0), high) if estimate.value > 0 else (low, min(high, 0.0))
-    return replace(estimate, low=low, high=high)
+    sign = established_sign(estimate, p)
+    return replace(estimate, low=max(low, 0.0) if sign > 0 else low, high=min(high, 0.0) if sign < 0 else high)
 
 
 def _kept_p(
-    results: Sequence[Result],
-    keys: Sequence[tuple[int, str]],
-    allowed: Mapping[tuple[int, str], Estimate | None],
-    margin: float,
-    alike: int,
+    results: Sequence[Result], allowed: Mapping[tuple[int, str], Estimate | None], margin: float, alike: int
 ) -> dict[tuple[int, str], float | None]:
-    """Holm-adjusted one-sided p of losing the margin or more; empty without a margin."""
+    """Holm-adjusted one-sided p of losing the margin or more on knowledge metrics; empty without a margin."""
     if margin <= 0:
         return {}
+    keys = [key for key in allowed if results[key[0]].metric.role == "knowledge"]
     losses = []
     for key in keys:
         estimate = allowed[key]
@@ -246,14 +267,6 @@ def _kept_p(
 def claimable(estimate: Estimate, several_seeds: bool) -> bool:
     """Whether it has a p, and is not a one-seed test in a family of tests over seeds."""
     return estimate.p is not None and not (estimate.items_only and several_seeds)
-
-
-def _direction(result: Result, label: str, p: float | None) -> tuple[bool, bool]:
-    value = result.comparisons[label].estimate.value
-    if p is None or value is None or p >= LEVEL or value == 0:
-        return False, False
-    up = (value > 0) == result.metric.higher_is_better
-    return up, not up
 
 
 def _effect(estimate: Estimate, tests: int) -> tuple[float, float] | None:
