@@ -20,7 +20,8 @@ from harness.engine.contract.bench import Bench, quick
 from harness.engine.contract.clauses import CLAUSES, try_clause
 from harness.engine.plan import make_plan
 from harness.method import Method
-from harness.stats.contrasts import Scale, Scores, difference, minimum_detectable_effect, seed_pool
+from harness.stats.contrasts import Scale, Scores, difference, seed_pool
+from harness.stats.resolution import minimum_detectable_effect
 
 README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = sorted(

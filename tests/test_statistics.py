@@ -14,16 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.stats.contrasts import (
-    Components,
-    Scale,
-    Scores,
-    contrast,
-    difference,
-    mean,
-    minimum_detectable_effect,
-    seed_pool,
-)
+from harness.stats.contrasts import Components, Scale, Scores, contrast, difference, mean, seed_pool
+from harness.stats.resolution import minimum_detectable_effect
 
 GRADED = Scale(binary=False)
 Array = NDArray[numpy.float64]

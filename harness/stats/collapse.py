@@ -31,12 +31,8 @@ def collapsed_seeds(methods: Sequence[Scores], scale: Scale) -> list[int]:
     return [_below(one, [other for other in methods if other is not one], scale) for one in methods]
 
 
-def seed_means(scores: Scores) -> list[float]:
-    return [float(mean) for mean in scores.totals.sum(axis=1) / scores.weights.sum()]
-
-
 def _below(method: Scores, others: Sequence[Scores], scale: Scale) -> int:
-    means = sorted(seed_means(method))
+    means = sorted(map(float, method.seed_means))
     gaps = numpy.diff(means)
     if len(means) < FEWEST_SEEDS or method.clusters < 2 or gaps.max() < SMALLEST_GAP * scale.unit:
         return 0

@@ -46,7 +46,6 @@ from numpy.typing import NDArray
 CONFIDENCE = 0.95
 FEWEST_CLUSTERS = 5  # effective; below it there is no interval and no test
 FLAGGED_CLUSTERS = 20  # effective; below it intervals are flagged: their coverage depends on the shape of the scores
-MEASURABLE_POWER = 0.80
 _ROUNDING = 1e-9
 
 Array = NDArray[numpy.float64]
@@ -83,8 +82,12 @@ class Scores:
 
     @cached_property
     def effective_clusters(self) -> float:
-        """n^2 / sum m_c^2: the number of clusters if all are equal, fewer the more one of them outweighs the others."""
-        return float(self.weights.sum() ** 2 / (self.weights**2).sum())
+        return effective_number(self.weights)
+
+    @property
+    def seed_means(self) -> Array:
+        """(S,) the mean at each seed."""
+        return numpy.asarray(self.totals.sum(axis=1) / self.weights.sum())
 
     # cached: every pair, and every step of the search for a ratio's limits, needs the same method again
     @cached_property
@@ -101,7 +104,7 @@ class Scores:
         """(M, E): between seeds, and seed x cluster; (0, 0) where no seed changes anything."""
         if self.seeds < 2 or not self.varies:
             return 0.0, 0.0
-        deviations = _deviations(self.totals, self.weights)
+        deviations = linearised(self.totals, self.weights)
         of_seed, of_cluster = deviations.mean(axis=1, keepdims=True), deviations.mean(axis=0, keepdims=True)
         freedom = self.seeds - 1
         between = float(self.clusters * (of_seed**2).sum() / freedom)
@@ -225,11 +228,16 @@ class Estimate:
         return low, high
 
     @property
+    def widest(self) -> Spread:
+        """The half that has the wider interval; raises ValueError without any."""
+        return max(self.spreads, key=lambda spread: quantile(0.5 + CONFIDENCE / 2, spread.degrees) * spread.error)
+
+    @property
     def components(self) -> Components | None:
         """Variance components of the half that was reported; None without an interval, and of a sum of contrasts."""
         if not self.spreads:
             return None
-        spread = max(self.spreads, key=half_width)
+        spread = self.widest
         if not spread.items > 0:
             return None
         return Components(
@@ -337,32 +345,6 @@ def _kin_pool(methods: Sequence[Scores]) -> SeedPool | None:
     return SeedPool(float(numpy.mean(ratios)), degrees) if ratios else None
 
 
-def minimum_detectable_effect(
-    components: Components, clusters: int, seeds: int, stochastic: int, comparisons: int = 1
-) -> float:
-    """The true difference that a test at these numbers finds with 80 % power, in the metric's units.
-
-        f (t(1 - 0.025 / comparisons, nu) + t(0.80, nu)) sqrt(V),   f = 1.15 below five seeds, otherwise 1
-
-    with V and nu as above for mean squares expected from the components, and W - E at least 0.3 E.
-
-    stochastic   how many methods of the pair vary with the seed; 0 also for one seed, items only
-    comparisons  the size of the Holm family (its first step is used; not validated by simulation)
-    Known limits: simulated power was 76-88 % where methods have similar seed variances and 41-80 % where these
-    differ fivefold; the components of a real pilot are themselves uncertain. Source: docs/statistics.md, section 11.
-    """
-    items = components.interaction + seeds * components.items
-    between = components.interaction + clusters * components.seeds
-    variance = (items + max(between - components.interaction, 0.3 * components.interaction)) / (clusters * seeds)
-    spread = items**2 / (clusters - 1)
-    if stochastic and seeds > 1:
-        spread += between**2 / (stochastic * (seeds - 1))
-    degrees = max((clusters * seeds * variance) ** 2 / spread, 1.0) if spread > 0 else float(clusters - 1)
-    quantiles = quantile(1 - (1 - CONFIDENCE) / 2 / comparisons, degrees) + quantile(MEASURABLE_POWER, degrees)
-    few_seeds = 1.15 if stochastic and seeds < 5 else 1.0
-    return few_seeds * quantiles * math.sqrt(variance)
-
-
 def _check_shared(parts: Sequence[Scores], coefficients: Sequence[float]) -> None:
     if not parts or len(parts) != len(coefficients):
         raise ValueError(f"{len(parts)} methods and {len(coefficients)} coefficients")
@@ -372,7 +354,12 @@ def _check_shared(parts: Sequence[Scores], coefficients: Sequence[float]) -> Non
             raise ValueError("the methods of a contrast must share seeds, clusters and weights")
 
 
-def _deviations(totals: Array, weights: Array) -> Array:
+def effective_number(weights: Array) -> float:
+    """n^2 / sum m_c^2: the number of clusters if all are equal, fewer the more one of them outweighs the others."""
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def linearised(totals: Array, weights: Array) -> Array:
     """u (S, C): the contribution of each cluster at each seed to the error of the mean; it sums to 0."""
     clusters, count = weights.size, weights.sum()
     average = totals.sum() / (totals.shape[0] * count)
@@ -380,19 +367,29 @@ def _deviations(totals: Array, weights: Array) -> Array:
     return scaled
 
 
+def leverage(weights: Array) -> Array:
+    """(C,) a_c = (1 - 1/C) / (1 - m_c/n), which makes of u the jackknife over clusters."""
+    found: Array = (1 - 1 / weights.size) / (1 - weights / weights.sum())
+    return found
+
+
+def discordance_floor(clusters: int, seeds: int, weight: float, unit: float = 1.0) -> float:
+    """The smallest MS_I: the value of three discordant items; weight is that of all clusters together."""
+    return 3 * seeds * (clusters * unit / weight) ** 2 / (clusters - 1)
+
+
 def _item_deviations(parts: Sequence[Scores], coefficients: Sequence[float]) -> Array:
     """(C,) a_c mean_s(u_sc): how much the contrast's mean moves with each cluster, by the jackknife."""
-    weights, clusters = parts[0].weights, parts[0].clusters
-    leverage = (1 - 1 / clusters) / (1 - weights / weights.sum())
-    found: Array = leverage * _deviations(_combined(parts, coefficients), weights).mean(axis=0)
+    weights = parts[0].weights
+    found: Array = leverage(weights) * linearised(_combined(parts, coefficients), weights).mean(axis=0)
     return found
 
 
 def _item_mean_square(of_items: Array, design: Scores, scale: Scale) -> float:
-    """MS_I with its floor, the value of three discordant items."""
+    """MS_I with its floor."""
     clusters, seeds = design.clusters, design.seeds
     observed = float(seeds * (of_items**2).sum() / (clusters - 1))
-    floor = 3 * seeds * (clusters * scale.unit / float(design.weights.sum())) ** 2 / (clusters - 1)
+    floor = discordance_floor(clusters, seeds, float(design.weights.sum()), scale.unit)
     nothing = observed <= 1e-12 * floor
     return max(observed, floor) if scale.binary or nothing else observed
 
@@ -512,10 +509,6 @@ def _exact_interval(won: int, lost: int, items: int, level: float) -> tuple[floa
     low = float(betaincinv(won, lost + 1, level / 2)) if won else 0.0
     high = float(betaincinv(won + 1, lost, 1 - level / 2)) if lost else 1.0
     return (2 * low - 1) * count / items, (2 * high - 1) * count / items
-
-
-def half_width(spread: Spread) -> float:
-    return quantile(0.5 + CONFIDENCE / 2, spread.degrees) * spread.error
 
 
 # scipy.special, not scipy.stats: importing the latter costs the command line half a second

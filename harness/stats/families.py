@@ -23,7 +23,6 @@ from harness.stats.contrasts import (
     Spread,
     contrast,
     difference,
-    half_width,
     with_interval,
 )
 
@@ -120,9 +119,7 @@ def _null_maxima(estimates: Sequence[Estimate], panels: Sequence[object], absent
     found = numpy.zeros((DRAWS, len(estimates) + 1))
     for panel in dict.fromkeys(panels):
         members = [at for at, own in enumerate(panels) if own == panel]
-        values, vectors = numpy.linalg.eigh(_correlation([estimates[at] for at in members]))
-        # the symmetric root is unique, so that no library's order of eigenvectors changes a draw
-        root = (vectors * numpy.sqrt(numpy.maximum(values, 0.0))) @ vectors.T
+        root = symmetric_root(_correlation([estimates[at] for at in members]))
         found[:, members] = numpy.abs(chance.standard_normal((DRAWS, len(members))) @ root)
     if absent > 0:
         found[:, -1] = ndtri((1 + chance.random(DRAWS) ** (1 / absent)) / 2)
@@ -142,6 +139,13 @@ def _two_sided(z: float) -> float:
     return 2 * float(ndtr(-z))
 
 
+def symmetric_root(matrix: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
+    """The root of a covariance that is symmetric itself: unique, so that no order of eigenvectors changes a draw."""
+    values, vectors = numpy.linalg.eigh(matrix)
+    root: NDArray[numpy.float64] = (vectors * numpy.sqrt(numpy.maximum(values, 0.0))) @ vectors.T
+    return root
+
+
 def _correlation(estimates: Sequence[Estimate]) -> NDArray[numpy.float64]:
     """(K, K) correlations of contrasts of one panel through their items."""
     found = numpy.eye(len(estimates))
@@ -149,7 +153,7 @@ def _correlation(estimates: Sequence[Estimate]) -> NDArray[numpy.float64]:
     scaled = [
         None if one.of_items is None else one.of_items / (error * math.sqrt(one.clusters * (one.clusters - 1)))
         for one in estimates
-        for error in (max(one.spreads, key=half_width).error,)
+        for error in (one.widest.error,)
     ]
     for (i, a), (j, b) in combinations(enumerate(scaled), 2):
         if a is not None and b is not None and a.size == b.size:

@@ -27,7 +27,7 @@ from itertools import combinations
 import numpy
 from numpy.typing import NDArray
 
-from harness.stats.contrasts import CONFIDENCE, FEWEST_CLUSTERS, Array
+from harness.stats.contrasts import CONFIDENCE, FEWEST_CLUSTERS, Array, discordance_floor
 from harness.stats.families import LEVEL
 
 POWER_DRAWS = 4000  # a standard error of 0.8 points at 50 %
@@ -123,7 +123,7 @@ def drawn(variation: Variation, size: Size, key: int = 0, draws: int = POWER_DRA
     both = numpy.where(_with_baseline(variation), both * (1 - variation.alike[1]), both)
     items = (both + seeds * numpy.array(variation.items)) * _scaled(chance, nu, (draws, variation.methods))
     if variation.binary:
-        items = numpy.maximum(items, 3 * seeds * (clusters / size.items) ** 2 / (clusters - 1))
+        items = numpy.maximum(items, discordance_floor(clusters, seeds, size.items))
     for between, degrees, interaction in parts:
         halves.append(_half_of(items, between, degrees, interaction, size))
     errors, freedom = (numpy.stack([half[at] for half in halves]) for at in (0, 1))

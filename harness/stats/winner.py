@@ -19,7 +19,8 @@ from collections.abc import Sequence
 import numpy
 from numpy.typing import NDArray
 
-from harness.stats.contrasts import BINARY, Scale, Scores
+from harness.stats.contrasts import BINARY, Scale, Scores, leverage, linearised
+from harness.stats.families import symmetric_root
 
 BOOTSTRAP_DRAWS = 20_000
 
@@ -40,12 +41,11 @@ def choice_bias(methods: Sequence[Scores], higher_is_better: bool = True, scale:
     means = sign * numpy.array([one.mean for one in methods])
     covariance = joint_covariance(methods)
     centres = _drawn_together(means, covariance)
-    values, vectors = numpy.linalg.eigh(covariance)
-    # the symmetric root is unique, so that no library's order of eigenvectors changes a draw
-    root = (vectors * numpy.sqrt(numpy.maximum(values, 0.0))) @ vectors.T
+    root = symmetric_root(covariance)
     drawn = centres + numpy.random.default_rng(BOOTSTRAP_DRAWS).standard_normal((BOOTSTRAP_DRAWS, len(methods))) @ root
     if scale.bounds is not None:
-        drawn = drawn.clip(*sorted(sign * end for end in scale.bounds))
+        low, high = sorted(sign * end for end in scale.bounds)
+        drawn = drawn.clip(low, high)
     return max(0.0, float((drawn.max(axis=1) - centres[drawn.argmax(axis=1)]).mean()))
 
 
@@ -56,11 +56,9 @@ def joint_covariance(methods: Sequence[Scores]) -> NDArray[numpy.float64]:
     the squares of; without floor and pool, the diagonal of the seeds' part at least 0.
     """
     weights, seeds, clusters = methods[0].weights, methods[0].seeds, methods[0].clusters
-    count = weights.sum()
-    totals = numpy.stack([one.totals for one in methods])
-    u = (clusters / count) * (totals - weights * numpy.array([one.mean for one in methods])[:, None, None])
+    u = numpy.stack([linearised(one.totals, weights) for one in methods])
     of_cluster, of_seed = u.mean(axis=1), u.mean(axis=2)
-    jackknife = of_cluster * (1 - 1 / clusters) / (1 - weights / count)
+    jackknife = leverage(weights) * of_cluster
     items: NDArray[numpy.float64] = jackknife @ jackknife.T / (clusters * (clusters - 1))
     if seeds < 2:
         return items

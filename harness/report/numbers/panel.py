@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from harness.records import DataChoice
 from harness.report.numbers.matrix import BenchmarkMetric, CellState, Matrix, MethodInfo
-from harness.stats.collapse import collapsed_seeds, seed_means
-from harness.stats.contrasts import Estimate, Scale, Scores, SeedPool, difference, mean, seed_pool
+from harness.stats.collapse import collapsed_seeds
+from harness.stats.contrasts import Estimate, Scale, Scores, SeedPool, difference, effective_number, mean, seed_pool
 
 if TYPE_CHECKING:
     import pandas
@@ -72,7 +72,7 @@ class Panel:
         """Of all items, whichever were scored: a fact of the design."""
         if not self.weights.size:
             return 0.0
-        return float(self.weights.sum() ** 2 / (numpy.bincount(self.clusters, weights=self.weights) ** 2).sum())
+        return effective_number(numpy.bincount(self.clusters, weights=self.weights).astype(float))
 
     @property
     def group_names(self) -> list[str]:
@@ -128,7 +128,7 @@ class Panel:
         found = {}
         for (label, one), count in zip(known.items(), below, strict=True):
             if count:
-                means = seed_means(one)
+                means = one.seed_means
                 shown = [f"{100 * mean:.0f}" if shares else f"{mean:.3g}" for mean in means]
                 minority = f"collapses at {count} of {one.seeds} seeds" if 2 * count <= one.seeds else _TWO_KINDS
                 found[label] = f"{label} {minority}: {' '.join(shown)}{' %' if shares else ''}"
