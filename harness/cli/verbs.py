@@ -330,9 +330,7 @@ def claims_verb(folder: Path, file: Path | None) -> None:
     from harness.report.render.text import one_line
 
     tested, missing = claims_lines(folder, file)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
+    console = _wide_console()
     if tested.rows:
         table = Table()
         heads = ("claim", "verdict", "effect", "expected", "p (Holm)", "tested as")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ class _Reader:
             "methods": self._methods,
             "benchmarks": self._benchmarks,
             "data": self._data,
-            "data_quality": lambda given: self._qualities(given)[0],
+            "data_quality": lambda _: self._qualities[0],
             "claims": self._claims,
             "contrasts": self._contrasts,
             "tuned_in": self._tuned_in,
@@ -153,13 +154,17 @@ class _Reader:
         values = {
             key: build[key](given) if key in build else typed(types[key], given) for key, given in self.root.parts()
         }
-        order = self._qualities(self.root["data_quality"])[1] if "data_quality" in self.root.value else {}
-        experiment = Experiment(file=self.file, text=text, quality_order=order, **{"name": self.file.stem, **values})
+        named = {"name": self.file.stem, **values}
+        experiment = Experiment(file=self.file, text=text, quality_order=self._qualities[1], **named)
         self._check(experiment)
         return experiment
 
-    def _qualities(self, given: Located) -> tuple[tuple[str, ...], dict[str, str]]:
-        """The names of the training sets, and which of them is declared better than which."""
+    @cached_property
+    def _qualities(self) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The names of the training sets, and which of them is declared better than which; empty without the key."""
+        if "data_quality" not in self.root.value:
+            return (), {}
+        given = self.root["data_quality"]
         if not isinstance(given.value, Mapping):
             return typed(field_types(Experiment)["data_quality"], given), {}
         fix = "Example: data_quality: {better: curated, worse: unfiltered, others: [shuffled]}, or a list without order"
@@ -273,8 +278,7 @@ class _Reader:
         if given.value is None:
             return {}
         given.check_keys(KINDS)
-        named = "data_quality" in self.root.value
-        qualities = self._qualities(self.root["data_quality"])[0] if named else ()
+        qualities, _ = self._qualities
         found = {}
         for kind, item in given.parts():
             if qualities and isinstance(item.value, Mapping) and "name" not in item.value:

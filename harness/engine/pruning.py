@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.engine import cost
-from harness.engine.plan import Node, Plan
+from harness.engine.plan import Plan
 from harness.engine.states import state_of
 from harness.engine.store.store import Store, disk_errors
 from harness.errors import UserError
@@ -65,15 +65,9 @@ def _needed(store: Store, plans: Iterable[Plan]) -> dict[str, str]:
         for cell in plan.cells:
             state = state_of(cell, store)
             if state.name in ("to run", "running", "failed"):
-                for key in _beneath(cell.node):
+                for key in (cell.node.key, *cell.node.beneath):
                     found.setdefault(key, f"{cell.title} is {state.name}")
     return found
-
-
-def _beneath(node: Node) -> Iterator[str]:
-    yield node.key
-    for one in node.inputs.values():
-        yield from _beneath(one)
 
 
 def _leftovers(store: Store, finished: Collection[str]) -> Iterator[StoredPiece]:
