@@ -182,3 +182,13 @@ def test_nothing_that_a_user_names_reaches_the_terminal_as_a_command(tmp_path: P
         assert done.stderr.startswith("Error: ")
         assert not set("\x1b\u202e\x07\x9b") & set(planned.stdout + planned.stderr + done.stdout + done.stderr)
         assert len(done.stderr.splitlines()) <= 2
+
+
+def test_a_long_value_in_a_message_is_cut_once_and_its_own_length_is_said() -> None:
+    from harness.engine.showable import message
+    from harness.errors import UserError
+
+    said = message(UserError("x" * 5000, where="file.yaml:3", fix="Write y."))
+    assert said.startswith("file.yaml:3: xxx")
+    assert "xxx... (5,000 characters)\n  Write y." in said
+    assert "[cut:" not in said

@@ -9,7 +9,6 @@ import re
 
 from harness.errors import UserError
 
-LONGEST_PART = 1000  # of a message, in characters
 _REORDERING = "\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
 _UNSHOWABLE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff{_REORDERING}]")
 
@@ -30,12 +29,9 @@ def is_plain(text: str) -> bool:
 
 
 def message(error: UserError) -> str:
-    """An error as it is printed: what is wrong on one line, what would be right on the next, neither endless."""
+    """An error as it is printed: what is wrong on one line, what would be right on the next.
+
+    Neither is endless: `UserError` has cut its parts, and says how long they were.
+    """
     parts = (f"{error.where}: {error.what}" if error.where else error.what, error.fix)
-    return "\n  ".join(_one_line(part) for part in parts if part)
-
-
-def _one_line(text: str) -> str:
-    line = clean(" ".join(text.split("\n")))
-    left_out = len(line) - LONGEST_PART
-    return line if left_out <= 0 else f"{line[:LONGEST_PART]} … [cut: {left_out:,} more characters]"
+    return "\n  ".join(clean(" ".join(part.split("\n"))) for part in parts if part)
