@@ -35,7 +35,7 @@ class Unsound(Benchmark):
 
 
 def sound(benchmark: Benchmark, file: Path) -> Benchmark:
-    """The benchmark, or what stands in for one whose declarations are wrong or raise an error.
+    """The benchmark, or a substitute for one whose declarations are wrong or raise an error.
 
     file  the plugin's
     """

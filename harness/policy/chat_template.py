@@ -86,7 +86,7 @@ class ChatTemplate:
 
     @cached_property
     def lead(self) -> str:
-        """What the template writes between `prompt` and an answer: an empty thought, a channel, or nothing."""
+        """The text that the template writes between `prompt` and an answer: an empty thought, a channel, or nothing."""
         return self.answer(_QUESTION, ANSWERED).removesuffix(ANSWERED)
 
     @cached_property
@@ -136,7 +136,7 @@ class ChatTemplate:
 
     @cached_property
     def remedies(self) -> tuple[str, ...]:
-        """What is done to every conversation so that this template keeps it, in words."""
+        """The changes to every conversation that make this template keep it, in words."""
         parts, fold_system, join_users, tool_as_user = self._shape
         named = {
             "content is given as a list of text parts": parts,

@@ -92,7 +92,7 @@ class Completion:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What a reader of the answer should know: its prompt was cut, it is unfinished, it had thoughts."""
+        """Remarks for a reader of the answer: its prompt was cut, it is unfinished, it had thoughts."""
         raised = {"truncated": self.truncated, "unfinished": self.finish == "length", "thoughts": bool(self.thoughts)}
         return tuple(name for name, up in raised.items() if up)
 

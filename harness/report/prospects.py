@@ -110,7 +110,7 @@ def _metric(
     if one is not None and known is not None:
         size, variation, source = pilot_size(one, seeds), known[0], f"the pilot's rows{known[1]}"
     elif metric.unit:
-        return f"it counts {metric.unit}, for which there is no prior"
+        return f"it counts {metric.unit}, and the priors are of shares"
     else:
         size, where = _size_in_store(metric, plan, store)
         variation = prior_variation(tested, baseline, size, sampled=sampled)

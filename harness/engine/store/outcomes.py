@@ -95,7 +95,7 @@ def write_joint_outcomes(
 
 
 def _line_that_yields(outcomes: Any) -> str:
-    """` (FILE:LINE)` at which a generator, or one that it delegates to, stands; "" for other iterables."""
+    """` (FILE:LINE)` that a generator, or one that it delegates to, has reached; "" for other iterables."""
     while getattr(getattr(outcomes, "gi_yieldfrom", None), "gi_frame", None):
         outcomes = outcomes.gi_yieldfrom
     frame = getattr(outcomes, "gi_frame", None)

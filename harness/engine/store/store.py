@@ -195,7 +195,7 @@ class Store:
             lock.release()
 
     def holder(self, key: str) -> str | None:
-        """The process that is making this key right now, or None. A store that may only be read is no obstacle."""
+        """The process that is making this key right now, or None. It works on a read-only store, too."""
         try:
             handle = os.open(self._lock_path(key), os.O_RDONLY)
         except OSError:  # never locked, or not ours to read

@@ -149,7 +149,7 @@ def _named_call(name: str, given: str) -> Calls | None:
 
 
 def _read_marked(answer: str, offer: Offer) -> Calls | None:
-    """What follows each mark, up to a closing mark behind which it can be read."""
+    """The text after each mark, up to a closing mark behind which it can be read."""
     if not MARK_OPENED.search(answer):
         return None
     pieces = MARK_OPENED.split(answer)[1:]

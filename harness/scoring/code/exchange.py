@@ -116,7 +116,7 @@ class Connection:
         """Classes of which both sides have a definition."""
 
     def ask(self, operation: str, handle: int | None, *values: Any, **named: Any) -> Any:
-        """What the other side's object says; its exception is raised here, and what it changed is changed here."""
+        """The answer of the other side's object; its exception is raised here, and what it changed is changed here."""
         self.send(["ask", operation, handle, [self.packed(one) for one in values], self._packed_names(named)])
         while True:
             message = self.receive()

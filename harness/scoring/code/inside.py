@@ -103,7 +103,7 @@ def _tested(job: dict[str, Any]) -> str:
         exec(compile(job["head"], "<problem>", "exec", dont_inherit=True), names)
     line.known = {name for name, value in names.items() if isinstance(value, type) and value.__module__ == "__main__"}
     line.ask("share", None, *sorted(line.known))
-    with contextlib.suppress(BaseException):  # tests that are no Python: the same ends them below
+    with contextlib.suppress(BaseException):  # tests that are not Python end in the same way below
         for name in _globals_of(compile(job["tests"], "<tests>", "exec", dont_inherit=True)):
             if name not in names and not hasattr(builtins, name):
                 with contextlib.suppress(KeyError):
