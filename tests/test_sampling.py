@@ -14,9 +14,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from harness.errors import UserError
 from harness.policy.causal import CausalPolicy
+from harness.policy.drawing import draw_tokens, nucleus
 from harness.policy.encoding import TextEncoder
 from harness.policy.noise import stream_of
-from harness.policy.sampling import draw_tokens, nucleus
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message
 

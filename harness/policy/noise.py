@@ -47,6 +47,15 @@ def gumbel(streams: torch.Tensor, positions: torch.Tensor, vocabulary: int) -> t
     """Standard Gumbel noise (B, V) in float64 for int64 streams (B,) at int64 positions (B,)."""
     rows = splitmix(streams ^ splitmix(positions))
     tokens = torch.arange(vocabulary, device=streams.device)
-    bits = splitmix(rows[:, None] ^ splitmix(tokens)[None, :])
+    return _gumbel(rows[:, None] ^ splitmix(tokens)[None, :])
+
+
+def gumbel_of(streams: torch.Tensor, positions: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """The same noise (N,) for single tokens (N,), each with its stream (N,) and position (N,)."""
+    return _gumbel(splitmix(streams ^ splitmix(positions)) ^ splitmix(tokens))
+
+
+def _gumbel(counter: torch.Tensor) -> torch.Tensor:
+    bits = splitmix(counter)
     uniform = (_shift_right(bits, 12).double() + 0.5) * 2.0**-52  # with 53 bits the largest value would round to 1
     return -torch.log(-torch.log(uniform))

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.lazy import torch
 from harness.policy.batching import by_prompt, halving, padded, shared_prompts
-from harness.policy.noise import gumbel, stream_of
-from harness.policy.types import Completion, NotFinite
+from harness.policy.drawing import draw_tokens
+from harness.policy.noise import stream_of
+from harness.policy.types import Completion
 
 if TYPE_CHECKING:
     from harness.policy.encoding import Encoded, TextEncoder
@@ -149,32 +150,3 @@ def _ends(encoder: TextEncoder, ids: list[int], stops: Sequence[str]) -> bool:
     written = (token for token in reversed(ids) if token not in encoder.special_ids)
     tail = encoder.text([*islice(written, window)][::-1])
     return any(stop in tail for stop in stops)
-
-
-def draw_tokens(logits: torch.Tensor, sampling: Sampling, streams: torch.Tensor, position: int) -> torch.Tensor:
-    """One token (B,) for logits (B, V): the arg max, with the noise of its stream unless temperature is 0.
-
-    Raises NotFinite where logits are NaN or infinite: an arg max takes the first of them.
-    """
-    tokens = _drawn(logits, sampling, streams, position)
-    if not bool(logits.gather(-1, tokens[:, None]).isfinite().all()):
-        raise NotFinite
-    return tokens
-
-
-def _drawn(logits: torch.Tensor, sampling: Sampling, streams: torch.Tensor, position: int) -> torch.Tensor:
-    if sampling.temperature == 0:
-        return logits.argmax(-1)
-    scaled = logits.double() / sampling.temperature
-    if sampling.top_p < 1:
-        scaled = nucleus(scaled, sampling.top_p)
-    positions = torch.full_like(streams, position)
-    return (scaled + gumbel(streams, positions, logits.shape[-1])).argmax(-1)
-
-
-def nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Logits (B, V), minus infinity outside the smallest set of tokens that reaches mass top_p."""
-    ordered, order = torch.sort(logits.softmax(-1), dim=-1, descending=True, stable=True)
-    before = ordered.cumsum(-1) - ordered
-    dropped = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= top_p)
-    return logits.masked_fill(dropped, -torch.inf)
