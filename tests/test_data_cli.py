@@ -115,6 +115,22 @@ def test_curate_takes_declared_steps_and_skips_bad_rows_when_told(tmp_path: Path
     assert [row["messages"][1]["content"] for row in lines(out)] == ["Write to [EMAIL]. ", "Write to [EMAIL]. " * 2]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("steps: 5", r"s\.yaml:1: the steps are not a list: 5"),
+        ("steps: scrub", r"s\.yaml:1: the steps are not a list: 'scrub'"),
+        ("exact_duplicates:\nscrub:", r"s\.yaml:1: unknown key 'exact_duplicates'"),
+        ("a: &a [*a]", r"s\.yaml:1: nested too deeply"),
+    ],
+)
+def test_steps_that_are_not_a_list_are_refused_and_not_left_out(text: str, said: str, tmp_path: Path) -> None:
+    file, steps = write(tmp_path / "a.jsonl", {"prompt": "q", "completion": "a"}), tmp_path / "s.yaml"
+    steps.write_text(text)
+    with pytest.raises(UserError, match=said):
+        data("curate", file, "--steps", steps, "--out", tmp_path / "b.jsonl")
+
+
 def test_decontaminate_reports_and_writes_the_clean_rows(tmp_path: Path) -> None:
     question = "A farmer has twelve cows and sells five of them before noon; how many are left?"
     train = write(

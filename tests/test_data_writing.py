@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -379,7 +381,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         ([*model, "--mode", "evolve"], "--mode is 'evolve'"),
         ([*model, "--operator", "depen"], "unknown operator 'depen'"),
         ([*model, "--prompts", bad], "the operator 'mine' has no place for the instruction"),
-        ([*model, "--prompts", tmp_path / "none.yaml"], "it cannot be read"),
+        ([*model, "--prompts", tmp_path / "none.yaml"], "none.yaml: cannot be read: No such file"),
         ([*model, "--mode", "self-instruct", "--operator", "deepen"], "are for --mode evol"),
         (["--model", "microworld/huge"], "no shipped model microworld/huge"),
         ([*model, "--device", "tpu"], "the device is 'tpu'"),
@@ -397,5 +399,32 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
 
 
 def test_operators_can_be_chosen_by_name() -> None:
-    assert list(operators_of(["breadth"], None)) == ["breadth"]
-    assert set(operators_of([], None)) == set(OPERATORS)
+    assert list(operators_of(["breadth"])) == ["breadth"]
+    assert set(operators_of([])) == set(OPERATORS)
+
+
+HOSTILE_OPERATORS = {
+    "": "it holds no operators",
+    "a: no place": "the operator 'a' has no place for the instruction",
+    "1: '{instruction}'": "the operator 1 has no place for the instruction",
+    "a: '{instruction}'\na: '{instruction} 2'": "operators.yaml:2: the key 'a' is given twice",
+    "a: !!python/object:os.system x": "operators.yaml:1: unexpected tag:yaml.org,2002:python/object:os.system",
+    "a: " + "[" * 2000 + "]" * 2000: "operators.yaml:1: nested too deeply, or too many values",
+    "a: &a [" + "x," * 99 + "]\n" + "".join(f"{b}: &{b} [{f'*{a},' * 9}]\n" for a, b in itertools.pairwise("abcdefg")):
+        "nested too deeply, or too many values",
+    "a: &a [*a]": "nested too deeply, or too many values",
+    "a: \ud800": "is not UTF-8",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE_OPERATORS)
+def test_a_hostile_file_of_operators_is_refused_at_once_in_one_message(text: str, tmp_path: Path) -> None:
+    file, rows = tmp_path / "operators.yaml", tmp_path / "rows.jsonl"
+    file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    rows.write_text('{"prompt": "Name a fruit.", "completion": "Pear."}\n')
+    plan = writing_verbs.Evolution(prompts=file)
+    before = time.process_time()
+    with pytest.raises(UserError) as refused:
+        list(writing_verbs.evolve_verb(str(rows), tmp_path / "out.jsonl", writer(lambda asked: ""), plan, 0, "stop"))
+    assert time.process_time() - before < 2
+    assert HOSTILE_OPERATORS[text] in str(refused.value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +19,8 @@ from harness.errors import UserError
 from harness.method import FitContext
 from harness.policy import gguf_file
 from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.gguf_file import stored_types
+from harness.policy.gguf_header import read_header
 from harness.policy.model_checks import check_model
 from harness.policy.sources import locate, model_digest, parameter_count
 from harness.policy.types import Prompt
@@ -195,7 +199,8 @@ def test_a_plan_and_the_check_of_a_model_say_that_it_is_dequantised(file: Path, 
     ("change", "said"),
     [
         (lambda file: file.write_bytes(b"junk"), "it is not a GGUF file"),
-        (lambda file: file.write_bytes(file.read_bytes()[:300]), "does not load"),
+        (lambda file: file.write_bytes(file.read_bytes()[:300]), "the GGUF file is damaged: it names 21 tensors"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-64]), "the GGUF file is damaged: it ends too early"),
         (lambda file: file.rename(file.with_name("toy-00001-of-00003.gguf")), "it is one of 3 parts"),
         (lambda file: file.rename(file.with_name("elsewhere")), "no such file"),
     ],
@@ -211,6 +216,93 @@ def test_a_gguf_file_that_cannot_be_used_is_refused_in_one_message(
     done = bakeoff("plan", experiment, "--store", tmp_path / "store")
     assert said in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_header_is_read_as_the_package_reads_it(file: Path) -> None:
+    values, tensors = read_header(file)
+    theirs = gguf.GGUFReader(file)
+    assert [(one.name, one.kind, one.shape, one.start) for one in tensors] == [
+        (one.name, one.tensor_type, tuple(one.shape), one.data_offset) for one in theirs.tensors
+    ]
+    inner = {key: field for key, field in theirs.fields.items() if not key.startswith("GGUF.")}
+    assert values.keys() == inner.keys()
+    for key, field in inner.items():
+        content = field.contents()
+        assert values[key] == (len(content) if isinstance(content, list) else content), key
+
+
+def test_a_header_that_is_cut_anywhere_is_refused(file: Path, tmp_path: Path) -> None:
+    content, cut = file.read_bytes(), tmp_path / "cut.gguf"
+    end = content.index(b"output_norm.weight")
+    for length in [*range(1, end, 37), end, end + 20]:
+        cut.write_bytes(content[:length])
+        with pytest.raises(UserError, match="the GGUF file is damaged: "):
+            read_header(cut)
+
+
+def text_of(text: str) -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def header(values: bytes = b"", *, count: int = 1, tensors: int = 0, version: int = 3, rest: bytes = b"") -> bytes:
+    return b"GGUF" + struct.pack("<IQQ", version, tensors, count) + values + rest
+
+
+def array(kind: int, count: int, content: bytes = b"") -> bytes:
+    """A value with the key `a`."""
+    return text_of("a") + struct.pack("<IIQ", 9, kind, count) + content
+
+
+HUGE = 2**64 - 1
+NESTED = struct.pack("<IQ", 9, 1) * 40
+HOSTILE = {
+    "nothing": (b"", "cannot mmap an empty file"),
+    "another version": (header(version=1), "its version is 1, not 2 or 3"),
+    "big-endian": (header(version=3 << 24), "it is of the big-endian kind"),
+    "too many values": (header(count=HUGE), "it names 18,446,744,073,709,551,615 values, more than it has room for"),
+    "too many tensors": (header(tensors=HUGE), "tensors, more than it has room for"),
+    "a long key": (header(struct.pack("<Q", HUGE) + bytes(20)), "bytes of a text, more than it has room for"),
+    "a type of value": (header(text_of("a") + struct.pack("<IQ", 13, 0)), "it has a value of the unknown type 13"),
+    "a type in an array": (header(array(99, 1, bytes(99))), "it has a value of the unknown type 99"),
+    "a long array": (header(array(4, HUGE)), "values of an array, more than it has room for"),
+    "a long array of texts": (header(array(8, 2**60)), "values of an array, more than it has room for"),
+    "a long text in an array": (header(array(8, 2, struct.pack("<QQ", HUGE, 0))), "it ends too early"),
+    "arrays in arrays": (header(array(9, 1, NESTED)), "it has arrays in arrays, deeper than 2"),
+    "many empty arrays": (header(array(9, 6_000_000, bytes(72_000_000))), "it has more than 5,000,000 values"),
+    "a key twice": (header((text_of("a") + struct.pack("<IQ", 10, 1)) * 2, count=2), "it has the key 'a' twice"),
+    "an alignment of none": (header(text_of("general.alignment") + struct.pack("<II", 4, 0)), "its alignment is 0"),
+    "dimensions": (header(count=0, tensors=1, rest=text_of("t") + struct.pack("<I", 9) + bytes(90)), "9 dimensions"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_header_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    content, said = HOSTILE[name]
+    file = tmp_path / "x.gguf"
+    file.write_bytes(content)
+    before = time.process_time()
+    with pytest.raises(UserError) as refused:
+        read_header(file)
+    assert time.process_time() - before < 2
+    assert said in refused.value.what
+
+
+@pytest.mark.parametrize(("kind", "size"), [(99, 4), (0, 2**62), (12, 256)])
+def test_a_tensor_of_an_unknown_type_or_beyond_the_end_is_refused(kind: int, size: int, tmp_path: Path) -> None:
+    file = tmp_path / "x.gguf"
+    tensor = text_of("t") + struct.pack("<IQIQ", 1, size, kind, 0)
+    file.write_bytes(header(count=0, tensors=1, rest=tensor) + bytes(100))
+    with pytest.raises(UserError, match="the unknown type 99" if kind == 99 else "it ends too early"):
+        stored_types(file)
+
+
+def test_the_header_of_a_large_vocabulary_takes_no_time(tmp_path: Path) -> None:
+    """The reader of the package gguf takes 25 s of CPU for it."""
+    file, words = tmp_path / "x.gguf", b"".join(text_of(f"word {at}") for at in range(262_144))
+    file.write_bytes(header(array(8, 262_144, words) + text_of("b") + struct.pack("<IIQ", 9, 6, 2) + bytes(8), count=2))
+    before = time.process_time()
+    assert read_header(file) == ({"a": 262_144, "b": 2}, [])
+    assert time.process_time() - before < 1
 
 
 def test_without_the_package_the_remedy_is_one_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from harness.curation.writing.writer import Writer
 from harness.data.examples import Example, ExampleSet, canonical_row
 from harness.data.load import named_examples
 from harness.data.placed import skipped_lines
-from harness.engine.yaml_lines import parse_yaml, read_small_text
+from harness.engine.yaml_lines import parse_yaml, read_small_text, short
 from harness.errors import UserError, did_you_mean
 from harness.files import check_out, sibling_file, write_lines, write_text
 from harness.records import TestSet
@@ -164,8 +164,12 @@ def _declared(file: Path | None, n: int) -> list[CurationStep]:
     """The steps of the file, or the standard ones; --n adds the choice of exactly n diverse rows."""
     steps: Any = list(DEFAULT_STEPS)
     if file:
-        steps = parse_yaml(read_small_text(file), file).value
-        steps = steps.get("steps") if isinstance(steps, dict) else steps
+        root = parse_yaml(read_small_text(file), file)
+        if isinstance(root.value, dict):
+            root.check_keys(["steps"])
+        steps = root.value.get("steps") if isinstance(root.value, dict) else root.value
+        if not isinstance(steps or [], list):
+            raise root.error(f"the steps are not a list: {short(steps)}", fix=f"Example: steps: {DEFAULT_STEPS}")
     return parse_steps([*(steps or []), *([{"diverse": {"n": n}}] if n else [])], str(file or ""))
 
 
@@ -268,7 +272,7 @@ def evolve_verb(name: str, out: Path, writer: Writer, plan: Evolution, seed: int
     """
     plan.check()
     check_out(out, [name])
-    chosen = operators_of(plan.operators, plan.prompts)
+    chosen = operators_of(plan.operators, *_own_operators(plan.prompts))
     rows = named_examples(name, on_error)
     yield from _head(rows)
     keep = partial(_keep, sibling_file(out, "partial.jsonl"))
@@ -280,6 +284,10 @@ def evolve_verb(name: str, out: Path, writer: Writer, plan: Evolution, seed: int
         )
     yield from _written(rows, found, out, writer.name, seed)
     sibling_file(out, "partial.jsonl").unlink(missing_ok=True)
+
+
+def _own_operators(file: Path | None) -> tuple[object, str]:
+    return (parse_yaml(read_small_text(file), file).value, str(file)) if file else (None, "")
 
 
 def refine_verb(name: str, out: Path, writer: Writer, seed: int, on_error: str) -> Iterator[str]:

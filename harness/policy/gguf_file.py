@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import re
 import struct
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError, first_line
+from harness.errors import UserError
 from harness.lazy import transformers
+from harness.policy.gguf_header import damaged, read_header
 
 PACKAGE = "gguf"
 FAULTS = (struct.error, ImportError, IndexError, TypeError, AttributeError, NotImplementedError)  # of its readers
@@ -89,30 +89,17 @@ def gguf_version() -> str:
 @lru_cache(maxsize=8)
 def stored_types(path: Path) -> dict[str, int]:
     """By type of storage (F32, Q4_K, ...), how many weights of a file have it. Raises UserError for a damaged file."""
-    try:
-        found: dict[str, int] = {}
-        for name, kind, size in _tensors(path):
-            if not name.startswith("rope_"):  # a table and not weights
-                found[kind] = found.get(kind, 0) + size
-    except (ValueError, OSError, KeyError, *FAULTS) as error:
-        raise UserError(
-            f"the GGUF file is damaged: {first_line(error)}", where=str(path), fix="Download it again."
-        ) from error
-    return found
-
-
-def _tensors(path: Path) -> Iterator[tuple[str, str, int]]:
-    """Name, type of storage and number of values of each tensor."""
     import gguf
 
-    try:
-        from transformers.integrations.gguf import GgufHeader
-
-        tensors = GgufHeader.from_file(str(path)).tensors
-    except (ImportError, ValueError):  # an older transformers, or a type of storage that it leaves to the package
-        # whose own reader takes minutes for a large vocabulary
-        for tensor in gguf.GGUFReader(path).tensors:
-            yield tensor.name, tensor.tensor_type.name, int(tensor.n_elements)
-        return
-    for info in tensors:
-        yield info.name, gguf.GGMLQuantizationType(info.ggml_type).name, math.prod(info.shape)
+    found: dict[str, int] = {}
+    for tensor in read_header(path)[1]:
+        try:
+            kind = gguf.GGMLQuantizationType(tensor.kind)
+        except ValueError:
+            raise damaged(path, f"the tensor {tensor.name[:40]!r} has the unknown type {tensor.kind}") from None
+        values, size = gguf.GGML_QUANT_SIZES[kind]
+        if tensor.start + tensor.size // values * size > path.stat().st_size:
+            raise damaged(path, "it ends too early")
+        if not tensor.name.startswith("rope_"):  # a table and not weights
+            found[kind.name] = found.get(kind.name, 0) + tensor.size
+    return found

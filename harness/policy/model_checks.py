@@ -38,7 +38,8 @@ def check_model(base: BaseModel) -> list[ModelCheck]:
     """Every check, in a fixed order; loads the tokenizer and the configuration, no weights."""
     checks = (_template, _turns, _special_tokens, _start, _answers, _newlines, _end_of_turn)
     try:
-        encoder, found = base.encoder, [*_weights(base), _vocabulary(base)]
+        found = [*_weights(base)]
+        encoder, found = base.encoder, [*found, _vocabulary(base)]
     except UserError as error:
         return [ModelCheck("files", error.what, error.fix, passed=False)]
     for check in checks:

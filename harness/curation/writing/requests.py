@@ -7,10 +7,6 @@ Reflection-Tuning (arXiv 2402.10110).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from harness.errors import UserError, did_you_mean
 
@@ -75,30 +71,27 @@ def _split(part: str, place: str, text: str) -> list[str]:
     return [before, *(piece for rest in after for piece in (_Filled(text), rest))]
 
 
-def operators_of(names: Sequence[str], file: Path | None) -> Mapping[str, str]:
-    """The operators to use: our own, or those of a YAML file of {name: request}; all of them, or the named ones.
+def operators_of(names: Sequence[str], own: object = None, where: str = "") -> Mapping[str, str]:
+    """The operators to use, all or the named ones: those of the project, or a user's own, {name: request}.
 
-    Raises UserError where the file cannot be used or a name is unknown.
+    own    as they were read from the file `where`; None: the project's
+    Raises UserError where they cannot be used or a name is unknown.
     """
-    known = _from_file(file) if file else OPERATORS
+    known = OPERATORS if own is None and not where else _checked(own, where)
     for name in names:
         if name not in known:
-            raise UserError(f"unknown operator {name!r}", fix=did_you_mean(name, known))
+            raise UserError(f"unknown operator {name!r}", where=where, fix=did_you_mean(name, known))
     return {name: known[name] for name in names or known}
 
 
-def _from_file(file: Path) -> dict[str, str]:
-    try:
-        found = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UserError(f"it cannot be read: {error}", where=str(file), fix="Write a YAML file.") from error
+def _checked(found: object, where: str) -> dict[str, str]:
     if not isinstance(found, dict) or not found:
-        raise UserError("it holds no operators", where=str(file), fix="Write lines of `name: request`.")
+        raise UserError("it holds no operators", where=where, fix="Write lines of `name: request`.")
     for name, text in found.items():
         if not isinstance(name, str) or not isinstance(text, str) or "{instruction}" not in text:
             raise UserError(
                 f"the operator {name!r} has no place for the instruction",
-                where=str(file),
+                where=where,
                 fix="Write {instruction} where it belongs.",
             )
     return found
