@@ -429,6 +429,28 @@ def test_the_more_claims_are_tried_the_more_each_has_to_show(tmp_path: Path) -> 
     assert [one.verdict for one in several[5:]] == ["not testable"] * 5
 
 
+def test_claims_of_different_families_do_not_share_their_error_rate(tmp_path: Path) -> None:
+    """Two of five claims named `other`: p is twice the single one there, three times among those without a name."""
+    matrix = matrix_of()
+    chances = {"proxy": 0.72, "sft": 0.64, "base": 0.7}
+    rows = rows_of(matrix, lambda method, *_: chances[method])
+    file = claim(tmp_path, **KEEPS)
+    (alone,) = claims_of(rows, matrix, [], file)
+    document = yaml.safe_load(file.read_text())
+    own = document["claims"][0]
+    asked = [{**own, "name": str(at), **({"family": "other"} if at < 2 else {})} for at in range(5)]
+    file.write_text(yaml.safe_dump({**document, "claims": asked}))
+    found = claims_of(rows, matrix, [], file)
+    assert alone.p is not None
+    assert [one.p for one in found] == pytest.approx([min(1.0, k * alone.p) for k in (2, 2, 3, 3, 3)])
+    assert [one.family for one in found] == ["other", "other", "", "", ""]
+
+
+def test_the_shipped_claims_share_one_error_rate() -> None:
+    """Their results have been seen: families that are named now could have been chosen after them."""
+    assert {one.family for one in read_claims(SHIPPED_CLAIMS).claims} == {""}
+
+
 def test_the_shipped_claims_are_complete_and_can_all_be_read() -> None:
     claims = read_claims(SHIPPED_CLAIMS).claims
     assert len(claims) >= 10

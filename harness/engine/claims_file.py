@@ -79,6 +79,7 @@ class Claim:
     """A claim: the contrast of `terms` on the metrics of `where`, and on which side of a bound it should be.
 
     contradiction  in words: what would count as a contradiction
+    family         claims of one name share their error rate; "": those without a name do
     """
 
     name: Name
@@ -89,6 +90,7 @@ class Claim:
     where: MetricChoice | None = None
     requires: Requirement | None = None
     contradiction: str = ""
+    family: str = ""
 
     @property
     def about_models(self) -> bool:

@@ -3,8 +3,9 @@
 A claim is data (claims.yaml): a linear contrast of means and its expected value. It is tested on every metric that it
 is about; if the experiment lacks something for the test, the report names it. An interaction (a difference of
 differences) is asked on the scale of the scores and on that of their logits, and both have to agree. Supported: the
-two-sided p, Holm-adjusted over all claims tested here, is below 5 % on the side that the claim expects; contradicted:
-on the other side; undecided otherwise. Fewer than 20 clusters are flagged; one seed decides nothing.
+two-sided p, Holm-adjusted over the claims of its family that are tested here, is below 5 % on the side that the claim
+expects; contradicted: on the other side; undecided otherwise. A claims file may name families; all claims without a
+name are one. Fewer than 20 clusters are flagged; one seed decides nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ Verdict = Literal["supported", "contradicted", "undecided", "not testable"]
 class Claimed:
     """A claim tried on one metric: the contrast, its estimate and what follows; `missing` where it was not.
 
-    contrast  in words; bound: what the estimate is held against; p: Holm-adjusted over all claims tried
+    contrast  in words; bound: what the estimate is held against; p: Holm-adjusted over the claims tried of its family
     logits    of an interaction: the estimate on the second scale; contradiction: what would count as one
     """
 
@@ -62,6 +63,7 @@ class Claimed:
     missing: str = ""
     logits: str = ""
     contradiction: str = ""
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,10 @@ def claims_of(
 
 def _tried(bench: ClaimBench, claim: Claim) -> Iterator[_Tried]:
     """The claim once for each base and metric, with its expectation resolved; or what is missing."""
-    said = Claimed(claim.name, claim.source, claim.statement, "not testable", contradiction=claim.contradiction)
+    said = Claimed(
+        claim.name, claim.source, claim.statement, "not testable", contradiction=claim.contradiction,
+        family=claim.family,
+    )  # fmt: skip
     try:
         bench.require(claim)
         contrasts = list(bench.contrasts(claim))
@@ -134,7 +139,7 @@ def _one(bench: ClaimBench, said: Claimed, claim: Claim, base: str, terms: Seque
 
 
 def _decided(tried: Sequence[_Tried]) -> Iterator[Claimed]:
-    """Holm over all claims that could be tried, then the side on which each falls."""
+    """Holm over the claims of each family that could be tried, then the side on which each falls."""
     several = any(one.claimed.estimate is not None and one.claimed.estimate.seeds > 1 for one in tried)
     sides = [_both_sides(one) for one in tried]
     allowed = [
@@ -143,8 +148,13 @@ def _decided(tried: Sequence[_Tried]) -> Iterator[Claimed]:
         else None
         for one, pair in zip(tried, sides, strict=True)
     ]
-    family = [at for at, one in enumerate(tried) if one.counted]
-    adjusted = dict(zip(family, holm([allowed[at] for at in family]), strict=True))
+    families: dict[str, list[int]] = {}
+    for at, one in enumerate(tried):
+        if one.counted:
+            families.setdefault(one.claimed.family, []).append(at)
+    adjusted: dict[int, float | None] = {}
+    for members in families.values():
+        adjusted.update(zip(members, holm([allowed[at] for at in members]), strict=True))
     for at, one in enumerate(tried):
         if not one.kind:
             yield one.claimed
@@ -156,7 +166,9 @@ def _decided(tried: Sequence[_Tried]) -> Iterator[Claimed]:
             verdict=verdict,
             missing=_reason(one),
             bound=_bound_in_words(one.kind, one.bound, one.claimed.percent),
-            estimate=_together(one.claimed.estimate, verdict, one.kind, one.bound, LEVEL / len(family)),
+            estimate=_together(
+                one.claimed.estimate, verdict, one.kind, one.bound, LEVEL / len(families[one.claimed.family])
+            ),
             logits=_logits_in_words(one.logits),
         )
 
@@ -256,9 +268,8 @@ def claim_parts(model: ReportModel) -> Iterator[Part]:
         yield Paragraph(f"{whose}, tested on these rows: {text.listed(said)}.")
     if tried:
         yield Paragraph(
-            f"Supported or contradicted: after Holm's correction over the {len(tried)} tests (5 % family-wise). "
-            "The intervals hold all together with 95 %. A contradiction holds for this experiment; it does not "
-            "refute the source.",
+            f"Supported or contradicted: {_corrected_in_words(tried)} A contradiction holds for this experiment; it "
+            "does not refute the source.",
             "open",
         )
         yield Table(COLUMNS, tuple(_row(claim) for claim in tried))
@@ -272,6 +283,22 @@ def claim_parts(model: ReportModel) -> Iterator[Part]:
         yield Folded(f"{len(rest)} that this experiment cannot test", Table(head, rows))
 
 
+def _corrected_in_words(tried: Sequence[Claimed]) -> str:
+    """The families with their sizes, and the error rate of all of them."""
+    sizes = Counter(claim.family for claim in tried)
+    if len(sizes) == 1:
+        return (
+            f"after Holm's correction over the {len(tried)} tests (5 % family-wise). The intervals hold all together "
+            "with 95 %."
+        )
+    named = text.listed([f"{name or 'without a name'} ({size})" for name, size in sizes.items()])
+    return (
+        f"after Holm's correction within the {len(sizes)} families that the claims file names: {named}. Each has 5 % "
+        f"family-wise and its intervals hold together with 95 %; the chance of any false finding in this section is "
+        f"at most {100 * LEVEL * len(sizes):.0f} %."
+    )
+
+
 def _row(claim: Claimed) -> tuple[TableCell, ...]:
     effect = blank_cell()
     if claim.estimate is not None and claim.estimate.value is not None:
@@ -279,7 +306,7 @@ def _row(claim: Claimed) -> tuple[TableCell, ...]:
         small = [*(["points"] if claim.percent else []), *([claim.logits] if claim.logits else [])]
         effect = replace(shown, small="; ".join(small))
     return (
-        TableCell(claim.name, note=claim.source),
+        TableCell(claim.name, note=claim.source, small=f"family: {claim.family}" if claim.family else ""),
         TableCell(claim.statement, small=claim.source),
         TableCell(claim.verdict, small=text.one_line(claim.missing, 80), mood=MOODS[claim.verdict]),
         effect,
