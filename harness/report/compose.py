@@ -17,6 +17,7 @@ from harness.report.findings.claims import claim_parts
 from harness.report.findings.curves import curve_parts, curves_of
 from harness.report.findings.declared_contrasts import EXPLORATORY, declared_parts
 from harness.report.findings.detectable import resolution_parts
+from harness.report.findings.equal_quality import equal_quality_parts
 from harness.report.findings.finish import finish_parts
 from harness.report.findings.harm import harm_parts
 from harness.report.findings.precision import precision_parts, precisions_of
@@ -102,6 +103,9 @@ def _block_sections(block: Block, model: ReportModel) -> Iterator[Section]:
     pictures = tuple(tradeoff_parts(block, matrix))
     if pictures:
         yield Section("Quality against knowledge kept", pictures, level)
+    matched = tuple(equal_quality_parts(block))
+    if matched:
+        yield Section("Knowledge at equal quality", matched, level)
     differences = tuple(_differences(block, matrix))
     if differences:
         yield Section(f"Paired differences against {matrix.baseline}", differences, level)

@@ -1,4 +1,4 @@
-"""Quality against knowledge kept, as SVG: a labelled point for each method, with intervals on both axes.
+"""Quality against knowledge, as SVG: a labelled point for each method, or a line for each sweep, with intervals.
 
 Colours are CSS classes of the page (light and dark); every text is escaped here, as SVG goes in unescaped.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.sax.saxutils import escape
 
 from harness.report.render import text
@@ -32,9 +32,7 @@ class Point:
 
 def draw(points: Sequence[Point], across: str, up: str, margin: float | None = None) -> str:
     """The SVG of `points`; `across` and `up` name the axes, `margin` (an x) marks the largest tolerated loss."""
-    x_axis = Axis.around([p.x for p in points] + [e for p in points for e in p.across or ()], LEFT, WIDTH - RIGHT)
-    y_axis = Axis.around([p.y for p in points] + [e for p in points for e in p.up or ()], HEIGHT - BOTTOM, TOP)
-    grid = [part for tick in x_axis.ticks() for part in x_tick(x_axis.place(tick), tick_text(tick))]
+    x_axis, y_axis = _axes(points)
     parts = []
     if margin is not None and x_axis.low < margin < x_axis.high:
         x = x_axis.place(margin)
@@ -42,10 +40,50 @@ def draw(points: Sequence[Point], across: str, up: str, margin: float | None = N
     places = [(x_axis.place(p.x), y_axis.place(p.y)) for p in points]
     for index, (point, (x, y)) in enumerate(zip(points, places, strict=True)):
         parts += _marks(point, x, y, index, x_axis, y_axis)
+    return svg(across, up, _grid(x_axis, y_axis), [*parts, *_names(points, places)])
+
+
+@dataclass(frozen=True)
+class Front:
+    """A line through the settings of a sweep, in the setting's order; the label of a point is its setting."""
+
+    label: str
+    points: tuple[Point, ...]
+
+
+def draw_fronts(fronts: Sequence[Front], across: str, up: str) -> str:
+    """The SVG of `fronts`, each named at its last point; `across` and `up` name the axes."""
+    points = [point for front in fronts for point in front.points]
+    x_axis, y_axis = _axes(points)
+    parts = []
+    for index, front in enumerate(fronts):
+        places = [(x_axis.place(p.x), y_axis.place(p.y)) for p in front.points]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        parts.append(f'<polyline class="curve c{index % COLOURS}" points="{path}"/>')
+        for point, (x, y) in zip(front.points, places, strict=True):
+            parts += ["<g>", f"<title>{escape(f'{front.label}, {point.label}')}</title>"]
+            parts += [*_marks(point, x, y, index, x_axis, y_axis), "</g>"]
+    named = [replace(front.points[-1], label=front.label) for front in fronts]
+    parts += _names(named, [(x_axis.place(p.x), y_axis.place(p.y)) for p in named])
+    return svg(across, up, _grid(x_axis, y_axis), parts)
+
+
+def _axes(points: Sequence[Point]) -> tuple[Axis, Axis]:
+    return (
+        Axis.around([p.x for p in points] + [e for p in points for e in p.across or ()], LEFT, WIDTH - RIGHT),
+        Axis.around([p.y for p in points] + [e for p in points for e in p.up or ()], HEIGHT - BOTTOM, TOP),
+    )
+
+
+def _grid(x_axis: Axis, y_axis: Axis) -> list[str]:
+    ticks = [part for tick in x_axis.ticks() for part in x_tick(x_axis.place(tick), tick_text(tick))]
+    return [*ticks, *y_ticks(y_axis)]
+
+
+def _names(points: Sequence[Point], places: Sequence[tuple[float, float]]) -> Iterator[str]:
     for index, (point, (x, y)) in enumerate(zip(points, _labels(points, places), strict=True)):
         shown = escape(_label(point))
-        parts.append(f'<text class="label c{index % COLOURS}" x="{x:.1f}" y="{y:.1f}">{shown}</text>')
-    return svg(across, up, [*grid, *y_ticks(y_axis)], parts)
+        yield f'<text class="label c{index % COLOURS}" x="{x:.1f}" y="{y:.1f}">{shown}</text>'
 
 
 @dataclass(frozen=True)
