@@ -27,6 +27,7 @@ from harness.engine.results.schema import read_rows
 from harness.engine.run import Tally, run_plan
 from harness.engine.states import state_of
 from harness.engine.store.store import Store
+from harness.report.render.document import Document
 from harness.report.verify import verify
 
 SHIPPED = ROOT / "harness" / "microworld" / "models" / "small"
@@ -44,6 +45,13 @@ PREPARED: dict[str, Path] = {}
 @pytest.fixture
 def folder(outside_folder: Path) -> Path:
     return outside_folder
+
+
+@pytest.fixture
+def empty_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without a section, for tests of many cells that look at rows: a whole one takes longer than the cells."""
+    monkeypatch.setattr("harness.report.compose.collect", lambda folder: None)
+    monkeypatch.setattr("harness.report.compose.compose", lambda model: Document("", "", ()))
 
 
 @pytest.fixture
@@ -169,7 +177,7 @@ def damaged(files: Sequence[str]) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def many(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def many(folder: Path, empty_report: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As many artifacts and outcomes as there are pairs."""
     return copied("many", {"methods": f"[{METHODS}]"}, folder, tmp_path_factory)
 
@@ -212,7 +220,7 @@ def test_each_damaged_artifact_is_fitted_again_before_it_is_loaded(many: Path) -
     assert content(folder)["rows.parquet"] == before["rows.parquet"]
 
 
-def test_each_damaged_comparison_of_policies_is_named_and_compared_again(folder: Path) -> None:
+def test_each_damaged_comparison_of_policies_is_named_and_compared_again(folder: Path, empty_report: None) -> None:
     add_meeting(folder)
     options = {"methods": TWO, "benchmarks": f"[{COLUMNS}]"}
     assert run(folder, **options).endswith("exit 0")
@@ -494,8 +502,10 @@ class Hostile(Method):
 
 
 @pytest.fixture
-def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with the hostile method on the path."""
+def hostile(tmp_path: Path, empty_report: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the hostile method on the path; neither reports nor the speed of decoding matter here."""
+    unknown = {"seconds_per_token": None, "overhead_per_token": None}
+    monkeypatch.setattr("harness.engine.cost.decoding_cost", lambda policy, base: unknown)
     (tmp_path / "hostile_method.py").write_text(METHOD)
     info = tmp_path / "hostile-1.0.dist-info"
     info.mkdir()
@@ -509,7 +519,9 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run_hostile(folder: Path, methods: str) -> str:
-    file = folder / "experiment.yaml"
+    file, checked = folder / "experiment.yaml", PREPARED.get("hostile", Path()) / "store" / "models"
+    if checked.is_dir() and not (folder / "store").exists():  # the checks of the base's files, which stay the same
+        shutil.copytree(checked, folder / "store" / "models")
     benchmarks = "[{knowledge: {limit: 6}}, {instruction_following: {limit: 2, max_new_tokens: 8}}]"
     file.write_text(
         f"name: x\nbases: [microworld/small]\nmethods: {methods}\nbenchmarks: {benchmarks}\nthreads: 1\nseeds: [0]\n"

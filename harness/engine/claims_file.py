@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -118,7 +119,12 @@ def read_claims(file: Path) -> ClaimsFile:
         raise UserError(
             "no such claims file", where=str(file), fix="Give the path of a YAML file with `claims: [...]`."
         )
-    text = read_small_text(file)
+    return _claims_of(file, read_small_text(file))
+
+
+@lru_cache(maxsize=4)
+def _claims_of(file: Path, text: str) -> ClaimsFile:
+    """Reading takes most of a second, and a report and its check both need it."""
     root = parse_yaml(text, file)
     fix = "Example: claims: [{name: ..., source: ..., statement: ..., terms: [...], expects: {above: 0}}]"
     if (

@@ -166,7 +166,7 @@ class BaseModel:
         held = [name for name in states if name in self.__dict__]
         changed = [name for name in held if states[name]() != self._unchanged[name]]
         if changed:
-            for name in states:
+            for name in (*states, "max_length", "generation_ends"):  # the last two were read from what was changed
                 self.__dict__.pop(name, None)
         return [name.replace("_policy", "model") for name in changed]
 
