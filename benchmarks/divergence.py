@@ -4,9 +4,10 @@
 
 in nats over the whole vocabulary. The sum over an answer is an unbiased estimate of KL(p || b) between whole answers.
 The value per token is the mean over an answer, and all prompts have equal weight whatever the length of their answers,
-so that methods stay paired. Reinforcement learning and preference tuning penalise this quantity (Ziegler et al. 2019,
-arXiv 1909.08593), and Gao et al. (2023, arXiv 2210.10760) plot reward against it: gains at a small divergence cost less
-of the base model.
+so that methods stay paired. Over prompts it has a long tail, so its scale is the logarithm: the report shows the
+geometric mean, the divergence on a typical prompt. The mean of the sum stays arithmetic, as an estimate of KL(p || b).
+Reinforcement learning and preference tuning penalise this quantity (Ziegler et al. 2019, arXiv 1909.08593), and Gao et
+al. (2023, arXiv 2210.10760) plot reward against it: gains at a small divergence cost less of the base model.
 
 Each policy reads the prompt in its own way (a prompted base model reads its examples), and the base model reads the
 bare prompt. The base model itself scores 0. A policy without log-probabilities is n/a. All methods share the sampling
@@ -61,7 +62,7 @@ class Divergence(Benchmark):
         """Per token and per answer; lower is closer to the base model."""
         already: Any = {"higher_is_better": False, "unit": "nats", "against_baseline": False}
         return (
-            Metric("kl_per_token", "KL divergence from the base model", **already),
+            Metric("kl_per_token", "KL divergence from the base model", scale="log", **already),
             Metric("kl_per_answer", "the same, summed over an answer", primary=False, **already),
         )
 

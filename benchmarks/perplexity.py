@@ -3,7 +3,8 @@
     bits_per_byte(document) = -log2 p(document | request) / bytes        nats_per_token = -ln p / tokens
 
 A document's weight is its length, so means over documents are those of the whole text, and exp of the mean of
-`nats_per_token` is the perplexity. Bits per byte are comparable between tokenizers, nats per token are not.
+`nats_per_token` is the perplexity. Both are logarithms already, so their scale is linear: a difference of nats is the
+logarithm of a ratio of perplexities. Bits per byte are comparable between tokenizers, nats per token are not.
 
 Text is scored as the answer to one fixed request, not after an empty prompt: a method that acts only on prompts (an
 intervention on hidden states, examples in the context) would leave it unchanged and seem to forget nothing. For the

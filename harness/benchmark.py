@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from harness.errors import UserError
 from harness.policy.types import Capability
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ class Metric:
     by_group  every group of items gets its own column
     chance    the value that random answers reach, where it is known
     unit      what it counts, such as nats; empty: a share, in per cent where all its values are in [0, 1]
+    scale     "log" for skewed values above 0, of a metric of the role "other": the report shows geometric means and
+              compares their ratios. Not for values that are logarithms already, such as nats per token, and
+              not for joint metrics
     against_baseline  False for a value that is already a difference, from the base or from the same items unchanged: it
                       gets an interval, but is not tested against the baseline, ranked or reported as harm
     """
@@ -41,6 +45,16 @@ class Metric:
     chance: float | None = None
     unit: str = ""
     against_baseline: bool = True
+    scale: Literal["linear", "log"] = "linear"
+
+    def __post_init__(self) -> None:
+        if self.scale not in ("linear", "log"):
+            raise UserError(f"the scale of {self.name} is {self.scale!r}", fix='Set scale to "linear" or "log".')
+        if self.scale == "log" and self.role != "other":
+            raise UserError(
+                f"{self.name} is on the log scale, and margins and gaps of a {self.role} metric are differences",
+                fix='Give it the role "other", or score its logarithm, such as nats per token, on a linear scale.',
+            )
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,11 @@ def _legend(block: Block, matrix: Matrix) -> str:
         said.append("Knowledge kept: per cent of the baseline's score, with the difference in points below it.")
     if block.gaps:
         said += _gap_words(block, matrix)
+    if any(result.metric.scale == "log" for result in block.results):
+        said.append(
+            "Geometric mean: that of skewed scores, with the interval of the mean logarithm; differences of such means "
+            "are relative changes (0.1: 10 % more)."
+        )
     said.append(f"{BLANK} could not be computed; it is not zero.")
     if any(block.audit.apart(method.label) for method in block.methods):
         said.append(f"{FLAG_UNLIKE} differs from most methods in these fields of the protocol: see the fairness audit.")

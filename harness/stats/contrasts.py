@@ -39,6 +39,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
+from typing import Literal
 
 import numpy
 from numpy.typing import NDArray
@@ -181,6 +182,7 @@ class Estimate:
     limits      the smallest and the largest value that the metric allows for this contrast
     discordant  items that only the first and only the second of two methods solved, where McNemar's exact test applies
     of_items    (C,) a_c mean_s(u_sc), from which the correlation of two contrasts on the same items follows
+    scale       "geometric", "ratio": value and interval are exp of logarithms, or exp - 1; `spreads` are of logarithms
     """
 
     value: float | None
@@ -197,6 +199,27 @@ class Estimate:
     limits: tuple[float, float] | None = None
     discordant: tuple[int, int] | None = None
     of_items: Array | None = field(default=None, repr=False, compare=False)
+    scale: Literal["linear", "geometric", "ratio"] = "linear"
+
+    def of_logarithms(self, scale: Literal["geometric", "ratio"]) -> Estimate:
+        """This estimate of logarithms as a geometric mean, or as the relative change of one: 0.1 is 10 % more."""
+        found = replace(self, scale=scale, limits=None)
+        ends = [None if end is None else found._outside(end) for end in (self.value, self.low, self.high)]
+        return replace(found, value=ends[0], low=ends[1], high=ends[2])
+
+    def _inside(self, value: float) -> float:
+        """A value on the scale of the spreads."""
+        if self.scale == "linear":
+            return value
+        ratio = value if self.scale == "geometric" else 1 + value
+        return math.log(ratio) if ratio > 0 else -math.inf
+
+    def _outside(self, value: float) -> float:
+        """A number on the scale of the spreads as a value."""
+        if self.scale == "linear":
+            return value
+        value = min(value, 700.0)  # exp of more is not a float
+        return math.exp(value) if self.scale == "geometric" else math.expm1(value)
 
     @property
     def few_clusters(self) -> bool:
@@ -219,7 +242,8 @@ class Estimate:
         if self.value is None or not self.spreads:
             return None
         width = max(quantile(1 - level / 2, spread.degrees) * spread.error for spread in self.spreads)
-        low, high = self.value - width, self.value + width
+        middle = self._inside(self.value)
+        low, high = self._outside(middle - width), self._outside(middle + width)
         if self.discordant is not None and any(self.discordant):
             exact = _exact_interval(*self.discordant, self.clusters, level)
             low, high = min(low, exact[0]), max(high, exact[1])
@@ -250,7 +274,8 @@ class Estimate:
         """One-sided p of 'the contrast is not above `bound`': the test behind non-inferiority."""
         if self.value is None or not self.spreads:
             return None
-        return max(_upper_tail((self.value - bound) / spread.error, spread.degrees) for spread in self.spreads)
+        above = self._inside(self.value) - self._inside(bound)
+        return max(_upper_tail(above / spread.error, spread.degrees) for spread in self.spreads)
 
 
 def mean(scores: Scores, pool: SeedPool | None = None, scale: Scale = BINARY) -> Estimate:

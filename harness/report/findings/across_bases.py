@@ -85,6 +85,8 @@ def _pooled(measured: dict[str, Measured], label: str, baseline: str, bases: int
             return Estimate(None, reason=f"{base} lacks items that others have"), of_bases
         if weights is not None and not numpy.array_equal(weights, own.weights):
             return Estimate(None, reason=f"{base} weighs items in another way"), of_bases
+        if one.panel.log != next(iter(measured.values())).panel.log:
+            return Estimate(None, reason=f"{base} is on another scale"), of_bases
         rows.append((own.totals - other.totals).mean(axis=0))
         weights, items = own.weights, one.panel.items
         of_bases[base] = own.mean - other.mean
@@ -92,7 +94,10 @@ def _pooled(measured: dict[str, Measured], label: str, baseline: str, bases: int
         return Estimate(None, reason="no scores on every base model"), of_bases
     shares = all(one.percent for one in measured.values())
     scale = Scale(binary=False, unit=1.0, bounds=(-1.0, 1.0) if shares else None)
-    return mean(Scores(numpy.stack(rows), weights), scale=scale), of_bases
+    pooled = mean(Scores(numpy.stack(rows), weights), scale=scale)
+    if not all(one.panel.log for one in measured.values()):
+        return pooled, of_bases
+    return pooled.of_logarithms("ratio"), {base: float(numpy.expm1(value)) for base, value in of_bases.items()}
 
 
 def _corrected(found: Sequence[AcrossBases]) -> Iterator[AcrossBases]:

@@ -122,10 +122,11 @@ def _one(bench: ClaimBench, said: Claimed, claim: Claim, base: str, terms: Seque
     bound = named[value] if isinstance(value, str) else value
     several = len(bench.matrix.bases) > 1
     percent = bench.percent(terms)
+    logs = any(bench.measured(term.metric.title, term.group).panel.log for term in terms)
     claimed = replace(
         said,
         verdict="undecided",
-        where=" and ".join(metrics) + (f", {base}" if several else ""),
+        where=" and ".join(metrics) + (f", {base}" if several else "") + (", in logarithms" if logs else ""),
         contrast=in_words(terms),
         estimate=bench.estimate(terms, sign),
         percent=percent,

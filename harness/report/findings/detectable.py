@@ -7,7 +7,7 @@ sampled again with other seeds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -56,7 +56,8 @@ def _noise(one: Measured, source: Source, labels: Sequence[str]) -> Noise | None
     alone = {label: one.panel.comparable([label]) for label in labels}
     known = {label: found.scores[0] for label, found in alone.items() if found.scores and found.scores[0].seeds > 1}
     floor = noise_floor(list(known.values()))
-    return None if floor is None else Noise(one.metric, one.percent, source, tuple(known), floor)
+    metric = replace(one.metric, unit="natural logarithms") if one.panel.log else one.metric
+    return None if floor is None else Noise(metric, one.percent, source, tuple(known), floor)
 
 
 def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:

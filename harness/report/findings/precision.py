@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from harness.report.findings.tables import change_unit
 from harness.report.numbers.matrix import BenchmarkMetric, CellState, Matrix
 from harness.report.numbers.panel import Measured, block_rows, difference_of, panels_of
 from harness.report.render.document import Paragraph, Part
@@ -84,7 +85,7 @@ def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
         "Intervals are pointwise 95 %, and nothing is tested."
     )
     for one in found:
-        unit = "points" if one.percent else one.metric.name
+        unit = change_unit(one.metric, one.percent)
         columns = (
             Column("method", left=True),
             Column(f"{one.dtypes[1]} minus {one.dtypes[0]}", unit),

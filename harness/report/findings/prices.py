@@ -165,6 +165,9 @@ def _shift(method: str, baseline: str | None, inside: tuple[str, Measured], outs
     titles = [name if "/" in name else side.metric.title for name, side in (inside, outside)]
     percent = all(side.percent for side in sides)
     unit = inside[1].metric.unit or inside[1].metric.name
+    if any(side.panel.log for side in sides):
+        blank = Estimate(None, reason="on the log scale")
+        return Shift(method, titles[0], titles[1], blank, blank, blank, blank, percent, unit)
     gap = _paired(sides, [method]) or _less(scores)
     drop = (_paired(sides, [method, baseline]) if baseline and method != baseline else None) or _less(gains)
     return Shift(method, titles[0], titles[1], gap, gains[0], gains[1], drop, percent, unit)

@@ -40,8 +40,8 @@ def examples_of(block: Block, matrix: Matrix, blocks: int = 1) -> tuple[ShownIte
 
 
 def _of_benchmark(samples: pandas.DataFrame, one: Measured, matrix: Matrix, most: int) -> Iterator[ShownItem]:
-    labels = [method.label for method in matrix.methods if method.label in one.panel.methods]
-    values = numpy.stack([one.panel.methods[label].values[0] for label in labels])
+    labels = [method.label for method in matrix.methods if method.label in {*one.panel.methods, *one.panel.constants}]
+    values = numpy.stack([one.panel.scores_of(label)[0] for label in labels])
     own = samples[samples["benchmark"] == one.metric.benchmark]
     for index in _most_different(values, one, most):
         item, group = str(one.panel.items[index]), str(one.panel.groups[index])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from harness.benchmark import Metric
 from harness.report.collect import Block, MethodCost
 from harness.report.findings.audit import FLAG as FLAG_UNLIKE
 from harness.report.findings.audit import flagged
@@ -215,9 +216,16 @@ def _secondary_cell(cell: TableCell, label: str, result: Result) -> TableCell:
     return replace(cell, small=f"Δ {change.text} {change.detail}", mood="")
 
 
+def change_unit(metric: Metric, percent: bool) -> str:
+    """What a difference of a metric is counted in."""
+    if metric.scale == "log":
+        return "relative change"
+    return "points" if percent else metric.name
+
+
 def differences_table(result: Result, matrix: Matrix, methods: Sequence[MethodInfo]) -> Table:
     """Every method against the baseline on one metric (or one group of it)."""
-    unit = "points" if result.percent else result.metric.name
+    unit = change_unit(result.metric, result.percent)
     columns = [
         Column("method", left=True),
         Column("difference", unit),

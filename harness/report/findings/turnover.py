@@ -54,12 +54,15 @@ def turnovers_of(measured: Sequence[Measured], matrix: Matrix) -> tuple[Turnover
 
 def _sides(one: Measured, label: str, baseline: str) -> tuple[Estimate, Estimate]:
     """(gained, lost)"""
-    panel = one.panel
+    panel = replace(one.panel, log=False, constants={})  # gains and losses are counted in the scores' own units
     seeds = tuple(sorted(set(panel.methods[label].seeds) & set(panel.methods[baseline].seeds)))
     if panel.reason or not seeds:
         blank = Estimate(None, reason=panel.reason or "no seed in common")
         return blank, blank
-    own, other = (at_seeds(panel.methods[name], seeds) for name in (label, baseline))
+    own, other = (
+        at_seeds(MethodValues(panel.methods[name].seeds, one.panel.scores_of(name)), seeds)
+        for name in (label, baseline)
+    )
     change = (own - other) * (1 if one.metric.higher_is_better else -1)
     gained, lost = (
         _mean(one, replace(panel, methods={"side": MethodValues(seeds, numpy.maximum(part, 0.0))}))
@@ -69,7 +72,7 @@ def _sides(one: Measured, label: str, baseline: str) -> tuple[Estimate, Estimate
 
 
 def _mean(one: Measured, panel: Panel) -> Estimate:
-    return score_of(replace(measure(one.metric, panel), percent=one.percent), "side")
+    return score_of(replace(measure(replace(one.metric, scale="linear"), panel), percent=one.percent), "side")
 
 
 def turnover_parts(block: Block, matrix: Matrix) -> Iterator[Part]:

@@ -152,7 +152,11 @@ def compared(
 def _scores(one: Measured, labels: Sequence[str]) -> dict[str, MethodScore]:
     scores = {}
     for label in labels:
-        if label not in one.panel.methods:
+        if label not in one.panel.methods and label not in one.panel.constants:
+            continue
+        if label in one.panel.constants:
+            seeds = max((method.seeds for method in one.panel.methods.values()), key=len)
+            scores[label] = MethodScore(score_of(one, label), one.panel.items.size, seeds)
             continue
         found = one.panel.comparable([label])
         scores[label] = MethodScore(score_of(one, label), found.items, found.seeds)

@@ -52,7 +52,8 @@ class Panel:
     """One metric in one block: n items, and what every method scored on them.
 
     weights, clusters (codes of cluster_names), groups and items are (n,); `reason` says why no statistics are
-    possible; kin: method -> the seed group that it shares artifacts with, where it does.
+    possible; kin: method -> the seed group that it shares artifacts with, where it does. log: values are logarithms;
+    constants: then, methods whose every score is one number that has no logarithm, such as 0.
     """
 
     methods: Mapping[str, MethodValues]
@@ -63,6 +64,8 @@ class Panel:
     weights: NDArray[numpy.float64]
     reason: str = ""
     kin: Mapping[str, str] = field(default_factory=dict)
+    log: bool = False
+    constants: Mapping[str, float] = field(default_factory=dict)
     _totals: dict[tuple[str, tuple[int, ...]], Scores] = field(
         init=False, default_factory=dict, compare=False, repr=False
     )
@@ -92,6 +95,13 @@ class Panel:
         arrays = {name: getattr(self, name)[chosen] for name in per_item}
         kept = {label: m for label, m in methods.items() if not numpy.isnan(m.values).all()}
         return replace(self, methods=kept, **arrays)
+
+    def scores_of(self, label: str) -> NDArray[numpy.float64]:
+        """(S, n) a method's scores as they were given, of logarithms too; (1, n) of a constant."""
+        if label in self.constants:
+            return numpy.full((1, self.items.size), self.constants[label])
+        values = self.methods[label].values
+        return numpy.exp(values) if self.log else values
 
     def bounds(self) -> tuple[float, float] | None:
         """Smallest and largest score; None without any."""
@@ -146,6 +156,9 @@ class Panel:
         if self.reason:
             return Comparable(reason=self.reason)
         absent = [label for label in labels if label not in self.methods]
+        if absent and absent[0] in self.constants:
+            value = self.constants[absent[0]]
+            return Comparable(reason=f"{absent[0]} scores {value:g} on every item, which has no logarithm")
         if absent:
             return Comparable(reason=f"no scores of {absent[0]}")
         common = set.intersection(*(set(self.methods[label].seeds) for label in labels))
@@ -290,7 +303,8 @@ class Measured:
 
 
 def measure(metric: BenchmarkMetric, panel: Panel, group: str = "") -> Measured:
-    """Pool the seed variance of all methods on one panel."""
+    """Pool the seed variance of all methods on one panel, on the metric's scale."""
+    metric, panel = _on_its_scale(metric, panel)
     alone = [panel.comparable([label]) for label in panel.methods]
     bounds = panel.bounds()
     if bounds is None:
@@ -303,6 +317,28 @@ def measure(metric: BenchmarkMetric, panel: Panel, group: str = "") -> Measured:
         pool=seed_pool([one.scores[0] for one in alone if one.scores]),
         scale=replace(panel.scale(), bounds=(0.0, 1.0) if percent else None),
         percent=percent,
+    )
+
+
+def _on_its_scale(metric: BenchmarkMetric, panel: Panel) -> tuple[BenchmarkMetric, Panel]:
+    """The panel in logarithms where the metric asks for them; where scores do not allow that, its unit says so."""
+    if metric.scale == "linear" or panel.log:
+        return metric, panel
+    known = {label: m.values[~numpy.isnan(m.values)] for label, m in panel.methods.items()}
+    constants = {
+        label: float(values[0]) for label, values in known.items() if values.size and (values == values[0]).all()
+    }
+    constants = {label: value for label, value in constants.items() if value <= 0}
+    varying = [label for label in known if label not in constants]
+    unit = f"{metric.unit}, " if metric.unit else ""
+    if not varying or any((known[label] <= 0).any() for label in varying):
+        return replace(metric, scale="linear", unit=f"{unit}arithmetic mean, as some scores are not above 0"), panel
+    methods = {
+        label: MethodValues(panel.methods[label].seeds, numpy.log(panel.methods[label].values)) for label in varying
+    }
+    return (
+        replace(metric, unit=f"{unit}geometric mean"),
+        replace(panel, methods=methods, constants=constants, log=True),
     )
 
 
@@ -389,14 +425,16 @@ def _in_group(whole: Measured, group: str) -> BenchmarkMetric:
 
 
 def score_of(one: Measured, label: str) -> Estimate:
-    """A method's mean with its pointwise interval."""
+    """A method's mean with its pointwise interval; a geometric one where the metric is on the log scale."""
+    if label in one.panel.constants:
+        return Estimate(one.panel.constants[label], reason="the same on every item")
     found = one.panel.comparable([label])
     if not found.scores:
         return Estimate(None, reason=found.reason)
     estimate = mean(found.scores[0], one.pool, one.scale)
     if not one.metric.against_baseline and _constant(one, label):
-        return replace(estimate, low=None, high=None, reason="the same on every item")
-    return estimate
+        estimate = replace(estimate, low=None, high=None, reason="the same on every item")
+    return estimate.of_logarithms("geometric") if one.panel.log else estimate
 
 
 def _constant(one: Measured, label: str) -> bool:
@@ -405,7 +443,11 @@ def _constant(one: Measured, label: str) -> bool:
 
 
 def difference_of(one: Measured, found: Comparable) -> Estimate:
-    """The paired difference of the first method to the second; blank with its reason where they have none."""
+    """The paired difference of the first method to the second; blank with its reason where they have none.
+
+    On the log scale it is the relative change of the geometric mean.
+    """
     if not found.scores:
         return Estimate(None, reason=found.reason)
-    return difference(found.scores[0], found.scores[1], one.pool, one.scale)
+    estimate = difference(found.scores[0], found.scores[1], one.pool, one.scale)
+    return estimate.of_logarithms("ratio") if one.panel.log else estimate
