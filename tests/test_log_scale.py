@@ -56,6 +56,8 @@ def test_a_difference_is_the_relative_change_of_the_geometric_mean() -> None:
     opposite = difference_of(one, one.panel.comparable(["two", "one"]))
     assert 1 + float(opposite.value or 0) == pytest.approx(1 / math.sqrt(2))
     assert opposite.p == pytest.approx(found.p)
+    assert found.turned().value == pytest.approx(opposite.value)
+    assert found.turned().low == pytest.approx(opposite.low)
 
 
 def test_tests_and_intervals_at_other_levels_stay_on_the_log_scale() -> None:
@@ -142,6 +144,8 @@ def test_the_report_names_the_scale_where_it_shows_the_numbers(tmp_path: Path) -
     text = write_report(tmp_path)[0].read_text()
     assert "kl, nats, geometric mean, lower is better" in text
     assert "| method | difference (relative change) |" in text
+    shown = f"+{100 * float(change.estimate.value or 0):.3g} % [+"
+    assert f"tuned {shown}" in text  # in the verdict
     assert "Geometric mean: that of skewed scores" in text
 
 

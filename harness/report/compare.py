@@ -286,8 +286,8 @@ def _row(pairing: Pairing, result: Result, name: tuple[str, ...], first: str, se
         score = result.scores.get(label)
         yield plain_text(tabular.score_text(None if score is None else score.estimate.value, result.percent))
     estimate = comparison.estimate
-    yield plain_text(tabular.signed(estimate.value, result.percent))
-    yield plain_text(tabular.interval(estimate.low, estimate.high, result.percent, "+") or BLANK)
+    yield plain_text(tabular.change(estimate, result.percent))
+    yield plain_text(tabular.change_interval(estimate, result.percent) or BLANK)
     yield plain_text(tabular.p_value(comparison.adjusted))
     yield _finding(pairing, result, comparison)
     yield plain_text(f"{sample_size_text(comparison)}{FLAG_FEW if estimate.few_clusters else ''}")

@@ -166,7 +166,7 @@ def _legend(block: Block, matrix: Matrix) -> str:
     if any(result.metric.scale == "log" for result in block.results):
         said.append(
             "Geometric mean: that of skewed scores, with the interval of the mean logarithm; differences of such means "
-            "are relative changes (0.1: 10 % more)."
+            "are changes in per cent of it."
         )
     said.append(f"{BLANK} could not be computed; it is not zero.")
     if any(block.audit.apart(method.label) for method in block.methods):

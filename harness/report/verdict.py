@@ -22,6 +22,8 @@ from harness.report.render.tabular import (
     Mood,
     Table,
     TableCell,
+    change,
+    change_interval,
     count,
     interval,
     points,
@@ -134,8 +136,7 @@ def _named(label: str, result: Result) -> str:
     estimate = result.comparisons[label].estimate
     if estimate.low is None:
         return f"{label} ({estimate.reason})" if estimate.reason else label
-    shown = f"{label} {signed(estimate.value, result.percent)}"
-    return f"{shown} {interval(estimate.low, estimate.high, result.percent, '+')}"
+    return f"{label} {change(estimate, result.percent)} {change_interval(estimate, result.percent)}"
 
 
 def _unseen(labels: Sequence[str], result: Result) -> str:

@@ -207,6 +207,11 @@ class Estimate:
         ends = [None if end is None else found._outside(end) for end in (self.value, self.low, self.high)]
         return replace(found, value=ends[0], low=ends[1], high=ends[2])
 
+    def turned(self) -> Estimate:
+        """The same difference the other way round: second less first."""
+        ends = [None if end is None else self._outside(-self._inside(end)) for end in (self.value, self.high, self.low)]
+        return replace(self, value=ends[0], low=ends[1], high=ends[2])
+
     def _inside(self, value: float) -> float:
         """A value on the scale of the spreads."""
         if self.scale == "linear":

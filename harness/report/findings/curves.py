@@ -27,9 +27,9 @@ from harness.report.render.tabular import (
     Table,
     TableCell,
     blank_cell,
+    change,
+    change_interval,
     estimate_cell,
-    interval,
-    signed,
 )
 from harness.report.render.text import listed
 from harness.stats.contrasts import Estimate
@@ -295,10 +295,8 @@ def _short(size: int) -> str:
 
 
 def _change(contrast: DataContrast, percent: bool, direction: int = 1) -> str:
-    value, low, high = contrast.estimate.value, contrast.estimate.low, contrast.estimate.high
-    if direction < 0:
-        value, low, high = (None if v is None else -v for v in (value, high, low))
-    return f"{signed(value, percent)} {interval(low, high, percent, '+')}".strip()
+    shown = contrast.estimate if direction > 0 else contrast.estimate.turned()
+    return f"{change(shown, percent)} {change_interval(shown, percent)}".strip()
 
 
 # ---- table

@@ -147,10 +147,11 @@ def equal_quality_parts(block: Block) -> Iterator[Part]:
     if len(sweeps) < 2:
         return
     measured = [one for one in block.measured if one.metric.primary and one.metric.against_baseline]
+    kept = _knowledge(measured)
     found = [
         (quality, knowledge, results)
         for quality in measured if quality.metric.role == "quality"
-        for knowledge in _knowledge(measured)
+        for knowledge in kept
         if (results := equal_quality(quality, knowledge, sweeps))
     ]  # fmt: skip
     if not found:

@@ -61,7 +61,7 @@ def _lists(block: Block, label: str) -> tuple[list[str], list[str]]:
         if comparison is None or not loss:
             continue
         name = ", ".join(part for part in (result.metric.title, result.group) if part)
-        said = f"{name} {tabular.signed(comparison.estimate.value, result.percent)}"
+        said = f"{name} {tabular.change(comparison.estimate, result.percent)}"
         (worse if comparison.worse else lower).append((not result.percent, -loss, said))
     first, second = ([said for *_, said in sorted(found)] for found in (worse, lower))
     return first, second

@@ -252,14 +252,14 @@ def differences_table(result: Result, matrix: Matrix, methods: Sequence[MethodIn
 def _difference_row(method: MethodInfo, result: Result, matrix: Matrix) -> tuple[TableCell, ...]:
     comparison = result.comparisons[method.label]
     estimate, percent = comparison.estimate, result.percent
-    cells = [TableCell(method.label), TableCell(tabular.signed(estimate.value, percent))]
+    cells = [TableCell(method.label), TableCell(tabular.change(estimate, percent))]
     if estimate.low is None:
         reason = TableCell(text.one_line(estimate.reason, 80), mood="blank")
         cells += [TableCell(BLANK), TableCell(BLANK), reason, *[TableCell(BLANK)] * 3]
     else:
         clusters = f"{estimate.clusters}{FLAG_FEW if estimate.few_clusters else ''}"
         cells += [
-            TableCell(tabular.interval(estimate.low, estimate.high, percent, "+")),
+            TableCell(tabular.change_interval(estimate, percent)),
             TableCell(tabular.p_value(comparison.adjusted)),
             finding_cell(comparison, result, matrix),
             TableCell(_effects(comparison, percent)),

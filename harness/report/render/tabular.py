@@ -54,8 +54,26 @@ def estimate_cell(estimate: Estimate, percent: bool, *, signed: bool = False) ->
     """A number above its pointwise interval, or a blank above its reason; `signed` for differences."""
     if estimate.value is None:
         return blank_cell(estimate.reason)
-    shown = interval(estimate.low, estimate.high, percent, "+" if signed else "") or BLANK
-    return TableCell(_number(estimate.value, percent, "+" if signed else ""), shown, note=estimate.reason)
+    if signed:
+        shown, limits = change(estimate, percent), change_interval(estimate, percent)
+    else:
+        shown, limits = score_text(estimate.value, percent), interval(estimate.low, estimate.high, percent)
+    return TableCell(shown, limits or BLANK, note=estimate.reason)
+
+
+def change(estimate: Estimate, percent: bool) -> str:
+    """A difference, signed; a relative change as '+41 %'."""
+    if estimate.scale == "ratio" and estimate.value is not None:
+        return f"{_number(100 * estimate.value, False, '+')} %"
+    return signed(estimate.value, percent)
+
+
+def change_interval(estimate: Estimate, percent: bool) -> str:
+    """The interval of a difference, '[-2 %, +41 %]' of a relative change, or nothing where there is none."""
+    if estimate.scale == "ratio" and estimate.low is not None and estimate.high is not None:
+        low, high = (f"{_number(100 * end, False, '+')} %" for end in (estimate.low, estimate.high))
+        return f"[{low}, {high}]"
+    return interval(estimate.low, estimate.high, percent, "+")
 
 
 def score_text(value: float | None, percent: bool) -> str:
