@@ -30,6 +30,7 @@ class CallOrAsk(Benchmark):
 
     version = 1
     needs = frozenset({"sample"})
+    divisible = True
 
     split: Literal["test", "validation"] = setting("test", "split of the requests")
     limit: int | None = setting(None, "number of requests; none: all", least=1)
@@ -45,7 +46,7 @@ class CallOrAsk(Benchmark):
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per request; the seed changes nothing."""
-        items = self._items()
+        items = self.chosen(self._items(), lambda item: item.id)
         prompts = [Prompt(messages=item.prompt) for item in items]
         drawn = policy.sample(prompts, Sampling(self.max_new_tokens, seed=seed), [item.id for item in items])
         for item, prompt, (completion,) in zip(items, prompts, drawn, strict=True):

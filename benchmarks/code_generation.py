@@ -47,6 +47,7 @@ class CodeGeneration(Benchmark):
 
     version = 2
     needs = frozenset({"sample"})
+    divisible = True
 
     execute: bool = setting(False, "run the model's programs in a sandbox; false: n/a")
     data: str = setting("openai/openai_humaneval", "file, folder or hub id with HumanEval's columns")
@@ -90,7 +91,7 @@ class CodeGeneration(Benchmark):
         """One outcome per problem."""
         if not self.execute:
             raise UserError(f"code_generation: {OFF}", fix="Read benchmarks/code_generation.py first.")
-        items = self._items()
+        items = self.chosen(self._items(), lambda item: item.id)
         prompts = [self._prompt(item) for item in items]
         stop = () if self.chat else STOPS
         sampling = Sampling(self.max_new_tokens, self.temperature, self.top_p, stop, self.samples, seed)

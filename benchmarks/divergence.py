@@ -51,6 +51,7 @@ class Divergence(Benchmark):
 
     version = 2  # 1 weighed answers by their length, which differs between methods
     needs = frozenset({"score", "sample"})
+    divisible = True
     stochastic = True
 
     prompts: str = setting(EMBEDDED, "microworld, or a file or hub id with prompts")
@@ -69,7 +70,7 @@ class Divergence(Benchmark):
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per prompt. Raises UserError where the policy's base model is unknown."""
         base = base_of(policy)
-        items = self._items()
+        items = self.chosen(self._items(), lambda item: item.cluster)
         asked = [Prompt(messages=(Message("user", item.text),)) for item in items]
         sampling = Sampling(self.max_new_tokens, temperature=1.0, seed=seed)
         drawn = [answers[0] for answers in policy.sample(asked, sampling, [item.id for item in items])]

@@ -46,6 +46,7 @@ class FunctionCalling(Benchmark):
 
     version = 3  # 2 left several notations unread
     needs = frozenset({"sample"})
+    divisible = True
 
     data: str = setting("gorilla-llm/Berkeley-Function-Calling-Leaderboard", "folder or hub id in BFCL's layout")
     categories: tuple[str, ...] = setting(CATEGORIES, "categories that are asked")
@@ -70,7 +71,7 @@ class FunctionCalling(Benchmark):
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per request, category by category."""
-        items = self._items()
+        items = self.chosen(self._items(), lambda item: item.id)
         prompts = [bfcl_prompt(item.messages, item.functions, self.notation) for item in items]
         sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
         drawn = policy.sample(prompts, sampling, [item.id for item in items])

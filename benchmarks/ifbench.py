@@ -40,6 +40,7 @@ class IFBench(Benchmark):
 
     version = 3
     needs = frozenset({"sample"})
+    divisible = True
 
     data: str = setting("allenai/IFBench_test", "hub id, or a local file or folder in the same form")
     split: str = setting("train", "split of a folder or hub id")
@@ -54,7 +55,8 @@ class IFBench(Benchmark):
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per prompt."""
         sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
-        yield from outcomes(policy, self._items(_trial), sampling, judged, lambda item: ("bakeoff's own verifiers",))
+        items = self.chosen(self._items(_trial), lambda item: item.key)
+        yield from outcomes(policy, items, sampling, judged, lambda item: ("bakeoff's own verifiers",))
 
     def data_digest(self) -> str:
         """Digest of the content of local files, or of the name of a hub data set."""

@@ -35,6 +35,7 @@ class IFEval(Benchmark):
 
     version = 2
     needs = frozenset({"sample"})
+    divisible = True
 
     data: str = setting("google/IFEval", "hub id, or a local file or folder in the same form")
     split: str = setting("train", "split of a folder or hub id")
@@ -49,7 +50,8 @@ class IFEval(Benchmark):
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per prompt, flagged where a rule splits sentences without nltk's punkt."""
         sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
-        yield from outcomes(policy, self._items(_trial), sampling, judged, _flags)
+        items = self.chosen(self._items(_trial), lambda item: item.key)
+        yield from outcomes(policy, items, sampling, judged, _flags)
 
     def data_digest(self) -> str:
         """Digest of the content of local files, or of the name of a hub data set."""

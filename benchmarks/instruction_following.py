@@ -30,6 +30,7 @@ class InstructionFollowing(Benchmark):
 
     version = 1
     needs = frozenset({"sample"})
+    divisible = True
     sparse = True
 
     split: Literal["test", "validation"] = setting("test", "split of the prompts")
@@ -47,7 +48,7 @@ class InstructionFollowing(Benchmark):
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per prompt."""
-        items = instruction_items(self.split, self.limit)
+        items = self.chosen(instruction_items(self.split, self.limit), lambda item: item.cluster)
         prompts = [Prompt(messages=(Message("user", item.prompt),)) for item in items]
         sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
         drawn = policy.sample(prompts, sampling, [item.id for item in items])

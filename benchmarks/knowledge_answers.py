@@ -37,6 +37,7 @@ class KnowledgeAnswers(Benchmark):
 
     version = 1
     needs = frozenset({"sample"})
+    divisible = True
 
     split: Literal["test", "validation"] = setting("test", "split of the people")
     limit: int | None = setting(None, "number of items; none: all", least=1)
@@ -52,7 +53,7 @@ class KnowledgeAnswers(Benchmark):
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per fact; the seed changes nothing."""
-        items = self._items()
+        items = self.chosen(self._items(), lambda item: item.person)
         prompts = [Prompt(messages=(Message("user", item.question),)) for item in items]
         drawn = policy.sample(prompts, Sampling(self.max_new_tokens, seed=seed), [item.id for item in items])
         for item, prompt, (completion,) in zip(items, prompts, drawn, strict=True):

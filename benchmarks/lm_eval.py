@@ -43,6 +43,7 @@ class LmEval(Benchmark):
 
     version = 1
     needs = frozenset({"score"})
+    divisible = True
     open_metrics = True
 
     tasks: tuple[str, ...] = setting((), "lm-eval's names or groups, or paths of YAML files")
@@ -78,6 +79,7 @@ class LmEval(Benchmark):
             policy,
             tasks,
             limit=self.limit,
+            documents=self._asked(tasks) if self.share else None,
             num_fewshot=self.num_fewshot,
             chat_template=self.chat_template,
             max_new_tokens=self.max_new_tokens,
@@ -85,17 +87,28 @@ class LmEval(Benchmark):
         ):
             yield self._outcome(sample, chance_of(tasks[sample.task], sample))
 
+    def _asked(self, tasks: Mapping[str, Any]) -> dict[str, list[int]]:
+        """Task -> the documents of the part that is asked; lm-eval draws examples in the context anew for each part."""
+        found: dict[str, list[int]] = {name: [] for name in tasks}
+        places = list(lm_eval_documents.placed_documents(tasks, self.limit))
+        for name, number, _, _ in self.chosen(places, lambda place: self._cluster(*place)):
+            found[name].append(number)
+        return found
+
+    def _cluster(self, task: str, number: int, digest: str, document: Mapping[str, Any]) -> str:
+        if self.cluster_by and self.cluster_by not in document:
+            raise UserError(
+                f"the documents of {task} have no column {self.cluster_by!r}",
+                fix=f"Set cluster_by to one of: {', '.join(document)}.",
+            )
+        return f"{task}/{document[self.cluster_by]}" if self.cluster_by else _item_id(task, number, digest)
+
     def _outcome(self, sample: lm_eval_bridge.Sample, chance: Mapping[str, float]) -> Outcome:
         item = _item_id(sample.task, sample.doc_id, sample.doc_hash)
-        if self.cluster_by and self.cluster_by not in sample.document:
-            raise UserError(
-                f"the documents of {sample.task} have no column {self.cluster_by!r}",
-                fix=f"Set cluster_by to one of: {', '.join(sample.document)}.",
-            )
         weights = {"score": sample.weights[sample.main]} if sample.main in sample.weights else {}
         return Outcome(
             item=item,
-            cluster=f"{sample.task}/{sample.document[self.cluster_by]}" if self.cluster_by else item,
+            cluster=self._cluster(sample.task, sample.doc_id, sample.doc_hash, sample.document),
             group=sample.task,
             metrics={"score": sample.score, **sample.metrics, **chance},
             weights={**weights, **sample.weights},

@@ -29,6 +29,7 @@ class MathProblems(Benchmark):
 
     version = 3
     needs = frozenset({"sample"})
+    divisible = True
 
     data: str = setting("openai/gsm8k:main", "file, folder or hub id with the columns question and answer")
     split: str = setting("test", "split of a folder or hub id")
@@ -48,7 +49,7 @@ class MathProblems(Benchmark):
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per problem."""
-        items = self._items()
+        items = self.chosen(self._items(), lambda item: item.id)
         shots = self._shots(items)
         prompts = [problem_prompt(item.question, shots, self.instruction) for item in items]
         sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)

@@ -34,6 +34,7 @@ class MultiTurn(Benchmark):
 
     version = 1
     needs = frozenset({"sample"})
+    divisible = True
 
     split: Literal["test", "validation"] = setting("test", "split of the people")
     limit: int = setting(40, "number of conversations of each of three kinds", least=1)
@@ -53,7 +54,7 @@ class MultiTurn(Benchmark):
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per conversation; the seed changes nothing."""
-        items = dialogues(self.split, self.limit)
+        items = self.chosen(dialogues(self.split, self.limit), lambda item: item.id)
         sampling = Sampling(self.max_new_tokens, seed=seed)
         held = converse(policy, [item.turns for item in items], sampling, [item.id for item in items])
         for item, told in zip(items, held, strict=True):

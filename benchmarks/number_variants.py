@@ -47,6 +47,7 @@ class NumberVariants(Benchmark):
 
     version = 4
     needs = frozenset({"sample"})
+    divisible = True
     sparse = True
 
     templates: str = setting("", "folder of template files, such as templates/symbolic of apple/ml-gsm-symbolic")
@@ -72,7 +73,7 @@ class NumberVariants(Benchmark):
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per original and per variant, template by template."""
-        items = self._items()
+        items = self.chosen(self._items(), lambda item: item.template)
         shots = shots_of(self.shots_from, self.shots, [item.problem.question for item in items])
         prompts = [problem_prompt(item.problem.question, shots, self.instruction) for item in items]
         drawn = policy.sample(prompts, Sampling(self.max_new_tokens, seed=seed), [item.problem.id for item in items])

@@ -42,6 +42,7 @@ class Ood(Benchmark):
 
     version = 1
     needs = frozenset({"sample"})
+    divisible = True
     sparse = True
 
     split: Literal["test", "validation"] = setting("test", "split of the prompts")
@@ -63,7 +64,7 @@ class Ood(Benchmark):
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per prompt, family by family; the seed changes nothing."""
-        items = self._items()
+        items = self.chosen(self._items(), lambda item: item.family)
         prompts = [Prompt(messages=(Message("user", item.prompt),)) for item in items]
         drawn = policy.sample(prompts, Sampling(self.max_new_tokens, seed=seed), [item.id for item in items])
         original = Reached(0.0)

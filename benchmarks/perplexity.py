@@ -45,6 +45,7 @@ class Perplexity(Benchmark):
 
     version = 1
     needs = frozenset({"score"})
+    divisible = True
 
     data: str = setting(EMBEDDED, "microworld, a .txt file of paragraphs, or a file, folder or hub id")
     split: str = setting("test", "split; test or validation for the microworld")
@@ -66,7 +67,7 @@ class Perplexity(Benchmark):
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per document or piece of one; the seed changes nothing."""
-        items = self._items()
+        items = self.chosen(self._items(), lambda item: item.about)
         prompt = Prompt(messages=(Message("user", self._request()),))
         scores = policy.score([prompt] * len(items), [item.text for item in items])
         shown = policy.encoder.prompt_text(prompt)

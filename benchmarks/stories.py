@@ -27,6 +27,7 @@ class Stories(Benchmark):
 
     version = 1
     needs = frozenset({"sample"})
+    divisible = True
 
     split: Literal["test", "validation"] = setting("test", "split of the stories")
     limit: int | None = setting(None, "number of stories; none: all", least=1)
@@ -39,7 +40,7 @@ class Stories(Benchmark):
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per story."""
-        items = self._items()
+        items = self.chosen(self._items(), lambda item: item.id)
         prompts = [Prompt(messages=item.prompt) for item in items]
         sampling = Sampling(self.max_new_tokens, temperature=self.temperature, seed=seed)
         drawn = policy.sample(prompts, sampling, [item.id for item in items])

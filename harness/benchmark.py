@@ -7,10 +7,13 @@ compare the answers of several policies item by item, once all of them are finis
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeVar
 
 from harness.errors import UserError
 from harness.policy.types import Capability
@@ -81,6 +84,7 @@ class Outcome:
     flags: tuple[str, ...] = ()
 
 
+Item = TypeVar("Item")
 Answered = Callable[[], Iterator[Outcome]]
 """A policy's outcomes in the order of `evaluate`, read from the disk again at each call."""
 
@@ -123,12 +127,15 @@ class Benchmark(ABC):
     needs    capabilities that a policy must have; the cells of other policies are n/a
     open_metrics  whether outcomes may hold further metrics, which `metrics` does not declare
     sparse   whether outcomes may leave out metrics that do not apply to their items; if not, they say None
+    divisible  whether `evaluate` asks only the items that `chosen` leaves, so that a run can look at a part of them
     """
 
     version: ClassVar[int]
     needs: ClassVar[frozenset[Capability]]
     open_metrics: ClassVar[bool] = False
     sparse: ClassVar[bool] = False
+    divisible: ClassVar[bool] = False
+    share: tuple[float, float] | None = None
 
     @property
     def stochastic(self) -> bool:
@@ -149,6 +156,25 @@ class Benchmark(ABC):
     @abstractmethod
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per item, in a fixed order."""
+
+    def within(self, low: float, high: float) -> Self:
+        """This benchmark with a part of its items: see `chosen`."""
+        part = copy.copy(self)
+        object.__setattr__(part, "share", (low, high))  # not a field: the part is in the key of the outcomes itself
+        return part
+
+    def chosen(self, items: Sequence[Item], cluster: Callable[[Item], str]) -> list[Item]:
+        """The items to ask, in their order: all, or under `within` those of the clusters from `low` to `high`.
+
+        Clusters come in the order of a hash of their names, which knows nothing of their scores: the first of them are
+        a random sample. 0 to 1 is all clusters, and parts that adjoin have no cluster in common.
+        """
+        if self.share is None:
+            return list(items)
+        names = sorted({cluster(item) for item in items}, key=_hashed)
+        low, high = (math.ceil(len(names) * end) for end in self.share)
+        kept = set(names[low:high])
+        return [item for item in items if cluster(item) in kept]
 
     def joint_metrics(self) -> tuple[Metric, ...]:
         """The metrics of `compare`, in the order of display; empty where policies are not compared with one another."""
@@ -173,3 +199,7 @@ class Benchmark(ABC):
     def scorer_facts(self) -> dict[str, str]:
         """Everything else that decides the score (a sentence tokenizer, a library's version)."""
         return {}
+
+
+def _hashed(name: str) -> bytes:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()

@@ -10,7 +10,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -44,6 +44,7 @@ Settings = Annotated[
         "--set", metavar="LABEL.FIELD=VALUE", help="change a field of an entry, or a top-level key: KEY=VALUE"
     ),
 ]
+Until = Literal["decided"]
 Out = Annotated[Path | None, typer.Option("--out", help="the results folder (default: next to the experiment file)")]
 
 
@@ -144,12 +145,19 @@ def run_command(
     settings: Settings = [],  # noqa: B006
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try failed cells again")] = False,
     workers: Annotated[int, typer.Option("--workers", metavar="N", help="number of processes that share the work")] = 1,
+    until: Annotated[
+        Until | None, typer.Option("--until", help="release methods whose questions a look of `stop` has decided")
+    ] = None,
 ) -> None:
-    """Fill the matrix and write the report. Finished work is never repeated."""
-    from harness.cli.verbs import run_verb
+    """Fill the matrix and write the report. Finished work is never repeated.
+
+    With --until decided, methods get no more work once the looks that the block `stop` declares have decided every
+    comparison of theirs with the baseline; the report's error rates hold under stopping.
+    """
+    from harness.cli.run import run_verb
 
     try:
-        code = run_verb(file, store, out, settings, retry_failed=retry_failed, processes=workers)
+        code = run_verb(file, store, out, settings, retry_failed=retry_failed, processes=workers, until=until or "")
     except KeyboardInterrupt:
         typer.echo("Interrupted. Finished work is kept; the same command continues.")
         code = 2

@@ -1,40 +1,29 @@
-"""The verbs that work on experiments (plan, run, explain) and on results folders (verify, compare, export)."""
+"""The verbs that work on experiments (plan, explain, gc) and on results folders (verify, compare, export)."""
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
-import tempfile
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from harness.cli.run import command, counts, options, remarks_on_data
 from harness.engine.config import load_experiment
 from harness.engine.experiment import Experiment
-from harness.engine.gate import check_contamination, remedies_of, warnings_of
+from harness.engine.gate import remedies_of
 from harness.engine.joint_cells import joint_cells
-from harness.engine.plan import Cell, Plan
+from harness.engine.plan import Plan
 from harness.engine.progress import Progress, print_line
 from harness.engine.pruning import prune, survey
-from harness.engine.results.declared import declare
-from harness.engine.results.folder import held, is_current, replaced
-from harness.engine.results.write import write_results
-from harness.engine.run import Tally, run_plan
-from harness.engine.soundness import Unsound
-from harness.engine.states import State, explain, find_cells, state_of
-from harness.engine.store.store import DEFAULT_STORE, Store, disk_errors
+from harness.engine.states import explain, find_cells, state_of
+from harness.engine.store.store import Store
 from harness.engine.tuning import plans, unfilled
-from harness.engine.workers import workers
 from harness.errors import UserError
 
 WIDTH = 160
-NOT_ALL = "Not all is done: the store was changed while this ran, or another process is at work. Run it again."
 
 
 def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
@@ -48,13 +37,13 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
             say(f"{cell.title:44} {place}  {state}")
         for joint in joint_cells(plan, store):
             say(f"{joint.title:44} {joint.state(store)}")
-    for line in (*remedies_of(plan, store.root), *_remarks_on_data(plan)):
+    for line in (*remedies_of(plan, store.root), *remarks_on_data(plan)):
         say(line)
     if experiment.tune and not plan.experiment.tune:
         say("The rows of tuned settings are planned once the trials are done.")
     done = all(state.name not in ("to run", "running") for state in states)
     more = ["--retry-failed"] if done and any(state.name == "failed" for state in states) else []
-    say(f"\n{_counts(states)}. Next: {_command('run', file, store_folder, settings, *more)}")
+    say(f"\n{counts(states)}. Next: {command('run', file, store_folder, settings, *more)}")
 
 
 def power_verb(file: Path, store_folder: Path, settings: Sequence[str], pilot: Path | None) -> None:
@@ -70,139 +59,9 @@ def power_verb(file: Path, store_folder: Path, settings: Sequence[str], pilot: P
                 print_line(console, part)
             else:
                 console.print(part)
-    again = _command("plan", file, store_folder, settings, "--power", "--from", "FOLDER")
+    again = command("plan", file, store_folder, settings, "--power", "--from", "FOLDER")
     first = "" if pilot else f"after a pilot, {again}; or "
-    print_line(console, f"Nothing was written. Next: {first}{_command('run', file, store_folder, settings)}")
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@_sigterm_interrupts()
-def run_verb(
-    file: Path, store_folder: Path, out: Path | None, settings: Sequence[str], *, retry_failed: bool, processes: int
-) -> int:
-    """Fill the matrix, write results and report; return the exit code."""
-    console = Console(soft_wrap=True)
-    say = partial(print_line, console)
-    experiment = load_experiment(file, settings)
-    with disk_errors(store_folder):
-        store_folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=store_folder).close()
-    store = Store(store_folder)
-    # `experiment.yaml` has its results next to it; any other file has a folder of its name
-    folder = out or (file.parent if file.name == "experiment.yaml" else file.parent / file.stem)
-    with held(folder):
-        if line := replaced(folder, experiment):
-            say(line)
-        try:
-            plan, tally = _fill(
-                experiment, store, console, settings, folder=folder, retry_failed=retry_failed, processes=processes
-            )
-        except InterruptedRun as kept:
-            say(f"\nInterrupted. {kept}; the same command goes on.")
-            return 2
-        states = [state_of(cell, store) for cell in plan.cells]
-        current = tally is None and is_current(folder, plan, states, store)
-        if not current:
-            states = _write_results(plan, store, folder)
-    ended = Counter(state.name for state in _all_states(plan, states, store))
-    failed = bool(ended["failed"] or plan.unreachable or plan.lost)
-    unfinished = bool(ended["to run"] + ended["running"])
-    report = f"The report is {folder / 'report.html'}"
-    if tally is None:
-        lines = (*_not_run(plan), _idle(states, failed=bool(ended["failed"]), current=current))
-    else:
-        report += f" (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})"
-        lines = (*_worked(states, tally, file, store_folder, settings), *([NOT_ALL] if unfinished else []))
-    for line in (*lines, report):
-        say(line)
-    return int(failed or unfinished)
-
-
-def _idle(states: Sequence[State], *, failed: bool, current: bool) -> str:
-    """A line on a run that had no cell to run."""
-    stale = "No cell to run; the results folder was not up to date and is written again"
-    again = " Failed cells are tried again with --retry-failed." if failed else ""
-    return f"{'Nothing to do' if current else stale}: {_counts(states)}.{again}"
-
-
-def _worked(states: Sequence[State], tally: Tally, file: Path, store: Path, settings: Sequence[str]) -> Iterator[str]:
-    """Summary of a run, with what to do next about a failure."""
-    yield f"\n{_counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now)."
-    if cells := [cell for cell, _ in tally.failed if isinstance(cell, Cell)]:
-        yield f"Next: {_command('explain', file, store, settings, cells[0].title)}"
-    elif tally.failed:
-        yield f"Next: fix the cause, then {_command('run', file, store, settings, '--retry-failed')}"
-
-
-def _remarks_on_data(plan: Plan) -> Iterator[str]:
-    from harness.curation.inspect import remarks_on
-
-    yield from remarks_on(plan.sets)
-
-
-def _not_run(plan: Plan) -> Iterator[str]:
-    """A line for each benchmark and training set whose cells are not run, with the reason."""
-    for place, why in (*plan.unreachable.items(), *plan.lost.items()):
-        yield f"n/a     {place}: {why}"
-    for column in plan.experiment.benchmarks:
-        if isinstance(column.benchmark, Unsound):
-            yield f"failed  {column.label}: {column.benchmark.why}"
-
-
-class InterruptedRun(Exception):
-    """Ctrl-C or SIGTERM; its text says how much is kept."""
-
-
-def _fill(
-    experiment: Experiment,
-    store: Store,
-    console: Console,
-    settings: Sequence[str],
-    *,
-    folder: Path,
-    retry_failed: bool,
-    processes: int,
-) -> tuple[Plan, Tally | None]:
-    """Do what is not done; the experiment's own plan, and what was done now: None where there was nothing to do."""
-    say = partial(print_line, console)
-    wanted = {"to run", "running"} | ({"failed"} if retry_failed else set())
-    tally: Tally | None = None
-    with ExitStack() as stack:
-        for plan in plans(experiment, store.root, download=True):
-            states = [state_of(cell, store) for cell in plan.cells]
-            scored = sum(state.name == "done" for state in states)
-            declare(folder, experiment.contrasts, scored, len(states))
-            if not any(state.name in wanted for state in _all_states(plan, states, store)):
-                continue
-            say(f"{plan.experiment.name}: {_counts(states)}")
-            for remark in (*remedies_of(plan, store.root), *_remarks_on_data(plan)):
-                say(remark)
-            for warning in warnings_of(check_contamination(plan, store.root)):
-                say(warning)
-            for line in _not_run(plan):
-                say(line)
-            try:
-                if tally is None:
-                    stack.enter_context(workers(processes - 1, experiment.file, store.root, settings, say))
-                with Progress(console) as progress:
-                    done = run_plan(plan, store, progress, retry_failed=retry_failed)
-                tally = tally.then(done) if tally else done
-            except KeyboardInterrupt:
-                kept = sum(state_of(cell, store).name == "done" for cell in plan.cells)
-                raise InterruptedRun(f"{kept} of {len(plan.cells)} cells are done and kept") from None
-    return plan, tally
+    print_line(console, f"Nothing was written. Next: {first}{command('run', file, store_folder, settings)}")
 
 
 def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:
@@ -228,15 +87,10 @@ def gc_verb(files: Sequence[Path], store_folder: Path, settings: Sequence[str], 
         prune(store, chosen)
         say(f"\nFreed: {total}. Finished cells stay done; a new cell fits what it needs again.")
     elif chosen:
-        words = ["bakeoff", "gc", *map(str, files), *_options(store_folder, settings), "--delete"]
+        words = ["bakeoff", "gc", *map(str, files), *options(store_folder, settings), "--delete"]
         say(f"\nTo be freed: {total}. Nothing was deleted. Next: {shlex.join(words)}")
     else:
         say(f"\nTo be freed: {total}.")
-
-
-def _all_states(plan: Plan, states: Sequence[State], store: Store) -> list[State]:
-    """The states of the cells and of the joint cells."""
-    return [*states, *(joint.state(store) for joint in joint_cells(plan, store))]
 
 
 def _plans_so_far(experiment: Experiment, store: Store) -> Iterator[Plan]:
@@ -245,31 +99,6 @@ def _plans_so_far(experiment: Experiment, store: Store) -> Iterator[Plan]:
         yield plan
         if plan.experiment.tune is not experiment.tune and unfilled(plan, store):
             return
-
-
-def _write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
-    from harness.report.compose import write_report
-
-    with disk_errors(folder):
-        states = write_results(plan, store, folder)
-        write_report(folder)
-    return states
-
-
-def _command(verb: str, file: Path, store: Path, settings: Sequence[str], *more: str) -> str:
-    """A command line for the same experiment, settings and store, ready to be typed."""
-    return shlex.join(["bakeoff", verb, str(file), *more, *_options(store, settings)])
-
-
-def _options(store: Path, settings: Sequence[str]) -> list[str]:
-    own = [] if store == DEFAULT_STORE or os.environ.get("BAKEOFF_STORE") == str(store) else ["--store", str(store)]
-    return [*(word for setting in settings for word in ("--set", setting)), *own]
-
-
-def _counts(states: Sequence[State]) -> str:
-    counted = Counter(state.name for state in states)
-    order = ("done", "to run", "running", "failed", "n/a")
-    return f"{len(states)} cells: " + ", ".join(f"{counted[name]} {name}" for name in order if counted[name])
 
 
 def _printer() -> partial[None]:

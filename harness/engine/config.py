@@ -14,7 +14,7 @@ from typing import Any
 from harness.data.load import KINDS, SHIPPED, DataSpec
 from harness.data.readers import is_local
 from harness.engine.claims_file import ClaimsFile, read_claims
-from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry, On, Tune
+from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry, On, Stop, Tune
 from harness.engine.plugin_fields import build_plugin, checked, entry_parts, field_types, typed
 from harness.engine.registry import source_file
 from harness.engine.search import TUNED, searchable
@@ -149,6 +149,7 @@ class _Reader:
             "claims": self._claims,
             "contrasts": self._contrasts,
             "tuned_in": self._tuned_in,
+            "stop": lambda given: Stop(**checked(Stop, given)) if given.value else Stop(),
             "tune": lambda given: Tune(**checked(Tune, given)) if given.value else Tune(),
         }
         values = {
@@ -338,6 +339,8 @@ class _Reader:
                 raise error(f"`out_of_distribution` names {name!r}", "out_of_distribution", name, fix=fix)
         if experiment.tune:
             _check_tune(experiment, experiment.tune, self.root)
+        if experiment.stop:
+            _check_stop(experiment, experiment.stop, self.root)
 
 
 def _contrast(given: Located, labels: Sequence[str]) -> tuple[str, str]:
@@ -391,6 +394,26 @@ def _device(given: Located, name: str) -> str:
     if name != "auto":
         return name
     return "cuda" if Path("/dev/nvidiactl").exists() else "cpu"
+
+
+def _check_stop(experiment: Experiment, stop: Stop, root: Located) -> None:
+    """Raises UserError for looks that do not rise to the whole, and for questions that stopping does not decide."""
+    if experiment.baseline is None:
+        what = "`stop` decides comparisons with the baseline, and none is named"
+        raise root.error(what, "stop", fix="Add `baseline: LABEL`, or leave out `stop`.")
+    if experiment.contrasts:
+        what = "`stop` decides comparisons with the baseline, and `contrasts` declares others"
+        raise root.error(what, "stop", fix="Leave out one of the two.")
+    runs = len(experiment.seeds)
+    for name, values, whole in (("items", stop.items, 1.0), ("seeds", stop.seeds or (runs,), runs)):
+        if not values or [*values] != sorted(set(values)) or values[-1] != whole:
+            said = "1, all items" if name == "items" else f"{runs}, all seeds of the experiment"
+            example = "[0.1, 0.3, 1]" if name == "items" else f"[{max(1, runs - 2)}, {runs}]"
+            what = f"`stop`: {name} must rise to {said}, got {short([*values])}"
+            raise root.error(what, "stop", name, fix=f"Example: {name}: {example}")
+    if stop.seeds and runs > 1 and stop.seeds[0] == 1:
+        what = "`stop`: a look at one seed would decide about these trained runs, and not about the methods"
+        raise root.error(what, "stop", "seeds", fix="Begin with 2 seeds or more.")
 
 
 def _check_tune(experiment: Experiment, tune: Tune, root: Located) -> None:

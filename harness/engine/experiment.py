@@ -57,6 +57,18 @@ class Tune:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """The block `stop`: the looks at which `run --until decided` may release methods from further work.
+
+    items  shares of the items of every benchmark, rising to 1: a look at each, with the first number of seeds
+    seeds  numbers of the experiment's seeds, rising to all: a look at each, with all items; empty: all seeds at once
+    """
+
+    items: tuple[Annotated[float, Ge(0.001), Le(1)], ...] = (0.25, 0.5, 1.0)
+    seeds: tuple[Annotated[int, Ge(1)], ...] = ()
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Everything that a run needs, checked.
 
@@ -73,6 +85,7 @@ class Experiment:
     threads      of torch on CPU; fixed, since one and two threads give different bytes
     micro_batch  rows per forward pass in training, at most
     tuned_in     the results folder in which the methods' settings were tuned, for the fairness audit; in no content key
+    stop         the looks of `run --until decided`, by which cells are scored in parts
     time_limit   seconds that one fit, one load, and the scoring of one cell may take; in no content key
     """
 
@@ -100,3 +113,4 @@ class Experiment:
     claims: ClaimsFile | None = None
     contrasts: tuple[tuple[str, str], ...] = ()
     tuned_in: str | None = None
+    stop: Stop | None = None

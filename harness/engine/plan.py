@@ -6,12 +6,12 @@ Planning loads no model: a model is identified by the digest of its files, a dat
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.data.load import LoadedSet, load_set, set_of, subset
 from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry
@@ -72,8 +72,9 @@ class Cell:
     """One square of the matrix.
 
     node  the artifact that it scores; a method without training data has one node for all `data`
-    why   the reason where the cell is not applicable, or cannot be run
-    fails whether it fails for that reason: its benchmark breaks the contract
+    why   the reason where the cell is not run
+    state its state for that reason: "failed" where its benchmark breaks the contract, "stopped" where it is not needed
+    part  the items that it scores, as shares from and to; None: all (see `Benchmark.within`)
     """
 
     entry: MethodEntry
@@ -83,7 +84,8 @@ class Cell:
     seed: int
     document: Mapping[str, Any]
     why: str = ""
-    fails: bool = False
+    state: Literal["n/a", "failed", "stopped"] = "n/a"
+    part: tuple[float, float] | None = None
 
     @cached_property
     def key(self) -> str:
@@ -103,9 +105,14 @@ class Cell:
         }
 
     @property
-    def title(self) -> str:
-        """METHOD/BENCHMARK/SEED, as `explain` takes it."""
+    def name(self) -> str:
+        """METHOD/BENCHMARK/SEED, as `explain` takes it; the parts of one benchmark share it."""
         return f"{self.entry.label}/{self.column.label}/{self.seed}"
+
+    @property
+    def title(self) -> str:
+        """For progress and messages: its name, and the part of the items that it scores."""
+        return self.name + (f", items {self.part[0]:.0%} to {self.part[1]:.0%}" if self.part else "")
 
 
 @dataclass(eq=False)
@@ -116,6 +123,7 @@ class Plan:
     tuned_on  the labels of the benchmarks that decided them
     unreachable  benchmarks whose items could not be read, by label, with the reason: their cells are n/a
     lost      training sets of the hub that could not be reached, by kind and quality, likewise
+    compares  whether policies are compared with one another once their cells are done
     """
 
     experiment: Experiment
@@ -127,6 +135,7 @@ class Plan:
     tuned_on: tuple[str, ...] = ()
     unreachable: Mapping[str, str] = field(default_factory=dict)
     lost: Mapping[str, str] = field(default_factory=dict)
+    compares: bool = True
 
     def groups(self) -> Iterator[tuple[Node, list[Cell]]]:
         """Artifacts with the cells that score them."""
@@ -137,6 +146,14 @@ class Plan:
 def make_plan(experiment: Experiment, store: Path, *, download: bool = False) -> Plan:
     """Plan every cell. Raises UserError for a missing model or small base, and where no cell can be run."""
     return _Planner(experiment, store, download).plan()
+
+
+def by_artifact(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """Artifact -> the cells that score it."""
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(cell.node.key, []).append(cell)
+    return found
 
 
 class _Planner:
@@ -154,16 +171,13 @@ class _Planner:
     def plan(self) -> Plan:
         self._check_sizes()
         cells = list(self._cells())
-        by_node: dict[str, list[Cell]] = {}
-        for cell in cells:
-            by_node.setdefault(cell.node.key, []).append(cell)
         errors = [*self.unreachable.values(), *self.lost.values()]
         if errors and all(cell.why for cell in cells):
             raise errors[0]
         why = {label: _line(error) for label, error in self.unreachable.items()}
         lost = {" ".join(filter(None, place)): _line(error) for place, error in self.lost.items()}
         models = list(self.models.values())
-        return Plan(self.experiment, cells, models, self.sets, by_node, unreachable=why, lost=lost)
+        return Plan(self.experiment, cells, models, self.sets, by_artifact(cells), unreachable=why, lost=lost)
 
     def _loaded(self) -> Iterator[LoadedSet]:
         """The training sets that can be had; why those of the hub that cannot are missing goes into `lost`."""
@@ -206,12 +220,20 @@ class _Planner:
         for column in self.experiment.benchmarks:
             document = self._outcome_document(node, column, seed)
             if isinstance(column.benchmark, Unsound):
-                yield Cell(entry, column, node, data, seed, document, column.benchmark.why, fails=True)
+                yield Cell(entry, column, node, data, seed, document, column.benchmark.why, "failed")
                 continue
             why = column.benchmark.unavailable() or _lacking(entry, column)
             if not why and (missing := self.unreachable.get(column.label) or self._lost_of(node)):
                 why = _line(missing)
-            yield Cell(entry, column, node, data, seed, document, why)
+            for part in self._parts(column):
+                own = {**document, "part": list(part)} if part else document
+                yield Cell(entry, column, node, data, seed, own, why, part=part)
+
+    def _parts(self, column: BenchmarkEntry) -> Sequence[tuple[float, float] | None]:
+        """The parts of a benchmark under `stop`; one that compares policies is scored whole."""
+        stop = self.experiment.stop
+        divided = stop and column.benchmark.divisible and not column.benchmark.joint_metrics()
+        return list(pairwise((0.0, *stop.items))) if stop and divided else [None]
 
     def _lost_of(self, node: Node) -> UserError | None:
         """Why a training set of the artifact, or of one that it is made from, cannot be read."""

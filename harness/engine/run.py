@@ -97,7 +97,7 @@ class _Runner:
             # what another process is working on comes last, so that the two share the work
             at = next((at for at, (node, group) in enumerate(waiting) if not self._busy(node, group)), 0)
             self._group(*waiting.pop(at))
-        for joint in joint_cells(self.plan, self.store):
+        for joint in joint_cells(self.plan, self.store) if self.plan.compares else ():
             self._compare(joint)
         return self.tally
 
@@ -272,13 +272,16 @@ class _Runner:
         with self.store.writing("outcomes", cell.key, cell.document) as (out, ledger):
             decoder = policy.decoded_by()[0] if isinstance(policy, Policy) else None
             rows = decoder.max_rows if isinstance(decoder, StepwisePolicy) else 0
-            benchmark, measured = cell.column.benchmark, (cost.Stopwatch(), cost.PeakMemory(cell.node.base.spec.device))
+            benchmark = cell.column.benchmark.within(*cell.part) if cell.part else cell.column.benchmark
+            measured = cost.Stopwatch(), cost.PeakMemory(cell.node.base.spec.device)
             with self._sharing(cell.title), measured[0] as watch, measured[1] as memory:
                 items = benchmark.evaluate(policy, cell.seed)
                 declared = () if benchmark.open_metrics else [metric.name for metric in benchmark.metrics()]
                 each = self.progress.evaluating(cell.title)
                 file, sparse = out / "outcomes.jsonl", benchmark.sparse
-                ledger["items"] = write_outcomes(file, items, each, declared, sparse=sparse)
+                ledger["items"] = write_outcomes(
+                    file, items, each, declared, sparse=sparse, may_be_empty=cell.part is not None
+                )
             if isinstance(decoder, StepwisePolicy) and decoder.max_rows < rows:
                 self.progress.say(f"{cell.title}: out of memory, went on with {decoder.max_rows} rows at once")
             ledger.update(seconds=watch.seconds, peak_memory_mb=memory.mb, **speed())

@@ -27,7 +27,7 @@ class State:
 def state_of(cell: Cell, store: Store) -> State:
     """The state of one cell; an artifact that it needs may be what is running or failed."""
     if cell.why:
-        return State("failed" if cell.fails else "n/a", cell.why)
+        return State(cell.state, cell.why)
     return state_of_key("outcomes", cell.key, store, cell.node)
 
 
@@ -64,9 +64,9 @@ def _failure(node: Node, store: Store) -> str | None:
 def find_cells(cells: Sequence[Cell], name: str) -> list[Cell]:
     """Cells called METHOD, METHOD/BENCHMARK or METHOD/BENCHMARK/SEED. Raises UserError where none exists."""
     wanted = name.split("/")
-    found = [cell for cell in cells if cell.title.split("/")[: len(wanted)] == wanted]
+    found = [cell for cell in cells if cell.name.split("/")[: len(wanted)] == wanted]
     if not found:
-        raise UserError(f"no cell is called {name!r}", fix=did_you_mean(name, {cell.title for cell in cells}))
+        raise UserError(f"no cell is called {name!r}", fix=did_you_mean(name, {cell.name for cell in cells}))
     return found
 
 

@@ -65,6 +65,7 @@ def _trials(experiment: Experiment, tune: Tune, searches: list[Search]) -> Exper
         reference=None,
         out_of_distribution={},
         tune=None,
+        stop=None,
     )
 
 

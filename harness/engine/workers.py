@@ -17,15 +17,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from harness.engine.results.looked import Looked, recorded
 from harness.engine.store.store import disk_errors
 from harness.errors import UserError
 
 
 @contextmanager
 def workers(
-    count: int, file: Path, store: Path, settings: Sequence[str], say: Callable[[str], None] = print
+    count: int,
+    file: Path,
+    store: Path,
+    settings: Sequence[str],
+    say: Callable[[str], None] = print,
+    looked: Looked | None = None,
 ) -> Iterator[list[Path]]:
     """Start `count` processes and end them with the block; yields the log file of each.
+
+    looked  of a run that may stop: they do what is due at the look after those that are done
 
     say  called with a line for each process that ended otherwise than by finishing or with the block
     Raises UserError for a negative count.
@@ -38,7 +46,7 @@ def workers(
             with disk_errors(store):
                 log.parent.mkdir(parents=True, exist_ok=True)
                 written = running.enter_context(log.open("wb"))
-            asked = json.dumps([str(file), str(store), list(settings), number, count + 1])
+            asked = json.dumps([str(file), str(store), list(settings), number, count + 1, looked and recorded(looked)])
             process = subprocess.Popen(
                 [sys.executable, "-m", "harness.engine.workers", asked],
                 stdin=subprocess.PIPE,
@@ -82,19 +90,24 @@ def _end_with_the_run() -> None:
 def worker_main() -> None:
     """Do everything that is not done, beginning at the worker's own part of the plan.
 
-    The one argument is JSON, as `workers` writes it: experiment file, store, settings, number of the worker, and count.
+    The one argument is JSON, as `workers` writes it: experiment file, store, settings, number of the worker, count, and
+    the looks of a run that may stop.
     """
     from rich.console import Console
 
     from harness.engine.config import load_experiment
     from harness.engine.progress import Progress
+    from harness.engine.results.looked import releases_of
     from harness.engine.run import run_plan
+    from harness.engine.stopping import due
     from harness.engine.store.store import Store
     from harness.engine.tuning import plans
 
-    file, folder, settings, number, count = json.loads(sys.argv[1])
+    file, folder, settings, number, count, looks = json.loads(sys.argv[1])
     threading.Thread(target=_end_with_the_run, daemon=True).start()
     for plan in plans(load_experiment(Path(file), settings), Path(folder)):
+        if looks and plan.experiment.stop:
+            plan = due(plan, looks["reached"] + 1, releases_of(looks))
         with Progress(Console(soft_wrap=True)) as progress:
             run_plan(plan, Store(Path(folder)), progress, beginning=number / count)
 

@@ -16,6 +16,7 @@ from harness.files import read_json
 from harness.method import NO_SIGNAL, UNCHANGED
 from harness.records import DataChoice
 from harness.report.numbers.comparisons import Kept, Result, gaps_of, kept_of, results_of
+from harness.report.numbers.looks import parted, stopped_results
 from harness.report.numbers.matrix import CellState, Matrix, MethodInfo, read_matrix
 from harness.report.numbers.panel import Measured, block_rows, groups_of, panels_of
 from harness.report.numbers.protocol import Audit, audit_of
@@ -128,6 +129,7 @@ def collect(folder: Path) -> ReportModel:
     """
     matrix = read_matrix(folder)
     rows, samples = _frame(folder / "rows.parquet", ROW_COLUMNS), _frame(folder / "samples.parquet", SAMPLE_COLUMNS)
+    rows = parted(folder, rows) if matrix.stop else rows
     artifacts = _json(folder / "costs.json").get("artifacts", [])
     provenance, experiment = _json(folder / "provenance.json"), folder / "experiment.yaml"
     models = provenance.get("models") or {}
@@ -155,19 +157,29 @@ def _block(
     data: DataChoice,
 ) -> Block:
     own, states = block_rows(rows, matrix, base, data)
-    measured = panels_of(own, matrix, states)
 
     def planned(method: str, benchmark: str) -> bool:
         return any(cell.state != "n/a" for cell in states.get((method, benchmark), ()))
 
+    numbers: dict[str, Any] = {}
+    if matrix.stop:
+        # all methods have only the first look in common, so that the questions of the looks alone are answered
+        measured, numbers["results"] = stopped_results(own, matrix, states, (base, data))
+    else:
+        measured = panels_of(own, matrix, states)
+        numbers = {
+            "results": results_of(measured, matrix, lambda one: one.metric.primary, planned),
+            "groups": results_of(
+                groups_of(measured), matrix, lambda one: one.metric.primary and one.metric.by_group, planned
+            ),
+            "kept": kept_of(measured, matrix),
+            "gaps": gaps_of(measured, matrix),
+        }
     return Block(
         base=base,
         data=data,
         methods=matrix.methods,
-        results=results_of(measured, matrix, lambda one: one.metric.primary, planned),
-        groups=results_of(groups_of(measured), matrix, lambda one: one.metric.primary and one.metric.by_group, planned),
-        kept=kept_of(measured, matrix),
-        gaps=gaps_of(measured, matrix),
+        **numbers,
         costs={method.label: _cost(artifacts, matrix, method, base, data) for method in matrix.methods},
         states=states,
         audit=audit_of(artifacts, matrix, models, base, data),

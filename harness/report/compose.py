@@ -20,6 +20,7 @@ from harness.report.findings.detectable import resolution_parts
 from harness.report.findings.equal_quality import equal_quality_parts
 from harness.report.findings.finish import finish_parts
 from harness.report.findings.harm import harm_parts
+from harness.report.findings.looks_taken import looks_parts
 from harness.report.findings.precision import precision_parts, precisions_of
 from harness.report.findings.prices import price_parts, shift_parts
 from harness.report.findings.record import ledger_part, provenance_parts, unfinished_part
@@ -65,11 +66,13 @@ def compose(model: ReportModel) -> Document:
     """The whole report, the verdict first."""
     exploratory = (Paragraph(EXPLORATORY, "open"),) if model.matrix.contrasts else ()
     sections = [Section("Verdict", (*exploratory, *verdict_parts(model)))]
-    if curves := curves_of(model.rows, model.matrix):
+    if (curves := curves_of(model.rows, model.matrix)) and not model.matrix.stop:
         # several sizes: the amount of data is the question, so the section is first; otherwise it is a control
         by_size = len(model.matrix.data_sizes) > 1
         title = "How much data, and which" if by_size else "Which data"
         sections.insert(0 if by_size else 1, Section(title, tuple(curve_parts(curves, model.matrix))))
+    if looked := tuple(looks_parts(model)):
+        sections.append(Section("Looks", looked))
     if declared := tuple(declared_parts(model)):
         sections.insert(1, Section("Declared contrasts", declared))
     several = len(model.blocks) > 1
@@ -77,7 +80,7 @@ def compose(model: ReportModel) -> Document:
         if several:
             sections.append(Section(block.title, ()))
         sections += _block_sections(block, model)
-    if pooled := tuple(across_bases_parts(model)):
+    if (pooled := tuple(across_bases_parts(model))) and not model.matrix.stop:
         sections.append(Section("Across base models", pooled))
     if precisions := precisions_of(model.rows, model.matrix, model.models):
         sections.append(Section("The same model in another precision", tuple(precision_parts(precisions))))
@@ -88,7 +91,8 @@ def compose(model: ReportModel) -> Document:
         sections.append(Section(title, tuple(joint_parts(joint, model.blocks, model.matrix))))
     if model.tuning:
         sections.append(Section("Search for settings", tuple(tuning_parts(model))))
-    sections.append(Section("Claims", tuple(claim_parts(model))))
+    if not model.matrix.stop:
+        sections.append(Section("Claims", tuple(claim_parts(model))))
     sections.append(Section("Training data", tuple(training_data_parts(model))))
     sections.append(Section("Cost ledger", (ledger_part(model),)))
     sections.append(Section("Cells without a result", (unfinished_part(model.matrix),)))
@@ -109,6 +113,10 @@ def _block_sections(block: Block, model: ReportModel) -> Iterator[Section]:
     differences = tuple(_differences(block, matrix))
     if differences:
         yield Section(f"Paired differences against {matrix.baseline}", differences, level)
+    if matrix.stop:
+        # the rest compares methods on the items that all of them have: here only those of the first look
+        yield Section("Fairness audit", tuple(audit_parts(block, matrix, model.provenance)), level)
+        return
     harm = tuple(harm_parts(block, matrix))
     if harm:
         yield Section("Harm", harm, level)

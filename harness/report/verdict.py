@@ -169,6 +169,11 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
             "every method against the baseline on every primary metric). The intervals of these differences hold all "
             "together with 95 %; every other interval is pointwise."
         )
+    if matrix.stop:
+        said.append(
+            f"This run stops by its results, at look {matrix.stop.reached} of {len(matrix.stop.looks)}: the error "
+            "rates hold for all looks together; see Looks for what was decided when, and on how many items and seeds."
+        )
     losses = sum(len(result.comparisons) for result in block.of_role("knowledge"))
     if losses and matrix.margin > 0:
         said.append(
@@ -191,7 +196,7 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
         said.append(f"Fewer than {FEWEST_CLUSTERS} effective clusters, so no interval and no test: {', '.join(none)}.")
     if idle := idle_fits(block):
         said.append(idle)
-    open_cells = [c for cells in block.states.values() for c in cells if c.state not in ("done", "n/a")]
+    open_cells = [c for cells in block.states.values() for c in cells if c.state not in ("done", "n/a", "stopped")]
     if open_cells:
         said.append(f"{len(open_cells)} cells have no result (see below); they count as undecided.")
     return said

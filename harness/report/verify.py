@@ -23,6 +23,8 @@ from harness.engine.results.schema import (
     JOINT_FILES,
     JOINT_KEY,
     OWN_FILES,
+    PART_COLUMNS,
+    PARTS_FILE,
     REPORT_FILES,
     ROW_COLUMNS,
     ROW_KEY,
@@ -42,6 +44,7 @@ TABLES = {
     "samples.parquet": (SAMPLE_COLUMNS, SAMPLE_KEY),
     "joint.parquet": (JOINT_COLUMNS, JOINT_KEY),
     "excerpts.parquet": (EXCERPT_COLUMNS, EXCERPT_KEY),
+    PARTS_FILE: (PART_COLUMNS, [*PART_COLUMNS][:3]),
 }
 
 
@@ -156,7 +159,7 @@ def _not_finite(table: Any) -> str:
 
 def _cells(matrix: Mapping[str, Any], tables: Mapping[str, Any]) -> Iterator[Check]:
     """Whether rows and samples are those of the cells that are done, item by item."""
-    done = {_place(cell) for cell in matrix["cells"] if cell.get("state") == "done"}
+    done = {_place(cell) for cell in matrix["cells"] if cell.get("state") in ("done", "partial")}
     items = {}
     for name in (name for name in ("rows.parquet", "samples.parquet") if name in tables):
         keys = tables[name].group_by(SAMPLE_KEY).aggregate([])

@@ -76,7 +76,9 @@ class Joint:
     level: float
 
 
-def max_t(estimates: Sequence[Estimate | None], panels: Sequence[object], family: int | None = None) -> Joint:
+def max_t(
+    estimates: Sequence[Estimate | None], panels: Sequence[object], family: int | None = None, spent: float = 1.0
+) -> Joint:
     """Step-down max-t tests of estimates against 0, and the level of their simultaneous intervals.
 
     Each p is turned into z = -Phi^-1(p / 2), and under no difference z is |Z| of a normal Z with correlation matrix R.
@@ -90,12 +92,15 @@ def max_t(estimates: Sequence[Estimate | None], panels: Sequence[object], family
             independent, which is the cautious side (Sidak, JASA 62, 1967)
     family  the number of tests declared beforehand; a test that could not be made (None) counts as an independent one
             that is never rejected
+    spent   the share of the error rate that this look at the data may spend: every p is divided by it (Bonferroni over
+            the looks), and the intervals hold together with probability 1 - LEVEL * spent
     """
+    rate = LEVEL * spent
     size = len(estimates) if family is None else family
     of_holm = holm([one.p if one is not None else None for one in estimates], size)
     made = [(at, one, one.p) for at, one in enumerate(estimates) if one is not None and one.p is not None]
     if not made:
-        return Joint(tuple(of_holm), LEVEL / max(size, 1))
+        return Joint(_of_look(of_holm, spent), rate / max(size, 1))
     made.sort(key=lambda test: (test[2], test[0]))
     drawn = _null_maxima([one for _, one, _ in made], [panels[at] for at, _, _ in made], size - len(made))
     adjusted, reached = list(of_holm), 0.0
@@ -103,12 +108,19 @@ def max_t(estimates: Sequence[Estimate | None], panels: Sequence[object], family
         share = (int((drawn[:, step] >= _normal_score(p)).sum()) + 1) / (DRAWS + 1)
         reached = max(reached, min(share, float(of_holm[at] or 0.0)))
         adjusted[at] = reached
-    # the rank at which an interval leaves 0 out only where its test is below LEVEL
-    rank = DRAWS + 2 - math.ceil(LEVEL * (DRAWS + 1))
-    return Joint(tuple(adjusted), max(_two_sided(float(numpy.partition(drawn[:, 0], rank)[rank])), LEVEL / size))
+    # the rank at which an interval leaves 0 out only where its test is below the look's level
+    rank = DRAWS + 2 - math.ceil(rate * (DRAWS + 1))
+    if rank >= DRAWS:  # a level so small that the draws do not reach it
+        return Joint(_of_look(adjusted, spent), rate / size)
+    level = max(_two_sided(float(numpy.partition(drawn[:, 0], rank)[rank])), rate / size)
+    return Joint(_of_look(adjusted, spent), level)
 
 
 DRAWS = 20_000
+
+
+def _of_look(adjusted: Sequence[float | None], spent: float) -> tuple[float | None, ...]:
+    return tuple(None if p is None else min(1.0, p / spent) for p in adjusted)
 
 
 def _null_maxima(estimates: Sequence[Estimate], panels: Sequence[object], absent: int) -> NDArray[numpy.float64]:

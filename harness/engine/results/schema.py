@@ -12,6 +12,7 @@ A results folder holds, next to the experiment file:
     provenance.json   the experiment as it was run, versions, commit, device, data and model revisions
     tuning.json       the trials, where settings were searched for
     tested_claims.yaml  the claims that the report tests, where the experiment names a file of them
+    parts.parquet     the order of the items in a run that may stop (harness/engine/stopping.py)
     declared.json     the contrasts that were declared, and how many cells were scored by then
     digests.json      digests, with which `bakeoff verify` compares the other files (harness/engine/results/digests.py)
     report.md, report.html
@@ -41,7 +42,8 @@ JOINT_FILES = ("joint.parquet", "excerpts.parquet")  # only where a benchmark co
 TUNING_FILE = "tuning.json"  # only where settings were searched for
 CLAIMS_FILE = "tested_claims.yaml"  # only where the experiment names a claims file
 DECLARED_FILE = "declared.json"  # only where contrasts were declared
-OWN_FILES = (TUNING_FILE, CLAIMS_FILE, DECLARED_FILE)
+PARTS_FILE = "parts.parquet"  # only of a run that may stop
+OWN_FILES = (TUNING_FILE, CLAIMS_FILE, DECLARED_FILE, PARTS_FILE)
 REPORT_FILES = ("report.md", "report.html")
 
 # name -> (arrow type, meaning)
@@ -70,6 +72,12 @@ SAMPLE_COLUMNS: dict[str, tuple[str, str]] = {
     "completions": ("list<string>", "the model's answers (for multiple choice: the choice it prefers)"),
     "reference": ("string", "a right answer, where the benchmark knows one"),
     "flags": ("list<string>", "what happened to the item, such as 'truncated'"),
+}
+PART_COLUMNS: dict[str, tuple[str, str]] = {
+    "benchmark": CELL_COLUMNS["benchmark"],
+    "group": ("string", "the stratum of the item, as in the rows"),
+    "item": SAMPLE_COLUMNS["item"],
+    "upto": ("double", "the item is among this share of the items, in the order in which they are looked at"),
 }
 MEETING_COLUMNS: dict[str, tuple[str, str]] = {
     **CELL_COLUMNS,

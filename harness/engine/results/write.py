@@ -14,10 +14,21 @@ from harness.engine.joint_cells import CellGroup, JointCell, joint_cells
 from harness.engine.plan import Cell, Plan, inside
 from harness.engine.registry import summary
 from harness.engine.results.digests import matrix_digest, write_digests
+from harness.engine.results.looked import Looked, recorded
 from harness.engine.results.provenance import provenance
-from harness.engine.results.schema import CLAIMS_FILE, SCHEMA_VERSION, TUNING_FILE, write_joint, write_rows
+from harness.engine.results.schema import (
+    CLAIMS_FILE,
+    PART_COLUMNS,
+    PARTS_FILE,
+    SCHEMA_VERSION,
+    TUNING_FILE,
+    write_joint,
+    write_rows,
+    write_table,
+)
 from harness.engine.search import Search
 from harness.engine.states import State, state_of
+from harness.engine.store.keys import key_of
 from harness.engine.store.outcomes import read_outcomes
 from harness.engine.store.store import Store
 from harness.engine.tuning import record
@@ -26,17 +37,24 @@ from harness.method import Method, fields_of
 from harness.policy.sources import parameter_count
 
 
-def write_results(plan: Plan, store: Store, folder: Path) -> list[State]:
-    """Write the results files of everything that is done; return the states of all cells, in plan order."""
+def write_results(plan: Plan, store: Store, folder: Path, looked: Looked | None = None) -> list[State]:
+    """Write the results files of everything that is done; return the states of all cells, in plan order.
+
+    looked  the looks of a run that may stop, with what they released
+    """
     folder.mkdir(parents=True, exist_ok=True)
     states = [state_of(cell, store) for cell in plan.cells]
     done = [cell for cell, state in zip(plan.cells, states, strict=True) if state.name == "done"]
     write_rows(folder, _rows(done, store), _samples(done, store))
+    (folder / PARTS_FILE).unlink(missing_ok=True)
+    if looked:
+        write_table(folder / PARTS_FILE, _parts(done, store), PART_COLUMNS, [*PART_COLUMNS])
     joints = joint_cells(plan, store)
     if joints:
         finished = [joint for joint in joints if joint.groups and store.done("joint", joint.key)]
         write_joint(folder, _joint_rows(finished, store), _joint_excerpts(finished, store))
-    write_json(folder / "matrix.json", matrix(plan, states, joints, store))
+    whole = matrix(plan, states, joints, store)
+    write_json(folder / "matrix.json", {**whole, "stop": recorded(looked)} if looked else whole)
     write_json(folder / "costs.json", {"schema": SCHEMA_VERSION, "artifacts": list(_costs(done, plan, store))})
     checked = check_contamination(plan, store.root)
     write_json(folder / "contamination.json", {"schema": SCHEMA_VERSION, "checked": checked})
@@ -152,10 +170,39 @@ def tuning(plan: Plan, tune: Tune) -> dict[str, Any]:
 
 
 def _cell_entries(plan: Plan, states: list[State]) -> list[dict[str, Any]]:
-    return [
-        {**cell.columns, "key": cell.key, "state": state.name, "why": state.why}
-        for cell, state in zip(plan.cells, states, strict=True)
-    ]
+    """An entry for each cell; the parts of one benchmark's items are one cell."""
+    together: dict[tuple[Any, ...], list[tuple[Cell, State]]] = {}
+    for cell, state in zip(plan.cells, states, strict=True):
+        own = () if cell.part else (cell.key,)
+        together.setdefault((*cell.columns.values(), *own), []).append((cell, state))
+    found = []
+    for parts in together.values():
+        cell, state = parts[0][0], _together([state for _, state in parts])
+        key = cell.key if len(parts) == 1 else key_of({"parts": [one.key for one, _ in parts]})
+        found.append({**cell.columns, "key": key, "state": state.name, "why": state.why})
+    return found
+
+
+def _together(parts: list[State]) -> State:
+    """The state of a cell from those of its parts: the least finished, or "partial" where only some have outcomes."""
+    least = min(parts, key=lambda state: _LEAST_FINISHED.index(state.name))
+    if least.name in ("done", "failed") or all(state.name != "done" for state in parts):
+        return least
+    return State("done" if least.name == "stopped" else "partial", least.why or "only a part of its items is done")
+
+
+_LEAST_FINISHED = ("failed", "running", "to run", "stopped", "done", "n/a")
+
+
+def _parts(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
+    """The part that each item of a divided benchmark is in, once."""
+    seen: set[tuple[str, str, str]] = set()
+    for cell in (cell for cell in cells if cell.part):
+        for outcome in read_outcomes(store.folder("outcomes", cell.key) / "outcomes.jsonl"):
+            place = (cell.column.label, outcome["group"], outcome["item"])
+            if place not in seen:
+                seen.add(place)
+                yield dict(zip(PART_COLUMNS, (*place, cell.part[1] if cell.part else 1.0), strict=True))
 
 
 def deterministic(method: Method) -> bool:
@@ -271,15 +318,18 @@ def _costs(cells: list[Cell], plan: Plan, store: Store) -> Iterator[dict[str, An
         groups.setdefault(place, []).append(cell)
     for _, members in sorted(groups.items()):
         node = members[0].node
-        scored = {cell.column.label: store.cost("outcomes", cell.key) for cell in members}
-        first = next(iter(scored.values()))
+        ledgers = [(cell.column.label, store.cost("outcomes", cell.key)) for cell in members]
+        spent: dict[str, float] = {}
+        for label, ledger in ledgers:
+            spent[label] = spent.get(label, 0.0) + ledger["seconds"]
+        first = ledgers[0][1]
         fits = first["fits"]
         yield {
             **{name: value for name, value in members[0].columns.items() if name != "benchmark"},
             "total_parameters": parameter_count(node.base.folder),
             **{f"shared_{name}": sum(float(fits[key][name]) for key in node.beneath) for name in _SPENT},
             **_search_cost(members[0].entry.label, plan),
-            "evaluate_seconds": {label: ledger["seconds"] for label, ledger in scored.items()},
+            "evaluate_seconds": spent,
             "seconds_per_token": first["seconds_per_token"],
             "overhead_per_token": first["overhead_per_token"],
             **{key: fits[node.key][key] for key in _FIT_KEYS},

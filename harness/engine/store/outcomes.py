@@ -22,11 +22,13 @@ def write_outcomes(
     declared: Collection[str] = (),
     *,
     sparse: bool = True,
+    may_be_empty: bool = False,
 ) -> int:
     """Write them in order and return their number; calls `each` with the number written so far.
 
     declared  the metrics that an outcome may hold; empty: any
     sparse    whether an outcome may leave out a metric that is declared
+    may_be_empty  whether there may be no outcome: of a part of few items
     Raises ValueError, with the item and the line that yielded it, where a benchmark breaks its contract: no item, an id
     twice or not a text, a metric that is missing or not declared, a value that is not a finite number. A metric that is
     None is left out.
@@ -46,7 +48,7 @@ def write_outcomes(
                 raise ValueError(f"{error}{_line_that_yields(outcomes)}") from None
             file.write(json.dumps(_plain(asdict(outcome)), sort_keys=True) + "\n")
             each(len(seen))
-    if not seen:
+    if not seen and not may_be_empty:
         raise ValueError("the benchmark yielded no item")
     return len(seen)
 

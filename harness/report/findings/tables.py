@@ -115,7 +115,7 @@ def _rank(score: MethodScore, flag: str) -> str:
 
 def state_cell(cells: Sequence[CellState]) -> TableCell:
     """The state of a method without a score; of several states, failed is shown first, then n/a."""
-    for state in ("failed", "n/a", "running", "to run"):
+    for state in ("failed", "n/a", "running", "to run", "stopped"):
         found = [cell for cell in cells if cell.state == state]
         if found:
             why = text.one_line(found[0].why, 300)

@@ -99,10 +99,12 @@ def results_of(
     matrix: Matrix,
     tested: Callable[[Measured], bool],
     planned: Callable[[str, str], bool],
+    spent: float = 1.0,
 ) -> tuple[Result, ...]:
     """Scores, ranks and comparisons with the baseline; the correction runs over those that `tested` selects.
 
     planned  (method, benchmark) -> whether a cell was to be filled; what failed still counts in the family
+    spent    the share of the error rate that belongs to this look at the data, as in `harness.stats.families.max_t`
     """
     labels = [method.label for method in matrix.methods]
 
@@ -114,7 +116,7 @@ def results_of(
     def decides(one: Measured) -> bool:
         return tested(one) and one.metric.against_baseline
 
-    results = compared(measured, labels, opponents, decides, matrix.margin)
+    results = compared(measured, labels, opponents, decides, matrix.margin, spent=spent)
     return tuple(
         replace(r, scores=_ranked(one, r.scores)) if one.metric.against_baseline else replace(r, comparisons={})
         for r, one in zip(results, measured, strict=True)
@@ -128,6 +130,7 @@ def compared(
     tested: Callable[[Measured], bool],
     margin: float,
     alike: int = 1,
+    spent: float = 1.0,
 ) -> tuple[Result, ...]:
     """Scores of `labels`, and comparisons of methods with their opponents; the correction runs over those that
     `tested` selects. Nothing is ranked.
@@ -137,6 +140,7 @@ def compared(
     opponents  a measured metric -> method -> the method it is compared with
     margin     the loss of knowledge that non-inferiority is tested against; 0: it is not
     alike      how many comparisons like each of these could have been asked for instead; the family holds them all
+    spent      as in `results_of`
     """
     results = []
     for one in measured:
@@ -145,7 +149,7 @@ def compared(
         scores = _scores(one, labels)
         results.append(Result(one.metric, one.group, one.percent, scores, comparisons, effective_clusters=effective))
     chosen = [tested(one) and one.panel.effective_clusters >= FEWEST_CLUSTERS for one in measured]
-    corrected = iter(_corrected([r for r, own in zip(results, chosen, strict=True) if own], margin, alike))
+    corrected = iter(_corrected([r for r, own in zip(results, chosen, strict=True) if own], margin, alike, spent))
     return tuple(next(corrected) if own else r for r, own in zip(results, chosen, strict=True))
 
 
@@ -194,14 +198,14 @@ def _compare(one: Measured, label: str, baseline: str) -> Comparison:
     return Comparison(estimate, found.items, found.dropped, shares=shares, pointwise=limits)
 
 
-def _corrected(results: Sequence[Result], margin: float, alike: int) -> list[Result]:
+def _corrected(results: Sequence[Result], margin: float, alike: int, spent: float) -> list[Result]:
     """Max-t over all comparisons of `results`, and Holm over the non-inferiority tests of knowledge among them."""
     keys = [(index, label) for index, result in enumerate(results) for label in result.comparisons]
     found = [results[i].comparisons[label].estimate for i, label in keys]
     family = len(keys) * alike
-    kept = _kept_p(results, dict(zip(keys, testable(found), strict=True)), margin, alike)
+    kept = _kept_p(results, dict(zip(keys, testable(found), strict=True)), margin, alike, spent)
     changed: list[dict[str, Comparison]] = [{} for _ in results]
-    shown = corrected_family(found, [index for index, _ in keys], family)
+    shown = corrected_family(found, [index for index, _ in keys], family, spent)
     for (i, label), estimate, (corrected, p) in zip(keys, found, shown, strict=True):
         sign = established_sign(corrected, p) * (1 if results[i].metric.higher_is_better else -1)
         changed[i][label] = replace(
@@ -223,14 +227,14 @@ def testable(estimates: Sequence[Estimate]) -> list[Estimate | None]:
 
 
 def corrected_family(
-    estimates: Sequence[Estimate], panels: Sequence[object], family: int | None = None
+    estimates: Sequence[Estimate], panels: Sequence[object], family: int | None = None, spent: float = 1.0
 ) -> list[tuple[Estimate, float | None]]:
     """Each estimate with its simultaneous interval, and its p by max-t; a test that is not allowed stays as it is.
 
-    panels, family  as in `harness.stats.families.max_t`
+    panels, family, spent  as in `harness.stats.families.max_t`
     """
     allowed = testable(estimates)
-    joint = max_t(allowed, panels, family)
+    joint = max_t(allowed, panels, family, spent)
     return [
         (one if own is None else _simultaneous(own, joint.level, p), p)
         for one, own, p in zip(estimates, allowed, joint.adjusted, strict=True)
@@ -255,7 +259,11 @@ def _simultaneous(estimate: Estimate, level: float, p: float | None) -> Estimate
 
 
 def _kept_p(
-    results: Sequence[Result], allowed: Mapping[tuple[int, str], Estimate | None], margin: float, alike: int
+    results: Sequence[Result],
+    allowed: Mapping[tuple[int, str], Estimate | None],
+    margin: float,
+    alike: int,
+    spent: float,
 ) -> dict[tuple[int, str], float | None]:
     """Holm-adjusted one-sided p of losing the margin or more on knowledge metrics; empty without a margin."""
     if margin <= 0:
@@ -266,7 +274,8 @@ def _kept_p(
         estimate = allowed[key]
         higher = results[key[0]].metric.higher_is_better
         losses.append(None if estimate is None else non_inferiority_p(estimate, margin, higher))
-    return dict(zip(keys, holm(losses, len(keys) * alike), strict=True))
+    shown = [None if p is None else min(1.0, p / spent) for p in holm(losses, len(keys) * alike)]
+    return dict(zip(keys, shown, strict=True))
 
 
 def claimable(estimate: Estimate, several_seeds: bool) -> bool:

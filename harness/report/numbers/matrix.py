@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.benchmark import Metric
+from harness.engine.results.looked import Look, Looked, releases_of
 from harness.engine.results.schema import SCHEMA_VERSION
 from harness.errors import UserError
 from harness.files import read_json
@@ -74,6 +75,7 @@ class Matrix:
     out_of_distribution  benchmark, or benchmark/group, outside of the training data -> its counterpart inside
     quality_order        better, worse -> the training sets of which the experiment says so; empty where it does not
     contrasts            the differences (first, second) that the experiment declares
+    stop                 the looks of a run that may stop; None for a run of the whole matrix
     """
 
     name: str
@@ -91,6 +93,7 @@ class Matrix:
     out_of_distribution: Mapping[str, str] = field(default_factory=dict)
     quality_order: Mapping[str, str] = field(default_factory=dict)
     contrasts: tuple[tuple[str, str], ...] = ()
+    stop: Looked | None = None
 
     @cached_property
     def by_method(self) -> dict[tuple[str, str, DataChoice], list[CellState]]:
@@ -146,7 +149,12 @@ def read_matrix(folder: Path) -> Matrix:
         out_of_distribution=raw.get("out_of_distribution") or {},
         quality_order=raw.get("quality_order") or {},
         contrasts=tuple((str(first), str(second)) for first, second in raw.get("contrasts") or ()),
+        stop=_looked(raw["stop"]) if raw.get("stop") else None,
     )
+
+
+def _looked(raw: Mapping[str, Any]) -> Looked:
+    return Looked(tuple(Look(**look) for look in raw["looks"]), int(raw["reached"]), releases_of(raw))
 
 
 def _declared(kind: Any, raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -290,6 +291,7 @@ def run_tasks(
     tasks: Mapping[str, Any],
     *,
     limit: int | None = None,
+    documents: Mapping[str, Sequence[int]] | None = None,
     num_fewshot: int | None = None,
     chat_template: bool = False,
     fewshot_as_multiturn: bool = True,
@@ -300,6 +302,7 @@ def run_tasks(
     """Every document of every task, in order.
 
     limit        documents per task; None: all
+    documents    task -> the numbers of its documents to ask, in order; None: all up to the limit
     num_fewshot  examples in the context; a task that declares none keeps none, as in lm-eval
     """
     from lm_eval.evaluator import evaluate
@@ -307,6 +310,10 @@ def run_tasks(
     for name, task in tasks.items():
         _check(policy, name, task)
         _check_gold(name, task, limit)
+    if documents is not None:
+        tasks = {name: task for name, task in tasks.items() if documents[name]}  # lm-eval takes none for all
+        if not tasks:
+            return
     _seed_language_detection()
     model = BridgeLM(policy, seed=seed, max_new_tokens=max_new_tokens)
     try:
@@ -314,7 +321,8 @@ def run_tasks(
             result = evaluate(
                 lm=model,
                 task_dict={"tasks": dict(tasks)},
-                limit=limit,
+                limit=None if documents else limit,
+                samples={name: list(documents[name]) for name in tasks} if documents else None,
                 bootstrap_iters=0,
                 apply_chat_template=chat_template,
                 fewshot_as_multiturn=fewshot_as_multiturn,
@@ -330,7 +338,9 @@ def run_tasks(
         ) from error
     for name, task in tasks.items():
         for rows in by_document(result["samples"][name]):
-            yield sample_of(name, task, rows, (name, rows[0]["doc_id"]) in model.truncated)
+            sample = sample_of(name, task, rows, (name, rows[0]["doc_id"]) in model.truncated)
+            # lm-eval counts the documents that it was given
+            yield replace(sample, doc_id=documents[name][sample.doc_id]) if documents else sample
 
 
 def _check(policy: Policy, name: str, task: Any) -> None:

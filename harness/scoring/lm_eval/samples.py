@@ -129,14 +129,20 @@ def _reference(task: Any, row: dict[str, Any]) -> str:
     return str(target)
 
 
-def task_documents(tasks: Mapping[str, Any], limit: int | None) -> Iterator[tuple[str, int, str, str, str]]:
-    """(task, number, digest, question with its choices, reference answer) of every document."""
+def placed_documents(tasks: Mapping[str, Any], limit: int | None) -> Iterator[tuple[str, int, str, Mapping[str, Any]]]:
+    """(task, number, digest, document) of every document; the digest is that of lm-eval's samples."""
     from lm_eval.utils import handle_non_serializable, hash_string
 
     for name, task in tasks.items():
         for number, document in task.doc_iterator(limit=limit):
             logged = json.dumps(document, indent=2, default=handle_non_serializable, ensure_ascii=False)
-            yield name, number, hash_string(logged), *_texts(task, document)
+            yield name, number, hash_string(logged), document
+
+
+def task_documents(tasks: Mapping[str, Any], limit: int | None) -> Iterator[tuple[str, int, str, str, str]]:
+    """(task, number, digest, question with its choices, reference answer) of every document."""
+    for name, number, digest, document in placed_documents(tasks, limit):
+        yield name, number, digest, *_texts(tasks[name], document)
 
 
 def _texts(task: Any, document: Mapping[str, Any]) -> tuple[str, str]:

@@ -1,0 +1,269 @@
+"""The verb `run`: fill the matrix, or as much of it as decides its questions, and write the results."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.engine.config import load_experiment
+from harness.engine.experiment import Experiment
+from harness.engine.gate import check_contamination, remedies_of, warnings_of
+from harness.engine.joint_cells import joint_cells
+from harness.engine.plan import Cell, Plan
+from harness.engine.progress import Progress, print_line
+from harness.engine.results.declared import declare
+from harness.engine.results.folder import held, is_current, replaced
+from harness.engine.results.looked import Looked
+from harness.engine.results.write import write_results
+from harness.engine.run import Tally, run_plan
+from harness.engine.soundness import Unsound
+from harness.engine.states import State, state_of
+from harness.engine.stopping import due, look_of, looks_of, marked
+from harness.engine.store.store import DEFAULT_STORE, Store, disk_errors
+from harness.engine.tuning import plans
+from harness.engine.workers import workers
+from harness.errors import UserError
+
+NOT_ALL = "Not all is done: the store was changed while this ran, or another process is at work. Run it again."
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@_sigterm_interrupts()
+def run_verb(
+    file: Path,
+    store_folder: Path,
+    out: Path | None,
+    settings: Sequence[str],
+    *,
+    retry_failed: bool,
+    processes: int,
+    until: str = "",
+) -> int:
+    """Fill the matrix, or as much of it as decides its questions, write results and report; return the exit code."""
+    console = Console(soft_wrap=True)
+    say = partial(print_line, console)
+    experiment = load_experiment(file, settings)
+    if until and experiment.stop is None:
+        fix = "Add `stop: {items: [0.25, 0.5, 1]}`: shares of the items at which it looks (docs/running.md)."
+        raise UserError("--until needs a block `stop`, which declares the looks", where=str(file), fix=fix)
+    with disk_errors(store_folder):
+        store_folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=store_folder).close()
+    store = Store(store_folder)
+    # `experiment.yaml` has its results next to it; any other file has a folder of its name
+    folder = out or (file.parent if file.name == "experiment.yaml" else file.parent / file.stem)
+    with held(folder):
+        if line := replaced(folder, experiment):
+            say(line)
+        try:
+            asked = _Asked(experiment, store, console, settings, folder, retry_failed, processes)
+            plan, tally, looked = _fill(asked, may_stop=bool(until))
+        except InterruptedRun as kept:
+            say(f"\nInterrupted. {kept}; the same command goes on.")
+            return 2
+        states = [state_of(cell, store) for cell in plan.cells]
+        current = tally is None and is_current(folder, plan, states, store)
+        if not current:
+            states = _write_results(plan, store, folder, looked)
+    ended = Counter(state.name for state in all_states(plan, states, store))
+    failed = bool(ended["failed"] or plan.unreachable or plan.lost)
+    unfinished = bool(ended["to run"] + ended["running"])
+    report = f"The report is {folder / 'report.html'}"
+    if tally is None:
+        lines = (*not_run(plan), _idle(states, failed=bool(ended["failed"]), current=current))
+    else:
+        report += f" (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})"
+        lines = (*_worked(states, tally, file, store_folder, settings), *([NOT_ALL] if unfinished else []))
+    for line in (*lines, report):
+        say(line)
+    return int(failed or unfinished)
+
+
+def _idle(states: Sequence[State], *, failed: bool, current: bool) -> str:
+    """A line on a run that had no cell to run."""
+    stale = "No cell to run; the results folder was not up to date and is written again"
+    again = " Failed cells are tried again with --retry-failed." if failed else ""
+    return f"{'Nothing to do' if current else stale}: {counts(states)}.{again}"
+
+
+def _worked(states: Sequence[State], tally: Tally, file: Path, store: Path, settings: Sequence[str]) -> Iterator[str]:
+    """Summary of a run, with what to do next about a failure."""
+    yield f"\n{counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now)."
+    if cells := [cell for cell, _ in tally.failed if isinstance(cell, Cell)]:
+        yield f"Next: {command('explain', file, store, settings, cells[0].title)}"
+    elif tally.failed:
+        yield f"Next: fix the cause, then {command('run', file, store, settings, '--retry-failed')}"
+
+
+def remarks_on_data(plan: Plan) -> Iterator[str]:
+    from harness.curation.inspect import remarks_on
+
+    yield from remarks_on(plan.sets)
+
+
+def not_run(plan: Plan) -> Iterator[str]:
+    """A line for each benchmark and training set whose cells are not run, with the reason."""
+    for place, why in (*plan.unreachable.items(), *plan.lost.items()):
+        yield f"n/a     {place}: {why}"
+    for column in plan.experiment.benchmarks:
+        if isinstance(column.benchmark, Unsound):
+            yield f"failed  {column.label}: {column.benchmark.why}"
+
+
+class InterruptedRun(Exception):
+    """Ctrl-C or SIGTERM; its text says how much is kept."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A run as the user asked for it."""
+
+    experiment: Experiment
+    store: Store
+    console: Console
+    settings: Sequence[str]
+    folder: Path
+    retry_failed: bool
+    processes: int
+
+    def say(self, line: str) -> None:
+        print_line(self.console, line)
+
+    def to_do(self, plan: Plan, states: Sequence[State]) -> bool:
+        """Whether any cell is left to run."""
+        wanted = {"to run", "running"} | ({"failed"} if self.retry_failed else set())
+        known = all_states(plan, states, self.store) if plan.compares else states
+        return any(state.name in wanted for state in known)
+
+    def workers(self, looked: Looked | None = None) -> AbstractContextManager[list[Path]]:
+        """The other processes of the run."""
+        return workers(
+            self.processes - 1, self.experiment.file, self.store.root, self.settings, self.say, looked=looked
+        )
+
+    def run(self, plan: Plan) -> Tally:
+        """Do what is not done. Raises InterruptedRun for Ctrl-C."""
+        try:
+            with Progress(self.console) as progress:
+                return run_plan(plan, self.store, progress, retry_failed=self.retry_failed)
+        except KeyboardInterrupt:
+            kept = sum(state_of(cell, self.store).name == "done" for cell in plan.cells)
+            raise InterruptedRun(f"{kept} of {len(plan.cells)} cells are done and kept") from None
+
+
+def _fill(asked: _Asked, *, may_stop: bool) -> tuple[Plan, Tally | None, Looked | None]:
+    """Do what is not done: the experiment's own plan, what was done now, and the looks of a run that may stop.
+
+    The second is None where there was nothing to do.
+    """
+    experiment, store = asked.experiment, asked.store
+    tally: Tally | None = None
+    with ExitStack() as stack:
+        for plan in plans(experiment, store.root, download=True):
+            states = [state_of(cell, store) for cell in plan.cells]
+            scored = sum(state.name == "done" for state in states)
+            declare(asked.folder, experiment.contrasts, scored, len(states))
+            stops = may_stop and plan.experiment.stop is not None
+            if not asked.to_do(plan, states) and not stops:
+                continue
+            _announce(plan, states, asked)
+            if stops:
+                stack.close()  # the workers that filled the trials' plan would go on with the whole matrix
+                return _until_decided(plan, asked, tally)
+            if tally is None:
+                stack.enter_context(asked.workers(Looked(()) if may_stop else None))
+            done = asked.run(plan)
+            tally = tally.then(done) if tally else done
+    return plan, tally, None
+
+
+def _announce(plan: Plan, states: Sequence[State], asked: _Asked) -> None:
+    """What a user should know before the run begins."""
+    asked.say(f"{plan.experiment.name}: {counts(states)}")
+    for remark in (*remedies_of(plan, asked.store.root), *remarks_on_data(plan)):
+        asked.say(remark)
+    for warning in warnings_of(check_contamination(plan, asked.store.root)):
+        asked.say(warning)
+    for line in not_run(plan):
+        asked.say(line)
+
+
+def _until_decided(plan: Plan, asked: _Asked, tally: Tally | None) -> tuple[Plan, Tally | None, Looked]:
+    """Do what is due at each look, and write the results that decide which methods need no more work."""
+    from harness.report.numbers.looks import decided
+
+    assert plan.experiment.stop
+    looked = Looked(looks_of(plan.experiment.stop, len(plan.experiment.seeds)))
+    for number, look in enumerate(looked.looks, 1):
+        now = due(plan, number, looked.releases)
+        states = [state_of(cell, asked.store) for cell in now.cells]
+        if asked.to_do(now, states):
+            design = f"{look.items:.0%} of the items, {look.seeds} of {len(plan.experiment.seeds)} seeds"
+            asked.say(f"look {number} of {len(looked.looks)}: {design}; {counts(states)}")
+            with asked.workers(looked):
+                done = asked.run(now)
+            tally = tally.then(done) if tally else done
+        looked = replace(looked, reached=number)
+        with disk_errors(asked.folder):
+            write_results(marked(plan, looked.releases), asked.store, asked.folder, looked)
+        released = decided(asked.folder)
+        looked = replace(looked, releases={**looked.releases, **released})
+        for (base, data, method, benchmark), _ in released.items():
+            where = ", ".join(part for part in (base, data.title) if part)
+            asked.say(f"decided at look {number}: {method} on {benchmark} ({where})")
+        if all(cell.why or look_of(cell, plan.experiment) <= number for cell in marked(plan, looked.releases).cells):
+            break
+    return marked(plan, looked.releases), tally, looked
+
+
+def all_states(plan: Plan, states: Sequence[State], store: Store) -> list[State]:
+    """The states of the cells and of the joint cells."""
+    return [*states, *(joint.state(store) for joint in joint_cells(plan, store))]
+
+
+def _write_results(plan: Plan, store: Store, folder: Path, looked: Looked | None) -> list[State]:
+    from harness.report.compose import write_report
+
+    with disk_errors(folder):
+        states = write_results(plan, store, folder, looked)
+        write_report(folder)
+    return states
+
+
+def command(verb: str, file: Path, store: Path, settings: Sequence[str], *more: str) -> str:
+    """A command line for the same experiment, settings and store, ready to be typed."""
+    return shlex.join(["bakeoff", verb, str(file), *more, *options(store, settings)])
+
+
+def options(store: Path, settings: Sequence[str]) -> list[str]:
+    own = [] if store == DEFAULT_STORE or os.environ.get("BAKEOFF_STORE") == str(store) else ["--store", str(store)]
+    return [*(word for setting in settings for word in ("--set", setting)), *own]
+
+
+def counts(states: Sequence[State]) -> str:
+    counted = Counter(state.name for state in states)
+    order = ("done", "to run", "running", "failed", "stopped", "n/a")
+    return f"{len(states)} cells: " + ", ".join(f"{counted[name]} {name}" for name in order if counted[name])
