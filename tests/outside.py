@@ -84,6 +84,7 @@ class OutsideBench(Benchmark):
 
     version = 1
     needs = frozenset({"sample"})
+    divisible = True
     items: int = setting(8, "number of items")
     seconds: float = setting(0.0, "how long it takes")
     breaks_at: int = setting(-1, "raise at this item")
@@ -97,7 +98,7 @@ class OutsideBench(Benchmark):
         return TestSet("outside_bench", tuple(TestItem(f"i{at}", f"{name} {at}") for at in range(self.items)))
 
     def evaluate(self, policy, seed):
-        for item in range(self.items):
+        for item in self.chosen(range(self.items), lambda item: f"i{item}"):
             time.sleep(self.seconds / self.items)
             if item == self.breaks_at:
                 raise RuntimeError("the benchmark broke")

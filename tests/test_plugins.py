@@ -9,7 +9,7 @@ from pathlib import Path
 
 import outside
 import pytest
-from command_line import Done, bakeoff
+from command_line import Done, bakeoff, in_a_process_of_its_own
 
 from harness.engine import registry
 from harness.engine.config import load_experiment
@@ -244,6 +244,13 @@ def test_a_malformed_entry_point_is_listed_as_such_and_stops_nothing_else(folder
     assert "not usable: " in line
     assert run(folder).returncode == 0
     assert run(folder, methods="[lost]").returncode == 2
+
+
+def test_a_malformed_entry_point_does_not_stop_a_fresh_process(folder: Path) -> None:
+    install(folder, "lost", "[bakeoff.methods]\nlost\n")
+    file = outside.experiment(folder)
+    done = in_a_process_of_its_own("plan", file, "--store", folder / "store", path=folder)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
 
 
 def test_a_plugin_whose_check_breaks_is_told_with_its_line_and_without_a_traceback(folder: Path) -> None:

@@ -23,7 +23,7 @@ from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Cell, Plan
 from harness.engine.progress import Progress, print_line
 from harness.engine.results.declared import declare
-from harness.engine.results.folder import held, is_current, replaced
+from harness.engine.results.folder import held, is_current, recorded_looks, replaced
 from harness.engine.results.looked import Looked
 from harness.engine.results.write import write_results
 from harness.engine.run import Tally, run_plan
@@ -216,6 +216,8 @@ def _until_decided(plan: Plan, asked: _Asked, tally: Tally | None) -> tuple[Plan
     from harness.report.numbers.looks import decided
 
     assert plan.experiment.stop
+    if known := _current_looks(plan, asked):
+        return marked(plan, known.releases), tally, known
     looked = Looked(looks_of(plan.experiment.stop, len(plan.experiment.seeds)))
     for number, look in enumerate(looked.looks, 1):
         now = due(plan, number, looked.releases)
@@ -227,8 +229,7 @@ def _until_decided(plan: Plan, asked: _Asked, tally: Tally | None) -> tuple[Plan
                 done = asked.run(now)
             tally = tally.then(done) if tally else done
         looked = replace(looked, reached=number)
-        with disk_errors(asked.folder):
-            write_results(marked(plan, looked.releases), asked.store, asked.folder, looked)
+        _write_results(marked(plan, looked.releases), asked.store, asked.folder, looked)
         released = decided(asked.folder)
         looked = replace(looked, releases={**looked.releases, **released})
         for (base, data, method, benchmark), _ in released.items():
@@ -237,6 +238,17 @@ def _until_decided(plan: Plan, asked: _Asked, tally: Tally | None) -> tuple[Plan
         if all(cell.why or look_of(cell, plan.experiment) <= number for cell in marked(plan, looked.releases).cells):
             break
     return marked(plan, looked.releases), tally, looked
+
+
+def _current_looks(plan: Plan, asked: _Asked) -> Looked | None:
+    """The looks that the results folder records, where it is complete and current."""
+    looked = recorded_looks(asked.folder)
+    if looked is None:
+        return None
+    known = marked(plan, looked.releases)
+    states = [state_of(cell, asked.store) for cell in known.cells]
+    finished = not asked.to_do(known, states) and is_current(asked.folder, known, states, asked.store)
+    return looked if finished else None
 
 
 def all_states(plan: Plan, states: Sequence[State], store: Store) -> list[State]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, get_type_hints
@@ -15,6 +16,9 @@ from harness.engine.registry import Kind, place_in_plugin, plugin_class, source_
 from harness.engine.yaml_lines import Located, foreign, short
 from harness.errors import UserError, did_you_mean, first_line
 from harness.method import Method, required_fields
+
+# pydantic reads the entry points of all installed packages; a malformed line of any of them would end every run
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 CONFIG = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
 # the first word of pydantic's error type -> what is right, and an example

@@ -97,7 +97,7 @@ def worker_main() -> None:
 
     from harness.engine.config import load_experiment
     from harness.engine.progress import Progress
-    from harness.engine.results.looked import releases_of
+    from harness.engine.results.looked import looked_of
     from harness.engine.run import run_plan
     from harness.engine.stopping import due
     from harness.engine.store.store import Store
@@ -107,7 +107,8 @@ def worker_main() -> None:
     threading.Thread(target=_end_with_the_run, daemon=True).start()
     for plan in plans(load_experiment(Path(file), settings), Path(folder)):
         if looks and plan.experiment.stop:
-            plan = due(plan, looks["reached"] + 1, releases_of(looks))
+            looked = looked_of(looks)
+            plan = due(plan, looked.reached + 1, looked.releases)
         with Progress(Console(soft_wrap=True)) as progress:
             run_plan(plan, Store(Path(folder)), progress, beginning=number / count)
 

@@ -13,6 +13,7 @@ from harness.engine.experiment import Experiment
 from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Plan
 from harness.engine.results.digests import is_intact
+from harness.engine.results.looked import Looked, looked_of
 from harness.engine.results.schema import CLAIMS_FILE, JOINT_FILES
 from harness.engine.results.write import results_digest
 from harness.engine.states import State
@@ -87,6 +88,13 @@ def is_current(folder: Path, plan: Plan, states: Sequence[State], store: Store) 
     if _recorded_claims(folder) != (plan.experiment.claims.text if plan.experiment.claims else None):
         return False
     return bool(_matrix(folder).get("digest") == results_digest(plan, [*states], joints, store))
+
+
+def recorded_looks(folder: Path) -> Looked | None:
+    """The looks of the folder's run, where it was one that may stop."""
+    with suppress(KeyError, TypeError, ValueError):
+        return looked_of(_matrix(folder)["stop"])
+    return None
 
 
 def _recorded_claims(folder: Path) -> str | None:

@@ -51,11 +51,12 @@ def recorded(looked: Looked) -> dict[str, object]:
     }
 
 
-def releases_of(recorded: Mapping[str, Any]) -> Releases:
-    """The releases that `recorded` wrote."""
-    return {
+def looked_of(raw: Mapping[str, Any]) -> Looked:
+    """The looks and releases that `recorded` wrote."""
+    released = {
         (one["base"], DataChoice(one["data_quality"], int(one["data_size"])), one["method"], one["benchmark"]): int(
             one["look"]
         )
-        for one in recorded["released"]
+        for one in raw["released"]
     }
+    return Looked(tuple(Look(**look) for look in raw["looks"]), int(raw["reached"]), released)

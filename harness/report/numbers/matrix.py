@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.benchmark import Metric
-from harness.engine.results.looked import Look, Looked, releases_of
+from harness.engine.results.looked import Looked, looked_of
 from harness.engine.results.schema import SCHEMA_VERSION
 from harness.errors import UserError
 from harness.files import read_json
@@ -149,12 +149,8 @@ def read_matrix(folder: Path) -> Matrix:
         out_of_distribution=raw.get("out_of_distribution") or {},
         quality_order=raw.get("quality_order") or {},
         contrasts=tuple((str(first), str(second)) for first, second in raw.get("contrasts") or ()),
-        stop=_looked(raw["stop"]) if raw.get("stop") else None,
+        stop=looked_of(raw["stop"]) if raw.get("stop") else None,
     )
-
-
-def _looked(raw: Mapping[str, Any]) -> Looked:
-    return Looked(tuple(Look(**look) for look in raw["looks"]), int(raw["reached"]), releases_of(raw))
 
 
 def _declared(kind: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
