@@ -7,7 +7,7 @@ report's statistics say (harness/report/numbers/looks.py); here it is only a tab
 
 The looks share the error rate in proportion to their evaluations: at look k of shares t_k the tests have the level
 LEVEL (t_k - t_(k-1)), and by Bonferroni's inequality all looks together have LEVEL, whatever the run does in between
-(alpha spending with a linear function: Lan and DeMets, Biometrika 70, 1983). docs/statistics.md, section 21.
+(alpha spending with a linear function: Lan and DeMets, Biometrika 70, 1983). docs/statistics.md, section 22.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ knowledge. It needs no more work, and its results stay those of that look.
 Why the family-wise error holds under stopping: whatever was released before the first false decision differs from the
 baseline in truth, so that the family of each look contains every comparison without a difference; the step-down test
 of the look then makes a false decision with probability LEVEL * spent_k at most, and the sum over the looks is LEVEL.
-The same holds for the losses of knowledge and for the intervals. docs/statistics.md, section 21.
+The same holds for the losses of knowledge and for the intervals. docs/statistics.md, section 22.
 """
 
 from __future__ import annotations
