@@ -93,7 +93,7 @@ def _name(sweep: Sweep, sweeps: Sequence[Sweep]) -> str:
         if name != sweep.field and any(one.methods[0].fields.get(name) != value for one in same)
     ]
     held = "".join(f", {name} {text.one_line(json.dumps(first.fields[name]), 30)}" for name in apart)
-    return f"{first.plugin}{held}{' (on small base)' if sweep.on_small_base else ''}"
+    return f"{first.plugin}{held}{', small base' if sweep.on_small_base else ''}"
 
 
 def equal_quality(quality: Measured, knowledge: Measured, sweeps: Sequence[Sweep]) -> tuple[EqualQuality, ...]:
