@@ -47,7 +47,7 @@ JUDGED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("row", JUDGED, ids=["completion", "response", "alpaca", "messages", "sharegpt"])
-@pytest.mark.parametrize("name", ["label", "kto_tag"])
+@pytest.mark.parametrize("name", ["label", "kto_tag", "is_correct"])
 @pytest.mark.parametrize(("good", "bad"), LABELS)
 def test_an_answer_labelled_false_is_never_trained(
     good: object, bad: object, name: str, row: dict[str, Any], tmp_path: Path
@@ -77,6 +77,14 @@ def test_another_label_is_an_error_that_names_the_row(label: object, tmp_path: P
     for read in (read_examples, lambda name: load_set("demonstrations", DataSpec(name))):
         with pytest.raises(UserError, match=r"rows\.jsonl:2: its `label` is"):
             read(file)
+
+
+def test_labels_that_differ_are_an_error_and_a_class_is_no_label(tmp_path: Path) -> None:
+    row = {"prompt": "q", "completion": "a", "is_correct": False}
+    with pytest.raises(UserError, match=r"rows\.jsonl:1: its labels differ: `label` 1 and `is_correct` False"):
+        read_examples(lines(tmp_path / "rows.jsonl", {**row, "label": 1}))
+    (example,) = read_examples(lines(tmp_path / "rows.jsonl", {**row, "label": "algebra"})).examples
+    assert example.extra["label"] is False
 
 
 def test_the_class_of_an_example_is_not_a_label_of_its_answer(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ FINAL = re.compile(rf"####\s*\$?({NUMBER})\s*%?(?:[ \t]+[^\W\d]+){{0,3}}\.?\s*\Z
 WRAPPED = re.compile(rf"\s*(?:\$\s*({NUMBER})\s*\$|\$?\s*\\boxed\s*\{{\s*({NUMBER})\s*\}}\s*\$?)\s*")
 BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 BOXED_NUMBER = re.compile(rf"\s*\\?\$?\s*({NUMBER})\s*\\?%?\s*")
-# columns that say whether an answer is good: TRL's, and LLaMA-Factory's
-LABELS = ("label", "kto_tag")
+# columns that say whether an answer is good: TRL's, LLaMA-Factory's, and that of sampled and verified answers
+LABELS = ("label", "kto_tag", "is_correct")
 # further columns that are read, by their meaning
 SYSTEM_COLUMNS = ("system", "system_prompt", "system_message")
 TOOL_COLUMNS = ("tools", "functions")
@@ -51,18 +51,23 @@ CHOICE_COLUMNS = ("choices", "options")
 
 
 def label_in(row: Row, where: str) -> bool | None:
-    """Whether the answer is labelled good; None where the row has no label. Raises UserError for other labels."""
-    name = next((name for name in LABELS if name in row), None)
-    if name is None:
-        return None
-    label = truth_of(row[name])
-    if label is None:
+    """Whether the answer is labelled good; None where the row has no label.
+
+    Raises UserError for a label that cannot be read, and for two that differ.
+    """
+    given = {name: truth_of(row[name]) for name in LABELS if name in row}
+    labels = {name: label for name, label in given.items() if label is not None}
+    if given and not labels:
+        name = next(iter(given))
         raise UserError(
             f"its `{name}` is {row[name]!r}",
             where=where,
             fix=f"Label answers true or false; rename the column `{name}` if it means something else.",
         )
-    return label
+    if len({*labels.values()}) > 1:
+        shown = " and ".join(f"`{name}` {row[name]!r}" for name in labels)
+        raise UserError(f"its labels differ: {shown}", where=where, fix="Rename what is not the label of its answer.")
+    return next(iter(labels.values()), None)
 
 
 def labelled(row: Row) -> bool:
