@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class MathProblems(Benchmark):
     """Each problem asked once, after `shots` worked problems."""
 
-    version = 3
+    version = 4
     needs = frozenset({"sample"})
     divisible = True
 

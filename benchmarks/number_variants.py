@@ -45,7 +45,7 @@ class Item:
 class NumberVariants(Benchmark):
     """The original and variants of every template, each asked once."""
 
-    version = 4
+    version = 5
     needs = frozenset({"sample"})
     divisible = True
     sparse = True

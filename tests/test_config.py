@@ -225,6 +225,8 @@ HOSTILE = {
     "long name": f"name: {'x' * 40_000}\n",
     "device of another kind": "bases: [{name: microworld/small, device: nul}]\n",
     "no date": "bases: [{name: microworld/small, date: 2025-02-30}]\n",
+    "prompt as an argument": "bases: [{name: microworld/small, template_arguments: {messages: []}}]\n",
+    "no opened answer": "bases: [{name: microworld/small, template_arguments: {add_generation_prompt: no}}]\n",
     "text as a template": "bases: [{name: microworld/small, chat_template: /etc/passwd}]\n",
 }
 
@@ -245,6 +247,14 @@ def test_a_letter_that_only_looks_right_is_named(tmp_path: Path) -> None:
         assert old in GOOD
         with pytest.raises(UserError, match="CYRILLIC SMALL LETTER"):
             load_experiment(write(tmp_path, GOOD.replace(old, new, 1)))
+
+
+def test_a_pipe_without_a_writer_is_no_template(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    base = "bases: [{name: microworld/small, chat_template: pipe}]"
+    text = f"{base}\nmethods: [base]\nbenchmarks: [knowledge]\n"
+    with pytest.raises(UserError, match="the file is not a chat template"):
+        load_experiment(write(tmp_path, text))
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "long name", "loop", "nothing"])

@@ -199,6 +199,13 @@ def wide(text: str) -> str:
         (f'{{"tool": "f", "tool_input": {JSON}}}', [OSLO]),
         (f'<tools>{{"name": "f", "params": {JSON}}}</tools>', [OSLO]),
         (f"analysisHm.assistantcommentary to=functions.f json{JSON}", [OSLO]),
+        # Gemma's tool_code, and JavaScript
+        ('```tool_code\nprint(f(city="Oslo", days=3))\n```', [OSLO]),
+        ('```python\nawait f(city="Oslo", days=3)\n```', [OSLO]),
+        ("print(default_api.f(a=1))", [("f", {"a": 1})]),
+        (f"functions.f({JSON})", [OSLO]),
+        ("print(1)", [("print", {"argument 1": 1})]),
+        ("f({})", [("f", {"argument 1": {}})]),
         # marks within values
         ('{"name": "f", "arguments": {"a": "<tool_call>```x</s>"}}', [("f", {"a": "<tool_call>```x</s>"})]),
         ('<tool_call>{"name": "f", "arguments": {"a": "</tool_call>"}}</tool_call>', [("f", {"a": "</tool_call>"})]),

@@ -164,6 +164,26 @@ def test_the_number_that_an_answer_closes_with(text: str, number: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("The answer is 18 because 9*2 = 18 and 16-7=9", "18"),
+        ("The answer is 7, since x = 3 and y = 4.", "7"),
+        ("The answer is 7 when x = 3", "7"),
+        ("The answer is 3 * 6 = 18 because 20 - 2 = 18", "18"),
+        ("The answer is as follows: 4 + 14 = 18", "18"),
+        ("### Answer\n18 eggs at 2 dollars", "18"),
+        ("2 + 2 = 4\n\n**Final answer**\n\n4 apples, for 3 days", "4"),
+        ("It is <answer>18</answer> (confidence 95)", "18"),
+        ("The answer is minus 7", "-7"),
+        ("The answer is negative $7.", "-7"),
+        ("The answer is 10 minus 3 = 7", "7"),
+    ],
+)
+def test_a_reason_behind_an_answer_is_not_the_answer(text: str, number: str) -> None:
+    assert str(final_number(text)) == number
+
+
+@pytest.mark.parametrize(
     "text", ["", "no number", "CO2", "$ - .", "9" * 100, "####", "\\boxed{}", "answer is", "10^{999999999}"]
 )
 def test_what_holds_no_number_has_no_answer(text: str) -> None:

@@ -43,6 +43,8 @@ CALLED = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"cit
         ("<think>The <think> tag.</think>\n18", "18"),
         # other models' marks
         ("<Think>a</Think>b", "b"),
+        ('<think budget="9">a</think>b', "b"),
+        ("<think >a</think>b", "b"),
         ("<reasoning>a</reasoning><answer>b</answer>", "b"),
         ("<think>a</think>\n<response>\nb\n</response>\n", "b"),
         ("<think>a</think><answer>b", "b"),

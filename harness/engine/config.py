@@ -26,6 +26,15 @@ from harness.method import Method
 from harness.policy.base_model import BaseSpec
 
 LABEL = re.compile(r"\w(?:[^/:]{,98}[^/:\s])?")
+# what a prompt is rendered with, which no argument of a template may replace
+RENDERED_WITH = {
+    "messages",
+    "conversation",
+    "add_generation_prompt",
+    "continue_final_message",
+    "chat_template",
+    "tokenize",
+}
 NAME = re.compile(r"\w(?:.{,198}\S)?")  # also of a base, which may be a path
 
 
@@ -260,6 +269,9 @@ class _Reader:
             _plain(values["called"], given, "as")
         if "date" in values and not _is_date(values["date"]):
             raise given.error(f"the date is {short(values['date'])}", "date", fix="Write it as 2025-01-31.")
+        for name in sorted(RENDERED_WITH & {*values.get("template_arguments", {})}):
+            fix = "Leave it out: arguments are the template's own, such as enable_thinking."
+            raise given.error(f"`{name}` is set for every prompt by itself", "template_arguments", name, fix=fix)
         values["device"] = _device(given, values["device"])
         values.setdefault("dtype", "bfloat16" if values["device"].startswith("cuda") else "float32")
         for key in ("name", "chat_template"):

@@ -6,6 +6,7 @@ nesting, aliases of aliases, an alias that contains itself) from using up time o
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 import warnings
@@ -99,7 +100,9 @@ def foreign(name: Any) -> str:
 def read_small_text(file: Path) -> str:
     """The text of a small UTF-8 file. Raises UserError where it is anything else."""
     try:
-        with file.open("rb") as opened:
+        # without blocking: a named pipe into which no process writes is empty
+        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
+            os.set_blocking(opened.fileno(), True)
             content = opened.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise UserError(

@@ -17,7 +17,7 @@ NAMES = (
 )
 _NAMES = "|".join(NAMES)
 OPENER = re.compile(
-    rf"<(?:\w{{1,20}}:)?(?:{_NAMES})>|<\|(?:{_NAMES})\|>|\[THINK\]|◁think▷|<\|START_THINKING\|>"
+    rf"<(?:\w{{1,20}}:)?(?:{_NAMES})(?: [^<>]{{0,60}})?>|<\|(?:{_NAMES})\|>|\[THINK\]|◁think▷|<\|START_THINKING\|>"
     r"|<\|begin_of_(?:thought|thinking|reasoning)\|>|<\|inner_prefix\|>|<\|channel>thought\b|<unused94>thought\b",
     re.IGNORECASE,
 )

@@ -36,7 +36,15 @@ NUMBER = re.compile(
     rf"(?P<sign>(?<![\w)\].,$€£¥₹])[{_MINUS}])?(?:[$€£¥₹](?: (?=[0-9.]))?)?(?P<inner>(?<=[$€£¥₹])[{_MINUS}])?"
     rf"(?<![A-Za-z^0-9.])(?P<number>{_DIGITS})(?P<below> ?/ ?[0-9]+(?:\.[0-9]+)?)?"
 )
-ANSWER_IS = re.compile(r"answer[*_]{0,3}(?:\s{1,3}is|\s{0,3}[:=])", re.I)
+ANSWER_IS = re.compile(
+    r"answer[*_]{0,3}(?:\s{1,3}is|\s{0,3}[:=])|<answer>"
+    r"|^[#*_ \t]{0,8}(?:(?:the|my) )?(?:(?:final|correct) )?answer[*_ \t]{0,4}$",
+    re.I | re.M,
+)
+"""The words that announce an answer, R1's tag, and a heading of the one word."""
+REASON = re.compile(r"[\s,;(]+(?:because|since|as|given|if|when|where)\b", re.I)
+"""What a sentence says about its answer: "18 because 9 * 2 = 18", "7 when x = 3"."""
+NEGATIVE = re.compile(r"(?:(?<=\bis )|(?<=[:=#] ))(?:minus|negative) (?=\$?[0-9])", re.I)
 BOX = re.compile(r"\\f?box(?:ed)? ?\{|\\boxed (?=[0-9])")
 LONGEST_BOX = 300
 
@@ -108,7 +116,12 @@ def final_number(text: str) -> Fraction | None:
 
 
 def _announced(place: str) -> Fraction | None:
-    """The first number; of an equation, that of the last side with one number: 3 * 6 = 18 and 18 = 3 * 6 mean 18."""
+    """The first number; of an equation, that of the last side with one number: 3 * 6 = 18 and 18 = 3 * 6 mean 18.
+
+    A reason or condition that follows a number is left out.
+    """
+    reason = next((found for found in REASON.finditer(place) if last_number(place[: found.start()]) is not None), None)
+    place = place[: reason.start()] if reason else place
     sides = [list(numbers_in(side)) for side in place.split("=")]
     told = [side for side in sides if side]
     alone = [side for side in told if len(side) == 1]
@@ -145,7 +158,7 @@ def plain(text: str) -> str:
         text = FRACTION.sub(_fraction, text)
     text = VULGAR.sub(lambda found: _mixed(found[1], *VULGAR_VALUES[found[2]].split("/")), text)
     text = MIXED.sub(lambda found: _mixed(*found.groups()) if int(found[2]) < int(found[3]) else found[0], text)
-    return CURRENCY.sub("$", RAISED.sub(" ", text))
+    return CURRENCY.sub("$", RAISED.sub(" ", NEGATIVE.sub("-", text)))
 
 
 def _power(found: re.Match[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from harness.scoring.calls.notations import DEEPEST, FunctionCall
@@ -28,10 +29,23 @@ def read_python(text: str) -> tuple[FunctionCall, ...] | None:
         for line in _parsed(text).body:
             if not isinstance(line, ast.Expr):
                 return None
-            nodes += line.value.elts if isinstance(line.value, (ast.List, ast.Tuple)) else [line.value]
-        return tuple(map(_call, nodes)) or None
+            value = _unwrapped(line.value)
+            nodes += value.elts if isinstance(value, (ast.List, ast.Tuple)) else [value]
+        return tuple(_call(_unwrapped(node)) for node in nodes) or None
     except ERRORS:
         return None
+
+
+def _unwrapped(node: ast.expr) -> ast.expr:
+    """What `await` waits for, and the one call that `print` shows, as Gemma's tool_code writes it."""
+    if isinstance(node, ast.Await):
+        return _unwrapped(node.value)
+    shown = (
+        node.args if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print" else []
+    )
+    if len(shown) == 1 and isinstance(shown[0], (ast.Call, ast.Await)):
+        return _unwrapped(shown[0])
+    return node
 
 
 def python_value(text: str) -> Any:
@@ -45,12 +59,19 @@ def python_value(text: str) -> Any:
 def _call(node: ast.expr) -> FunctionCall:
     if not isinstance(node, ast.Call):
         raise ValueError("not a call")
+    if len(node.args) == 1 and isinstance(node.args[0], ast.Dict) and not node.keywords:
+        return FunctionCall(_dotted(node.func), _named(_value(node.args[0])))  # f({"a": 1}), as JavaScript has it
     arguments: dict[str, Any] = {f"argument {at}": _value(one) for at, one in enumerate(node.args, 1)}
     for keyword in node.keywords:
         if keyword.arg is None or keyword.arg in arguments:
             raise ValueError("an unpacked or repeated argument")
         arguments[keyword.arg] = _value(keyword.value)
     return FunctionCall(_dotted(node.func), arguments)
+
+
+def _named(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """A dictionary as named arguments; one that has other keys, or none, is an argument without a name."""
+    return dict(value) if value and all(isinstance(key, str) for key in value) else {"argument 1": dict(value)}
 
 
 def _dotted(node: ast.expr) -> str:
