@@ -95,6 +95,13 @@ def test_the_class_of_an_example_is_not_a_label_of_its_answer(tmp_path: Path) ->
 ASKED = {"role": "user", "content": "2+2?"}
 
 
+@pytest.mark.parametrize("name", ["mask", "loss_mask", "train"])
+def test_a_mask_of_all_turns_is_refused_and_not_left_out(name: str, tmp_path: Path) -> None:
+    row = {"messages": [ASKED, {"role": "assistant", "content": "5"}], name: [0, 1]}
+    with pytest.raises(UserError, match=rf"rows\.jsonl:1: its `{name}` is a list, which is not read"):
+        read_examples(lines(tmp_path / "rows.jsonl", row))
+
+
 def messages_of(folder: Path, turns: object, **columns: Any) -> tuple[Message, ...]:
     """The messages of one row of turns, as a run reads them; `data curate` must write the same."""
     file = lines(folder / "rows.jsonl", {"messages": turns, **columns})
@@ -106,8 +113,12 @@ def messages_of(folder: Path, turns: object, **columns: Any) -> tuple[Message, .
 
 
 @pytest.mark.parametrize(
-    "mark", [{"weight": 0}, {"train": False}, {"weight": 0.0}, {"loss": "false"}, {"trainable": False}]
-)
+    "mark",
+    [
+        {"weight": 0}, {"train": False}, {"weight": 0.0}, {"loss": "false"}, {"trainable": False},
+        {"train_on_turn": False}, {"loss_weight": 0.0}, {"learnable": False}, {"trained": 0},
+    ],
+)  # fmt: skip
 def test_a_turn_marked_not_to_be_imitated_is_only_read(mark: dict[str, Any], tmp_path: Path) -> None:
     again, right = {"role": "user", "content": "No."}, {"role": "assistant", "content": "4", "weight": 1}
     found = messages_of(tmp_path, [ASKED, {"role": "assistant", "content": "5", **mark}, again, right])

@@ -90,12 +90,17 @@ def check_columns(row: Row, where: str) -> None:
                 fix=f"Remove the row, or the column {name} if its text is enough.",
             )
     for name in (name for name in TRAINED_KEYS if name not in LABELS):
-        if truth_of(row.get(name)) is False or (name == "weight" and _is_fraction(row.get(name))):
+        if truth_of(row.get(name)) is False or (name in ("weight", "loss_weight") and _is_fraction(row.get(name))):
             raise UserError(
                 f"its `{name}` is {row[name]!r}, and whole rows are trained with weight 1 only",
                 where=where,
                 fix=f"Remove the row, or rename the column `{name}` if it means something else.",
             )
+
+    for name in ("mask", *TRAINED_KEYS):
+        if isinstance(row.get(name), (list, tuple)) and row[name]:
+            fix = f"Mark each turn, with `train: false`; rename the column `{name}` if it means something else."
+            raise UserError(f"its `{name}` is a list, which is not read", where=where, fix=fix)
 
 
 def _is_fraction(value: Any) -> bool:

@@ -32,7 +32,10 @@ ROLE_KEYS = ("role", "from")
 CONTENT_KEYS = ("content", "value", "text", "parts", "refusal")
 THOUGHT_KEYS = ("reasoning_content", "thinking", "reasoning", "thought", "thoughts")
 CALL_KEYS = ("tool_calls", "function_call")
-TRAINED_KEYS = ("weight", "train", "training", "trainable", "loss", "loss_mask", "label")
+TRAINED_KEYS = (
+    *("weight", "train", "training", "trainable", "trained", "train_on_turn", "learnable"),
+    *("loss", "loss_mask", "loss_weight", "label"),
+)
 MASKED_KEYS = ("masked",)
 MEDIA_KEYS = ("image", "images", "video", "videos", "audio", "audios")
 # keys that cannot be honoured, and what to do about them
@@ -318,7 +321,7 @@ def _is_trained(turn: Mapping[str, Any], role: Role, where: str) -> bool:
             if mark is None:
                 raise UserError(f"`{key}` is {turn[key]!r}", where=where, fix="Write 0 or 1, or true or false.")
             mark = mark != (key in MASKED_KEYS)
-            if mark and role != "assistant" and key not in ("weight", *MASKED_KEYS):
+            if mark and role != "assistant" and key not in ("weight", "loss_weight", *MASKED_KEYS):
                 raise UserError(
                     f"`{key}` is {turn[key]!r} in a turn of the {role}",
                     where=where,
