@@ -269,9 +269,11 @@ class _Reader:
             _plain(values["called"], given, "as")
         if "date" in values and not _is_date(values["date"]):
             raise given.error(f"the date is {short(values['date'])}", "date", fix="Write it as 2025-01-31.")
-        for name in sorted(RENDERED_WITH & {*values.get("template_arguments", {})}):
+        for argument in sorted(RENDERED_WITH & {*values.get("template_arguments", {})}):
             fix = "Leave it out: arguments are the template's own, such as enable_thinking."
-            raise given.error(f"`{name}` is set for every prompt by itself", "template_arguments", name, fix=fix)
+            raise given.error(
+                f"`{argument}` is set for every prompt by itself", "template_arguments", argument, fix=fix
+            )
         values["device"] = _device(given, values["device"])
         values.setdefault("dtype", "bfloat16" if values["device"].startswith("cuda") else "float32")
         for key in ("name", "chat_template"):
