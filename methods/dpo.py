@@ -31,6 +31,7 @@ from harness.records import PreferencePair, TrainingData
 from harness.training.labelled_rows import IGNORED, TrainingRow, answer_row
 from harness.training.loop import (
     Optimisation,
+    Optimizer,
     collate,
     data_order,
     require_trained_end,
@@ -69,6 +70,8 @@ class Dpo(Method):
     schedule: str = setting(
         "constant_with_warmup", "course of the learning rate", search=("constant_with_warmup", "linear", "cosine")
     )
+    optimizer: Optimizer = setting("adamw", "adamw, adamw_8bit or paged (the last two need bitsandbytes)")
+    activation_checkpointing: bool = setting(False, "compute activations twice instead of keeping them in memory")
     max_length: int | None = setting(None, "longest prompt with answer, in tokens; none: the model's context")
 
     def requires(self) -> dict[str, ArtifactSpec]:
@@ -76,7 +79,8 @@ class Dpo(Method):
         return {"start": ArtifactSpec(self.start)}
 
     def check(self) -> None:
-        """Refuse values for which the loss is not defined."""
+        """Refuse values for which the loss is not defined, and an optimiser that is not installed."""
+        Optimisation.of(self)
         self.start.check()
         if self.beta <= 0:
             raise UserError(f"beta is {self.beta}", fix="Give a positive number, such as 0.1.")

@@ -35,7 +35,7 @@ from harness.policy.causal import CausalPolicy
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Problem, TrainingData
 from harness.scoring.answers.verifiers import require_verifier, verifies
-from harness.training.loop import Optimisation, seed_everything, thinned, trl_config
+from harness.training.loop import Optimisation, Optimizer, seed_everything, thinned, trl_config
 from harness.training.models import load_model, save_model, trainable_copy
 from methods.sft import Sft
 
@@ -73,6 +73,8 @@ class Grpo(Method):
     schedule: str = setting(
         "constant_with_warmup", "course of the learning rate", search=("constant_with_warmup", "linear", "cosine")
     )
+    optimizer: Optimizer = setting("adamw", "adamw, adamw_8bit or paged (the last two need bitsandbytes)")
+    activation_checkpointing: bool = setting(False, "compute activations twice instead of keeping them in memory")
     updates: int | None = setting(
         None, "total batches of problems, instead of epochs; problems repeat as needed", least=1
     )
@@ -82,7 +84,8 @@ class Grpo(Method):
         return {"start": ArtifactSpec(self.start)}
 
     def check(self) -> None:
-        """Refuse groups without two different answers to compare."""
+        """Refuse groups without two different answers to compare, and an optimiser that is not installed."""
+        Optimisation.of(self)
         self.start.check()
         if self.samples < 2:
             raise UserError(

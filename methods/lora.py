@@ -23,6 +23,7 @@ from harness.method import FitContext, FitReport, Input, Method, setting
 from harness.policy.causal import CausalPolicy
 from harness.records import TrainingData
 from harness.training.adapters import adapted_copy, fit_adapter
+from harness.training.loop import Optimisation, Optimizer
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -48,10 +49,16 @@ class Lora(Method):
     weight_decay: float = setting(0.0, "decay of the adapter's weights", search=(0.0, 0.1))
     warmup_ratio: float = setting(0.03, "share of updates over which the rate rises", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
+    optimizer: Optimizer = setting("adamw", "adamw, adamw_8bit or paged (the last two need bitsandbytes)")
+    activation_checkpointing: bool = setting(False, "compute activations twice instead of keeping them in memory")
     updates: int | None = setting(
         None, "total updates, instead of epochs; the demonstrations repeat as needed", least=1
     )
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
+
+    def check(self) -> None:
+        """Refuse an optimiser that is not installed."""
+        Optimisation.of(self)
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext

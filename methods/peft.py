@@ -32,6 +32,7 @@ from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import TextEncoder
 from harness.records import TrainingData
 from harness.training.adapters import adapted_copy, fit_adapter
+from harness.training.loop import Optimisation, Optimizer
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -81,6 +82,8 @@ class Peft(Method):
     weight_decay: float = setting(0.0, "decay of the adapter's weights", search=(0.0, 0.1))
     warmup_ratio: float = setting(0.03, "share of updates over which the rate rises", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
+    optimizer: Optimizer = setting("adamw", "adamw, adamw_8bit or paged (the last two need bitsandbytes)")
+    activation_checkpointing: bool = setting(False, "compute activations twice instead of keeping them in memory")
     updates: int | None = setting(
         None, "total updates, instead of epochs; the demonstrations repeat as needed", least=1
     )
@@ -89,6 +92,12 @@ class Peft(Method):
     def check(self) -> None:
         """Refuse types and settings that PEFT does not know."""
         self.configuration()
+        Optimisation.of(self)
+        if self.kind == "prefix_tuning" and self.activation_checkpointing:
+            raise UserError(
+                "activation_checkpointing with prefix_tuning: transformers drops the cache with the learnt prompt",
+                fix="Leave activation_checkpointing out, or use prompt_tuning.",
+            )
         if self.kind in STARTS_ELSEWHERE and self.learning_rate == 0:
             raise UserError(
                 f"learning_rate is 0, and {self.kind} starts at random", fix="Give more than 0, such as 3e-3."

@@ -31,7 +31,7 @@ from harness.policy.hidden_states import changed_outputs, decoder_blocks
 from harness.records import TrainingData
 from harness.training.checkpoints import BestPass, Rule, set_aside
 from harness.training.labelled_rows import training_rows
-from harness.training.loop import Optimisation, seed_everything, train
+from harness.training.loop import Optimisation, Optimizer, seed_everything, train
 from harness.training.models import load_model, save_model
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Sft(Method):
     weight_decay: float = setting(0.0, "decay of all weights except norms and biases", search=(0.0, 0.1))
     warmup_ratio: float = setting(0.03, "share of updates over which the rate rises", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
+    optimizer: Optimizer = setting("adamw", "adamw, adamw_8bit or paged (the last two need bitsandbytes)")
+    activation_checkpointing: bool = setting(False, "compute activations twice instead of keeping them in memory")
     updates: int | None = setting(
         None, "total updates, instead of epochs; the demonstrations repeat as needed", least=1
     )
@@ -65,7 +67,8 @@ class Sft(Method):
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
 
     def check(self) -> None:
-        """Refuse shares outside [0, 1), and a final rate without a linear schedule."""
+        """Refuse shares outside [0, 1), a final rate without a linear schedule, and an optimiser that is not there."""
+        Optimisation.of(self)
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout is {self.dropout}", fix="Give 0 or more and less than 1; LIMA uses 0.3.")
         if not 0 <= self.final_rate < 1:

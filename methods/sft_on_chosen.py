@@ -20,7 +20,7 @@ from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
 from harness.records import Demonstration, Message, TrainingData
 from harness.training.labelled_rows import training_rows
-from harness.training.loop import Optimisation, seed_everything, train
+from harness.training.loop import Optimisation, Optimizer, seed_everything, train
 from harness.training.models import load_model, save_model, trainable_copy
 from methods.sft import Sft
 
@@ -43,6 +43,8 @@ class SftOnChosen(Method):
     weight_decay: float = setting(0.0, "decay of all weights except norms and biases", search=(0.0, 0.1))
     warmup_ratio: float = setting(0.03, "share of updates over which the rate rises", search=(0.0, 0.1), quick=0.0)
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
+    optimizer: Optimizer = setting("adamw", "adamw, adamw_8bit or paged (the last two need bitsandbytes)")
+    activation_checkpointing: bool = setting(False, "compute activations twice instead of keeping them in memory")
     updates: int | None = setting(None, "total updates, instead of epochs; the pairs repeat as needed", least=1)
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
 
@@ -51,7 +53,8 @@ class SftOnChosen(Method):
         return {"start": ArtifactSpec(self.start)}
 
     def check(self) -> None:
-        """Check the start's own fields."""
+        """Check the start's own fields, and that the optimiser is installed."""
+        Optimisation.of(self)
         self.start.check()
 
     def fit(

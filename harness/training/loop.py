@@ -11,7 +11,8 @@ import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
 from harness.lazy import torch, transformers
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 
 CURVE_POINTS = 20
+Optimizer = Literal["adamw", "adamw_8bit", "paged"]
+BITSANDBYTES = {"adamw_8bit": "adamw_bnb_8bit", "paged": "paged_adamw_32bit"}
+"""Names in `transformers` of the optimisers whose code is in the library bitsandbytes."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Optimisation:
     final_rate    share of the learning rate at the end of a linear schedule
     updates       number of steps, whatever the number of rows; None: as many as `epochs` passes take
     packing       rows of one forward pass are joined into one sequence, without padding
+    optimizer     adamw; adamw_8bit keeps its averages in 8 bits; paged moves them to the CPU where a GPU is full
+    activation_checkpointing  the backward pass computes activations again instead of keeping them
     """
 
     learning_rate: float
@@ -49,12 +55,19 @@ class Optimisation:
     updates: int | None = None
     final_rate: float = 0.0
     packing: bool = False
+    optimizer: Optimizer = "adamw"
+    activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "updates"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} is {value}", fix="Give 1 or more.")
+        if self.optimizer in BITSANDBYTES and find_spec("bitsandbytes") is None:
+            raise UserError(
+                f"optimizer is {self.optimizer}, which needs bitsandbytes, and it is not installed",
+                fix="Install the extra `bitsandbytes` (pip install 'bakeoff[bitsandbytes]'), or use optimizer: adamw.",
+            )
 
     @classmethod
     def of(cls, method: Method) -> Optimisation:
@@ -129,7 +142,8 @@ def trl_config(
         "data_seed": context.seed,
         "bf16": base.spec.dtype == "bfloat16",
         "use_cpu": base.spec.device == "cpu",
-        "activation_checkpointing": False,
+        "activation_checkpointing": optimisation.activation_checkpointing,
+        **_optimizer(optimisation),
         "dataloader_pin_memory": False,
         "save_strategy": "no",
         "logging_strategy": "no",
@@ -141,6 +155,11 @@ def trl_config(
     # TRL refuses a process that sees several GPUs, although only one is used
     config._n_gpu = min(config.n_gpu, 1)
     return config
+
+
+def _optimizer(optimisation: Optimisation) -> dict[str, str]:
+    """TRL's argument for an optimiser other than its own default."""
+    return {"optim": BITSANDBYTES[optimisation.optimizer]} if optimisation.optimizer in BITSANDBYTES else {}
 
 
 def _schedule(optimisation: Optimisation) -> dict[str, Any]:

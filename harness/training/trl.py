@@ -21,6 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 from harness.errors import UserError
 from harness.method import UNCHANGED
 from harness.policy.causal import unwrapped
+from harness.training.blocks import blockwise_loss
 from harness.training.labelled_rows import IGNORED
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ class LabelledTrainer(WatchedTrainer, trl.SFTTrainer):  # type: ignore[misc]
             full = (padded and self.args.device.type != "cpu") or self.aux_loss_enabled or not self.keeps_logits
             if full or self.loss_of:
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-            return completion_loss(model, inputs, num_items_in_batch)
+            in_blocks = blockwise_loss(model, inputs, num_items_in_batch)
+            return completion_loss(model, inputs, num_items_in_batch) if in_blocks is None else in_blocks
 
 
 def run_trainer(
