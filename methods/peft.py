@@ -31,7 +31,7 @@ from harness.method import FitContext, FitReport, Input, Method, setting
 from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import TextEncoder
 from harness.records import TrainingData
-from harness.training.adapters import adapted_copy, fit_adapter
+from harness.training.adapters import MergedIn, adapted_copy, fit_adapter
 from harness.training.loop import Optimisation, Optimizer
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Peft(Method):
         None, "total updates, instead of epochs; the demonstrations repeat as needed", least=1
     )
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
+    merged_in: MergedIn = setting("float32", "precision of the model when loaded: float32, or the base's")
 
     def check(self) -> None:
         """Refuse types and settings that PEFT does not know."""
@@ -110,7 +111,7 @@ class Peft(Method):
         config = self.configuration()
         fit = partial(fit_adapter, self, config, base, data.demonstrations, out, context)
         if self.kind not in PROMPTS:
-            return fit(max_length=self.max_length)
+            return fit(max_length=self.max_length, merged_in=self.merged_in)
         if self.kind in BASES_TOKENIZER:
             config.tokenizer_name_or_path = str(base.folder)
         room = room_left(config.num_virtual_tokens, base.encoder)
@@ -120,7 +121,7 @@ class Peft(Method):
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """A copy of the base with the adapter, or the shared base behind a learnt prompt."""
         if self.kind not in PROMPTS:
-            return CausalPolicy(adapted_copy(base, artifact), base.encoder)
+            return CausalPolicy(adapted_copy(base, artifact, self.merged_in), base.encoder)
         model = base.policy().model
         return VirtualTokensPolicy(model, base.encoder, virtual_cache(model, base, artifact))
 

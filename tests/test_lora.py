@@ -108,3 +108,43 @@ def test_an_end_of_turn_that_an_adapter_cannot_teach_is_an_error(base: BaseModel
     model.save_pretrained(base.folder)
     with pytest.raises(UserError, match="never trained '<eos>'"):
         METHOD.fit(base, DATA, {}, tmp_path, FitContext(0, 4))
+
+
+def in_bfloat16(base: BaseModel) -> BaseModel:
+    return BaseModel(replace(base.spec, dtype="bfloat16"), base.folder)
+
+
+def test_an_update_too_small_for_bfloat16_moves_scores_unless_it_is_merged_in_bfloat16(
+    base: BaseModel, tmp_path: Path
+) -> None:
+    """Weights of about 0.3 in bfloat16 are 0.002 apart, and each element of the update is below a tenth of that."""
+    half = in_bfloat16(base)
+    method = replace(METHOD, learning_rate=1e-5, warmup_ratio=0.0)
+    folder = fitted(method, half, tmp_path / "small")
+    weights = load_file(folder / "adapter_model.safetensors")
+    update = max(
+        float((weights[name] @ weights[name.replace("lora_B", "lora_A")]).abs().max()) * 2
+        for name in weights
+        if "lora_B" in name
+    )
+    assert 0 < update < 2e-4
+    kept = method.load(half, folder, {})
+    lost = replace(method, merged_in="base").load(half, folder, {})
+    assert next(kept.model.parameters()).dtype is torch.float32
+    assert next(lost.model.parameters()).dtype is torch.bfloat16
+    untouched = CausalPolicy(half.load().float(), base.encoder).score(PROMPTS, ANSWERS)
+    moved = [one.logprob - two.logprob for one, two in zip(kept.score(PROMPTS, ANSWERS), untouched, strict=True)]
+    assert sum(moved) > 0
+    changed = sum(
+        int((one != two).sum()) for one, two in zip(lost.model.parameters(), half.load().parameters(), strict=True)
+    )
+    assert changed < 0.1 * sum(part.numel() for part in lost.model.parameters())
+
+
+@pytest.mark.parametrize(("merged_in", "noted"), [("float32", "float32"), ("base", "bfloat16")])
+def test_the_report_of_a_fit_says_in_which_precision_the_adapter_is_merged(
+    base: BaseModel, tmp_path: Path, merged_in: str, noted: str
+) -> None:
+    method = replace(METHOD, epochs=1, merged_in=merged_in)
+    assert method.fit(in_bfloat16(base), DATA, {}, tmp_path, FitContext(0, 4)).notes["merged_in"] == noted
+    assert "merged_in" not in method.fit(base, DATA, {}, tmp_path, FitContext(0, 4)).notes
