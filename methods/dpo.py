@@ -3,7 +3,8 @@
     loss = -log sigmoid(beta (h_w - h_l)),   h = log p(answer | prompt) - log p_start(answer | prompt)
 
 Log-probabilities are summed over the answer's tokens and its end of turn. The start, by default sft, is both the
-initial model and the reference model: two copies of the model in the start's artifact, so the first loss is log 2.
+initial model and the reference model, so the first loss is log 2. Its log-probabilities are computed before training,
+and no second model is in memory.
 Options: `label_smoothing` e gives -(1 - e) log sigmoid(z) - e log sigmoid(-z) (the authors' code); `loss: ipo` gives
 (h_w - h_l - 1 / (2 beta))^2 (Azar et al. 2023, 2310.12036); `mask_termination` leaves the end of turn out of both
 answers, and `nll` adds that multiple of the chosen answer's mean -log p, both as in Llama 3 (2407.21783), which
@@ -99,14 +100,13 @@ class Dpo(Method):
     ) -> FitReport:
         """Train a copy of the start and write it as a model folder."""
         pairs = preference_rows(data.preferences, base.encoder, self.max_length, end=not self.mask_termination)
-        start = inputs["start"].load()
-        model, reference = trainable_copy(start), trainable_copy(start).requires_grad_(False)
+        model = trainable_copy(inputs["start"].load())
         if self.mask_termination:
             require_trained_end(model, base.encoder)
         seed_everything(context)
         lengths = [len(chosen.input_ids) + len(rejected.input_ids) for chosen, rejected in pairs]
         order = sorted_within_batches(data_order(len(pairs), self.epochs, context.seed), lengths, self.batch_size)
-        curve = self._train(model, reference, [pairs[index] for index in order], base, context)
+        curve = self._train(model, [pairs[index] for index in order], base, context)
         save_model(model, base, out)
         return FitReport(
             trained_parameters=sum(weight.numel() for weight in model.parameters()),
@@ -119,7 +119,7 @@ class Dpo(Method):
         return load_model(base, artifact)
 
     def _train(
-        self, model: Any, reference: Any, pairs: Sequence[Pair], base: BaseModel, context: FitContext
+        self, model: Any, pairs: Sequence[Pair], base: BaseModel, context: FitContext
     ) -> list[tuple[int, float]]:
         import datasets
         import trl
@@ -134,10 +134,9 @@ class Dpo(Method):
             for name in names
         }
         with tempfile.TemporaryDirectory() as scratch:
-            own = {"max_length": None, "remove_unused_columns": False, "beta": self.beta}
+            own = {"max_length": None, "remove_unused_columns": False, "precompute_ref_log_probs": True}
             trainer = DpoTrainer(
                 model=model,
-                ref_model=reference,
                 args=trl_config(trl.DPOConfig, scratch, base, Optimisation.of(self), context, **own),
                 data_collator=collate_pairs,
                 train_dataset=datasets.Dataset.from_dict(columns),
@@ -145,7 +144,7 @@ class Dpo(Method):
             )
             # an update's pairs are counted before it is split to fit into memory, and our loss divides by them
             trainer.model_accepts_loss_kwargs = trainer.loss_is_scaled_for_ga = True
-            trainer.loss_of = partial(pair_loss, self, trainer.ref_model)
+            trainer.loss_of = partial(pair_loss, self)
             return thinned(run_trainer(trainer, context))
 
 
@@ -190,7 +189,7 @@ def _named(ids: Sequence[str]) -> str:
 
 
 def collate_pairs(pairs: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
-    """Right-padded tensors (2B, T), all chosen answers before all rejected ones.
+    """Right-padded tensors (2B, T), all chosen answers before all rejected ones; `start` (2B,) once it is known.
 
     The trainer counts the entries of `shift_labels`, one per pair (B,), if there are `labels`.
     """
@@ -201,7 +200,10 @@ def collate_pairs(pairs: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.T
     ]
     batch = collate(sides)
     counted = torch.zeros(len(pairs), dtype=torch.long)
-    return batch | {"answers": batch["labels"], "labels": counted, "shift_labels": counted}
+    batch |= {"answers": batch["labels"], "labels": counted, "shift_labels": counted}
+    if "start_logprobs" in pairs[0]:
+        batch["start"] = torch.tensor([pair["start_logprobs"] for pair in pairs]).T.flatten()
+    return batch
 
 
 def preference_losses(settings: Dpo, own: torch.Tensor, reference: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -222,12 +224,9 @@ def preference_losses(settings: Dpo, own: torch.Tensor, reference: torch.Tensor,
     return losses
 
 
-def pair_loss(settings: Dpo, reference: Any, model: Any, inputs: Any, pairs: Any) -> torch.Tensor:
+def pair_loss(settings: Dpo, model: Any, inputs: Any, pairs: Any) -> torch.Tensor:
     """The mean loss over the pairs of the whole update, of which this batch of `collate_pairs` is a part."""
-    asked = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
-    asked |= {"labels": inputs["answers"], "use_cache": False, "fused_lm_head": True}
-    own = model(**asked).log_probs.sum(1)
-    with torch.no_grad():
-        start = reference(**asked).log_probs.sum(1)
+    from methods._dpo_trainer import answer_logprobs
+
     tokens = (inputs["answers"] != IGNORED).sum(1)
-    return preference_losses(settings, own, start, tokens).sum() / pairs
+    return preference_losses(settings, answer_logprobs(model, inputs), inputs["start"], tokens).sum() / pairs
