@@ -592,7 +592,7 @@ def test_what_is_left_to_run_is_no_success(folder: Path, monkeypatch: pytest.Mon
         shutil.rmtree(folder / "store" / "outcomes")
         return tally
 
-    monkeypatch.setattr("harness.cli.run.run_plan", done_and_gone)
+    monkeypatch.setattr("harness.cli.running.run_plan", done_and_gone)
     heard = run(folder)
     assert "Not all is done: the store was changed while this ran" in heard
     assert heard.endswith("exit 1")

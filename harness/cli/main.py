@@ -154,7 +154,7 @@ def run_command(
     With --until decided, methods get no more work once the looks that the block `stop` declares have decided every
     comparison of theirs with the baseline; the report's error rates hold under stopping.
     """
-    from harness.cli.run import run_verb
+    from harness.cli.running import run_verb
 
     try:
         code = run_verb(file, store, out, settings, retry_failed=retry_failed, processes=workers, until=until or "")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.cli.run import command, counts, options, remarks_on_data
+from harness.cli.running import command, counts, remarks_on_data, store_options
 from harness.engine.config import load_experiment
 from harness.engine.experiment import Experiment
 from harness.engine.gate import remedies_of
@@ -87,7 +87,7 @@ def gc_verb(files: Sequence[Path], store_folder: Path, settings: Sequence[str], 
         prune(store, chosen)
         say(f"\nFreed: {total}. Finished cells stay done; a new cell fits what it needs again.")
     elif chosen:
-        words = ["bakeoff", "gc", *map(str, files), *options(store_folder, settings), "--delete"]
+        words = ["bakeoff", "gc", *map(str, files), *store_options(store_folder, settings), "--delete"]
         say(f"\nTo be freed: {total}. Nothing was deleted. Next: {shlex.join(words)}")
     else:
         say(f"\nTo be freed: {total}.")

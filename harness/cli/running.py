@@ -267,10 +267,10 @@ def _write_results(plan: Plan, store: Store, folder: Path, looked: Looked | None
 
 def command(verb: str, file: Path, store: Path, settings: Sequence[str], *more: str) -> str:
     """A command line for the same experiment, settings and store, ready to be typed."""
-    return shlex.join(["bakeoff", verb, str(file), *more, *options(store, settings)])
+    return shlex.join(["bakeoff", verb, str(file), *more, *store_options(store, settings)])
 
 
-def options(store: Path, settings: Sequence[str]) -> list[str]:
+def store_options(store: Path, settings: Sequence[str]) -> list[str]:
     own = [] if store == DEFAULT_STORE or os.environ.get("BAKEOFF_STORE") == str(store) else ["--store", str(store)]
     return [*(word for setting in settings for word in ("--set", setting)), *own]
 
