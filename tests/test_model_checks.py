@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from harness.engine.gate import checked_model
 from harness.engine.results.provenance import _template
 from harness.errors import UserError
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.encoding import PLAIN_TEMPLATE
 from harness.policy.model_checks import check_model
+from harness.policy.sources import locate
 from harness.policy.types import Prompt
 from harness.records import Message
 
@@ -107,3 +109,16 @@ def test_the_record_names_the_plain_template_with_its_text(folder: Path) -> None
     plain = edited(folder, "tokenizer_config.json", chat_template=None)
     assert plain.encoder.template == PLAIN_TEMPLATE
     assert recorded(plain).startswith("plain: it is asked in a plain format ('### User:\\nName a fruit.")
+
+
+def test_a_template_that_loops_for_ever_is_refused_and_hangs_nothing(folder: Path) -> None:
+    endless = "{% for _ in range(99999) %}{% for _ in range(99999) %}{% endfor %}{% endfor %}{{ messages }}"
+    (folder / "chat_template.jinja").write_text(endless)
+    with pytest.raises(UserError, match="have not ended after 2 seconds"):
+        checked_model(BaseModel(BaseSpec("x"), folder), seconds=2)
+
+
+def test_a_revision_of_a_model_on_this_machine_is_refused(folder: Path) -> None:
+    for name in (str(folder), "microworld/small"):
+        with pytest.raises(UserError, match="is on this machine and has no revision 'v2'"):
+            locate(BaseSpec(name, revision="v2"))

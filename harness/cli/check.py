@@ -17,6 +17,7 @@ from harness.engine import registry
 from harness.engine.contract.bench import Bench, quick
 from harness.engine.contract.clauses import CLAUSES, Verdict, sentence, try_clause
 from harness.engine.contract.isolation import quiet
+from harness.engine.gate import checked_model
 from harness.engine.plugin_fields import build_method
 from harness.engine.progress import Progress, print_line
 from harness.engine.yaml_lines import parse_yaml
@@ -24,7 +25,6 @@ from harness.errors import UserError
 from harness.method import Method, plugin_name
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.chat_template import DEFAULT_DATE
-from harness.policy.model_checks import check_model
 from harness.policy.sources import locate
 
 
@@ -53,7 +53,7 @@ def check_model_verb(name: str, template: str, date: str) -> int:
     """Check a base model's tokenizer and template; return 0 where every check passed, else 1."""
     say = partial(print_line, Console(soft_wrap=True))
     spec = BaseSpec(name, chat_template=template, date=date or DEFAULT_DATE)
-    checks = check_model(BaseModel(spec, locate(spec)))
+    checks = checked_model(BaseModel(spec, locate(spec)))
     for check in checks:
         state = ("remedy" if check.remedy else "ok") if check.passed else "failed"
         say(f"{state:8}{check.name:16}{check.found}{f'; {check.remedy}' if check.remedy else ''}")

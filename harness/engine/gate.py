@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.load import LoadedSet
 from harness.engine.experiment import BenchmarkEntry
+from harness.engine.limits import TimeOverError, time_limit
 from harness.engine.plan import Plan, base_document
 from harness.engine.plugin_code import sources_of
 from harness.engine.registry import place_in_plugin, source_file
@@ -26,9 +27,11 @@ from harness.method import fields_of
 if TYPE_CHECKING:
     from harness.curation.contamination import Contamination, Match
     from harness.policy.base_model import BaseModel
+    from harness.policy.model_checks import ModelCheck
 
 
 MOST_NAMED = 3
+LONGEST_CHECK = 120.0  # seconds; importing the libraries and a large vocabulary take some tens
 
 
 def check_contamination(plan: Plan, folder: Path) -> list[dict[str, Any]]:
@@ -62,12 +65,23 @@ def base_checks(base: BaseModel, folder: Path) -> list[dict[str, Any]]:
     known = read_sealed(path)
     if known is not None:
         return list(known)
-    from harness.policy.model_checks import check_model
-
-    found = [asdict(check) for check in check_model(base)]
+    found = [asdict(check) for check in checked_model(base)]
     if folder.exists():  # a plan of a store that does not exist yet leaves nothing behind
         remember(path, found)
     return found
+
+
+def checked_model(base: BaseModel, seconds: float = LONGEST_CHECK) -> list[ModelCheck]:
+    """The checks of a base. Raises UserError where they do not end, as with a template that loops for ever."""
+    from harness.policy.model_checks import check_model
+
+    try:
+        with time_limit(seconds):
+            return check_model(base)
+    except TimeOverError:
+        what = f"the checks of its tokenizer and chat template have not ended after {seconds:g} seconds"
+        fix = "Look for a loop without an end in its chat template, or give another one: chat_template: FILE."
+        raise UserError(what, where=base.spec.label, fix=fix) from None
 
 
 def remedies_of(plan: Plan, folder: Path) -> Iterator[str]:

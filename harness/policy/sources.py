@@ -30,6 +30,9 @@ def locate(spec: BaseSpec, *, download: bool = True) -> Path:
 
     download  False: search only this machine, for planning
     """
+    if spec.revision and (spec.name.startswith(SHIPPED) or Path(spec.name).expanduser().exists()):
+        what = f"it is on this machine and has no revision {spec.revision!r}"
+        raise UserError(what, where=spec.name, fix="A revision is one of a Hugging Face id; leave it out here.")
     if spec.name.startswith(SHIPPED):
         return _shipped(spec.name.removeprefix(SHIPPED))
     folder = Path(spec.name).expanduser()
