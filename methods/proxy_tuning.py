@@ -145,6 +145,10 @@ class ProxyPolicy(StepwisePolicy):
         """The width that all parts have; logits beyond it are padding."""
         return self._width
 
+    def row_bytes(self, tokens: int) -> int:
+        """The states of all parts."""
+        return sum(part.row_bytes(tokens) for part in self.parts)
+
     def encode(self, prompt: Prompt, completion: str | None = None) -> Encoded:
         """The request as the base encodes it. Raises UserError where the completion needs a token that a part lacks."""
         encoded = super().encode(prompt, completion)

@@ -19,6 +19,9 @@ NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memo
              "ALLOC_FAILED")  # fmt: skip
 """Words of errors that torch, the C++ library and the system raise where memory runs out, on CPU and GPU."""
 
+CPU_CACHE = 1 << 31
+"""2 GiB: 256 rows of 1,000 tokens at 8 KB a token, and 46 rows at the 46 KB of a 135M model in float32."""
+
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out: torch raises a plain RuntimeError for it on a CPU."""
@@ -99,6 +102,27 @@ def by_prompt(requests: Sequence[Encoded], max_rows: int) -> Iterator[list[int]]
             indices = [*indices, *part]
     if indices:
         yield indices
+
+
+def cache_budget(policy: Steps) -> int:
+    """The bytes that a batch's caches may take: half of what is free on a GPU, CPU_CACHE on a CPU."""
+    if policy.cache_budget is not None:
+        return policy.cache_budget
+    return torch.cuda.mem_get_info(policy.device)[0] // 2 if policy.device.type == "cuda" else CPU_CACHE
+
+
+def within_cache(
+    policy: Steps, batches: Iterable[Sequence[Row]], tokens_of: Callable[[Row], int]
+) -> Iterator[list[Row]]:
+    """The batches, divided where the caches of their rows, each as long as the longest, would exceed the budget."""
+    budget = cache_budget(policy)
+    for batch in batches:
+        rest = list(batch)
+        while rest:
+            row = policy.row_bytes(max(map(tokens_of, rest)))
+            admitted = max(1, budget // row) if row else len(rest)
+            yield rest[:admitted]
+            rest = rest[admitted:]
 
 
 def padded(

@@ -40,6 +40,11 @@ class CausalPolicy(StepwisePolicy):
         """The width of the output layer, which may exceed the tokenizer's vocabulary."""
         return int(self.model.get_output_embeddings().weight.shape[0])
 
+    def row_bytes(self, tokens: int) -> int:
+        """Keys and values of one row in all layers, those of a sliding window only as long as the window."""
+        weight = next(self.model.parameters())
+        return cached_bytes(self.model.config.get_text_config(), tokens, weight.element_size())
+
     def prefill(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, CausalState]:
         """Read left-padded prompts; only the last position's logits (B, V) are computed."""
         return self.read(*padded([prompt.prompt for prompt in prompts], self.device, left=True))
@@ -80,6 +85,20 @@ class CausalPolicy(StepwisePolicy):
         )
         following = state.positions + mask.sum(1)
         return output.logits.float(), CausalState(output.past_key_values, seen, following)
+
+
+def cached_bytes(config: Any, tokens: int, size: int) -> int:
+    """The bytes of keys and values of so many tokens, each number of `size` bytes; 0 where the config does not say."""
+    layers, heads = (getattr(config, name, None) for name in ("num_hidden_layers", "num_attention_heads"))
+    if not layers or not heads:
+        return 0
+    width = (getattr(config, "head_dim", None) or config.hidden_size // heads) * (
+        getattr(config, "num_key_value_heads", None) or heads
+    )
+    window = getattr(config, "sliding_window", None) or tokens
+    kinds = getattr(config, "layer_types", None) or ["full_attention"] * layers
+    lengths = {"full_attention": tokens, "sliding_attention": min(tokens, window)}
+    return sum(2 * width * size * lengths.get(kind, 0) for kind in kinds)
 
 
 def unwrapped(model: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.lazy import torch
-from harness.policy.batching import by_prompt, halving, padded, shared_prompts
+from harness.policy.batching import by_prompt, halving, padded, shared_prompts, within_cache
 from harness.policy.encoding import Encoded
 from harness.policy.types import NotFinite, Prompt, Score
 
@@ -19,7 +19,8 @@ def score_encoded(policy: Steps, requests: Sequence[Encoded]) -> list[Score]:
     fitted = [fit_for_scoring(policy, request) for request in requests]
     scores: dict[int, Score] = {}
     with torch.inference_mode():
-        batches = by_prompt(fitted, policy.max_rows)
+        longest = [len(one.prompt) + len(one.prefix) + len(one.completion) for one in fitted]
+        batches = within_cache(policy, by_prompt(fitted, policy.max_rows), lambda index: longest[index])
         for index, values, greedy in halving([policy], batches, lambda batch: _score_batch(policy, fitted, batch)):
             scores[index] = _score(fitted[index], values, greedy)
     return [scores[index] for index in range(len(fitted))]

@@ -53,11 +53,13 @@ class Steps(ABC):
 
     budget    maximum number of logits in memory (rows x positions x vocabulary)
     max_rows  maximum number of prompts in one batch
+    cache_budget  maximum bytes of their caches; None: as `batching.cache_budget` finds it
     """
 
     encoder: TextEncoder
     budget: int = 1 << 26
     max_rows: int = 256
+    cache_budget: int | None = None
 
     @property
     @abstractmethod
@@ -80,6 +82,10 @@ class Steps(ABC):
     @abstractmethod
     def select(self, state: Any, rows: torch.Tensor) -> Any:
         """The state of these rows (int64, repeats allowed). Consumes the state."""
+
+    def row_bytes(self, tokens: int) -> int:
+        """The bytes of the state of one row of so many tokens; 0: not known, and no reason for smaller batches."""
+        return 0
 
     def encode(self, prompt: Prompt, completion: str | None = None) -> Encoded:
         """Token ids of prompt, assistant prefix and completion. Override it to change the template."""

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from harness.lazy import torch
-from harness.policy.batching import by_prompt, halving, padded, shared_prompts
+from harness.policy.batching import by_prompt, halving, padded, shared_prompts, within_cache
 from harness.policy.drawing import draw_tokens
 from harness.policy.noise import stream_of
 from harness.policy.types import Completion
@@ -52,8 +52,10 @@ def sample_encoded(
         for batch in _batches(fitted, max(1, policy.max_rows // sampling.samples))
     ]
     drawn: list[list[Completion]] = [[] for _ in requests]
+    longest = [len(request.prompt) + len(request.prefix) + reserve for request in fitted]
+    admitted = within_cache(policy, batches, lambda row: longest[row.request])
     with torch.inference_mode():
-        for row in halving([policy], batches, lambda batch: _sample_batch(policy, fitted, batch, sampling)):
+        for row in halving([policy], admitted, lambda batch: _sample_batch(policy, fitted, batch, sampling)):
             drawn[row.request].append(_completion(policy.encoder, fitted[row.request], row, sampling))
     return [tuple(completions) for completions in drawn]
 
