@@ -394,4 +394,5 @@ def base_document(base: BaseModel) -> dict[str, Any]:
         "template_arguments": dict(base.spec.template_arguments),
         "date": base.spec.date,
         **({"gguf": gguf_version()} if is_gguf(base.folder) else {}),
+        **({"attention": base.spec.attention} if base.spec.attention else {}),
     }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+Attention = Literal["", "eager", "sdpa", "flash_attention_2"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class BaseSpec:
     template_arguments  further variables of the template, such as {enable_thinking: false}
     date           YYYY-MM-DD, today's date for a template that asks for it
     called         its label, if it differs from the name
+    attention      the implementation that `transformers` uses; empty: the library's choice for the model
     """
 
     name: str
@@ -45,6 +47,7 @@ class BaseSpec:
     date: str = DEFAULT_DATE
     trust_remote_code: bool = False
     called: str = ""
+    attention: Attention = ""
 
     @property
     def label(self) -> str:
@@ -124,6 +127,7 @@ class BaseModel:
             fix="A model is a Hugging Face folder with config.json and safetensors weights, or a GGUF file.",
             dtype=getattr(torch, self.spec.dtype),
             use_safetensors=True,
+            **({"attn_implementation": self.spec.attention} if self.spec.attention else {}),
             **dequantising(self.folder),
         )
         if is_gguf(self.folder) or any(self.folder.glob("tokenizer*")):  # an artifact keeps its base's
@@ -137,7 +141,7 @@ class BaseModel:
         try:
             return reader.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True, **place, **options)
         except Exception as error:
-            expected = isinstance(error, (OSError, ValueError, KeyError, *(FAULTS if place else ())))
+            expected = isinstance(error, (OSError, ValueError, KeyError, ImportError, *(FAULTS if place else ())))
             if not expected and type(error) is not Exception:  # the package tokenizers raises no narrower kind
                 raise
             raise UserError(f"{what} does not load: {first_line(error)}", where=str(self.folder), fix=fix) from error
