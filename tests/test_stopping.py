@@ -221,6 +221,9 @@ def test_claims_and_pairs_are_not_tested_in_a_stopped_run(folder: Path) -> None:
     run(file, "--until", "decided")
     report = (folder / "out" / "report.md").read_text()
     assert "## Claims" not in report
+    for words in (("claims", folder / "out"), ("compare", folder / "out", "outside", "equal")):
+        done = bakeoff(*words)
+        assert (done.returncode, "this run stops by its results" in done.stderr) == (2, True)
     assert "Ranks, claims, groups and pairs of methods are not tested" in report
 
 
@@ -293,7 +296,6 @@ def test_a_look_divides_every_p_by_its_share_of_the_error_rate() -> None:
         assert one.value == other.value
 
 
-@pytest.mark.slow
 def test_the_committed_figures_hold_what_stopping_promises() -> None:
     figures = read_json(ROOT / "results" / "calibration" / "stopping.json")
     assert set(figures) == {world.title for world in calibration.worlds()}

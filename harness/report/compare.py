@@ -67,6 +67,7 @@ def two_methods(folder: Path, first: str, second: str) -> list[Pairing]:
     Raises UserError where a method does not exist, or the two have no item and seed in common.
     """
     matrix = known_matrix(folder)
+    matrix.require_whole(folder)
     labels = [method.label for method in matrix.methods]
     for name in (first, second):
         if name not in labels:
@@ -89,6 +90,8 @@ def two_runs(one: Path, other: Path) -> list[Pairing]:
     Raises UserError where the folders have no method, benchmark, base model, or item and seed in common.
     """
     first, second = known_matrix(one), known_matrix(other)
+    first.require_whole(one)
+    second.require_whole(other)
     where = f"{one} and {other}"
     labels = _common([m.label for m in first.methods], [m.label for m in second.methods], "method", where)
     _common([b.label for b in first.benchmarks], [b.label for b in second.benchmarks], "benchmark", where)

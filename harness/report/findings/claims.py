@@ -323,6 +323,7 @@ def claims_lines(folder: Path, file: Path | None) -> tuple[Table, list[tuple[str
     file  a claims file; None: the one of the folder's report
     """
     model = collect(folder)
+    model.matrix.require_whole(folder)
     claims = claims_of(model.rows, model.matrix, model.ledger, file or model.claims)
     tried = tuple(_row(claim) for claim in claims if claim.verdict != "not testable")
     return Table(COLUMNS, tried), [(c.name, c.missing) for c in claims if c.verdict == "not testable"]

@@ -103,6 +103,14 @@ class Matrix:
             found.setdefault((cell.base, cell.method, cell.data), []).append(cell)
         return found
 
+    def require_whole(self, folder: Path) -> None:
+        """Raise UserError for a run that stopped by its results: other tests than its own would ignore the looks."""
+        if self.stop:
+            what = "this run stops by its results, and only its comparisons with the baseline allow for that"
+            raise UserError(
+                what, where=str(folder), fix="Run the whole matrix first: the same command without --until."
+            )
+
     @property
     def kin(self) -> dict[str, str]:
         """Method -> its seed group, of those that are built on a common artifact at each seed."""
