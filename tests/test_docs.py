@@ -113,6 +113,7 @@ def test_the_experiments_of_the_guides_are_read_as_they_are(tmp_path: Path) -> N
         ["base", "prompting", "sft", "lora", "lora_thin", "proxy"],
         ["base", "sft"],
         ["base", "sft", "lora"],
+        ["base", "sft", "lora", "loreft"],
     ]
     assert len(blocks("README.md", "yaml")[0].splitlines()) == 14
     # the third names nothing but what ships with the project
