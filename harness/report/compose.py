@@ -21,6 +21,7 @@ from harness.report.findings.equal_quality import equal_quality_parts
 from harness.report.findings.finish import finish_parts
 from harness.report.findings.harm import harm_parts
 from harness.report.findings.looks_taken import looks_parts
+from harness.report.findings.next_hour import next_hour_parts
 from harness.report.findings.precision import precision_parts, precisions_of
 from harness.report.findings.prices import price_parts, shift_parts
 from harness.report.findings.record import ledger_part, provenance_parts, unfinished_part
@@ -128,7 +129,7 @@ def _block_sections(block: Block, model: ReportModel) -> Iterator[Section]:
     prices = shown((*price_parts(block, matrix), *shift_parts(block, matrix)))
     if prices:
         yield Section("The cost of a point", prices, level)
-    resolution = shown(resolution_parts(block, matrix))
+    resolution = shown((*resolution_parts(block, matrix), *next_hour_parts(block, matrix, model.ledger)))
     if any(result.scores for result in block.results):
         yield Section("Resolution of this experiment", resolution, level)
     if len(block.methods) > 1:

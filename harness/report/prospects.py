@@ -34,6 +34,7 @@ from harness.report.numbers.planning import (
     outlook,
     pilot_size,
     pilot_variation,
+    price_of,
     prior_variation,
 )
 from harness.report.render.tabular import BLANK
@@ -153,18 +154,8 @@ def _pilot_panels(folder: Path) -> Mapping[tuple[str, str], Measured]:
 
 
 def _price(folder: Path) -> RunPrice:
-    """Mean seconds of the pilot's ledger, over its seeds, bases and choices of data."""
     path = folder / "costs.json"
-    artifacts = read_json(path).get("artifacts", []) if path.exists() else []
-    fits: dict[str, list[float]] = {}
-    scores: dict[tuple[str, str], list[float]] = {}
-    for one in artifacts:
-        if one.get("fit_seconds") is not None:
-            fits.setdefault(one["method"], []).append(float(one["fit_seconds"]))
-        for benchmark, seconds in (one.get("evaluate_seconds") or {}).items():
-            if seconds is not None:
-                scores.setdefault((one["method"], benchmark), []).append(float(seconds))
-    return RunPrice({k: fmean(v) for k, v in fits.items()}, {k: fmean(v) for k, v in scores.items()})
+    return price_of(read_json(path).get("artifacts", []) if path.exists() else [])
 
 
 # ---- what is printed

@@ -54,6 +54,7 @@ class BenchmarkInfo:
     summary: str
     metrics: tuple[BenchmarkMetric, ...]
     joint_metrics: tuple[BenchmarkMetric, ...] = ()
+    stochastic: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,7 @@ def _benchmark(raw: Mapping[str, Any]) -> BenchmarkInfo:
         summary=raw.get("summary", ""),
         metrics=tuple(_metric(raw["label"], entry) for entry in raw.get("metrics", ())),
         joint_metrics=tuple(_metric(raw["label"], entry) for entry in raw.get("joint_metrics", ())),
+        stochastic=bool(raw.get("stochastic")),
     )
 
 

@@ -6,10 +6,11 @@ The variance of every metric comes from a pilot's rows or, without them, from `P
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from statistics import fmean
+from typing import Any
 
 import numpy
 
@@ -80,6 +81,19 @@ class RunPrice:
     def rate(self) -> float:
         """Units in a step."""
         return 3600.0 if self.score else 1.0
+
+
+def price_of(artifacts: Iterable[Mapping[str, Any]]) -> RunPrice:
+    """Mean seconds of a ledger, over its seeds, bases and choices of data."""
+    fits: dict[str, list[float]] = {}
+    scores: dict[tuple[str, str], list[float]] = {}
+    for one in artifacts:
+        if one.get("fit_seconds") is not None:
+            fits.setdefault(one["method"], []).append(float(one["fit_seconds"]))
+        for benchmark, seconds in (one.get("evaluate_seconds") or {}).items():
+            if seconds is not None:
+                scores.setdefault((one["method"], benchmark), []).append(float(seconds))
+    return RunPrice({k: fmean(v) for k, v in fits.items()}, {k: fmean(v) for k, v in scores.items()})
 
 
 @dataclass(frozen=True)
