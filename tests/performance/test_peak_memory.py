@@ -1,6 +1,6 @@
 """Peak memory of one update on 8 rows of 300 tokens: plainly, with the loss in blocks, and with checkpointing.
 
-    pytest -m slow -s tests/performance/test_training_memory.py
+    pytest -m slow -s tests/performance/test_peak_memory.py
 
 Each in a process of its own, on a random model of 40 million parameters with a vocabulary of 49,152. Where
 /tmp/models has smollm2-135m-instruct, the same on that model.
