@@ -13,6 +13,7 @@ import stopping_calibration as calibration
 from command_line import bakeoff
 from conftest import ROOT
 from test_hostile_answers import Repeater, benchmarks
+from test_joint import add_meeting
 
 from harness.benchmark import Benchmark
 from harness.engine.config import load_experiment
@@ -174,6 +175,32 @@ def test_a_run_releases_what_a_look_decides_and_goes_on_with_the_rest(folder: Pa
     assert bakeoff("verify", folder / "out").returncode == 0
     again = run(file, "--until", "decided")
     assert "Nothing to do" in again
+
+
+def test_a_whole_run_after_one_that_released_nothing_is_reported_as_a_whole_run(folder: Path) -> None:
+    file = experiment(folder)
+    file.write_text(file.read_text().replace(", {outside: {strength: 2.0}}", ""))
+    run(file, "--until", "decided")
+    assert read_json(folder / "out" / "matrix.json")["stop"]["released"] == []
+    run(file)
+    assert "stop" not in read_json(folder / "out" / "matrix.json")
+    assert "## Looks" not in (folder / "out" / "report.md").read_text()
+
+
+def test_policies_are_compared_with_one_another_however_early_a_run_stops(folder: Path) -> None:
+    add_meeting(folder)
+    file = experiment(folder)
+    text = (
+        file.read_text()
+        .replace("{outside: {strength: 1.0}, as: equal}, ", "")
+        .replace("80}}]", "80}}, {meeting: {items: 80}}]")
+    )
+    file.write_text(text)
+    said = run(file, "--until", "decided")
+    matrix = read_json(folder / "out" / "matrix.json")
+    assert matrix["stop"]["reached"] < len(matrix["stop"]["looks"])
+    assert [joint["state"] for joint in matrix["joint"]] == ["done"], said
+    assert "Nothing to do" in run(file, "--until", "decided")
 
 
 def test_where_everything_is_decided_early_the_baseline_is_released_too(folder: Path) -> None:

@@ -85,7 +85,8 @@ def run_verb(
             say(f"\nInterrupted. {kept}; the same command goes on.")
             return 2
         states = [state_of(cell, store) for cell in plan.cells]
-        current = tally is None and is_current(folder, plan, states, store)
+        # the last look has written the results, and often nothing has changed since
+        current = (tally is None or looked is not None) and is_current(folder, plan, states, store, looked)
         if not current:
             states = _write_results(plan, store, folder, looked)
     ended = Counter(state.name for state in all_states(plan, states, store))
@@ -164,11 +165,12 @@ class _Asked:
             self.processes - 1, self.experiment.file, self.store.root, self.settings, self.say, looked=looked
         )
 
-    def run(self, plan: Plan) -> Tally:
-        """Do what is not done. Raises InterruptedRun for Ctrl-C."""
+    def run(self, plan: Plan, before: Tally | None) -> Tally:
+        """Do what is not done; the sum with what was done before. Raises InterruptedRun for Ctrl-C."""
         try:
             with Progress(self.console) as progress:
-                return run_plan(plan, self.store, progress, retry_failed=self.retry_failed)
+                done = run_plan(plan, self.store, progress, retry_failed=self.retry_failed)
+            return before.then(done) if before else done
         except KeyboardInterrupt:
             kept = sum(state_of(cell, self.store).name == "done" for cell in plan.cells)
             raise InterruptedRun(f"{kept} of {len(plan.cells)} cells are done and kept") from None
@@ -195,13 +197,12 @@ def _fill(asked: _Asked, *, may_stop: bool) -> tuple[Plan, Tally | None, Looked 
                 return _until_decided(plan, asked, tally)
             if tally is None:
                 stack.enter_context(asked.workers(Looked(()) if may_stop else None))
-            done = asked.run(plan)
-            tally = tally.then(done) if tally else done
+            tally = asked.run(plan, tally)
     return plan, tally, None
 
 
 def _announce(plan: Plan, states: Sequence[State], asked: _Asked) -> None:
-    """What a user should know before the run begins."""
+    """Say how much there is to do, and the remarks on its models and data."""
     asked.say(f"{plan.experiment.name}: {counts(states)}")
     for remark in (*remedies_of(plan, asked.store.root), *remarks_on_data(plan)):
         asked.say(remark)
@@ -226,8 +227,7 @@ def _until_decided(plan: Plan, asked: _Asked, tally: Tally | None) -> tuple[Plan
             design = f"{look.items:.0%} of the items, {look.seeds} of {len(plan.experiment.seeds)} seeds"
             asked.say(f"look {number} of {len(looked.looks)}: {design}; {counts(states)}")
             with asked.workers(looked):
-                done = asked.run(now)
-            tally = tally.then(done) if tally else done
+                tally = asked.run(now, tally)
         looked = replace(looked, reached=number)
         _write_results(marked(plan, looked.releases), asked.store, asked.folder, looked)
         released = decided(asked.folder)
@@ -237,7 +237,10 @@ def _until_decided(plan: Plan, asked: _Asked, tally: Tally | None) -> tuple[Plan
             asked.say(f"decided at look {number}: {method} on {benchmark} ({where})")
         if all(cell.why or look_of(cell, plan.experiment) <= number for cell in marked(plan, looked.releases).cells):
             break
-    return marked(plan, looked.releases), tally, looked
+    decided_plan = marked(plan, looked.releases)
+    if any(joint.state(asked.store).name == "to run" for joint in joint_cells(decided_plan, asked.store)):
+        tally = asked.run(decided_plan, tally)
+    return decided_plan, tally, looked
 
 
 def _current_looks(plan: Plan, asked: _Asked) -> Looked | None:
@@ -247,7 +250,7 @@ def _current_looks(plan: Plan, asked: _Asked) -> Looked | None:
         return None
     known = marked(plan, looked.releases)
     states = [state_of(cell, asked.store) for cell in known.cells]
-    finished = not asked.to_do(known, states) and is_current(asked.folder, known, states, asked.store)
+    finished = not asked.to_do(known, states) and is_current(asked.folder, known, states, asked.store, looked)
     return looked if finished else None
 
 

@@ -33,9 +33,8 @@ def workers(
 ) -> Iterator[list[Path]]:
     """Start `count` processes and end them with the block; yields the log file of each.
 
+    say     called with a line for each process that ended otherwise than by finishing or with the block
     looked  of a run that may stop: they do what is due at the look after those that are done
-
-    say  called with a line for each process that ended otherwise than by finishing or with the block
     Raises UserError for a negative count.
     """
     if count < 0:

@@ -77,13 +77,15 @@ def replaced(folder: Path, experiment: Experiment) -> str:
     return f"{folder} holds results of another version of this experiment: they are replaced."
 
 
-def is_current(folder: Path, plan: Plan, states: Sequence[State], store: Store) -> bool:
-    """Whether the results folder is complete, undamaged, and was written from the same plan and states."""
+def is_current(folder: Path, plan: Plan, states: Sequence[State], store: Store, looked: Looked | None = None) -> bool:
+    """Whether the results folder is complete, undamaged, and was written from the same plan, states and looks."""
     joints = joint_cells(plan, store)
     own = folder / "experiment.yaml"
     if not own.is_file() or not is_intact(folder) or (joints and not (folder / JOINT_FILES[0]).exists()):
         return False
     if own.resolve() != plan.experiment.file.resolve() and own.read_bytes() != _text(plan.experiment):
+        return False
+    if recorded_looks(folder) != looked:  # a whole run and one that may stop are reported in different ways
         return False
     if _recorded_claims(folder) != (plan.experiment.claims.text if plan.experiment.claims else None):
         return False
