@@ -88,7 +88,7 @@ class LmEval(Benchmark):
             yield self._outcome(sample, chance_of(tasks[sample.task], sample))
 
     def _asked(self, tasks: Mapping[str, Any]) -> dict[str, list[int]]:
-        """Task -> the documents of the part that is asked; lm-eval draws examples in the context anew for each part."""
+        """Task -> the documents of the part that is asked; lm-eval draws the examples in the context for each part."""
         found: dict[str, list[int]] = {name: [] for name in tasks}
         places = list(lm_eval_documents.placed_documents(tasks, self.limit))
         for name, number, _, _ in self.chosen(places, lambda place: self._cluster(*place)):

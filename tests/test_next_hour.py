@@ -60,7 +60,7 @@ def test_with_one_seed_the_advice_is_more_seeds() -> None:
     assert said.text.startswith("Where the next hour helps: more seeds.")
 
 
-@pytest.mark.parametrize("baseline", [None, "nobody"])
+@pytest.mark.parametrize("baseline", [None, "unknown"])
 def test_without_a_baseline_there_is_no_advice(baseline: str | None) -> None:
     (block,) = model().blocks
     assert list(next_hour_parts(block, replace(model().matrix, baseline=baseline), model().ledger)) == []

@@ -66,7 +66,7 @@ def damaged(path: Path, why: str) -> UserError:
 
 
 class _Reader:
-    """A position in a file; a number out of bounds is a ValueError, and what lies behind the end a struct.error."""
+    """A position in a file; a number out of bounds is a ValueError, and a position past the end a struct.error."""
 
     def __init__(self, content: mmap.mmap) -> None:
         self.content, self.at, self.steps = content, 0, 0

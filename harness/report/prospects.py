@@ -274,9 +274,9 @@ def _changes(run: PlannedRun, found: Sequence[Change]) -> Table:
         table.add_column(head, justify="left" if head == "change" else "right")
     for one in found:
         kept = BLANK if one.kept is None else f"{_percent(one.kept[0])} to {_percent(one.kept[1])}"
-        rate = f"{run.price.rate * one.gain / one.extra:+,.2g}" if one.extra > 0 else "costs less"
+        rate = one.rate(run.price)
         better = f"{_percent(one.better[0])} to {_percent(one.better[1])}"
-        table.add_row(one.title, better, kept, f"{one.extra:+,.0f}", rate)
+        table.add_row(one.title, better, kept, f"{one.extra:+,.0f}", "costs less" if rate is None else f"{rate:+,.2g}")
     return table
 
 

@@ -31,11 +31,6 @@ class Looked:
     reached: int = 0
     releases: Releases = field(default_factory=dict)
 
-    @property
-    def finished(self) -> bool:
-        """Whether all looks are done."""
-        return self.reached == len(self.looks)
-
 
 def recorded(looked: Looked) -> dict[str, object]:
     """The looks and the releases as matrix.json holds them."""

@@ -197,12 +197,14 @@ _LEAST_FINISHED = ("failed", "running", "to run", "stopped", "done", "n/a")
 def _parts(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
     """The part that each item of a divided benchmark is in, once."""
     seen: set[tuple[str, str, str]] = set()
-    for cell in (cell for cell in cells if cell.part):
+    for cell in cells:
+        if cell.part is None:
+            continue
         for outcome in read_outcomes(store.folder("outcomes", cell.key) / "outcomes.jsonl"):
             place = (cell.column.label, outcome["group"], outcome["item"])
             if place not in seen:
                 seen.add(place)
-                yield dict(zip(PART_COLUMNS, (*place, cell.part[1] if cell.part else 1.0), strict=True))
+                yield dict(zip(PART_COLUMNS, (*place, cell.part[1]), strict=True))
 
 
 def deterministic(method: Method) -> bool:

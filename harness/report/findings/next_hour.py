@@ -94,8 +94,8 @@ def _table(run: PlannedRun, found: Iterable[Change]) -> Table:
     rows = []
     for one in found:
         kept = BLANK if one.kept is None else _pair(one.kept)
-        rate = run.price.rate * one.gain / one.extra if one.extra > 0 else 0.0
-        shown = f"{rate:+,.{0 if abs(rate) >= 10 else 1}f}" if one.extra > 0 else "costs less"
+        rate = one.rate(run.price)
+        shown = "costs less" if rate is None else f"{rate:+,.{0 if abs(rate) >= 10 else 1}f}"
         cells = (one.title, _pair(one.better), kept, f"{one.extra:+,.0f}", shown)
         rows.append(tuple(TableCell(cell) for cell in cells))
     return Table(columns, tuple(rows), caption="Other designs")

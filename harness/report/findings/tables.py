@@ -217,7 +217,7 @@ def _secondary_cell(cell: TableCell, label: str, result: Result) -> TableCell:
 
 
 def change_unit(metric: Metric, percent: bool) -> str:
-    """What a difference of a metric is counted in."""
+    """The unit of a difference of a metric."""
     if metric.scale == "log":
         return "relative change"
     return "points" if percent else metric.name

@@ -31,7 +31,7 @@ States = Mapping[tuple[str, str], tuple[CellState, ...]]
 
 
 def decided(folder: Path) -> dict[tuple[str, DataChoice, str, str], int]:
-    """What the results' last look decides: (base, data, method, benchmark) -> its number.
+    """The decisions of the results' last look: (base, data, method, benchmark) -> its number.
 
     The baseline is released on a benchmark once every other method is, and a method without open questions also on the
     benchmarks that ask none.
@@ -53,7 +53,7 @@ def _released(
     """(method, benchmark) that the last look releases."""
     assert matrix.stop
     before = {place[2:] for place in matrix.stop.releases if place[:2] == block}
-    *_, (_, results) = looks(rows, matrix, states, block)
+    _, results = _at_look(matrix.stop.reached, rows, matrix, states, block)
     whole = matrix.stop.looks[matrix.stop.reached - 1].items == 1
     # of a part of the items there may be too few clusters for a test that all items allow
     questions = [r for r in results if r.metric.primary and r.metric.against_baseline and (r.family or not whole)]
@@ -85,31 +85,28 @@ def _answered(result: Result, label: str) -> bool:
     return comparison.better or comparison.worse or (result.metric.role == "knowledge" and is_kept(comparison))
 
 
-def looks(
-    rows: pandas.DataFrame, matrix: Matrix, states: States, block: tuple[str, DataChoice]
-) -> Iterator[tuple[list[Measured], tuple[Result, ...]]]:
-    """The panels and results of the looks that are needed: those that released a method in this block, and the last.
+def _at_look(
+    number: int, rows: pandas.DataFrame, matrix: Matrix, states: States, block: tuple[str, DataChoice]
+) -> tuple[list[Measured], tuple[Result, ...]]:
+    """The panels and results of one look, by the methods that were open before it.
 
     rows  of the block, with the column `upto` of `parted`
     """
-    stop = matrix.stop
-    assert stop
-    released = {place[2:]: look for place, look in stop.releases.items() if place[:2] == block}
-    for number in sorted({look for look in released.values() if look < stop.reached} | {stop.reached}):
-        gone = {place for place, look in released.items() if look < number}
-        look = stop.looks[number - 1]
-        seeds = matrix.seeds[: look.seeds]
-        due = rows[(rows["upto"] <= look.items) & rows["seed"].isin(seeds)]
-        for method, benchmark in gone:
-            due = due[(due["method"] != method) | (due["benchmark"] != benchmark)]
+    assert matrix.stop
+    gone = {place[2:] for place, at in matrix.stop.releases.items() if place[:2] == block and at < number}
+    look = matrix.stop.looks[number - 1]
+    seeds = matrix.seeds[: look.seeds]
+    due = rows[(rows["upto"] <= look.items) & rows["seed"].isin(seeds)]
+    for method, benchmark in gone:
+        due = due[(due["method"] != method) | (due["benchmark"] != benchmark)]
 
-        def planned(method: str, benchmark: str, gone: set[tuple[str, str]] = gone) -> bool:
-            cells = states.get((method, benchmark), ())
-            return (method, benchmark) not in gone and any(cell.state != "n/a" for cell in cells)
+    def planned(method: str, benchmark: str) -> bool:
+        cells = states.get((method, benchmark), ())
+        return (method, benchmark) not in gone and any(cell.state != "n/a" for cell in cells)
 
-        measured = panels_of(due, replace(matrix, seeds=seeds), states)
-        results = results_of(measured, matrix, lambda one: one.metric.primary, planned, look.spent)
-        yield measured, tuple(replace(result, scores=_unranked(result)) for result in results)
+    measured = panels_of(due, replace(matrix, seeds=seeds), states)
+    results = results_of(measured, matrix, lambda one: one.metric.primary, planned, look.spent)
+    return measured, tuple(replace(result, scores=_unranked(result)) for result in results)
 
 
 def _unranked(result: Result) -> dict[str, MethodScore]:
@@ -121,11 +118,13 @@ def stopped_results(
     rows: pandas.DataFrame, matrix: Matrix, states: States, block: tuple[str, DataChoice]
 ) -> tuple[list[Measured], tuple[Result, ...]]:
     """Panels of the last look, and results with each method's numbers from the look that decided it."""
-    stages = list(looks(rows, matrix, states, block))
-    measured, last = stages[-1]
+    assert matrix.stop
+    released = {look for place, look in matrix.stop.releases.items() if place[:2] == block}
+    stages = [_at_look(number, rows, matrix, states, block)[1] for number in sorted(released - {matrix.stop.reached})]
+    measured, last = _at_look(matrix.stop.reached, rows, matrix, states, block)
     found = []
     for at, result in enumerate(last):
-        earlier = [results[at] for _, results in stages[:-1]]
+        earlier = [results[at] for results in stages]
         scores: dict[str, MethodScore] = {}
         comparisons: dict[str, Comparison] = {}
         for one in (*earlier, result):  # a later look has only the methods that were still open

@@ -218,6 +218,10 @@ class Change:
         gains = [after - before for before, after in (self.better, *((self.kept,) if self.kept else ()))]
         return 100 * fmean(gains)
 
+    def rate(self, price: RunPrice) -> float | None:
+        """Points per hour, or per cell where seconds are unknown; None where it adds nothing to the cost."""
+        return price.rate * self.gain / self.extra if self.extra > 0 else None
+
 
 def design_changes(run: PlannedRun, effect: float, draws: int = POWER_DRAWS) -> list[Change]:
     """Twice the items, two more seeds, half the methods: what each does to the mean chances, and its price."""
