@@ -1,8 +1,17 @@
-"""The display of a run: one bar for the cells, one for the current piece of work."""
+"""The display of a run: one bar for the cells, one for the current piece of work.
+
+On anything but a terminal a line is printed for each finished cell, and one at least every minute of work: how much of
+it is done, how fast, and when it is expected to end.
+"""
 
 from __future__ import annotations
 
+import math
+import os
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console
@@ -10,13 +19,82 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from harness.engine.showable import clean
+from harness.errors import UserError
+
+EVERY_MINUTE = 60.0
+
+
+@dataclass
+class _Work:
+    """The piece of work in hand.
+
+    began  when it was begun, or when another kind of things began to be counted
+    known  how many of `done` took no time: they were kept from an earlier run
+    """
+
+    title: str
+    began: float
+    unit: str = ""
+    done: int = 0
+    total: int | None = None
+    known: int = 0
+
+    def line(self, now: float, at: float) -> str:
+        """What is done of it, the rate, and the expected end, on a clock that shows `at`."""
+        passed = now - self.began
+        if not self.unit:
+            return f"{self.title}, for {spelled(passed)} now"
+        counted = f"{self.done:,} {self.unit}" if self.total is None else f"{self.done:,} of {self.total:,} {self.unit}"
+        new = self.done - self.known
+        if new <= 0 or passed <= 0:
+            return f"{self.title}: {counted} after {spelled(passed)}"
+        rate = new / passed
+        speed = f"{rate:.2g} a second" if rate >= 0.1 else f"one every {spelled(passed / new)}"
+        if self.total is None:
+            return f"{self.title}: {counted}, {speed}"
+        left = (self.total - self.done) / rate
+        end = time.strftime("%H:%M", time.localtime(at + left))
+        return f"{self.title}: {counted}, {speed}, about {spelled(left)} left (until {end})"
+
+
+def spelled(seconds: float) -> str:
+    """A time as a reader says it: 40 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def seconds_between(variable: str, default: float) -> float:
+    """The seconds that a variable of the environment gives; raises UserError where it gives something else."""
+    text = os.environ.get(variable, "")
+    try:
+        seconds = float(text) if text else default
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise UserError(f"{variable} is {text!r}", fix=f"Give seconds, such as {variable}={default:g}, or unset it.")
+    return seconds
 
 
 class Progress:
-    """Bars on a terminal; on anything else one line per finished cell."""
+    """Bars on a terminal; on anything else lines.
 
-    def __init__(self, console: Console, counted: str = "cells") -> None:
-        self.console = console
+    clock  seconds, for rates; `now` is the time of day
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        counted: str = "cells",
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.console, self.clock, self.now = console, clock, now
+        self.every = seconds_between("BAKEOFF_LOG_SECONDS", EVERY_MINUTE)
+        self.in_hand: _Work | None = None
+        self._over = threading.Event()
+        self._lines = threading.Thread(target=self._say_lines, daemon=True)
         self.bars = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
@@ -32,12 +110,28 @@ class Progress:
     def __enter__(self) -> Progress:
         if self.console.is_terminal:
             self.bars.start()
+        else:
+            self._lines.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bars.stop()
+        if self._lines.is_alive():
+            self._over.set()
+            self._lines.join()
+
+    def _say_lines(self) -> None:
+        # not from the work itself, which may be within one call of a library for minutes
+        while not self._over.wait(max(self.every, 0.01)):
+            if line := self.line():
+                self.say(line)
+
+    def line(self) -> str:
+        """How far the work in hand is; "" where there is none."""
+        work = self.in_hand
+        return work.line(self.clock(), self.now()) if work else ""
 
     def start(self, total: int, done: int) -> None:
         """The number of cells, and how many were found done."""
@@ -49,14 +143,39 @@ class Progress:
         return self.working(f"fitting {title}")
 
     def working(self, on: str) -> Callable[[int, int, str], None]:
-        """The same for any work, shown on the bar only."""
-        self.bars.reset(self.work, description=clean(on), visible=True, note="")
-        return lambda done, total, note: self.bars.update(self.work, completed=done, total=total, note=clean(note))
+        """The same for any work, which has no line of its own."""
+        work = self._begin(on, "steps")
+
+        def told(done: int, total: int, note: str) -> None:
+            work.done, work.total = done, total
+            self.bars.update(self.work, completed=done, total=total, note=clean(note))
+
+        return told
 
     def evaluating(self, title: str) -> Callable[[int], None]:
         """Called with the number of items done."""
-        self.bars.reset(self.work, description=clean(f"scoring {title}"), total=None, visible=True, note="")
-        return lambda done: self.bars.update(self.work, completed=done)
+        work = self._begin(f"scoring {title}", "items")
+
+        def told(done: int) -> None:
+            self._counted(work, "items", done, None, 0)
+
+        return told
+
+    def answering(self, title: str) -> Callable[[str, int, int, int], None]:
+        """Called with what a policy computes of a cell, how much is done, of how much, and what was known before."""
+        work = self.in_hand or self._begin(f"scoring {title}", "answers")
+        return lambda unit, done, total, known: self._counted(work, unit, done, total, known)
+
+    def _begin(self, title: str, unit: str) -> _Work:
+        self.in_hand = _Work(title, self.clock(), unit)
+        self.bars.reset(self.work, description=clean(title), total=None, visible=True, note="")
+        return self.in_hand
+
+    def _counted(self, work: _Work, unit: str, done: int, total: int | None, known: int) -> None:
+        if (unit, total) != (work.unit, work.total) or done < work.done:
+            work.began = self.clock()
+        work.unit, work.done, work.total, work.known = unit, done, total, known
+        self.bars.update(self.work, completed=done, total=total, note=unit)
 
     def finished(self, title: str) -> None:
         """A cell is done."""
@@ -65,16 +184,21 @@ class Progress:
 
     def advance(self) -> None:
         """One more cell is finished, whether or not it failed."""
-        self.bars.advance(self.cells)
+        self._ended()
         self.bars.update(self.work, visible=False)
 
     def failed(self, title: str, why: str) -> None:
         """A cell failed; the run goes on."""
-        self.bars.advance(self.cells)
+        self._ended()
         self.say(f"failed  {title}: {why}")
+
+    def _ended(self) -> None:
+        self.in_hand = None
+        self.bars.advance(self.cells)
 
     def waiting(self, title: str, process: str) -> None:
         """Another process is making it."""
+        self.in_hand = _Work(f"waiting for {title}", self.clock())
         self.say(f"waiting for {title}: {process} is making it")
 
     def say(self, text: str) -> None:

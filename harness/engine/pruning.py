@@ -9,7 +9,7 @@ cell that needs it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 from harness.engine import cost
 from harness.engine.plan import Plan
 from harness.engine.states import state_of
+from harness.engine.store.kept import blocks_of
 from harness.engine.store.store import Store, disk_errors
 from harness.errors import UserError
 
@@ -34,7 +35,7 @@ class StoredPiece:
     why: str = ""
 
 
-def survey(store: Store, plans: Iterable[Plan]) -> list[StoredPiece]:
+def survey(store: Store, plans: Sequence[Plan]) -> list[StoredPiece]:
     """Every artifact and leftover of the store, those that can be pruned first. Nothing is changed."""
     needed = _needed(store, plans)
     read = {document["artifact"] for _, document in store.documents("outcomes")}
@@ -46,7 +47,7 @@ def survey(store: Store, plans: Iterable[Plan]) -> list[StoredPiece]:
             if key not in read:
                 read.add(key)
                 waiting.append(key)
-    found = [*_leftovers(store, documents)]
+    found = [*_leftovers(store, documents), *_blocks(store, plans)]
     for key, document in documents.items():
         fields = ", ".join(
             f"{name}={value}" for name, value in document["fields"].items() if not isinstance(value, dict)
@@ -68,6 +69,20 @@ def _needed(store: Store, plans: Iterable[Plan]) -> dict[str, str]:
                 for key in (cell.node.key, *cell.node.beneath):
                     found.setdefault(key, f"{cell.title} is {state.name}")
     return found
+
+
+def _blocks(store: Store, plans: Sequence[Plan]) -> Iterator[StoredPiece]:
+    """The results that are kept of unfinished cells; a cell of the plans, or without any a cell at all, needs them."""
+    titles = {cell.key: cell.title for plan in plans for cell in plan.cells if not cell.why}
+    for key, folder in blocks_of(store):
+        title, why = "results of a cell that is not done", ""
+        if store.done("outcomes", key):
+            title = "results of a cell that is done"
+        elif key in titles:
+            why = f"{titles[key]} goes on from them"
+        elif not plans:
+            why = "no experiment is named that says whether its cell is still asked for"
+        yield StoredPiece(folder, title, cost.stored_bytes(folder), why)
 
 
 def _leftovers(store: Store, finished: Collection[str]) -> Iterator[StoredPiece]:

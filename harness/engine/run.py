@@ -17,7 +17,8 @@ from harness.engine import cost
 from harness.engine.joint_cells import JointCell, joint_cells
 from harness.engine.limits import failure_reason, time_limit
 from harness.engine.plan import Cell, Node, Plan
-from harness.engine.progress import Progress
+from harness.engine.progress import Progress, seconds_between
+from harness.engine.store.kept import EVERY, Blocks, blocks_of
 from harness.engine.store.outcomes import answered, write_joint_outcomes, write_outcomes
 from harness.engine.store.store import Area, Store, StoreUnusable
 from harness.errors import UserError
@@ -64,6 +65,9 @@ def _prepare(plan: Plan, store: Store) -> None:
     for leftover in (store.root / "temporary").glob("*.*"):
         if store.holder(leftover.name.split(".")[0]) is None:
             shutil.rmtree(leftover, ignore_errors=True)
+    for key, folder in blocks_of(store):
+        if store.done("outcomes", key):
+            shutil.rmtree(folder, ignore_errors=True)
     torch.set_num_threads(plan.experiment.threads)
     # one progress bar per loaded model would hide the run's own lines
     transformers.logging.disable_progress_bar()
@@ -83,6 +87,7 @@ class _Runner:
     def __init__(self, plan: Plan, store: Store, progress: Progress, retry_failed: bool) -> None:
         self.plan, self.store, self.progress, self.retry_failed = plan, store, progress, retry_failed
         self.tally, self.missing, self.forgiven = Tally(), set[str](), set[str]()
+        self.block_seconds = seconds_between("BAKEOFF_BLOCK_SECONDS", EVERY)
         self.spoiled = False  # whether something shared was changed, and a loaded policy may hold it
 
     def run(self, beginning: float) -> Tally:
@@ -274,20 +279,24 @@ class _Runner:
             rows = decoder.max_rows if isinstance(decoder, StepwisePolicy) else 0
             benchmark = cell.column.benchmark.within(*cell.part) if cell.part else cell.column.benchmark
             measured = cost.Stopwatch(), cost.PeakMemory(cell.node.base.spec.device)
-            with self._sharing(cell.title), measured[0] as watch, measured[1] as memory:
+            each = self.progress.evaluating(cell.title)
+            blocks = Blocks(self.store, cell.key, self.progress.answering(cell.title), every=self.block_seconds)
+            with self._sharing(cell.title), measured[0] as watch, measured[1] as memory, blocks.following():
                 items = benchmark.evaluate(policy, cell.seed)
                 declared = () if benchmark.open_metrics else [metric.name for metric in benchmark.metrics()]
-                each = self.progress.evaluating(cell.title)
                 file, sparse = out / "outcomes.jsonl", benchmark.sparse
                 ledger["items"] = write_outcomes(
                     file, items, each, declared, sparse=sparse, may_be_empty=cell.part is not None
                 )
             if isinstance(decoder, StepwisePolicy) and decoder.max_rows < rows:
                 self.progress.say(f"{cell.title}: out of memory, went on with {decoder.max_rows} rows at once")
-            ledger.update(seconds=watch.seconds, peak_memory_mb=memory.mb, **speed())
+            if blocks.found:
+                self.progress.say(f"{cell.title}: {blocks.found:,} results of a run that was stopped were kept")
+            ledger.update(seconds=watch.seconds + blocks.seconds, peak_memory_mb=memory.mb, **speed())
             # the results need the cost of the fits even when the artifacts have been deleted
             keys = (cell.node.key, *cell.node.beneath)
             ledger["fits"] = {key: self.store.cost("artifacts", key) for key in keys}
+        blocks.remove()
         self.tally.evaluated += 1
 
     def _compare(self, joint: JointCell) -> None:

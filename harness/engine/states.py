@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.engine.plan import Cell, Node
+from harness.engine.store.kept import blocks_folder, kept_results
 from harness.engine.store.keys import differing_fields
 from harness.engine.store.store import Area, Store
 from harness.errors import UserError, did_you_mean
@@ -81,6 +82,8 @@ def explain(cell: Cell, store: Store) -> Iterator[str]:
     for role, needed in cell.node.inputs.items():
         yield from _key_lines(f"  {role}", "artifacts", needed.key, needed.document, store, finished=finished)
     yield from _key_lines("outcome", "outcomes", cell.key, cell.document, store)
+    if state.name != "done" and (kept := kept_results(store, cell.key)):
+        yield f"  kept      {kept:,} results in {blocks_folder(store, cell.key)}; a run goes on from them"
     if state.name == "failed":
         yield from _failure_lines(cell, store)
 

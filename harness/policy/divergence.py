@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UserError
 from harness.lazy import torch
-from harness.policy.batching import halving
+from harness.policy.finished import Asked, in_batches, requests_digest
 from harness.policy.logprobs import fit_for_scoring, row_logits
 from harness.policy.stepwise import StepwisePolicy
 
@@ -42,11 +42,11 @@ def divergences(
     ]
     order = sorted(range(len(prompts)), key=lambda at: -len(requests[0][at].prompt) - len(requests[0][at].completion))
     rows = min(one.max_rows for one in steps)
-    found: dict[int, tuple[float, ...]] = {}
+    batches = [order[start : start + rows] for start in range(0, len(order), rows)]
+    asked = Asked(len(prompts), "answers read", lambda: requests_digest((*requests[0], *requests[1])))
     with torch.inference_mode():
-        batches = [order[start : start + rows] for start in range(0, len(order), rows)]
-        found.update(halving(steps, batches, lambda batch: _batch(steps, requests, batch)))
-    return [found[at] for at in range(len(prompts))]
+        found = dict(in_batches(steps, batches, lambda batch: _batch(steps, requests, batch), lambda at: at, asked))
+    return [tuple(found[at]) for at in range(len(prompts))]
 
 
 def _stepwise(policy: Policy) -> StepwisePolicy:

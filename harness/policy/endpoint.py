@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
 import json
 import logging
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import SplitResult, urlsplit
 
 from harness.errors import UserError
+from harness.policy.finished import Asked, watcher
 from harness.policy.noise import stream_of
 from harness.policy.policy import Policy
 from harness.policy.types import Capability, Completion, Prompt, Sampling
@@ -72,14 +74,21 @@ class EndpointPolicy(Policy):
         return [tuple(drawn[at * each : (at + 1) * each]) for at in range(len(prompts))]
 
     async def _all(self, bodies: Sequence[dict[str, Any]]) -> list[Completion]:
-        gate = asyncio.Semaphore(self.workers)
+        gate, watching = asyncio.Semaphore(self.workers), watcher()
+        known = watching.begin(Asked(len(bodies), "answers", lambda: _digest(self.url, bodies))) if watching else {}
 
-        async def one(client: openai.AsyncOpenAI, body: dict[str, Any]) -> Completion:
+        async def one(client: openai.AsyncOpenAI, at: int) -> Completion:
+            if at in known:
+                text, finish = known[at]
+                return Completion(text, (), finish)
             async with gate:
-                return await self._one(client, body)
+                drawn = await self._one(client, bodies[at])
+            if watching:
+                watching.finished([(at, (drawn.text, drawn.finish))])
+            return drawn
 
         async with self._client() as client:
-            return await asyncio.gather(*(one(client, body) for body in bodies))
+            return await asyncio.gather(*(one(client, at) for at in range(len(bodies))))
 
     def _client(self) -> openai.AsyncOpenAI:
         import openai
@@ -280,6 +289,10 @@ def _body(model: str, prompt: Prompt, sampling: Sampling, key: str) -> dict[str,
 def _sendable(text: str) -> str:
     """The text with a question mark for half a character (a lone surrogate), which UTF-8 cannot hold."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _digest(*asked: object) -> str:
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:24]
 
 
 def _completion(reply: bytes, where: str) -> Completion:

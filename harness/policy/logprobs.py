@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.lazy import torch
-from harness.policy.batching import by_prompt, halving, padded, shared_prompts, within_cache
+from harness.policy.batching import by_prompt, padded, shared_prompts, within_cache
 from harness.policy.encoding import Encoded
+from harness.policy.finished import Asked, Result, in_batches, requests_digest
 from harness.policy.types import NotFinite, Prompt, Score
 
 if TYPE_CHECKING:
@@ -17,13 +18,19 @@ if TYPE_CHECKING:
 def score_encoded(policy: Steps, requests: Sequence[Encoded]) -> list[Score]:
     """One score per request, in order."""
     fitted = [fit_for_scoring(policy, request) for request in requests]
-    scores: dict[int, Score] = {}
+    longest = [len(one.prompt) + len(one.prefix) + len(one.completion) for one in fitted]
+    batches = within_cache(policy, by_prompt(fitted, policy.max_rows), lambda index: longest[index])
+
+    def scored(batch: list[int]) -> Iterator[Result]:
+        for index, values, greedy in _score_batch(policy, fitted, batch):
+            score = _score(fitted[index], values, greedy)
+            yield index, (score.logprob, score.tokens, score.is_greedy, score.token_logprobs, score.truncated)
+
+    asked = Asked(len(fitted), "texts", lambda: requests_digest(fitted))
     with torch.inference_mode():
-        longest = [len(one.prompt) + len(one.prefix) + len(one.completion) for one in fitted]
-        batches = within_cache(policy, by_prompt(fitted, policy.max_rows), lambda index: longest[index])
-        for index, values, greedy in halving([policy], batches, lambda batch: _score_batch(policy, fitted, batch)):
-            scores[index] = _score(fitted[index], values, greedy)
-    return [scores[index] for index in range(len(fitted))]
+        found = dict(in_batches([policy], batches, scored, lambda index: index, asked))
+    parts = (found[index] for index in range(len(fitted)))
+    return [Score(total, tokens, best, tuple(each), cut) for total, tokens, best, each, cut in parts]
 
 
 def score_tokens(policy: Steps, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Score]:

@@ -12,8 +12,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from harness.lazy import torch
-from harness.policy.batching import by_prompt, halving, padded, shared_prompts, within_cache
+from harness.policy.batching import by_prompt, padded, shared_prompts, within_cache
 from harness.policy.drawing import draw_tokens
+from harness.policy.finished import Asked, Result, in_batches, requests_digest, watcher
 from harness.policy.noise import stream_of
 from harness.policy.types import Completion
 
@@ -51,13 +52,24 @@ def sample_encoded(
         [_row(at, sample, sampling, keys[at]) for at in batch for sample in range(sampling.samples)]
         for batch in _batches(fitted, max(1, policy.max_rows // sampling.samples))
     ]
-    drawn: list[list[Completion]] = [[] for _ in requests]
     longest = [len(request.prompt) + len(request.prefix) + reserve for request in fitted]
     admitted = within_cache(policy, batches, lambda row: longest[row.request])
+    each = sampling.samples
+
+    def place(row: _Row) -> int:
+        return row.request * each + row.sample
+
+    def drawn(batch: list[_Row]) -> Iterator[Result]:
+        for row in _sample_batch(policy, fitted, batch, sampling):
+            yield place(row), (row.ids, row.finish, row.stop_id)
+
+    asked = Asked(len(requests) * each, "answers", lambda: requests_digest(fitted, sampling, list(keys)))
     with torch.inference_mode():
-        for row in halving([policy], admitted, lambda batch: _sample_batch(policy, fitted, batch, sampling)):
-            drawn[row.request].append(_completion(policy.encoder, fitted[row.request], row, sampling))
-    return [tuple(completions) for completions in drawn]
+        found = dict(in_batches([policy], admitted, drawn, place, asked))
+    return [
+        tuple(_completion(policy.encoder, request, sampling, *found[at * each + n]) for n in range(each))
+        for at, request in enumerate(fitted)
+    ]
 
 
 def _batches(requests: Sequence[Encoded], max_rows: int) -> Iterator[list[int]]:
@@ -74,14 +86,16 @@ def _batches(requests: Sequence[Encoded], max_rows: int) -> Iterator[list[int]]:
             yield [own[place] for place in places]
 
 
-def _completion(encoder: TextEncoder, request: Encoded, row: _Row, sampling: Sampling) -> Completion:
+def _completion(
+    encoder: TextEncoder, request: Encoded, sampling: Sampling, ids: Sequence[int], finish: str, stop_id: int | None
+) -> Completion:
     """Leave out thoughts, and cut the answer at the first stop string; the ids stay as drawn."""
-    thoughts, text = encoder.thoughts_and_answer(row.ids)
+    thoughts, text = encoder.thoughts_and_answer(ids)
     found = [at for at in (text.find(stop) for stop in (*sampling.stop, *encoder.turn_openers)) if at >= 0]
     cut = text[: min(found)] if found else text
     if any(text.startswith(opener, len(cut)) for opener in encoder.turn_openers):
         cut = cut.rstrip("\n")  # the line's end before the opened turn
-    return Completion(cut, tuple(row.ids), row.finish, request.truncated, row.stop_id, thoughts)
+    return Completion(cut, tuple(ids), finish, request.truncated, stop_id, thoughts)
 
 
 def _sample_batch(policy: Steps, requests: Sequence[Encoded], batch: Sequence[_Row], sampling: Sampling) -> list[_Row]:
@@ -114,7 +128,7 @@ def _start(policy: Steps, requests: Sequence[Encoded], indices: Sequence[int]) -
 def _decode(policy: Steps, logits: torch.Tensor, state: Any, rows: list[_Row], sampling: Sampling) -> None:
     """Fill the rows token by token, dropping finished rows."""
     streams = torch.tensor([row.stream for row in rows], device=policy.device)
-    alive = rows
+    alive, watching = rows, watcher()
     for position in range(sampling.max_new_tokens):
         tokens = draw_tokens(logits, sampling, streams, position)
         for row, token in zip(alive, tokens.tolist(), strict=True):
@@ -122,6 +136,8 @@ def _decode(policy: Steps, logits: torch.Tensor, state: Any, rows: list[_Row], s
         keep = [at for at, row in enumerate(alive) if not row.finish]
         if not keep:
             return
+        if watching:
+            watching.reached(len(rows) - len(keep))
         if len(keep) < len(alive):
             kept = torch.tensor(keep, device=policy.device)
             alive, tokens, streams = [alive[at] for at in keep], tokens[kept], streams[kept]

@@ -3,6 +3,7 @@
     STORE/artifacts/KEY/   the files a fit wrote, key.json (the document behind the key), cost.json, done
     STORE/outcomes/KEY/    outcomes.jsonl, key.json, cost.json, done
     STORE/joint/KEY/       joint.jsonl (outcomes of several policies compared), key.json, cost.json, done
+    STORE/blocks/KEY/      results of a cell that is not done: see kept.py
     STORE/failures/KEY.json
     STORE/locks/KEY.lock   held while a process makes KEY; the system frees it when that process dies
     STORE/temporary/       folders that are being written
