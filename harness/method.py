@@ -110,6 +110,28 @@ class FitReport:
             raise TypeError(f"the FitReport has notes = {self.notes!r:.80}, which is not a mapping")
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """What a fit trains and what its policy holds, for `plan --estimate`, which loads no weights.
+
+    trainee  the model as the fit trains it: a weight that requires a gradient is trained
+    further  whole models in float32 that the fit holds in addition, such as a reference model
+    forwards further forward passes over each row, without gradients
+    per_pair answers of a preference pair that are read
+    sampled  answers sampled for each problem, and the longest in tokens
+    by       the method whose settings the training follows, where it is another one
+    policy   what a loaded policy adds to the shared base: nothing, or a copy, in the base's dtype or in float32
+    """
+
+    trainee: Any
+    further: int = 0
+    forwards: int = 0
+    per_pair: int = 2
+    sampled: tuple[int, int] = (0, 0)
+    by: Method | None = None
+    policy: Literal["nothing", "base", "float32"] = "base"
+
+
 class Method(ABC):
     """One way of aligning a base model.
 
@@ -138,6 +160,15 @@ class Method(ABC):
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
         """Write the artifact into the folder `out`: safetensors and configurations, without absolute paths."""
+
+    def footprint(self, model: Any) -> Footprint | None:
+        """What the fit does to `model`, which has the base's shapes and no numbers; None: it trains no weights.
+
+        Raises NotImplementedError where a method does not say, and its estimate is blank.
+        """
+        if self.needs - {"small_base"}:
+            raise NotImplementedError("it does not say what it trains (`Method.footprint`)")
+        return None
 
     @abstractmethod
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:

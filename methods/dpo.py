@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
 from harness.lazy import torch
-from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
+from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, setting
 from harness.records import PreferencePair, TrainingData
 from harness.training.labelled_rows import IGNORED, TrainingRow, answer_row
 from harness.training.loop import (
@@ -113,6 +113,10 @@ class Dpo(Method):
             training_tokens=sum(lengths[index] for index in order),
             notes={"rows": len(pairs), "rows_truncated": _cut(pairs, base.encoder), "loss": curve},
         )
+
+    def footprint(self, model: Any) -> Footprint:
+        """All weights are trained; the start's log-probabilities are computed once."""
+        return Footprint(model.requires_grad_(True), forwards=1)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The tuned model behind the base's chat template."""

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
-from harness.method import NO_SIGNAL, ArtifactSpec, FitContext, FitReport, Input, Method, setting
+from harness.method import NO_SIGNAL, ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, setting
 from harness.policy.causal import CausalPolicy
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Problem, TrainingData
@@ -122,6 +122,12 @@ class Grpo(Method):
             generated_tokens=rollouts.generated_tokens,
             notes={**rollouts.notes(), "kl": divergence, "loss": losses},
         )
+
+    def footprint(self, model: Any) -> Footprint:
+        """All weights are trained while the start and its frozen copy, the reference model, are held."""
+        reads = 1 + bool(self.beta)
+        sampled = (self.samples, self.max_new_tokens)
+        return Footprint(model.requires_grad_(True), further=2, forwards=reads, sampled=sampled)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The tuned model behind the base's chat template."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.method import FitContext, FitReport, Input, Method, setting
+from harness.method import FitContext, FitReport, Footprint, Input, Method, setting
 from harness.policy.causal import CausalPolicy
 from harness.records import TrainingData
 from harness.training.adapters import MergedIn, adapted_copy, fit_adapter
@@ -68,6 +68,12 @@ class Lora(Method):
         """Train adapters on a fresh copy of the base and write them alone."""
         own = {"max_length": self.max_length, "merged_in": self.merged_in}
         return fit_adapter(self, self._adapter(), base, data.demonstrations, out, context, **own)
+
+    def footprint(self, model: Any) -> Footprint:
+        """The adapters are trained."""
+        import peft
+
+        return Footprint(peft.get_peft_model(model, self._adapter()), policy=self.merged_in)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """A copy of the base with the adapter merged into it."""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from harness.errors import UserError
 from harness.lazy import torch
-from harness.method import FitContext, FitReport, Input, Method, setting
+from harness.method import FitContext, FitReport, Footprint, Input, Method, setting
 from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import Encoded, TextEncoder
 from harness.policy.hidden_states import Edit, block_count, edited, first_and_last, width_of
@@ -94,6 +94,15 @@ class Loreft(Method):
         report = train(model, rows, base, Optimisation.of(self), context, around=around)
         save_interventions(self, {key: weights_of(part) for key, part in parts.items()}, out)
         return report
+
+    def footprint(self, model: Any) -> Footprint:
+        """The edits are trained, and the policy shares the base."""
+        model.requires_grad_(False)
+        layers = self.chosen_layers(model.config)
+        with torch.device("cpu"):  # orthonormal rows are computed
+            parts = self.new_interventions(layers, width_of(model.config))
+        model.add_module("interventions", parts)
+        return Footprint(model, policy="nothing")
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The shared base, whose prompts are read with the edits in place."""

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError, did_you_mean
 from harness.lazy import torch, transformers
-from harness.method import FitContext, FitReport, Input, Method, setting
+from harness.method import FitContext, FitReport, Footprint, Input, Method, setting
 from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import TextEncoder
 from harness.records import TrainingData
@@ -117,6 +117,13 @@ class Peft(Method):
         room = room_left(config.num_virtual_tokens, base.encoder)
         report = fit(max_length=min(self.max_length or room, room), loss_of=_prompt_loss)
         return dataclasses.replace(report, notes={**report.notes, "stored_parameters": _stored(out)})
+
+    def footprint(self, model: Any) -> Footprint:
+        """The adapter is trained; a learnt prompt needs no copy of the base."""
+        import peft
+
+        adapted = peft.get_peft_model(model, self.configuration())
+        return Footprint(adapted, policy="nothing" if self.kind in PROMPTS else self.merged_in)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """A copy of the base with the adapter, or the shared base behind a learnt prompt."""

@@ -57,6 +57,9 @@ class Prompting(Method):
         (out / "prompt.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
         return FitReport(notes={"examples": [example.id for example in examples]})
 
+    def footprint(self, model: Any) -> None:
+        """No weight is trained."""
+
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The shared base behind the drawn demonstrations."""
         content = json.loads((artifact / "prompt.json").read_text("utf-8"))

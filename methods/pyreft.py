@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.lazy import torch
-from harness.method import FitContext, FitReport, Input, setting
+from harness.method import FitContext, FitReport, Footprint, Input, setting
 from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import TextEncoder
 from harness.policy.hidden_states import Places, block_count, decoder_blocks, first_and_last, width_of
@@ -80,6 +80,10 @@ class Pyreft(Loreft):
         report = train(library, rows, base, Optimisation.of(self), context, loss_of=loss_of, **own)
         save_interventions(self, {key: library_weights(part) for key, part in parts.items()}, out)
         return report
+
+    def footprint(self, model: Any) -> Footprint:
+        """As loreft, but the policy holds a copy of the base."""
+        return replace(super().footprint(model), policy="base")
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """A copy of the base inside the library's model."""

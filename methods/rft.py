@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
+from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, setting
 from harness.policy.policy import Policy
 from harness.policy.types import Prompt, Sampling
 from harness.records import Demonstration, Message, Problem, TrainingData
@@ -101,6 +101,12 @@ class Rft(Method):
             generated_tokens=pool.generated_tokens,
             notes=dict(reports[-1].notes) | {"drawing": pool.history, "kept": len(pool.demonstrations())},
         )
+
+    def footprint(self, model: Any) -> Footprint | None:
+        """That of `tune`; the samplers are gone by then. No answer is known to be right, so all of them count."""
+        found = self.tune.footprint(model)
+        answers = self.samples * (len(self.samplers) + self.rounds - 1)
+        return replace(found, sampled=(answers, self.max_new_tokens), by=self.tune) if found else None
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The policy of the fine-tuned base."""

@@ -19,11 +19,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.curation.quality import ifd_of, reversed_ifd_of
 from harness.errors import UserError
-from harness.method import FitContext, FitReport, Input, Method, setting
+from harness.method import FitContext, FitReport, Footprint, Input, Method, setting
 from harness.records import AFTER, Demonstration, TrainingData, parent_and_version
 from methods.rft import write_demonstrations
 from methods.sft import Sft
@@ -69,6 +69,11 @@ class SelectiveRefinement(Method):
         write_demonstrations(kept, out / "kept.jsonl")
         count = {"groups": len(scored), "kept": len(kept), "dropped": dict(dropped.most_common())}
         return replace(report, notes={**report.notes, **count})
+
+    def footprint(self, model: Any) -> Footprint | None:
+        """That of `tune`; no pair is known to be dropped, so all of them count."""
+        found = self.tune.footprint(model)
+        return replace(found, by=self.tune, forwards=2) if found else None
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The policy of the fine-tuned base."""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.lazy import torch
-from harness.method import FitContext, FitReport, Input, Method, setting
+from harness.method import FitContext, FitReport, Footprint, Input, Method, setting
 from harness.policy.hidden_states import changed_outputs, decoder_blocks
 from harness.records import TrainingData
 from harness.training.checkpoints import BestPass, Rule, set_aside
@@ -90,6 +90,10 @@ class Sft(Method):
         best.restore()
         save_model(model, base, out)
         return replace(report, notes={**report.notes, **best.notes})
+
+    def footprint(self, model: Any) -> Footprint:
+        """All weights are trained."""
+        return Footprint(model.requires_grad_(True))
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The fine-tuned model behind the base's chat template."""

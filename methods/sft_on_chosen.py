@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
+from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, setting
 from harness.records import Demonstration, Message, TrainingData
 from harness.training.labelled_rows import training_rows
 from harness.training.loop import Optimisation, Optimizer, seed_everything, train
@@ -74,6 +74,10 @@ class SftOnChosen(Method):
         report = train(model, rows, base, Optimisation.of(self), context)
         save_model(model, base, out)
         return report
+
+    def footprint(self, model: Any) -> Footprint:
+        """All weights are trained."""
+        return Footprint(model.requires_grad_(True), per_pair=1)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The fine-tuned model behind the base's chat template."""

@@ -124,14 +124,20 @@ def plan_command(
         Path | None,
         typer.Option("--from", metavar="FOLDER", help="results whose rows give --power its variances, not priors"),
     ] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="show the memory, work and time of every part")] = False,
+    memory: Annotated[str, typer.Option("--memory", metavar="GB,...", help="sizes that --estimate compares")] = "24,80",
 ) -> None:
     """Show every cell and its state, or with --power the chance that the run decides each question.
 
-    Loads no model and changes nothing.
+    Changes nothing, and loads no model: only --estimate times one, where its weights are here.
     """
     from harness.cli.verbs import plan_verb, power_verb
 
-    if power or pilot is not None:
+    if estimate:
+        from harness.cli.estimating import estimate_verb
+
+        estimate_verb(file, store, settings, memory)
+    elif power or pilot is not None:
         power_verb(file, store, settings, pilot)
     else:
         plan_verb(file, store, settings)

@@ -143,9 +143,12 @@ class Plan:
             yield cells[0].node, cells
 
 
-def make_plan(experiment: Experiment, store: Path, *, download: bool = False) -> Plan:
-    """Plan every cell. Raises UserError for a missing model or small base, and where no cell can be run."""
-    return _Planner(experiment, store, download).plan()
+def make_plan(experiment: Experiment, store: Path, *, download: bool = False, weights: bool = True) -> Plan:
+    """Plan every cell. Raises UserError for a missing model or small base, and where no cell can be run.
+
+    weights  False: a base may be without its weights, for an estimate
+    """
+    return _Planner(experiment, store, download, weights).plan()
 
 
 def by_artifact(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
@@ -157,8 +160,8 @@ def by_artifact(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 
 class _Planner:
-    def __init__(self, experiment: Experiment, store: Path, download: bool) -> None:
-        self.experiment, self.store, self.download = experiment, store, download
+    def __init__(self, experiment: Experiment, store: Path, download: bool, weights: bool) -> None:
+        self.experiment, self.store, self.download, self.weights = experiment, store, download, weights
         self.lost: dict[tuple[str, str], UserError] = {}
         self.sets = list(self._loaded())
         self.models: dict[BaseSpec, BaseModel] = {}
@@ -333,7 +336,7 @@ class _Planner:
 
     def _model(self, spec: BaseSpec) -> BaseModel:
         if spec not in self.models:
-            folder = locate(spec, download=self.download)
+            folder = locate(spec, download=self.download, weights=self.weights)
             digest = model_digest(folder, self.store / "digests.json")
             small = self.experiment.small_base
             self.models[spec] = BaseModel(spec, folder, digest)

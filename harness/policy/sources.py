@@ -25,10 +25,11 @@ WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "tokenizer*"
 """The files to fetch from the hub: never pickled weights."""
 
 
-def locate(spec: BaseSpec, *, download: bool = True) -> Path:
+def locate(spec: BaseSpec, *, download: bool = True, weights: bool = True) -> Path:
     """The folder of a base model, or its GGUF file. Raises UserError where it is not found.
 
     download  False: search only this machine, for planning
+    weights   False: a folder with a configuration and a tokenizer is enough
     """
     if spec.revision and (spec.name.startswith(SHIPPED) or Path(spec.name).expanduser().exists()):
         what = f"it is on this machine and has no revision {spec.revision!r}"
@@ -39,10 +40,10 @@ def locate(spec: BaseSpec, *, download: bool = True) -> Path:
     if is_gguf(folder) and not folder.is_dir():
         return require_readable(folder.resolve())
     if folder.is_dir():
-        return _complete(folder.resolve(), spec.name)
+        return _complete(folder.resolve(), spec.name, weights=weights)
     if spec.name.startswith((".", "/", "~")) or spec.name.count("/") > 1:
         raise UserError("no such folder", where=spec.name, fix="Name a folder with config.json, or a Hugging Face id.")
-    return _complete(_from_hub(spec, download=download), spec.name)
+    return _complete(_from_hub(spec, download=download), spec.name, weights=weights)
 
 
 def _shipped(size: str) -> Path:
@@ -86,7 +87,7 @@ def _adapted(folder: Path) -> str:
         return "an unnamed base"
 
 
-def _complete(folder: Path, name: str) -> Path:
+def _complete(folder: Path, name: str, *, weights: bool) -> Path:
     """The folder. Raises UserError where it has no model, before a library fails with a less clear message."""
     whole = any(not path.name.startswith("adapter_model") for path in folder.glob("*.safetensors"))
     if (folder / "adapter_config.json").exists() and not whole:
@@ -99,7 +100,7 @@ def _complete(folder: Path, name: str) -> Path:
         raise UserError("it has GGUF files", where=name, fix=f"Name one of them: {name}/{files[0].name}")
     if not (folder / "config.json").exists():
         raise UserError("it has no config.json", where=name, fix="A model is a folder in Hugging Face layout.")
-    if not any(folder.glob("*.safetensors")):
+    if weights and not any(folder.glob("*.safetensors")):
         raise UserError(
             "it has no safetensors weights", where=name, fix="Convert the weights: pickled ones are never read."
         )

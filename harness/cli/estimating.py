@@ -1,0 +1,135 @@
+"""`plan --estimate`: tables of what each fit and each cell will take, and what fits in which memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.cli.running import command
+from harness.engine.config import load_experiment
+from harness.engine.estimate import Estimator, Work
+from harness.engine.plan import Cell, make_plan
+from harness.engine.progress import print_line
+from harness.engine.store.store import Store
+from harness.errors import UserError
+
+MEMORY = "24,80"
+"""Sizes in GB: a large consumer GPU, and a GPU of a data centre."""
+
+BLANK = "-"
+WIDTH = 190
+NOTES = (
+    "GB are 10^9 bytes. A fit holds weights, gradients, averages of the optimizer, activations and blocks of logits; "
+    "it needs the most that is held at once. A cell holds the policy and the shared base. Sampled tokens are the most "
+    "that may be drawn. The formulas are in docs/running.md."
+)
+
+
+def estimate_verb(file: Path, store_folder: Path, settings: Sequence[str], memory: str) -> None:
+    """Print the estimates of an experiment's fits and cells. Writes nothing."""
+    sizes = _sizes(memory)
+    plan = make_plan(load_experiment(file, settings), Store(store_folder).root, weights=False)
+    estimator = Estimator(plan)
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDTH)
+    fits = [(node.title, estimator.fit(node)) for node in estimator.nodes]
+    console.print(_fit_table(fits, sizes))
+    cells = [(_title(cell), estimator.cell(cell)) for cell in plan.cells]
+    console.print(_cell_table(cells, sizes))
+    for line in _remarks([*fits, *cells]):
+        print_line(console, line)
+    print_line(console, NOTES)
+    print_line(console, f"Nothing was written. Next: {command('run', file, store_folder, settings)}")
+
+
+def _sizes(memory: str) -> list[float]:
+    try:
+        sizes = [float(part) for part in memory.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or min(sizes) <= 0:
+        raise UserError(f"--memory is {memory!r}", fix="Give sizes in GB, such as --memory 24,80.")
+    return sizes
+
+
+def _title(cell: Cell) -> str:
+    place = (cell.node.base.spec.label, cell.data.title)
+    return ", ".join(part for part in (cell.title, *place) if part)
+
+
+def _fit_table(fits: Sequence[tuple[str, Work]], sizes: Sequence[float]) -> Table:
+    heads = ("parameters", "trained", "weights", "gradients", "optimizer", "activations", "checkpointed", "logits")
+    table = _table("fit", (*heads, "GB needed", "tokens", "sampled", "FLOPs", "seconds", *_fits_in(sizes)))
+    for title, work in fits:
+        if work.peak is None:
+            table.add_row(title, *[BLANK] * (len(table.columns) - 1))
+            continue
+        parts = [gigabytes(work.parts.get(name)) for name in
+                 ("weights", "gradients", "optimizer", "activations", "checkpointed", "loss")]  # fmt: skip
+        verdicts = [verdict(work, size) for size in sizes]
+        table.add_row(title, _count(work.parameters), _count(work.trained), *parts, gigabytes(work.peak), *_work(work),
+                      *verdicts)  # fmt: skip
+    return table
+
+
+def _cell_table(cells: Sequence[tuple[str, Work]], sizes: Sequence[float]) -> Table:
+    names = ("weights", "cache", "logits", "reading")
+    table = _table("cell", (*names, "GB needed", "tokens", "sampled", "FLOPs", "seconds", *_fits_in(sizes)))
+    for title, work in cells:
+        parts = [gigabytes(work.parts.get(name)) for name in names]
+        table.add_row(title, *parts, gigabytes(work.peak), *_work(work), *(verdict(work, size) for size in sizes))
+    return table
+
+
+def _table(first: str, heads: Sequence[str]) -> Table:
+    table = Table()
+    table.add_column(first)
+    for head in heads:
+        table.add_column(head, justify="right")
+    return table
+
+
+def _fits_in(sizes: Sequence[float]) -> list[str]:
+    return [f"in {size:g} GB" for size in sizes]
+
+
+def _work(work: Work) -> tuple[str, str, str, str]:
+    seconds = BLANK if work.seconds is None else f"{work.seconds:,.3g}"
+    return _count(work.read), _count(work.drawn), f"{work.operations:.2g}" if work.operations else BLANK, seconds
+
+
+def _count(number: float) -> str:
+    """1,234 or 1.2M; a blank for nothing."""
+    for size, letter in ((1e9, "B"), (1e6, "M")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:,.0f}" if number else BLANK
+
+
+def gigabytes(size: float | None) -> str:
+    return BLANK if size is None else f"{size / 1e9:.2f}"
+
+
+def verdict(work: Work, size: float) -> str:
+    """Whether the work fits into so many GB: yes, no, or only with activation_checkpointing."""
+    if work.peak is None:
+        return BLANK
+    if work.peak <= size * 1e9:
+        return "yes"
+    smaller = work.checkpointed is not None and work.checkpointed <= size * 1e9
+    return "checkpointed" if smaller else "no"
+
+
+def _remarks(works: Sequence[tuple[str, Work]]) -> Iterator[str]:
+    """The reasons of blanks, each once with where it applies."""
+    places: dict[str, list[str]] = {}
+    for title, work in works:
+        if work.why:
+            places.setdefault(work.why, []).append(title)
+    for why, titles in places.items():
+        more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
+        what = "no seconds" if any(work.peak is not None and work.why == why for _, work in works) else "blank"
+        yield f"{what}: {titles[0]}{more}: {why}"
