@@ -50,7 +50,7 @@ class CodeGeneration(Benchmark):
     divisible = True
 
     execute: bool = setting(False, "run the model's programs in a sandbox; false: n/a")
-    data: str = setting("openai/openai_humaneval", "file, folder or hub id with HumanEval's columns")
+    data: str = setting("openai/openai_humaneval", "file, folder or hub id with HumanEval's columns", path=True)
     split: str = setting("test", "split of a folder or hub id")
     limit: int | None = setting(None, "number of problems; none: all", least=1)
     samples: int = setting(20, "answers per problem")

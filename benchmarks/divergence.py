@@ -54,7 +54,7 @@ class Divergence(Benchmark):
     divisible = True
     stochastic = True
 
-    prompts: str = setting(EMBEDDED, "microworld, or a file or hub id with prompts")
+    prompts: str = setting(EMBEDDED, "microworld, or a file or hub id with prompts", path=True)
     split: str = setting("test", "split; test or validation for the microworld")
     limit: int | None = setting(None, "number of prompts, for the microworld of each kind (none: 20)", least=1)
     max_new_tokens: int = setting(48, "longest answer in tokens")

@@ -65,13 +65,13 @@ class Diversity(Benchmark):
     sparse = True
     stochastic = True
 
-    prompts: str = setting(EMBEDDED, "microworld, or a file, folder or hub id with prompts")
+    prompts: str = setting(EMBEDDED, "microworld, or a file, folder or hub id with prompts", path=True)
     split: str = setting("train", "split of a folder or hub id")
     samples: int = setting(16, "answers per prompt, at least 2")
     temperature: float = setting(1.0, "sampling temperature")
     top_p: float = setting(0.9, "samples from the likeliest tokens that reach this probability mass")
     max_new_tokens: int = setting(32, "longest answer in tokens")
-    embedder: str = setting("", "sentence-embedding model by name or folder; empty: lexical")
+    embedder: str = setting("", "sentence-embedding model by name or folder; empty: lexical", path=True)
     threshold: float = setting(0.7, "cosine above which two answers of more than five words are of one class")
     limit: int | None = setting(None, "number of prompts; none: all", least=1)
 

@@ -48,7 +48,9 @@ class FunctionCalling(Benchmark):
     needs = frozenset({"sample"})
     divisible = True
 
-    data: str = setting("gorilla-llm/Berkeley-Function-Calling-Leaderboard", "folder or hub id in BFCL's layout")
+    data: str = setting(
+        "gorilla-llm/Berkeley-Function-Calling-Leaderboard", "folder or hub id in BFCL's layout", path=True
+    )
     categories: tuple[str, ...] = setting(CATEGORIES, "categories that are asked")
     limit: int | None = setting(None, "number of requests of each category; none: all", least=1)
     notation: Notation = setting("python", "notation that the prompt asks for: python or json; others are read too")

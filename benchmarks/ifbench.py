@@ -42,7 +42,7 @@ class IFBench(Benchmark):
     needs = frozenset({"sample"})
     divisible = True
 
-    data: str = setting("allenai/IFBench_test", "hub id, or a local file or folder in the same form")
+    data: str = setting("allenai/IFBench_test", "hub id, or a local file or folder in the same form", path=True)
     split: str = setting("train", "split of a folder or hub id")
     limit: int | None = setting(None, "number of prompts; none: all", least=1)
     temperature: float = setting(0.0, "sampling temperature; 0 takes the likeliest token")

@@ -46,12 +46,12 @@ class LmEval(Benchmark):
     divisible = True
     open_metrics = True
 
-    tasks: tuple[str, ...] = setting((), "lm-eval's names or groups, or paths of YAML files")
+    tasks: tuple[str, ...] = setting((), "lm-eval's names or groups, or paths of YAML files", path=True)
     limit: int | None = setting(None, "number of documents of each task; none: all", least=1)
     num_fewshot: int | None = setting(None, "examples in the context; none: as the task declares")
     chat_template: bool = setting(False, "ask in the model's chat template instead of bare text")
     max_new_tokens: int | None = setting(None, "limit on generated tokens; none: as the task declares")
-    include_path: str = setting("", "folder with further task files")
+    include_path: str = setting("", "folder with further task files", path=True)
     role: Literal["knowledge", "quality", "other"] = setting("knowledge", "role of the score")
     asks: Literal["score", "sample"] = setting(
         "score", "what the tasks need; sample if all of them generate, for policies without scores"

@@ -31,11 +31,11 @@ class MathProblems(Benchmark):
     needs = frozenset({"sample"})
     divisible = True
 
-    data: str = setting("openai/gsm8k:main", "file, folder or hub id with the columns question and answer")
+    data: str = setting("openai/gsm8k:main", "file, folder or hub id with the columns question and answer", path=True)
     split: str = setting("test", "split of a folder or hub id")
     limit: int | None = setting(None, "number of problems; none: all", least=1)
     shots: int = setting(0, "worked problems before each question")
-    shots_from: str = setting("", "source of the shots: a training file, folder or hub id")
+    shots_from: str = setting("", "source of the shots: a training file, folder or hub id", path=True)
     instruction: str = setting(INSTRUCTION, "text after each question")
     temperature: float = setting(0.0, "sampling temperature; 0 takes the likeliest token")
     max_new_tokens: int = setting(512, "longest answer in tokens")

@@ -50,12 +50,14 @@ class NumberVariants(Benchmark):
     divisible = True
     sparse = True
 
-    templates: str = setting("", "folder of template files, such as templates/symbolic of apple/ml-gsm-symbolic")
+    templates: str = setting(
+        "", "folder of template files, such as templates/symbolic of apple/ml-gsm-symbolic", path=True
+    )
     variants: int = setting(4, "number of variants of each template")
     draw: int = setting(0, "number of the draw of variants, which is the same for all methods and seeds")
     limit: int | None = setting(None, "number of templates; none: all", least=1)
     shots: int = setting(0, "worked problems before each question")
-    shots_from: str = setting("", "source of the shots: a training file, folder or hub id")
+    shots_from: str = setting("", "source of the shots: a training file, folder or hub id", path=True)
     instruction: str = setting(INSTRUCTION, "text after each question")
     max_new_tokens: int = setting(512, "longest answer in tokens")
 

@@ -78,9 +78,11 @@ class PairwiseJudge(Benchmark):
     judge_temperature: float = setting(0.0, "sampling temperature of the judge; above 0, set repeats to 2 or more")
     repeats: int = setting(1, "number of verdicts on each order; 2 or more measure the judge's noise")
     length_control: bool = setting(True, "judge a second time with both answers cut to the same length")
-    data: str = setting("HuggingFaceH4/mt_bench_prompts", "file, folder or hub id with questions")
+    data: str = setting("HuggingFaceH4/mt_bench_prompts", "file, folder or hub id with questions", path=True)
     split: str = setting("train", "split of a folder or hub id")
-    against: str = setting("base", "opponent: base (the base model), data (answers in the data), or a file of answers")
+    against: str = setting(
+        "base", "opponent: base (the base model), data (answers in the data), or a file of answers", path=True
+    )
     limit: int | None = setting(None, "number of questions; none: all", least=1)
     temperature: float = setting(0.0, "sampling temperature of the answers; 0 takes the likeliest token")
     max_new_tokens: int = setting(1024, "longest answer in tokens")

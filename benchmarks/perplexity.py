@@ -47,7 +47,7 @@ class Perplexity(Benchmark):
     needs = frozenset({"score"})
     divisible = True
 
-    data: str = setting(EMBEDDED, "microworld, a .txt file of paragraphs, or a file, folder or hub id")
+    data: str = setting(EMBEDDED, "microworld, a .txt file of paragraphs, or a file, folder or hub id", path=True)
     split: str = setting("test", "split; test or validation for the microworld")
     column: str = setting("text", "column with the text")
     request: str = setting("", "request that the text answers; empty: a neutral request to write")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from harness.policy.types import Capability
 from harness.records import TrainingData
@@ -38,6 +38,7 @@ def setting(
     search: tuple[float, float] | tuple[Any, ...] | None = None,
     log: bool = False,
     folder: bool = False,
+    path: bool = False,
     least: float | None = None,
     null: Any = None,
     quick: Any = None,
@@ -46,11 +47,14 @@ def setting(
 
     search  (low, high) of a number, or the choices; None: it is not tuned. log: search on a log scale
     folder  the value is a local folder whose content affects the artifact
+    path    the value may name a local file or folder, as those of `folder` do: a relative one starts at the experiment
+            file. Several are a tuple
     least   the smallest value allowed; a smaller one is refused before anything is loaded
     null    the value at which the method changes nothing: `bakeoff check` compares it with the base
     quick   the value that `bakeoff check` uses, so that a fit takes seconds
     """
     declared = {"search": search, "log": log, "folder": folder, "least": least, "null": null, "quick": quick}
+    declared["path"] = path or folder
     return field(default=default, metadata={"help": help, **declared})
 
 
@@ -198,7 +202,23 @@ def folders_of(plugin: Any) -> dict[str, Path]:
     return found
 
 
+class LocalPath(str):
+    """The absolute path that a field names, and how the experiment writes it, which is what a content key holds.
+
+    So a key is the same on another machine, and after its folder moved; the content of the file is in it by digest.
+    """
+
+    written: str
+
+    def __new__(cls, path: str, written: str) -> Self:
+        found = super().__new__(cls, path)
+        found.written = written
+        return found
+
+
 def _plain(value: Any) -> Any:
+    if isinstance(value, LocalPath):
+        return value.written
     if isinstance(value, Method):
         return {plugin_name(value): fields_of(value)}
     if isinstance(value, (tuple, list)):

@@ -70,7 +70,7 @@ def asked(text: str) -> tuple[Method, Sequence[str]]:
     Raises UserError for an unknown name or field, and where a library is missing.
     """
     given = parse_yaml(text, "bakeoff check")
-    method = build_method(given, {})
+    method = build_method(given, {}, Path.cwd())
     missing = [name for name in method.libraries if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(

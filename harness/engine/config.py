@@ -104,8 +104,8 @@ class _MethodsByLabel(Mapping[str, Method]):
     entries  label -> (plugin, fields)
     """
 
-    def __init__(self, entries: Mapping[str, tuple[str, Located]]) -> None:
-        self.entries = entries
+    def __init__(self, entries: Mapping[str, tuple[str, Located]], folder: Path) -> None:
+        self.entries, self.folder = entries, folder
         self.built: dict[str, Method] = {}
         self.underway: list[str] = []
 
@@ -116,7 +116,7 @@ class _MethodsByLabel(Mapping[str, Method]):
                 what = f"{label} and {self.underway[-1]} are made of each other"
                 raise fields.error(what, fix="Give one of them a method under another label.")
             self.underway.append(label)
-            self.built[label] = build_plugin("methods", plugin, fields, self)
+            self.built[label] = build_plugin("methods", plugin, fields, self, self.folder)
             self.underway.pop()
         return self.built[label]
 
@@ -230,7 +230,8 @@ class _Reader:
 
     def _methods(self, given: Located) -> tuple[MethodEntry, ...]:
         entries = list(_entries(given))
-        built = _MethodsByLabel({label: (plugin, fields) for label, plugin, fields, _ in entries})
+        of_labels = {label: (plugin, fields) for label, plugin, fields, _ in entries}
+        built = _MethodsByLabel(of_labels, self.file.parent)
         found = []
         for label, plugin, _, options in entries:
             on: On = typed(On, options["on"]) if "on" in options else "base"
@@ -241,12 +242,11 @@ class _Reader:
         return tuple(found)
 
     def _benchmarks(self, given: Located) -> tuple[BenchmarkEntry, ...]:
-        return tuple(
-            BenchmarkEntry(
-                label, plugin, sound(build_plugin("benchmarks", plugin, fields, {}), source_file("benchmarks", plugin))
-            )
-            for label, plugin, fields, _ in _entries(given)
-        )
+        found = []
+        for label, plugin, fields, _ in _entries(given):
+            built = build_plugin("benchmarks", plugin, fields, {}, self.file.parent)
+            found.append(BenchmarkEntry(label, plugin, sound(built, source_file("benchmarks", plugin))))
+        return tuple(found)
 
     def _bases(self, given: Located) -> tuple[BaseSpec, ...]:
         found: dict[str, BaseSpec] = {}

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from annotated_types import Ge
@@ -15,7 +16,7 @@ from pydantic_core import ErrorDetails
 from harness.engine.registry import Kind, place_in_plugin, plugin_class, source_file
 from harness.engine.yaml_lines import Located, foreign, short
 from harness.errors import UserError, did_you_mean, first_line
-from harness.method import Method, required_fields
+from harness.method import LocalPath, Method, required_fields
 
 # pydantic reads the entry points of all installed packages; a malformed line of any of them would end every run
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -109,22 +110,25 @@ def _name_of(given: Located) -> str:
     return ".".join(map(str, path[start:]))
 
 
-def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Method]) -> Any:
+def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Method], folder: Path) -> Any:
     """The plugin with these fields. A field that holds a method takes a label, a name or {name: fields}, and one
     that holds several a list of them.
 
     labels  the methods of the experiment by label
+    folder  where relative paths of its fields start: the folder of the experiment file
     """
     try:
         found = plugin_class(kind, name)
     except UserError as error:
         raise UserError(f"{error.what}{foreign(name)}", where=error.where or given.place(), fix=error.fix) from None
-    types = field_types(found)
-    values = {}
+    types, values = field_types(found), dict[str, Any]()
+    paths = {item.name: item.metadata.get("path", False) for item in dataclasses.fields(found)}
     for key, value in given.parts():
         if key not in types:
             raise given.error(f"{name} has no field {short(key)}{foreign(key)}", key, fix=did_you_mean(str(key), types))
-        values[key] = _field(types[key], value, labels)
+        values[key] = _field(types[key], value, labels, folder)
+        if paths[key]:
+            values[key] = _located_paths(values[key], folder)
     if lacking := [field for field in required_fields(found) if field not in values]:
         raise given.error(f"{name} needs {', '.join(lacking)}", fix=f"Give {lacking[0]}.")
     try:
@@ -141,23 +145,42 @@ def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Met
     return plugin
 
 
-def _field(hint: Any, given: Located, labels: Mapping[str, Method]) -> Any:
+def _located_paths(value: Any, folder: Path) -> Any:
+    """A name, or a tuple of names: whichever is that of a file or folder below `folder` becomes its path.
+
+    A bare word stays a name (of a task, a method, an embedded set); `./word` is a path.
+    """
+    if isinstance(value, tuple):
+        return tuple(_located_paths(item, folder) for item in value)
+    if not isinstance(value, str) or not re.search(r"[/\\.]", value) or os.path.isabs(os.path.expanduser(value)):
+        return value
+    name, colon, configuration = value.rpartition(":")
+    for written, rest in ((value, ""), (name, colon + configuration)):
+        try:
+            if written and (folder / written).exists():
+                return LocalPath(f"{(folder / written).resolve()}{rest}", value)
+        except (OSError, ValueError):  # too long for a path, or not one at all
+            continue
+    return value
+
+
+def _field(hint: Any, given: Located, labels: Mapping[str, Method], folder: Path) -> Any:
     if hint is Method:
-        return build_method(given, labels)
+        return build_method(given, labels, folder)
     if hint == tuple[Method, ...]:
         if not isinstance(given.value, list):
             raise given.error(f"expected a list of methods, got {short(given.value)}", fix="Example: [sft, lora]")
-        return tuple(build_method(item, labels) for _, item in given.parts())
+        return tuple(build_method(item, labels, folder) for _, item in given.parts())
     return typed(hint, given)
 
 
-def build_method(given: Located, labels: Mapping[str, Method]) -> Method:
+def build_method(given: Located, labels: Mapping[str, Method], folder: Path) -> Method:
     """The method of a label, a name or {name: {field: value}}. Raises UserError for anything else."""
     if isinstance(given.value, str) and given.value in labels:
         return labels[given.value]
     plugin, fields, options = entry_parts(given, options=())
     assert not options
-    found = build_plugin("methods", plugin, fields, labels)
+    found = build_plugin("methods", plugin, fields, labels, folder)
     assert isinstance(found, Method)
     return found
 

@@ -92,7 +92,11 @@ def _columns(experiment: Experiment, tune: Tune) -> tuple[BenchmarkEntry, ...]:
         given = fields_of(entry.benchmark)
         if "split" in given:
             located = Located({**given, "split": tune.on}, {(): f"{experiment.file}, tune: on"})
-            found.append(dataclasses.replace(entry, benchmark=build_plugin("benchmarks", entry.plugin, located, {})))
+            found.append(
+                dataclasses.replace(
+                    entry, benchmark=build_plugin("benchmarks", entry.plugin, located, {}, experiment.file.parent)
+                )
+            )
         elif tune.benchmarks:
             raise _error(experiment, f"`tune`: {entry.label} has no splits", "Name others to tune on.")
     roles = {metric.role for entry in found for metric in entry.benchmark.metrics() if metric.primary}

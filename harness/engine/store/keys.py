@@ -22,7 +22,7 @@ from typing import Any
 OURS = ("harness", "methods", "benchmarks")
 SCHEMA = 2
 """The rules by which documents and digests are made, kept in each document as `keys`. 1, unwritten, counted prose."""
-IGNORED = {"setting": {"help", "null", "quick"}, "Metric": {"description", "scale"}}
+IGNORED = {"setting": {"help", "null", "quick", "path"}, "Metric": {"description", "scale"}}
 """Calls of which the second argument, and these arguments by name, decide no byte of a result."""
 
 
