@@ -125,6 +125,11 @@ class LmEval(Benchmark):
         items = (TestItem(_item_id(task, at, digest), *texts) for task, at, digest, *texts in documents)
         return TestSet("lm_eval", tuple(items))
 
+    def check_items(self) -> None:
+        """Raise UserError for a document whose right answer is not among its choices."""
+        for name, task in _loaded(self._names(), self.include_path, self.data_digest()).items():
+            lm_eval_bridge.check_gold(name, task, self.limit)
+
     def data_digest(self) -> str:
         """Digest of the task files and the local data that they name; hub data sets count by name."""
         hasher = hashlib.sha256()

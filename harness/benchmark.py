@@ -196,6 +196,9 @@ class Benchmark(ABC):
         """Its items under the ids of their outcomes, to be searched for in the training data; None if unknown."""
         return None
 
+    def check_items(self) -> None:
+        """Raise UserError, with its place, for an item that no answer could get right; called before any model."""
+
     def scorer_facts(self) -> dict[str, str]:
         """Everything else that decides the score (a sentence tokenizer, a library's version)."""
         return {}

@@ -20,6 +20,7 @@ from harness.records import TrainingData
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
+    from harness.policy.encoding import TextEncoder
     from harness.policy.policy import Policy
 
 
@@ -158,6 +159,13 @@ class Method(ABC):
 
     def check(self) -> None:
         """Raise UserError where the fields contradict one another. Called before anything is planned."""
+
+    def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
+        """The ids of the records that `fit` could not use, each with the reason; called before any model is loaded.
+
+        By default none is known to be. Called with the whole sets, of which a fit may get a part.
+        """
+        return {}
 
     @abstractmethod
     def fit(

@@ -95,6 +95,18 @@ class Dpo(Method):
                 fix="Leave out label_smoothing, or use loss: sigmoid.",
             )
 
+    def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
+        """Pairs without a token of an answer, and pairs of equal answers."""
+        found = {}
+        for pair in data.preferences:
+            try:
+                why = _fault(_rows_of(pair, encoder, self.max_length, end=not self.mask_termination))
+            except UserError as error:
+                why = error.what
+            if why:
+                found[pair.id] = why
+        return found
+
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
@@ -173,19 +185,32 @@ def preference_rows(
         raise UserError(
             "there are no preference pairs to train on", fix="Name a set, such as `data: {preferences: NAME}`."
         )
-    row = partial(answer_row, encoder=encoder, max_length=max_length, end=end)
-    pairs = [(row(pair.prompt, pair.chosen), row(pair.prompt, pair.rejected)) for pair in preferences]
-    names = [pair.id for pair in preferences]
-    if lost := [name for name, rows in zip(names, pairs, strict=True) if not all(row.labelled for row in rows)]:
-        raise UserError(
-            f"{_named(lost)} no token of an answer within max_length", fix="Remove them, or raise max_length."
-        )
-    if alike := [name for name, (chosen, rejected) in zip(names, pairs, strict=True) if chosen == rejected]:
-        raise UserError(
-            f"{_named(alike)} a chosen answer that equals the rejected one, token for token",
-            fix="Remove them, or raise max_length if it cut them to equal rows.",
-        )
+    pairs = [_rows_of(pair, encoder, max_length, end=end) for pair in preferences]
+    faults = [_fault(rows) for rows in pairs]
+    for fault, fix in FAULTS.items():
+        if named := [pair.id for pair, own in zip(preferences, faults, strict=True) if own == fault]:
+            raise UserError(f"{_named(named)} {fault}", fix=fix)
     return pairs
+
+
+NOTHING_LEFT = "no token of an answer within max_length"
+ALIKE = "a chosen answer that equals the rejected one, token for token"
+FAULTS = {
+    NOTHING_LEFT: "Remove them, or raise max_length.",
+    ALIKE: "Remove them, or raise max_length if it cut them to equal rows.",
+}
+
+
+def _rows_of(pair: PreferencePair, encoder: TextEncoder, max_length: int | None, *, end: bool) -> Pair:
+    row = partial(answer_row, encoder=encoder, max_length=max_length, end=end)
+    return row(pair.prompt, pair.chosen), row(pair.prompt, pair.rejected)
+
+
+def _fault(rows: Pair) -> str:
+    """What a pair has that makes it useless; "" where nothing is wrong with it."""
+    if not all(row.labelled for row in rows):
+        return NOTHING_LEFT
+    return ALIKE if rows[0] == rows[1] else ""
 
 
 def _named(ids: Sequence[str]) -> str:

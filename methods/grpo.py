@@ -35,6 +35,7 @@ from harness.policy.causal import CausalPolicy
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Problem, TrainingData
 from harness.scoring.answers.verifiers import require_verifier, verifies
+from harness.training.labelled_rows import too_long
 from harness.training.loop import Optimisation, Optimizer, seed_everything, thinned, trl_config
 from harness.training.models import load_model, save_model, trainable_copy
 from methods.sft import Sft
@@ -103,6 +104,10 @@ class Grpo(Method):
             raise UserError(
                 f"beta is {self.beta} and epsilon {self.epsilon}", fix="beta is 0 or more, epsilon between 0 and 1."
             )
+
+    def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
+        """Problems that leave no room for an answer."""
+        return too_long(data.problems, encoder, self.max_new_tokens)
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext

@@ -24,10 +24,12 @@ from harness.method import FitContext, FitReport, Footprint, Input, Method, sett
 from harness.policy.causal import CausalPolicy
 from harness.records import TrainingData
 from harness.training.adapters import MergedIn, adapted_copy, fit_adapter
+from harness.training.labelled_rows import untrainable
 from harness.training.loop import Optimisation, Optimizer
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
+    from harness.policy.encoding import TextEncoder
     from harness.policy.policy import Policy
 
 
@@ -61,6 +63,10 @@ class Lora(Method):
     def check(self) -> None:
         """Refuse an optimiser that is not installed."""
         Optimisation.of(self)
+
+    def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
+        """Demonstrations without a trained token."""
+        return untrainable(data.demonstrations, encoder, self.max_length)
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext

@@ -31,7 +31,7 @@ from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import Encoded, TextEncoder
 from harness.policy.hidden_states import Edit, block_count, edited, first_and_last, width_of
 from harness.records import TrainingData
-from harness.training.labelled_rows import IGNORED, training_rows
+from harness.training.labelled_rows import IGNORED, training_rows, untrainable
 from harness.training.loop import Optimisation, require_trained_end, seed_everything, train
 
 if TYPE_CHECKING:
@@ -77,6 +77,10 @@ class Loreft(Method):
             raise UserError(f"layers is {self.layers!r}", fix="Write `all`, or a list of numbers such as [3, 9].")
         if not isinstance(self.layers, str) and (not self.layers or len({*self.layers}) < len(self.layers)):
             raise UserError(f"layers is {list(self.layers)}", fix="Name each layer once, and at least one.")
+
+    def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
+        """Demonstrations without a trained token."""
+        return untrainable(data.demonstrations, encoder, self.max_length)
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext

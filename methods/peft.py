@@ -32,6 +32,7 @@ from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import TextEncoder
 from harness.records import TrainingData
 from harness.training.adapters import MergedIn, adapted_copy, fit_adapter
+from harness.training.labelled_rows import untrainable
 from harness.training.loop import Optimisation, Optimizer
 
 if TYPE_CHECKING:
@@ -103,6 +104,10 @@ class Peft(Method):
             raise UserError(
                 f"learning_rate is 0, and {self.kind} starts at random", fix="Give more than 0, such as 3e-3."
             )
+
+    def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
+        """Demonstrations without a trained token."""
+        return untrainable(data.demonstrations, encoder, self.max_length)
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext

@@ -33,10 +33,12 @@ from harness.policy.types import Prompt, Sampling
 from harness.records import Demonstration, Message, Problem, TrainingData
 from harness.scoring.answers.verifiers import require_verifier, verifies
 from harness.scoring.variants.expressions import ExpressionError, worked
+from harness.training.labelled_rows import too_long
 from methods.sft import Sft
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
+    from harness.policy.encoding import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,10 @@ class Rft(Method):
                 f" temperature {self.temperature} must all be above 0",
                 fix="Raise those that are not; at temperature 0 all samples are equal.",
             )
+
+    def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
+        """Problems that leave no room for an answer."""
+        return too_long(data.problems, encoder, self.max_new_tokens)
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext

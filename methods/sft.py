@@ -30,12 +30,13 @@ from harness.method import FitContext, FitReport, Footprint, Input, Method, sett
 from harness.policy.hidden_states import changed_outputs, decoder_blocks
 from harness.records import TrainingData
 from harness.training.checkpoints import BestPass, Rule, set_aside
-from harness.training.labelled_rows import training_rows
+from harness.training.labelled_rows import training_rows, untrainable
 from harness.training.loop import Optimisation, Optimizer, seed_everything, train
 from harness.training.models import load_model, save_model
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
+    from harness.policy.encoding import TextEncoder
     from harness.policy.policy import Policy
 
 
@@ -75,6 +76,10 @@ class Sft(Method):
             raise UserError(f"final_rate is {self.final_rate}", fix="Give 0 or more and less than 1; LIMA uses 0.1.")
         if self.final_rate and self.schedule != "linear":
             raise UserError(f"final_rate with schedule {self.schedule!r}", fix="Use linear, or final_rate: 0.")
+
+    def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
+        """Demonstrations without a trained token."""
+        return untrainable(data.demonstrations, encoder, self.max_length)
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, setting
 from harness.records import Demonstration, Message, TrainingData
-from harness.training.labelled_rows import training_rows
+from harness.training.labelled_rows import training_rows, untrainable
 from harness.training.loop import Optimisation, Optimizer, seed_everything, train
 from harness.training.models import load_model, save_model, trainable_copy
 from methods.sft import Sft
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
+    from harness.policy.encoding import TextEncoder
     from harness.policy.policy import Policy
 
 
@@ -57,6 +58,10 @@ class SftOnChosen(Method):
         Optimisation.of(self)
         self.start.check()
 
+    def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
+        """Pairs whose chosen answer has no trained token."""
+        return untrainable(_demonstrations(data), encoder, self.max_length)
+
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
@@ -65,10 +70,7 @@ class SftOnChosen(Method):
             raise UserError(
                 "there are no preference pairs to train on", fix="Name a set, such as `data: {preferences: NAME}`."
             )
-        chosen = [
-            Demonstration((*pair.prompt, Message("assistant", pair.chosen)), pair.id) for pair in data.preferences
-        ]
-        rows = training_rows(chosen, base.encoder, self.max_length)
+        rows = training_rows(_demonstrations(data), base.encoder, self.max_length)
         model = trainable_copy(inputs["start"].load())
         seed_everything(context)
         report = train(model, rows, base, Optimisation.of(self), context)
@@ -82,3 +84,8 @@ class SftOnChosen(Method):
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The fine-tuned model behind the base's chat template."""
         return load_model(base, artifact)
+
+
+def _demonstrations(data: TrainingData) -> list[Demonstration]:
+    """Each pair's prompt with its chosen answer."""
+    return [Demonstration((*pair.prompt, Message("assistant", pair.chosen)), pair.id) for pair in data.preferences]

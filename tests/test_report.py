@@ -286,6 +286,9 @@ def test_a_fit_that_taught_nothing_is_named_in_verdict_and_audit_with_method_dat
     for part in (verdict, rest, web):
         assert "tuned (world/large, 50 training examples, seeds 0 and 2): none of its 64 answers verified" in part
         assert "weak (world/large, 50 training examples, seed 1): every weight is as it was" in part
+    table = markdown.split("## The matrix", 1)[1].split("\n## ", 1)[0]
+    rows = [line for line in table.splitlines() if "taught nothing" in line and line.startswith("|")]
+    assert sorted({row.split("|")[1].split()[0] for row in rows}) == ["tuned", "weak"]
     assert markdown.count("plain (world/large") == 0
     assert "taught nothing" not in pages(Fake().write(tmp_path / "b"))[0]
 

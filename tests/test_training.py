@@ -154,6 +154,22 @@ def test_a_demonstration_without_any_trained_token_is_named() -> None:
         training_rows([], encoder)
 
 
+def test_what_is_untrainable_is_what_training_rows_refuses() -> None:
+    encoder = TextEncoder(word_tokenizer(), max_length=99)
+    rows = [demonstration("what says the cat", "red", id="one"), demonstration("the", "cat says red", id="two")]
+    refused = set()
+    for length in range(1, 16):
+        for row in rows:
+            found = untrainable([row], encoder, length)
+            if found:
+                with pytest.raises(UserError, match="no trained token"):
+                    training_rows([row], encoder, length)
+                refused.add(row.id)
+            else:
+                training_rows([row], encoder, length)
+    assert refused == {"one", "two"}
+
+
 def test_the_first_loss_is_the_policys_mean_log_probability_over_answer_tokens(base: BaseModel) -> None:
     """-(1/|R|) sum over R, worked with `score`: one batch holds all rows, and the end of turn is scored too."""
     rows = training_rows(DEMONSTRATIONS, base.encoder)

@@ -22,6 +22,7 @@ from harness.engine.gate import check_contamination, remedies_of, warnings_of
 from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Cell, Plan
 from harness.engine.progress import Progress, print_line
+from harness.engine.refusals import check_before_run, skipped_rows
 from harness.engine.results.declared import declare
 from harness.engine.results.folder import held, is_current, recorded_looks, replaced
 from harness.engine.results.looked import Looked
@@ -204,8 +205,9 @@ def _fill(asked: _Asked, *, may_stop: bool) -> tuple[Plan, Tally | None, Looked 
 def _announce(plan: Plan, states: Sequence[State], asked: _Asked) -> None:
     """Say how much there is to do, and the remarks on its models and data."""
     asked.say(f"{plan.experiment.name}: {counts(states)}")
-    for remark in (*remedies_of(plan, asked.store.root), *remarks_on_data(plan)):
+    for remark in (*remedies_of(plan, asked.store.root), *remarks_on_data(plan), *skipped_rows(plan)):
         asked.say(remark)
+    check_before_run(plan, asked.store.root)
     for warning in warnings_of(check_contamination(plan, asked.store.root)):
         asked.say(warning)
     for line in not_run(plan):

@@ -18,6 +18,7 @@ from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Plan
 from harness.engine.progress import Progress, print_line
 from harness.engine.pruning import prune, survey
+from harness.engine.refusals import check_before_run, skipped_rows
 from harness.engine.states import explain, find_cells, state_of
 from harness.engine.store.store import Store
 from harness.engine.tuning import plans, unfilled
@@ -37,8 +38,9 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
             say(f"{cell.title:44} {place}  {state}")
         for joint in joint_cells(plan, store):
             say(f"{joint.title:44} {joint.state(store)}")
-    for line in (*remedies_of(plan, store.root), *remarks_on_data(plan)):
+    for line in (*remedies_of(plan, store.root), *remarks_on_data(plan), *skipped_rows(plan)):
         say(line)
+    check_before_run(plan, store.root)
     if experiment.tune and not plan.experiment.tune:
         say("The rows of tuned settings are planned once the trials are done.")
     done = all(state.name not in ("to run", "running") for state in states)

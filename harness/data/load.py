@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from harness.data.examples import Example, ExampleSet, further_columns, plain_row, read_examples, unused_in
 from harness.data.formats import CANONICAL, FORMATS, Detection, Format, format_of, unknown
@@ -32,12 +32,14 @@ class DataSpec:
     name      microworld/NAME, a file that `folders.READABLE` has, a folder of them, or a hub id
     split     of a hub data set, or of a microworld set
     licence   the licence of a local file as the user states it; the report shows it
+    on_error  what becomes of a row that cannot be read or trained on: the experiment is refused, or the row left out
     """
 
     name: str
     split: str = "train"
     revision: str = ""
     licence: str = ""
+    on_error: Literal["stop", "skip"] = "stop"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class LoadedSet:
 
     quality  "" where the set serves every quality
     unused   how many rows or turns have each key that is not read
+    places   the place of each record, where it is known, by its id
+    may_skip whether rows may be left out; skipped: those that were, each with its reason
     """
 
     kind: str
@@ -53,19 +57,42 @@ class LoadedSet:
     manifest: dict[str, Any]
     quality: str = ""
     unused: Mapping[str, int] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
+    may_skip: bool = False
+    skipped: tuple[UserError, ...] = ()
+
+    def without(self, refused: Mapping[str, str]) -> LoadedSet:
+        """The set without these records, each given by its id with the reason."""
+        if not refused:
+            return self
+        left = tuple(record for record in self.records if record.id not in refused)
+        own = [record.id for record in self.records if record.id in refused]
+        gone = (*self.skipped, *(UserError(refused[id], where=self.places.get(id, id)) for id in own))
+        if not left:
+            raise UserError("every row is skipped", where=self.manifest["name"], fix=f"The first: {gone[0]}")
+        changed = {"rows": len(left), "digest": digest_of(left), "skipped": len(gone)}
+        return replace(self, records=left, manifest={**self.manifest, **changed}, skipped=gone)
 
 
 def load_set(kind: str, spec: DataSpec, quality: str = "") -> LoadedSet:
     """Read, convert and check every row. Raises UserError naming the first malformed row."""
     unused: Counter[str] = Counter()
+    faults, places = Faults(spec.on_error), dict[str, str]()
     if spec.name.startswith(SHIPPED):
         records, licence = _shipped(kind, spec), SHIPPED_LICENCE
     else:
-        records, licence = _converted(kind, spec, unused), spec.licence or _licence_on_card(spec.name) or "not stated"
+        records, licence = (
+            _converted(kind, spec, unused, faults, places),
+            spec.licence or _licence_on_card(spec.name) or "not stated",
+        )
     if not records:
         raise UserError("it has no rows", where=spec.name, fix=f"Give at least one row of {kind}.")
     manifest = {"name": spec.name, "kind": kind, "split": spec.split, "rows": len(records), "licence": licence}
-    return LoadedSet(kind, records, {**manifest, "digest": digest_of(records)}, quality, unused)
+    manifest["digest"] = digest_of(records)
+    if faults.skipped:
+        manifest["skipped"] = len(faults.skipped)
+    may_skip = spec.on_error == "skip"
+    return LoadedSet(kind, records, manifest, quality, unused, places, may_skip, tuple(faults.skipped))
 
 
 def _licence_on_card(name: str) -> str:
@@ -126,14 +153,20 @@ def _shipped(kind: str, spec: DataSpec) -> tuple[Record, ...]:
     return records
 
 
-def _converted(kind: str, spec: DataSpec, unused: Counter[str]) -> tuple[Record, ...]:
-    """The records of every row; `unused` counts the keys that are not read."""
-    faults, seen, records = Faults("stop"), dict[str, str](), []
+def _converted(
+    kind: str, spec: DataSpec, unused: Counter[str], faults: Faults, places: dict[str, str]
+) -> tuple[Record, ...]:
+    """The records of every row; `unused` counts the keys that are not read, `places` notes where each record is."""
+    records = []
     for placed in placed_rows(spec.name, faults, spec.split, spec.revision):
         row, where = plain_row(placed.row), placed.where
-        form = _format_for(kind, row, where)
-        record = form.record(row, where, id_of(placed, spec.name))
-        check_id(record.id, where, seen)
+        try:
+            form = _format_for(kind, row, where)
+            record = form.record(row, where, id_of(placed, spec.name))
+            check_id(record.id, where, places)
+        except UserError as error:
+            faults.add(error)
+            continue
         records.append(record)
         if row is placed.row:  # `data curate` and its like have listed the keys of the rows that they wrote
             unused.update(unused_in(further_columns(row, form, record), form, record))

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from harness.engine.search import Search
 
 
+Refused = Mapping[tuple[str, str], Mapping[str, str]]
+"""The kind and quality of a training set -> the ids of rows that are not used -> the reason."""
+NOTHING_REFUSED: Refused = {}
+
+
 @dataclass(frozen=True, eq=False)
 class Node:
     """One artifact: a method fitted on a base with some data and a seed, from other artifacts (`inputs`)."""
@@ -143,12 +148,20 @@ class Plan:
             yield cells[0].node, cells
 
 
-def make_plan(experiment: Experiment, store: Path, *, download: bool = False, weights: bool = True) -> Plan:
+def make_plan(
+    experiment: Experiment,
+    store: Path,
+    *,
+    download: bool = False,
+    weights: bool = True,
+    without: Refused = NOTHING_REFUSED,
+) -> Plan:
     """Plan every cell. Raises UserError for a missing model or small base, and where no cell can be run.
 
     weights  False: a base may be without its weights, for an estimate
+    without  rows of the training sets that are left out
     """
-    return _Planner(experiment, store, download, weights).plan()
+    return _Planner(experiment, store, download, weights, without).plan()
 
 
 def by_artifact(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
@@ -160,10 +173,12 @@ def by_artifact(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 
 class _Planner:
-    def __init__(self, experiment: Experiment, store: Path, download: bool, weights: bool) -> None:
+    def __init__(
+        self, experiment: Experiment, store: Path, download: bool, weights: bool, without: Refused
+    ) -> None:
         self.experiment, self.store, self.download, self.weights = experiment, store, download, weights
         self.lost: dict[tuple[str, str], UserError] = {}
-        self.sets = list(self._loaded())
+        self.sets = [one.without(without.get((one.kind, one.quality), {})) for one in self._loaded()]
         self.models: dict[BaseSpec, BaseModel] = {}
         self.nodes: dict[str, Node] = {}
         self.columns: dict[str, dict[str, Any]] = {}

@@ -13,8 +13,9 @@ from typing import Any
 
 from harness.engine.choice import best_trial, error_of, trial_score
 from harness.engine.experiment import BenchmarkEntry, Experiment, Tune
-from harness.engine.plan import Cell, Plan, make_plan
+from harness.engine.plan import Cell, Plan
 from harness.engine.plugin_fields import build_plugin
+from harness.engine.refusals import plan_of_usable_rows
 from harness.engine.search import Role, Search, Trial, TrialScore, draws, searchable
 from harness.engine.states import state_of
 from harness.engine.store.store import Store
@@ -29,13 +30,13 @@ def plans(experiment: Experiment, folder: Path, *, download: bool = False) -> It
     folder  the store. Raises UserError where the block `tune` cannot be followed, or where trials are not filled.
     """
     if experiment.tune is None:
-        yield make_plan(experiment, folder, download=download)
+        yield plan_of_usable_rows(experiment, folder, download=download)
         return
     searches = _searches(experiment, experiment.tune)
-    trials = make_plan(_trials(experiment, experiment.tune, searches), folder, download=download)
+    trials = plan_of_usable_rows(_trials(experiment, experiment.tune, searches), folder, download=download)
     yield trials
     searches = select(trials, searches, Store(folder))
-    plan = make_plan(_with_tuned(experiment, searches), folder, download=download)
+    plan = plan_of_usable_rows(_with_tuned(experiment, searches), folder, download=download)
     plan.searches = tuple(searches)
     plan.tuned_on = tuple(column.label for column in trials.experiment.benchmarks)
     yield plan

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.lazy import torch
-from harness.records import Demonstration, Message
+from harness.policy.types import Prompt
+from harness.records import Demonstration, Message, Problem
 
 if TYPE_CHECKING:
     from harness.policy.encoding import TextEncoder
@@ -78,6 +80,53 @@ def training_rows(
             fix="Remove them, or raise max_length where the model's context allows it.",
         )
     return TrainingRows(tuple(rows), truncated)
+
+
+def untrainable(
+    demonstrations: Sequence[Demonstration], encoder: TextEncoder, max_length: int | None = None
+) -> dict[str, str]:
+    """The ids of demonstrations for which `training_rows` would raise UserError, each with the reason."""
+    length = min(encoder.max_length, max_length or encoder.max_length)
+    found = {}
+    for demonstration in demonstrations:
+        at = _first_trained(demonstration, encoder)
+        if isinstance(at, str):
+            found[demonstration.id] = at
+        elif at is None or at >= length:
+            found[demonstration.id] = f"no trained token within {length:,} tokens"
+    return found
+
+
+@lru_cache(maxsize=1 << 17)
+def _first_trained(demonstration: Demonstration, encoder: TextEncoder) -> int | str | None:
+    """How many tokens come before the first trained one; a text: why it cannot be encoded.
+
+    Cached, since several methods read the same demonstrations. A row that holds several turns begins with the first
+    one, as a row of its own does.
+    """
+    try:
+        rows = list(_rows_of(demonstration, encoder, per_turn=False))
+    except UserError as error:
+        return error.what
+    labelled = [next((at for at, label in enumerate(row.labels) if label != IGNORED), None) for row in rows]
+    return min((at for at in labelled if at is not None), default=None)
+
+
+def too_long(problems: Sequence[Problem], encoder: TextEncoder, answer: int) -> dict[str, str]:
+    """The ids of problems whose prompt and an answer of so many tokens exceed the context, each with the reason."""
+    room = encoder.max_length - answer
+    found = {}
+    for problem in problems:
+        try:
+            encoded = encoder.encode(Prompt(messages=problem.prompt))
+        except UserError as error:
+            found[problem.id] = error.what
+            continue
+        read = len(encoded.prompt) + len(encoded.prefix)
+        if read > room:
+            context = f"the context of {encoder.max_length:,}"
+            found[problem.id] = f"a prompt of {read:,} tokens and an answer of {answer:,} exceed {context}"
+    return found
 
 
 def answer_row(

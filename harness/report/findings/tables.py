@@ -78,7 +78,8 @@ def _method_cell(method: MethodInfo, block: Block, matrix: Matrix) -> TableCell:
     roles = [name for name in ("baseline", "reference") if getattr(matrix, name) == method.label]
     if method.on_small_base:
         roles.append("on small base")
-    small = ", ".join(part for part in (*method.badges, flagged(block, method.label)) if part)
+    idle = "taught nothing" if any(label == method.label for label, _ in block.idle) else ""
+    small = ", ".join(part for part in (*method.badges, flagged(block, method.label), idle) if part)
     return TableCell(method.label, ", ".join(roles), small, note=method.summary)
 
 

@@ -81,7 +81,9 @@ def _set_row(one: Mapping[str, Any]) -> tuple[TableCell, ...]:
     licence = str(one.get("licence", ""))
     shown = TableCell(licence or BLANK, mood="bad" if is_restricted(licence) else "")
     names = [TableCell(str(one.get("name"))), TableCell(str(one.get("kind"))), shown, TableCell(str(one.get("digest")))]
-    return (*names, TableCell(tabular.count(float(one.get("rows", 0)))))
+    skipped = int(one.get("skipped", 0))
+    left = f"{tabular.count(float(skipped))} skipped" if skipped else ""
+    return (*names, TableCell(tabular.count(float(one.get("rows", 0))), left, mood="bad" if left else ""))
 
 
 def _contamination_parts(model: ReportModel) -> Iterator[Part]:

@@ -309,7 +309,7 @@ def run_tasks(
 
     for name, task in tasks.items():
         _check(policy, name, task)
-        _check_gold(name, task, limit)
+        check_gold(name, task, limit)
     if documents is not None:
         tasks = {name: task for name, task in tasks.items() if documents[name]}  # lm-eval takes none for all
         if not tasks:
@@ -374,7 +374,7 @@ def _seed_language_detection() -> None:
         importlib.import_module("langdetect").DetectorFactory.seed = 0
 
 
-def _check_gold(name: str, task: Any, limit: int | None) -> None:
+def check_gold(name: str, task: Any, limit: int | None) -> None:
     """Raise UserError for a document whose right answer is not among its choices; lm-eval scores it 0 and only logs."""
     if task.OUTPUT_TYPE != "multiple_choice" or getattr(getattr(task, "config", None), "process_results", None):
         return
