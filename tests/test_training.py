@@ -19,7 +19,7 @@ from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.encoding import TextEncoder
 from harness.policy.types import Prompt
 from harness.records import Demonstration, Message
-from harness.training.labelled_rows import IGNORED, TrainingRows, training_rows
+from harness.training.labelled_rows import IGNORED, TrainingRows, training_rows, untrainable
 from harness.training.loop import (
     Optimisation,
     data_order,
