@@ -173,9 +173,7 @@ def by_artifact(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 
 class _Planner:
-    def __init__(
-        self, experiment: Experiment, store: Path, download: bool, weights: bool, without: Refused
-    ) -> None:
+    def __init__(self, experiment: Experiment, store: Path, download: bool, weights: bool, without: Refused) -> None:
         self.experiment, self.store, self.download, self.weights = experiment, store, download, weights
         self.lost: dict[tuple[str, str], UserError] = {}
         self.sets = [one.without(without.get((one.kind, one.quality), {})) for one in self._loaded()]
