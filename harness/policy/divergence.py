@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UserError
 from harness.lazy import torch
-from harness.policy.finished import Asked, in_batches, requests_digest
+from harness.policy.finished import PolicyRequest, in_batches, requests_digest
 from harness.policy.logprobs import fit_for_scoring, row_logits
 from harness.policy.stepwise import StepwisePolicy
 
@@ -43,7 +43,7 @@ def divergences(
     order = sorted(range(len(prompts)), key=lambda at: -len(requests[0][at].prompt) - len(requests[0][at].completion))
     rows = min(one.max_rows for one in steps)
     batches = [order[start : start + rows] for start in range(0, len(order), rows)]
-    asked = Asked(len(prompts), "answers read", lambda: requests_digest((*requests[0], *requests[1])))
+    asked = PolicyRequest(len(prompts), "answers read", lambda: requests_digest((*requests[0], *requests[1])))
     with torch.inference_mode():
         found = dict(in_batches(steps, batches, lambda batch: _batch(steps, requests, batch), lambda at: at, asked))
     return [tuple(found[at]) for at in range(len(prompts))]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import SplitResult, urlsplit
 
 from harness.errors import UserError
-from harness.policy.finished import Asked, watcher
+from harness.policy.finished import PolicyRequest, watcher
 from harness.policy.noise import stream_of
 from harness.policy.policy import Policy
 from harness.policy.types import Capability, Completion, Prompt, Sampling
@@ -75,7 +75,9 @@ class EndpointPolicy(Policy):
 
     async def _all(self, bodies: Sequence[dict[str, Any]]) -> list[Completion]:
         gate, watching = asyncio.Semaphore(self.workers), watcher()
-        known = watching.begin(Asked(len(bodies), "answers", lambda: _digest(self.url, bodies))) if watching else {}
+        known = (
+            watching.begin(PolicyRequest(len(bodies), "answers", lambda: _digest(self.url, bodies))) if watching else {}
+        )
 
         async def one(client: openai.AsyncOpenAI, at: int) -> Completion:
             if at in known:

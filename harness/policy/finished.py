@@ -28,7 +28,7 @@ Result = tuple[int, Any]
 
 
 @dataclass(frozen=True)
-class Asked:
+class PolicyRequest:
     """One request of a benchmark to a policy.
 
     rows    how many results it has
@@ -45,7 +45,7 @@ class Watcher(ABC):
     """Follows the requests of one evaluation."""
 
     @abstractmethod
-    def begin(self, asked: Asked) -> Mapping[int, Any]:
+    def begin(self, asked: PolicyRequest) -> Mapping[int, Any]:
         """A request begins, or a part of one; the results that are known from an earlier run, by place."""
 
     @abstractmethod
@@ -80,7 +80,7 @@ def in_batches(
     batches: Iterable[Sequence[Row]],
     do: Callable[[list[Row]], Iterable[Result]],
     place: Callable[[Row], int],
-    asked: Asked,
+    asked: PolicyRequest,
 ) -> Iterator[Result]:
     """The result of each row, in no order: those that the watcher hands back, and those of `do` on the other rows."""
     watching = watcher()

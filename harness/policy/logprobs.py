@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.lazy import torch
 from harness.policy.batching import by_prompt, padded, shared_prompts, within_cache
 from harness.policy.encoding import Encoded
-from harness.policy.finished import Asked, Result, in_batches, requests_digest
+from harness.policy.finished import PolicyRequest, Result, in_batches, requests_digest
 from harness.policy.types import NotFinite, Prompt, Score
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def score_encoded(policy: Steps, requests: Sequence[Encoded]) -> list[Score]:
             score = _score(fitted[index], values, greedy)
             yield index, (score.logprob, score.tokens, score.is_greedy, score.token_logprobs, score.truncated)
 
-    asked = Asked(len(fitted), "texts", lambda: requests_digest(fitted))
+    asked = PolicyRequest(len(fitted), "texts", lambda: requests_digest(fitted))
     with torch.inference_mode():
         found = dict(in_batches([policy], batches, scored, lambda index: index, asked))
     parts = (found[index] for index in range(len(fitted)))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.lazy import torch
 from harness.policy.batching import by_prompt, padded, shared_prompts, within_cache
 from harness.policy.drawing import draw_tokens
-from harness.policy.finished import Asked, Result, in_batches, requests_digest, watcher
+from harness.policy.finished import PolicyRequest, Result, in_batches, requests_digest, watcher
 from harness.policy.noise import stream_of
 from harness.policy.types import Completion
 
@@ -63,7 +63,7 @@ def sample_encoded(
         for row in _sample_batch(policy, fitted, batch, sampling):
             yield place(row), (row.ids, row.finish, row.stop_id)
 
-    asked = Asked(len(requests) * each, "answers", lambda: requests_digest(fitted, sampling, list(keys)))
+    asked = PolicyRequest(len(requests) * each, "answers", lambda: requests_digest(fitted, sampling, list(keys)))
     with torch.inference_mode():
         found = dict(in_batches([policy], admitted, drawn, place, asked))
     return [

@@ -22,7 +22,7 @@ from harness.engine.progress import Progress
 from harness.engine.store.kept import EVERY, Blocks
 from harness.engine.store.store import Store
 from harness.policy.base_model import BaseModel, BaseSpec
-from harness.policy.finished import Asked, Result, watched_by
+from harness.policy.finished import PolicyRequest, Result, watched_by
 from harness.policy.sources import locate
 
 Found = TypeVar("Found")
@@ -39,7 +39,7 @@ class Timed(Blocks):
         self.spent += time.perf_counter() - start
         return found
 
-    def begin(self, asked: Asked) -> Mapping[int, Any]:
+    def begin(self, asked: PolicyRequest) -> Mapping[int, Any]:
         return self._timed(lambda: Blocks.begin(self, asked))
 
     def reached(self, rows: int) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from harness.engine.store.store import Store
 from harness.files import read_sealed, remember, write_sealed
-from harness.policy.finished import Asked, Result, Watcher, watched_by
+from harness.policy.finished import PolicyRequest, Result, Watcher, watched_by
 
 EVERY = 10.0
 """Seconds between two blocks: a short cell needs none, and a file takes milliseconds."""
@@ -37,7 +37,7 @@ class _Request:
     """A request to a policy: its results that are in no block yet."""
 
     number: int
-    asked: Asked
+    asked: PolicyRequest
     done: int = 0
     known: int = 0
     new: list[Result] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Blocks(Watcher):
                 self._keep(remember)
             raise
 
-    def begin(self, asked: Asked) -> Mapping[int, Any]:
+    def begin(self, asked: PolicyRequest) -> Mapping[int, Any]:
         """The results of this request, the next one of the cell, that are in blocks."""
         request = _Request(self._begins, asked)
         self._begins += 1
