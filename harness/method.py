@@ -84,12 +84,14 @@ class FitContext:
     micro_batch  largest number of rows per forward pass; the effective batch is the method's own field
     progress     to be called with (steps done, total steps, note shown next to the bar)
     notes        what the training loop has to say for the report; it joins the notes of the FitReport
+    processes    how many processes fit it together, of which this is one
     """
 
     seed: int
     micro_batch: int
     progress: Callable[[int, int, str], None] = lambda done, total, note: None
     notes: dict[str, Any] = field(default_factory=dict)
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,11 @@ class Method(ABC):
     @abstractmethod
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The policy of a fitted artifact. The shared base must stay unchanged."""
+
+
+def processes_of(method: Method) -> int:
+    """How many processes fit the method together: its field `processes`, where it has `parallel` and that is set."""
+    return int(getattr(method, "processes", 1)) if getattr(method, "parallel", None) else 1
 
 
 def fields_of(plugin: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from harness.policy.encoding import TextEncoder
 from harness.records import TrainingData
 from harness.training.adapters import MergedIn, adapted_copy, fit_adapter
 from harness.training.labelled_rows import untrainable
-from harness.training.loop import Optimisation, Optimizer
+from harness.training.loop import Optimisation, Optimizer, Parallel
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -85,6 +85,8 @@ class Peft(Method):
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
     optimizer: Optimizer = setting("adamw", "adamw, adamw_8bit or paged (the last two need bitsandbytes)")
     activation_checkpointing: bool = setting(False, "compute activations twice instead of keeping them in memory")
+    parallel: Parallel | None = setting(None, "fsdp: several processes of this machine train it together")
+    processes: int = setting(2, "their number, if `parallel` is set: one for each GPU", least=1)
     updates: int | None = setting(
         None, "total updates, instead of epochs; the demonstrations repeat as needed", least=1
     )
@@ -99,6 +101,11 @@ class Peft(Method):
             raise UserError(
                 "activation_checkpointing with prefix_tuning: transformers drops the cache with the learnt prompt",
                 fix="Leave activation_checkpointing out, or use prompt_tuning.",
+            )
+        if self.kind in PROMPTS and self.parallel:
+            raise UserError(
+                f"parallel: {self.parallel} with {self.kind}, whose few weights are not part of the model",
+                fix="Leave parallel out.",
             )
         if self.kind in STARTS_ELSEWHERE and self.learning_rate == 0:
             raise UserError(

@@ -31,7 +31,7 @@ from harness.policy.hidden_states import changed_outputs, decoder_blocks
 from harness.records import TrainingData
 from harness.training.checkpoints import BestPass, Rule, set_aside
 from harness.training.labelled_rows import training_rows, untrainable
-from harness.training.loop import Optimisation, Optimizer, seed_everything, train
+from harness.training.loop import Optimisation, Optimizer, Parallel, seed_everything, train
 from harness.training.models import load_model, save_model
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Sft(Method):
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
     optimizer: Optimizer = setting("adamw", "adamw, adamw_8bit or paged (the last two need bitsandbytes)")
     activation_checkpointing: bool = setting(False, "compute activations twice instead of keeping them in memory")
+    parallel: Parallel | None = setting(None, "fsdp: several processes of this machine train it together")
+    processes: int = setting(2, "their number, if `parallel` is set: one for each GPU", least=1)
     updates: int | None = setting(
         None, "total updates, instead of epochs; the demonstrations repeat as needed", least=1
     )
@@ -70,6 +72,11 @@ class Sft(Method):
     def check(self) -> None:
         """Refuse shares outside [0, 1), a final rate without a linear schedule, and an optimiser that is not there."""
         Optimisation.of(self)
+        if self.parallel and self.checkpoint != "last":
+            raise UserError(
+                f"parallel: {self.parallel} with checkpoint: {self.checkpoint}, which asks the whole model",
+                fix="Use checkpoint: last, or leave parallel out.",
+            )
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout is {self.dropout}", fix="Give 0 or more and less than 1; LIMA uses 0.3.")
         if not 0 <= self.final_rate < 1:

@@ -20,7 +20,7 @@ from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, setting
 from harness.records import Demonstration, Message, TrainingData
 from harness.training.labelled_rows import training_rows, untrainable
-from harness.training.loop import Optimisation, Optimizer, seed_everything, train
+from harness.training.loop import Optimisation, Optimizer, Parallel, seed_everything, train
 from harness.training.models import load_model, save_model, trainable_copy
 from methods.sft import Sft
 
@@ -46,6 +46,8 @@ class SftOnChosen(Method):
     schedule: str = setting("linear", "how the learning rate falls", search=("linear", "cosine"))
     optimizer: Optimizer = setting("adamw", "adamw, adamw_8bit or paged (the last two need bitsandbytes)")
     activation_checkpointing: bool = setting(False, "compute activations twice instead of keeping them in memory")
+    parallel: Parallel | None = setting(None, "fsdp: several processes of this machine train it together")
+    processes: int = setting(2, "their number, if `parallel` is set: one for each GPU", least=1)
     updates: int | None = setting(None, "total updates, instead of epochs; the pairs repeat as needed", least=1)
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
 

@@ -49,7 +49,7 @@ def load_experiment(file: Path, settings: Sequence[str] = ()) -> Experiment:
     for setting in settings:
         _apply(root, setting)
         text += f"# --set {setting}\n"
-    return _Reader(root, file).experiment(text)
+    return replace(_Reader(root, file).experiment(text), settings=tuple(settings))
 
 
 def _is_file(file: Path) -> bool:
@@ -139,7 +139,8 @@ class _Reader:
 
     def experiment(self, text: str) -> Experiment:
         types = field_types(Experiment)
-        del types["file"], types["text"], types["quality_order"]
+        for ours in ("file", "text", "settings", "quality_order"):
+            del types[ours]
         self.root.check_keys(types)
         for key in ("bases", "methods", "benchmarks"):
             if not self.root.value.get(key):

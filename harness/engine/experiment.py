@@ -73,6 +73,7 @@ class Experiment:
     """Everything that a run needs, checked.
 
     file, text   where it was read from, and its text followed by the --set arguments
+    settings     the --set arguments
     data         kind -> quality -> set; the quality "" is the set for all of them
     data_quality ("",) where the experiment has no such axis
     quality_order  better, worse -> the training sets of which the experiment says so; empty where it does not
@@ -114,3 +115,4 @@ class Experiment:
     contrasts: tuple[tuple[str, str], ...] = ()
     tuned_in: str | None = None
     stop: Stop | None = None
+    settings: tuple[str, ...] = ()

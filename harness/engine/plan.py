@@ -20,7 +20,7 @@ from harness.engine.registry import place_in_plugin, source_file
 from harness.engine.soundness import Unsound
 from harness.engine.store.keys import SCHEMA, key_of, library_versions
 from harness.errors import Unreachable, UserError, first_line
-from harness.method import Method, fields_of, folders_of, plugin_name
+from harness.method import Method, fields_of, folders_of, plugin_name, processes_of
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.gguf_file import gguf_version, is_gguf
 from harness.policy.sources import folder_digest, locate, model_digest
@@ -263,6 +263,7 @@ class _Planner:
 
     def _node(self, method: Method, base: BaseModel, data: DataChoice, seed: int) -> Node:
         inputs = {}
+        _require_own_fits(method)
         for role, needed in sorted(method.requires().items()):
             on = base if needed.on == "base" else self._model(self._small_spec(method))
             inputs[role] = self._node(needed.method, on, data, seed)
@@ -380,6 +381,17 @@ def inside(method: Method) -> list[Method]:
             if isinstance(one, Method):
                 found += [one, *inside(one)]
     return found
+
+
+def _require_own_fits(method: Method) -> None:
+    """Raise UserError where several processes are to fit a method that another one fits within its own fit."""
+    apart = [needed.method for needed in method.requires().values()]
+    for one in inside(method):
+        if processes_of(one) > 1 and not any(one == other or one in inside(other) for other in apart):
+            raise UserError(
+                f"{plugin_name(method)} trains {plugin_name(one)} itself, in one process, and that has `parallel`",
+                fix=f"Leave parallel out of {plugin_name(one)}.",
+            )
 
 
 def _column_document(column: BenchmarkEntry) -> dict[str, Any]:

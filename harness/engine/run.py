@@ -9,8 +9,11 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from pathlib import Path
+
+from rich.console import Console
 
 from harness.data.load import set_of, training_data
 from harness.engine import cost
@@ -21,9 +24,10 @@ from harness.engine.progress import Progress, seconds_between
 from harness.engine.store.kept import EVERY, Blocks, blocks_of
 from harness.engine.store.outcomes import answered, write_joint_outcomes, write_outcomes
 from harness.engine.store.store import Area, Store, StoreUnusable
+from harness.engine.together import fit_together, require_gpus
 from harness.errors import UserError
 from harness.lazy import torch, transformers
-from harness.method import NO_SIGNAL, UNCHANGED, FitContext, FitReport, Input, plugin_name
+from harness.method import NO_SIGNAL, UNCHANGED, FitContext, FitReport, Input, plugin_name, processes_of
 from harness.policy.batching import free_memory, out_of_memory
 from harness.policy.policy import Policy
 from harness.policy.sources import require_device
@@ -57,17 +61,29 @@ def run_plan(
     return _Runner(plan, store, progress, retry_failed).run(beginning)
 
 
+def fit_as_one_of_several(plan: Plan, store: Store, node: Node, out: Path, context: FitContext) -> FitReport:
+    """The part that this process has in a fit by several."""
+    _prepare_process(plan)
+    return _Runner(plan, store, Progress(Console(quiet=True)), False).fit_here(node, out, context)
+
+
 def _prepare(plan: Plan, store: Store) -> None:
-    """Fix the number of threads (it changes bytes), turn off telemetry, and remove leftovers of killed runs."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    """Prepare this process, and remove leftovers of killed runs."""
     for leftover in (store.root / "temporary").glob("*.*"):
         if store.holder(leftover.name.split(".")[0]) is None:
             shutil.rmtree(leftover, ignore_errors=True)
     for key, folder in blocks_of(store):
         if store.done("outcomes", key):
             shutil.rmtree(folder, ignore_errors=True)
+    _prepare_process(plan)
+    require_gpus(one for node, _ in plan.groups() for one in (node, *node.beneath.values()))
+
+
+def _prepare_process(plan: Plan) -> None:
+    """Fix the number of threads (it changes bytes), and turn off telemetry."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(plan.experiment.threads)
     # one progress bar per loaded model would hide the run's own lines
     transformers.logging.disable_progress_bar()
@@ -208,23 +224,18 @@ class _Runner:
         for base in self.plan.bases:
             base.release()
         micro_batch = self.plan.experiment.micro_batch
-        kinds = sorted(node.method.needs & self.plan.experiment.data.keys())
-        sets = [set_of(self.plan.sets, kind, node.data.quality) for kind in kinds]
-        data = training_data(sets, node.data.size, node.seed)
         while True:
             try:
                 with self.store.writing("artifacts", node.key, node.document) as (out, ledger):
                     context = FitContext(node.seed, micro_batch, self.progress.fitting(node.title))
                     measured = cost.Stopwatch(), cost.PeakMemory(node.base.spec.device)
                     with self._sharing(plugin_name(node.method)), measured[0] as watch, measured[1] as memory:
-                        report = node.method.fit(node.base, data, self._inputs(node), out, context)
-                    if not isinstance(report, FitReport):
-                        raise TypeError(f"`fit` gave a {type(report).__name__} in place of a FitReport")
+                        report, mb = self._fitted(node, out, context)
                     notes = {**context.notes, **report.notes}
                     ledger.update({**vars(report), "notes": notes})
                     for name in (one for one in (UNCHANGED, NO_SIGNAL) if one in notes):
                         self.progress.say(f"{node.title}: {notes[name]}")
-                    ledger.update(fit_seconds=watch.seconds, peak_memory_mb=memory.mb)
+                    ledger.update(fit_seconds=watch.seconds, peak_memory_mb=mb or memory.mb)
                     ledger.update(micro_batch=micro_batch, stored_bytes=cost.stored_bytes(out))
                 self.tally.fitted += 1
                 return
@@ -235,6 +246,22 @@ class _Runner:
             micro_batch //= 2
             self.progress.say(f"{node.title}: out of memory, trying again with {micro_batch} rows at once")
             free_memory()
+
+    def _fitted(self, node: Node, out: Path, context: FitContext) -> tuple[FitReport, float]:
+        """What the fit says, and the peak memory in MB of the processes that it was made by, if there were several."""
+        if (count := processes_of(node.method)) > 1:
+            return fit_together(self.plan.experiment, self.store.root, node, out, replace(context, processes=count))
+        return self.fit_here(node, out, context), 0.0
+
+    def fit_here(self, node: Node, out: Path, context: FitContext) -> FitReport:
+        """Fit in this process, which may be one of several."""
+        kinds = sorted(node.method.needs & self.plan.experiment.data.keys())
+        sets = [set_of(self.plan.sets, kind, node.data.quality) for kind in kinds]
+        data = training_data(sets, node.data.size, node.seed)
+        report = node.method.fit(node.base, data, self._inputs(node), out, context)
+        if not isinstance(report, FitReport):
+            raise TypeError(f"`fit` gave a {type(report).__name__} in place of a FitReport")
+        return report
 
     def _inputs(self, node: Node) -> Mapping[str, Input]:
         return {

@@ -75,7 +75,7 @@ def seen_gpu(number: int, visible: str | None, devices: Path) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": found[number % len(found)]} if len(found) > 1 else {}
 
 
-def _end_with_the_run() -> None:
+def end_with_the_run() -> None:
     """Wait until standard input is closed, and end at once: the store stays consistent at any moment.
 
     The descriptor is read without Python's buffer: its lock, held by a waiting thread, would abort a worker that has
@@ -103,7 +103,7 @@ def worker_main() -> None:
     from harness.engine.tuning import plans
 
     file, folder, settings, number, count, looks = json.loads(sys.argv[1])
-    threading.Thread(target=_end_with_the_run, daemon=True).start()
+    threading.Thread(target=end_with_the_run, daemon=True).start()
     for plan in plans(load_experiment(Path(file), settings), Path(folder)):
         if looks and plan.experiment.stop:
             looked = looked_of(looks)

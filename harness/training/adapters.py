@@ -12,6 +12,7 @@ from harness.errors import UserError
 from harness.method import FitContext, FitReport, Method
 from harness.training.labelled_rows import training_rows
 from harness.training.loop import Optimisation, require_trained_end, seed_everything, train
+from harness.training.parallel import first_process
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -66,7 +67,12 @@ def fit_adapter(
 
 
 def save_adapter(model: Any, out: Path) -> None:
-    """Write a PEFT adapter without paths of this machine, in an order that does not depend on hashes."""
+    """Write a PEFT adapter without paths of this machine, in an order that does not depend on hashes.
+
+    Of several processes the first has the whole adapter and writes it.
+    """
+    if not first_process():
+        return
     import peft
     from safetensors.torch import save_file
 

@@ -10,7 +10,7 @@ import math
 import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,7 @@ from harness.errors import UserError
 from harness.lazy import torch, transformers
 from harness.method import FitContext, FitReport, Method
 from harness.policy.batching import padded
-from harness.training.labelled_rows import IGNORED, TrainingRows, pack, require_apart
+from harness.training.labelled_rows import IGNORED, TrainingRow, TrainingRows, pack, require_apart
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CURVE_POINTS = 20
 Optimizer = Literal["adamw", "adamw_8bit", "paged"]
+Parallel = Literal["fsdp"]
 BITSANDBYTES = {"adamw_8bit": "adamw_bnb_8bit", "paged": "paged_adamw_32bit"}
 """Names in `transformers` of the optimisers whose code is in the library bitsandbytes."""
 
@@ -44,6 +45,9 @@ class Optimisation:
     packing       rows of one forward pass are joined into one sequence, without padding
     optimizer     adamw; adamw_8bit keeps its averages in 8 bits; paged moves them to the CPU where a GPU is full
     activation_checkpointing  the backward pass computes activations again instead of keeping them
+    parallel      fsdp: the weights, gradients and averages of AdamW are divided among several processes (FSDP2); None:
+                  one process trains
+    processes     their number; each computes its share of the rows of every update
     """
 
     learning_rate: float
@@ -57,6 +61,8 @@ class Optimisation:
     packing: bool = False
     optimizer: Optimizer = "adamw"
     activation_checkpointing: bool = False
+    parallel: Parallel | None = None
+    processes: int = 2
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "updates"):
@@ -67,6 +73,22 @@ class Optimisation:
             raise UserError(
                 f"optimizer is {self.optimizer}, which needs bitsandbytes, and it is not installed",
                 fix="Install the extra `bitsandbytes` (pip install 'bakeoff[bitsandbytes]'), or use optimizer: adamw.",
+            )
+
+        if self.parallel:
+            self._check_parallel()
+
+    def _check_parallel(self) -> None:
+        """Refuse what several processes cannot do together."""
+        if self.processes < 2 or self.batch_size % self.processes:
+            raise UserError(
+                f"parallel: {self.parallel} with processes {self.processes} and batch_size {self.batch_size}",
+                fix="Give 2 processes or more, so many that they divide batch_size: each takes as many of its rows.",
+            )
+        if self.optimizer in BITSANDBYTES:
+            raise UserError(
+                f"parallel: {self.parallel} with optimizer {self.optimizer}, which cannot be divided among processes",
+                fix="Use optimizer: adamw, or leave parallel out.",
             )
 
     @classmethod
@@ -127,7 +149,8 @@ def trl_config(
     """
     if base.spec.dtype == "float16":
         raise UserError("float16 has too small a range for training", fix="Give the base dtype: bfloat16 or float32.")
-    at_once = rows_at_once(optimisation.batch_size, context.micro_batch)
+    share = optimisation.batch_size // context.processes
+    at_once = rows_at_once(share, context.micro_batch)
     shared = {
         "output_dir": scratch,
         "num_train_epochs": 1,
@@ -137,13 +160,14 @@ def trl_config(
         "warmup_steps": optimisation.warmup_ratio,
         **_schedule(optimisation),
         "per_device_train_batch_size": at_once,
-        "gradient_accumulation_steps": optimisation.batch_size // at_once,
+        "gradient_accumulation_steps": share // at_once,
         "seed": context.seed,
         "data_seed": context.seed,
         "bf16": base.spec.dtype == "bfloat16",
         "use_cpu": base.spec.device == "cpu",
         "activation_checkpointing": optimisation.activation_checkpointing,
         **_optimizer(optimisation),
+        **({"fsdp": True, "fsdp_config": {"version": 2}} if context.processes > 1 else {}),
         "dataloader_pin_memory": False,
         "save_strategy": "no",
         "logging_strategy": "no",
@@ -195,10 +219,12 @@ def train(
 
     from harness.training.trl import LabelledTrainer, run_trainer
 
+    require_processes(optimisation, context)
     lengths = [len(row.input_ids) for row in data.rows]
     order = sorted_within_batches(optimisation.order(len(lengths), context.seed), lengths, optimisation.batch_size)
     steps = math.ceil(len(order) / optimisation.batch_size)
-    columns = {name: [getattr(row, name) for row in data.rows] for name in ("input_ids", "labels")}
+    rows, computed = filled(data.rows, order, optimisation, context)
+    columns = {name: [getattr(row, name) for row in rows] for name in ("input_ids", "labels")}
     if optimisation.packing:
         require_apart(model, columns["input_ids"])
     with tempfile.TemporaryDirectory() as scratch:
@@ -206,7 +232,7 @@ def train(
             model=model,
             args=trl_config(trl.SFTConfig, scratch, base, optimisation, context, max_length=None, **own),
             data_collator=pack if optimisation.packing else collate,
-            train_dataset=datasets.Dataset.from_dict(columns).select(order),
+            train_dataset=datasets.Dataset.from_dict(columns).select(computed),
             processing_class=base.tokenizer,
         )
         # count the labels of the whole batch before it is split, whatever arguments the model's forward takes
@@ -225,6 +251,32 @@ def train(
             "loss": thinned(losses),
         },
     )
+
+
+def require_processes(optimisation: Optimisation, context: FitContext) -> None:
+    """Raise UserError where the settings ask for other processes than those that the fit has."""
+    asked = optimisation.processes if optimisation.parallel else 1
+    if asked != context.processes:
+        raise UserError(
+            f"parallel: {optimisation.parallel} asks for {asked} processes, and this fit has {context.processes}",
+            fix="Set `parallel` on a method of the experiment, and not on one that another method trains itself.",
+        )
+
+
+def filled(
+    rows: Sequence[TrainingRow], order: Sequence[int], optimisation: Optimisation, context: FitContext
+) -> tuple[list[TrainingRow], list[int]]:
+    """The rows and their order, with rows that train nothing at the end until every process has as many batches.
+
+    Without them the library would give the processes rows of the beginning a second time.
+    """
+    at_once = rows_at_once(optimisation.batch_size // context.processes, context.micro_batch)
+    missing = -len(order) % (at_once * context.processes) if context.processes > 1 else 0
+    if not missing:
+        return list(rows), list(order)
+    shortest = min(rows, key=lambda row: len(row.input_ids))
+    blank = replace(shortest, labels=[IGNORED] * len(shortest.labels))
+    return [*rows, blank], [*order, *[len(rows)] * missing]
 
 
 def collate(rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:

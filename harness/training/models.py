@@ -10,13 +10,19 @@ from harness.errors import UserError
 from harness.lazy import torch
 from harness.policy.base_model import BaseModel
 from harness.policy.causal import CausalPolicy
+from harness.training.parallel import first_process
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy
 
 
 def save_model(model: Any, base: BaseModel, out: Path) -> None:
-    """Write a trained model as a folder that `transformers` reads, in the base's dtype, without a tokenizer."""
+    """Write a trained model as a folder that `transformers` reads, in the base's dtype, without a tokenizer.
+
+    Of several processes the first has the whole model and writes it.
+    """
+    if not first_process():
+        return
     # the trainer changed the copy's config (cache off, tokens aligned)
     model.config = copy.deepcopy(base.config)
     model.to(getattr(torch, base.spec.dtype)).save_pretrained(out)

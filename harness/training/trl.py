@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -23,6 +24,7 @@ from harness.method import UNCHANGED
 from harness.policy.causal import unwrapped
 from harness.training.blocks import blockwise_loss
 from harness.training.labelled_rows import IGNORED
+from harness.training.parallel import first_process, gathered_here, mean_over_processes, use_on_cpu
 
 if TYPE_CHECKING:
     from harness.method import FitContext
@@ -50,7 +52,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called after each update of the weights."""
-        loss = float(sum(self.pending))
+        loss = mean_over_processes(sum(self.pending), self.context.processes)
         self.pending.clear()
         if not math.isfinite(loss):
             raise TrainingDiverged(f"loss is {loss} at step {state.global_step} of {state.max_steps}")
@@ -80,8 +82,19 @@ class WatchedTrainer(transformers.Trainer):  # type: ignore[misc]
     ) -> Any:
         """The micro-batch's part of the loss of its update."""
         if self.loss_of:
-            return self.loss_of(model, inputs, num_items_in_batch)
+            return self.times_processes(self.loss_of(model, inputs, num_items_in_batch))
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def times_processes(self, loss: torch.Tensor) -> torch.Tensor:
+        """A loss of which the mean over the processes is the part that all of them have in the loss of the update."""
+        count = self.accelerator.num_processes
+        return loss * count if count > 1 else loss
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """The library's accelerator, which divides the model on a CPU too."""
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp and self.args.device.type == "cpu":
+            use_on_cpu(self)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """The library's schedule. A warm-up of less than one update is left out, and the last update is never part of
@@ -115,10 +128,12 @@ class LabelledTrainer(WatchedTrainer, trl.SFTTrainer):  # type: ignore[misc]
     ) -> Any:
         """The micro-batch's part of the mean over the labelled tokens of its update."""
         with self.around(inputs):
-            padded = "attention_mask" in inputs
-            full = (padded and self.args.device.type != "cpu") or self.aux_loss_enabled or not self.keeps_logits
-            if full or self.loss_of:
+            padded, divided = "attention_mask" in inputs, self.accelerator.num_processes > 1
+            elsewhere = padded and not divided and self.args.device.type != "cpu"
+            if elsewhere or self.aux_loss_enabled or not self.keeps_logits or self.loss_of:
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            if divided:  # a head of which this process has a part cannot be called by itself
+                return self.times_processes(completion_loss(model, inputs, num_items_in_batch))
             in_blocks = blockwise_loss(model, inputs, num_items_in_batch)
             return completion_loss(model, inputs, num_items_in_batch) if in_blocks is None else in_blocks
 
@@ -141,15 +156,23 @@ def run_trainer(
     if trainer.args.device.type == "cpu":
         # a new trainer has nothing to free, and collecting garbage would take a second
         trainer.accelerator.free_memory = lambda *objects: list(objects)
-    trained = [weight for weight in trainer.model.parameters() if weight.requires_grad]
-    before = [_bits(weight) for weight in trained]
+    names = [name for name, weight in trainer.model.named_parameters() if weight.requires_grad]
+    before = [_bits(trainer.model.get_parameter(name)) for name in names]
+    if context.processes > 1:
+        # the processes began with equal adapters, and drop out each their own units
+        torch.manual_seed(context.seed * context.processes + int(os.environ["RANK"]))
     try:
         trainer.train()
+        if context.processes > 1:
+            gathered_here(trainer.model)
     finally:
         for module in (trainer.model, unwrapped(trainer.model)):
             module.__dict__.pop("forward", None)
             module.__dict__.pop("_original_forward", None)
     losses = trainer.watch.losses
+    if context.processes > 1 and not first_process():
+        return losses
+    trained = [trainer.model.get_parameter(name) for name in names]
     if before == [_bits(weight) for weight in trained]:
         context.notes[UNCHANGED] = f"training left every weight as it was after {len(losses)} updates"
     if not all(bool(weight.isfinite().all()) for weight in trained):
