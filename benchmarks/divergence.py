@@ -51,6 +51,7 @@ class Divergence(Benchmark):
 
     version = 2  # 1 weighed answers by their length, which differs between methods
     needs = frozenset({"score", "sample"})
+    reads_logits = True
     divisible = True
     stochastic = True
 

@@ -68,6 +68,7 @@ class PairwiseJudge(Benchmark):
 
     version = 1
     needs = frozenset({"sample"})
+    reads_logits = True
     sparse = True
 
     reward_model: str = setting("", "judge: folder of a sequence classifier with one output", folder=True)

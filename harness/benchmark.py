@@ -127,6 +127,7 @@ class Benchmark(ABC):
     needs    capabilities that a policy must have; the cells of other policies are n/a
     open_metrics  whether outcomes may hold further metrics, which `metrics` does not declare
     sparse   whether outcomes may leave out metrics that do not apply to their items; if not, they say None
+    reads_logits  whether it does more than `score` and `sample` with the policy, or also asks the base's
     divisible  whether `evaluate` asks only the items that `chosen` leaves, so that a run can look at a part of them
     """
 
@@ -134,6 +135,7 @@ class Benchmark(ABC):
     needs: ClassVar[frozenset[Capability]]
     open_metrics: ClassVar[bool] = False
     sparse: ClassVar[bool] = False
+    reads_logits: ClassVar[bool] = False
     divisible: ClassVar[bool] = False
     share: tuple[float, float] | None = None
 

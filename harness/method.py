@@ -139,6 +139,18 @@ class Footprint:
     policy: Literal["nothing", "base", "float32"] = "base"
 
 
+@dataclass(frozen=True)
+class PlainWeights:
+    """A policy that is weights alone, which other software can load from files.
+
+    kind  base: the base's own; artifact: the artifact is a model folder; adapter: it is a LoRA adapter on the base
+    rank  of the adapter
+    """
+
+    kind: Literal["base", "artifact", "adapter"]
+    rank: int = 0
+
+
 class Method(ABC):
     """One way of aligning a base model.
 
@@ -187,6 +199,10 @@ class Method(ABC):
     @abstractmethod
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The policy of a fitted artifact. The shared base must stay unchanged."""
+
+    def plain_weights(self, dtype: str) -> PlainWeights | str:
+        """What a backend loads to be its policy on a base of that dtype, or why none can: most are more than that."""
+        return "its policy is more than weights"
 
 
 def processes_of(method: Method) -> int:

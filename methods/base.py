@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.method import FitContext, FitReport, Input, Method
+from harness.method import FitContext, FitReport, Input, Method, PlainWeights
 from harness.records import TrainingData
 
 if TYPE_CHECKING:
@@ -33,3 +33,7 @@ class Base(Method):
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The shared, frozen base."""
         return base.policy()
+
+    def plain_weights(self, dtype: str) -> PlainWeights | str:
+        """The base's own."""
+        return PlainWeights("base")

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
 from harness.lazy import torch
-from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, setting
+from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
 from harness.records import PreferencePair, TrainingData
 from harness.training.labelled_rows import IGNORED, TrainingRow, answer_row
 from harness.training.loop import (
@@ -133,6 +133,10 @@ class Dpo(Method):
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The tuned model behind the base's chat template."""
         return load_model(base, artifact)
+
+    def plain_weights(self, dtype: str) -> PlainWeights | str:
+        """Its artifact is a model folder."""
+        return PlainWeights("artifact")
 
     def _train(
         self, model: Any, pairs: Sequence[Pair], base: BaseModel, context: FitContext

@@ -30,7 +30,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
-from harness.method import NO_SIGNAL, ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, setting
+from harness.method import (
+    NO_SIGNAL,
+    ArtifactSpec,
+    FitContext,
+    FitReport,
+    Footprint,
+    Input,
+    Method,
+    PlainWeights,
+    setting,
+)
 from harness.policy.causal import CausalPolicy
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Problem, TrainingData
@@ -137,6 +147,10 @@ class Grpo(Method):
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The tuned model behind the base's chat template."""
         return load_model(base, artifact)
+
+    def plain_weights(self, dtype: str) -> PlainWeights | str:
+        """Its artifact is a model folder."""
+        return PlainWeights("artifact")
 
     def _train(
         self, model: Any, reference: Any, rollouts: Rollouts, base: BaseModel, context: FitContext

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.method import FitContext, FitReport, Footprint, Input, Method, setting
+from harness.method import FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
 from harness.policy.causal import CausalPolicy
 from harness.records import TrainingData
 from harness.training.adapters import MergedIn, adapted_copy, fit_adapter
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
     from harness.policy.encoding import TextEncoder
     from harness.policy.policy import Policy
+
+
+LARGEST_RANK = 512  # that vLLM applies
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,14 @@ class Lora(Method):
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """A copy of the base with the adapter merged into it."""
         return CausalPolicy(adapted_copy(base, artifact, self.merged_in), base.encoder)
+
+    def plain_weights(self, dtype: str) -> PlainWeights | str:
+        """Its artifact is an adapter, which a backend applies in the base's dtype."""
+        if self.dora:
+            return "no backend applies dora"
+        if self.merged_in == "float32" != dtype:
+            return "it is merged in float32; with merged_in: base a backend applies it, and loses small updates"
+        return PlainWeights("adapter", self.rank) if self.rank <= LARGEST_RANK else "its rank is too large"
 
     def _adapter(self) -> Any:
         import peft

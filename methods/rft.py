@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, setting
+from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
 from harness.policy.policy import Policy
 from harness.policy.types import Prompt, Sampling
 from harness.records import Demonstration, Message, Problem, TrainingData
@@ -117,6 +117,10 @@ class Rft(Method):
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The policy of the fine-tuned base."""
         return self.tune.load(base, artifact, {})
+
+    def plain_weights(self, dtype: str) -> PlainWeights | str:
+        """Those of the method that tunes the base."""
+        return self.tune.plain_weights(dtype)
 
     def _policies(
         self, number: int, base: BaseModel, inputs: Mapping[str, Input], previous: Path

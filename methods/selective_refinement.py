@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.curation.quality import ifd_of, reversed_ifd_of
 from harness.errors import UserError
-from harness.method import FitContext, FitReport, Footprint, Input, Method, setting
+from harness.method import FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
 from harness.records import AFTER, Demonstration, TrainingData, parent_and_version
 from methods.rft import write_demonstrations
 from methods.sft import Sft
@@ -78,6 +78,10 @@ class SelectiveRefinement(Method):
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The policy of the fine-tuned base."""
         return self.tune.load(base, artifact, {})
+
+    def plain_weights(self, dtype: str) -> PlainWeights | str:
+        """Those of the method that tunes the base."""
+        return self.tune.plain_weights(dtype)
 
     def select(self, groups: Sequence[Group]) -> tuple[tuple[Demonstration, ...], Counter[str]]:
         """The kept demonstrations, in the groups' order, and the number of groups dropped for each reason."""

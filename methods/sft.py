@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.lazy import torch
-from harness.method import FitContext, FitReport, Footprint, Input, Method, setting
+from harness.method import FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
 from harness.policy.hidden_states import changed_outputs, decoder_blocks
 from harness.records import TrainingData
 from harness.training.checkpoints import BestPass, Rule, set_aside
@@ -110,6 +110,10 @@ class Sft(Method):
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The fine-tuned model behind the base's chat template."""
         return load_model(base, artifact)
+
+    def plain_weights(self, dtype: str) -> PlainWeights | str:
+        """Its artifact is a model folder."""
+        return PlainWeights("artifact")
 
 
 # families that normalise their additions (Gemma 2, OLMo 2) add the norms' outputs, all others the parts' own outputs;

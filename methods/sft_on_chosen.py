@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, setting
+from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
 from harness.records import Demonstration, Message, TrainingData
 from harness.training.labelled_rows import training_rows, untrainable
 from harness.training.loop import Optimisation, Optimizer, Parallel, seed_everything, train
@@ -86,6 +86,10 @@ class SftOnChosen(Method):
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The fine-tuned model behind the base's chat template."""
         return load_model(base, artifact)
+
+    def plain_weights(self, dtype: str) -> PlainWeights | str:
+        """Its artifact is a model folder."""
+        return PlainWeights("artifact")
 
 
 def _demonstrations(data: TrainingData) -> list[Demonstration]:

@@ -21,7 +21,7 @@ from harness.engine.store.store import Store
 from harness.errors import UserError
 from harness.method import FitContext
 from harness.training.labelled_rows import IGNORED, TrainingRow
-from harness.training.loop import Optimisation, filled
+from harness.training.loop import Optimisation, evened_out
 from methods.peft import Peft
 from methods.sft import Sft
 
@@ -156,8 +156,8 @@ def test_rows_that_train_nothing_even_out_the_processes() -> None:
     """3 rows, two processes with one row at once: a fourth row, the shortest without its labels, completes them."""
     rows = [TrainingRow([1] * length, [IGNORED, *[1] * (length - 1)]) for length in (4, 2, 3)]
     settings = Optimisation(learning_rate=1e-3, epochs=1, batch_size=2, parallel="fsdp")
-    given, order = filled(rows, [2, 0, 1], settings, FitContext(0, 1, processes=2))
+    given, order = evened_out(rows, [2, 0, 1], settings, FitContext(0, 1, processes=2))
     assert order == [2, 0, 1, 3]
     assert given[3].input_ids == [1, 1]
     assert given[3].labelled == 0
-    assert filled(rows, [2, 0, 1], settings, FitContext(0, 1)) == (rows, [2, 0, 1])
+    assert evened_out(rows, [2, 0, 1], settings, FitContext(0, 1)) == (rows, [2, 0, 1])

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.cli.running import command, counts, remarks_on_data, store_options
+from harness.engine.backends import backend_lines
 from harness.engine.config import load_experiment
 from harness.engine.experiment import Experiment
 from harness.engine.gate import remedies_of
@@ -35,7 +36,10 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
         states = [state_of(cell, store) for cell in plan.cells]
         for cell, state in zip(plan.cells, states, strict=True):
             place = ", ".join(part for part in (cell.node.base.spec.label, cell.data.title) if part)
-            say(f"{cell.title:44} {place}  {state}")
+            backend = f"  [{cell.backend.title}]" if cell.backend.title else ""
+            say(f"{cell.title:44} {place}  {state}{backend}")
+        for line in backend_lines((cell.entry.label, cell.backend) for cell in plan.cells if not cell.why):
+            say(line)
         for joint in joint_cells(plan, store):
             say(f"{joint.title:44} {joint.state(store)}")
     for line in (*remedies_of(plan, store.root), *remarks_on_data(plan), *skipped_rows(plan)):

@@ -17,6 +17,7 @@ from harness.records import Message
 
 PROBE_TOKENS = 8
 PROBE_ROUNDS = 20
+UNKNOWN_SPEED: dict[str, float | None] = {"seconds_per_token": None, "overhead_per_token": None}
 
 
 class Stopwatch:
@@ -76,7 +77,7 @@ def decoding_cost(policy: Policy, base: Policy) -> dict[str, float | None]:
     """
     policy, times = policy.decoded_by()
     if not (isinstance(policy, StepwisePolicy) and isinstance(base, StepwisePolicy)):
-        return {"seconds_per_token": None, "overhead_per_token": None}
+        return UNKNOWN_SPEED
     own, other = [], []
     with torch.inference_mode():
         for _ in range(PROBE_ROUNDS):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.data.load import LoadedSet, load_set, set_of, subset
+from harness.engine.backends import Backend, backend_of
 from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry
 from harness.engine.plugin_code import sources_of, versions_of
 from harness.engine.registry import place_in_plugin, source_file
@@ -79,6 +80,7 @@ class Cell:
     node  the artifact that it scores; a method without training data has one node for all `data`
     why   the reason where the cell is not run
     state its state for that reason: "failed" where its benchmark breaks the contract, "stopped" where it is not needed
+    backend  what scores and samples its policy
     part  the items that it scores, as shares from and to; None: all (see `Benchmark.within`)
     """
 
@@ -91,6 +93,7 @@ class Cell:
     why: str = ""
     state: Literal["n/a", "failed", "stopped"] = "n/a"
     part: tuple[float, float] | None = None
+    backend: Backend = field(default_factory=Backend)
 
     @cached_property
     def key(self) -> str:
@@ -241,9 +244,10 @@ class _Planner:
             why = column.benchmark.unavailable() or _lacking(entry, column)
             if not why and (missing := self.unreachable.get(column.label) or self._lost_of(node)):
                 why = _line(missing)
+            backend = backend_of(entry.method, node.base, column.benchmark)
             for part in self._parts(column):
                 own = {**document, "part": list(part)} if part else document
-                yield Cell(entry, column, node, data, seed, own, why, part=part)
+                yield Cell(entry, column, node, data, seed, own | backend.document, why, part=part, backend=backend)
 
     def _parts(self, column: BenchmarkEntry) -> Sequence[tuple[float, float] | None]:
         """The parts of a benchmark under `stop`; one that compares policies is scored whole."""

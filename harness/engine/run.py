@@ -17,6 +17,7 @@ from rich.console import Console
 
 from harness.data.load import set_of, training_data
 from harness.engine import cost
+from harness.engine.backends import Backend, served
 from harness.engine.joint_cells import JointCell, joint_cells
 from harness.engine.limits import failure_reason, time_limit
 from harness.engine.plan import Cell, Node, Plan
@@ -32,6 +33,9 @@ from harness.policy.batching import free_memory, out_of_memory
 from harness.policy.policy import Policy
 from harness.policy.sources import require_device
 from harness.policy.stepwise import StepwisePolicy
+from harness.policy.vllm_policy import require_vllm
+
+OURS = Backend()
 
 
 @dataclass
@@ -76,6 +80,8 @@ def _prepare(plan: Plan, store: Store) -> None:
         if store.done("outcomes", key):
             shutil.rmtree(folder, ignore_errors=True)
     _prepare_process(plan)
+    if any(cell.backend.name == "vllm" for cell in plan.cells):
+        require_vllm()
     require_gpus(one for node, _ in plan.groups() for one in (node, *node.beneath.values()))
 
 
@@ -141,15 +147,17 @@ class _Runner:
                     self.progress.finished(cell.title)
                 else:
                     todo.append(cell)
-        while todo:
-            todo = self._load_and_score(node, todo)
+        for name in dict.fromkeys(cell.backend.name for cell in todo):
+            left = [cell for cell in todo if cell.backend.name == name]
+            while left:
+                left = self._load_and_score(node, left)
 
     def _load_and_score(self, node: Node, todo: list[Cell]) -> list[Cell]:
         """Score the cells; those that are left need the policy loaded again, since one changed what it shares."""
         why, policy = self._ensure(node), None
         if not why:
             try:
-                policy = self._load(node)
+                policy = self._load(node, todo[0].backend)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # a plugin may call `exit`
@@ -167,7 +175,8 @@ class _Runner:
 
     def _score_all(self, node: Node, cells: list[Cell], policy: Policy) -> list[Cell]:
         # measured at most once, however many cells score the policy
-        speed = cache(lambda: cost.decoding_cost(policy, node.base.policy()))
+        served = bool(cells[0].backend.name)
+        speed = cache(lambda: cost.UNKNOWN_SPEED if served else cost.decoding_cost(policy, node.base.policy()))
         self.spoiled = False
         for at, cell in enumerate(cells, 1):
             if why := self._once("outcomes", cell, partial(self._score, cell, policy, speed)):
@@ -269,10 +278,16 @@ class _Runner:
             for role, needed in node.inputs.items()
         }
 
-    def _load(self, node: Node) -> Policy:
+    def _load(self, node: Node, backend: Backend = OURS) -> Policy:
         folder = self.store.folder("artifacts", node.key)
+        if backend.name:  # it takes most of the memory
+            for base in self.plan.bases:
+                base.release()
         with self._sharing(plugin_name(node.method)):
-            policy = node.method.load(node.base, folder, self._inputs(node))
+            if backend.name:
+                policy = served(backend, node.base, folder)
+            else:
+                policy = node.method.load(node.base, folder, self._inputs(node))
         policy.digest, policy.base = node.key, node.base.policy
         return policy
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+Backing = Literal["", "vllm"]
 Attention = Literal["", "eager", "sdpa", "flash_attention_2"]
 
 
@@ -35,6 +36,7 @@ class BaseSpec:
     template_arguments  further variables of the template, such as {enable_thinking: false}
     date           YYYY-MM-DD, today's date for a template that asks for it
     called         its label, if it differs from the name
+    backend        the library that scores and samples policies that are weights alone; empty: this project's own code
     attention      the implementation that `transformers` uses; empty: the library's choice for the model
     """
 
@@ -48,6 +50,7 @@ class BaseSpec:
     trust_remote_code: bool = False
     called: str = ""
     attention: Attention = ""
+    backend: Backing = ""
 
     @property
     def label(self) -> str:

@@ -67,7 +67,7 @@ def sample_encoded(
     with torch.inference_mode():
         found = dict(in_batches([policy], admitted, drawn, place, asked))
     return [
-        tuple(_completion(policy.encoder, request, sampling, *found[at * each + n]) for n in range(each))
+        tuple(completion_of(policy.encoder, request, sampling, *found[at * each + n]) for n in range(each))
         for at, request in enumerate(fitted)
     ]
 
@@ -86,7 +86,7 @@ def _batches(requests: Sequence[Encoded], max_rows: int) -> Iterator[list[int]]:
             yield [own[place] for place in places]
 
 
-def _completion(
+def completion_of(
     encoder: TextEncoder, request: Encoded, sampling: Sampling, ids: Sequence[int], finish: str, stop_id: int | None
 ) -> Completion:
     """Leave out thoughts, and cut the answer at the first stop string; the ids stay as drawn."""

@@ -223,7 +223,7 @@ def train(
     lengths = [len(row.input_ids) for row in data.rows]
     order = sorted_within_batches(optimisation.order(len(lengths), context.seed), lengths, optimisation.batch_size)
     steps = math.ceil(len(order) / optimisation.batch_size)
-    rows, computed = filled(data.rows, order, optimisation, context)
+    rows, computed = evened_out(data.rows, order, optimisation, context)
     columns = {name: [getattr(row, name) for row in rows] for name in ("input_ids", "labels")}
     if optimisation.packing:
         require_apart(model, columns["input_ids"])
@@ -263,7 +263,7 @@ def require_processes(optimisation: Optimisation, context: FitContext) -> None:
         )
 
 
-def filled(
+def evened_out(
     rows: Sequence[TrainingRow], order: Sequence[int], optimisation: Optimisation, context: FitContext
 ) -> tuple[list[TrainingRow], list[int]]:
     """The rows and their order, with rows that train nothing at the end until every process has as many batches.

@@ -32,7 +32,7 @@ def provenance(plan: Plan, store: Path) -> dict[str, Any]:
     experiment = plan.experiment
     return {
         "code": commit(),
-        "libraries": library_versions(LIBRARIES),
+        "libraries": library_versions((*LIBRARIES, *_backends(plan))),
         "machine": {
             "system": platform.system(),
             "architecture": platform.machine(),
@@ -46,6 +46,7 @@ def provenance(plan: Plan, store: Path) -> dict[str, Any]:
                 "revision": base.spec.revision or _revision(base.folder),
                 "dtype": base.spec.dtype,
                 "device": base.spec.device,
+                **({"backend": base.spec.backend} if base.spec.backend else {}),
                 "chat_template": _template(base, base_checks(base, store)),
                 "checks": base_checks(base, store),
             }
@@ -64,6 +65,11 @@ def provenance(plan: Plan, store: Path) -> dict[str, Any]:
         "command": f"bakeoff run {experiment.file.name}",
         "experiment": experiment.text,
     }
+
+
+def _backends(plan: Plan) -> set[str]:
+    """The libraries that score cells in place of this project's own code."""
+    return {cell.backend.name for cell in plan.cells if cell.backend.name}
 
 
 def composition(records: Sequence[Record]) -> dict[str, int]:

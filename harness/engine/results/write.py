@@ -179,7 +179,8 @@ def _cell_entries(plan: Plan, states: list[State]) -> list[dict[str, Any]]:
     for parts in together.values():
         cell, state = parts[0][0], _together([state for _, state in parts])
         key = cell.key if len(parts) == 1 else key_of({"parts": [one.key for one, _ in parts]})
-        found.append({**cell.columns, "key": key, "state": state.name, "why": state.why})
+        backend = {"backend": cell.backend.name} if cell.backend.name else {}
+        found.append({**cell.columns, "key": key, "state": state.name, "why": state.why, **backend})
     return found
 
 

@@ -1,8 +1,8 @@
-"""The same model in two precisions: the effect of the dtype alone on a method's score.
+"""The same model in two precisions, or behind two backends: the effect of that alone on a method's score.
 
-Two bases of an experiment that are the same files, on one kind of device with one template, in another dtype are such
-a pair. Each method is compared with itself, item by item and seed by seed, so the difference is the rounding's: in
-training, scoring and sampling together.
+Two bases of an experiment that are the same files, on one kind of device with one template, in another dtype or with
+another backend are such a pair. Each method is compared with itself, item by item and seed by seed, so the difference
+is the rounding's: in training, scoring and sampling together. Two backends also draw other samples.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harness.report.findings.tables import change_unit
 from harness.report.numbers.matrix import BenchmarkMetric, CellState, Matrix
 from harness.report.numbers.panel import Measured, block_rows, difference_of, panels_of
+from harness.report.numbers.protocol import OWN_BACKEND
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, estimate_cell
 from harness.stats.contrasts import Estimate
@@ -25,28 +26,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Precision:
-    """One metric on two bases that are one model in two precisions: the second minus the first."""
+    """One metric on two bases that are one model in two precisions, or behind two backends: the second minus the first.
+
+    field  dtype or backend; dtypes: its two values
+    """
 
     bases: tuple[str, str]
     dtypes: tuple[str, str]
     metric: BenchmarkMetric
     percent: bool
     differences: Mapping[str, Estimate]
+    field: str = "dtype"
 
 
-RECORDED = ("digest", "dtype", "device", "chat_template")
+RECORDED = ("digest", "dtype", "device", "chat_template", "backend")
 
 
 def precisions_of(rows: pandas.DataFrame, matrix: Matrix, models: Mapping[str, Any]) -> tuple[Precision, ...]:
-    """For every pair of bases that differ in the dtype alone, every primary metric.
+    """For every pair of bases that differ in the dtype or the backend alone, every primary metric.
 
-    models  label -> digest, dtype, device and template, of provenance.json
+    models  label -> digest, dtype, device, template and backend, of provenance.json
     """
     found: list[Precision] = []
     for first, second in combinations(matrix.bases, 2):
         one, other = models.get(first, {}), models.get(second, {})
-        if one.get("digest") and [name for name in RECORDED if one.get(name) != other.get(name)] == ["dtype"]:
-            dtypes = (str(one["dtype"]), str(other["dtype"]))
+        apart = [name for name in RECORDED if one.get(name) != other.get(name)]
+        if one.get("digest") and apart in (["dtype"], ["backend"]):
+            dtypes = (str(one.get(apart[0], OWN_BACKEND)), str(other.get(apart[0], OWN_BACKEND)))
             for measured in _measured(rows, matrix, first, second):
                 panel = measured.panel
                 pairs = {m.label: [f"{m.label}\0{base}" for base in (second, first)] for m in matrix.methods}
@@ -56,7 +62,9 @@ def precisions_of(rows: pandas.DataFrame, matrix: Matrix, models: Mapping[str, A
                     if set(pair) <= set(panel.methods)
                 }
                 if measured.metric.primary and differences:
-                    found.append(Precision((first, second), dtypes, measured.metric, measured.percent, differences))
+                    found.append(
+                        Precision((first, second), dtypes, measured.metric, measured.percent, differences, apart[0])
+                    )
     return tuple(found)
 
 
@@ -75,14 +83,25 @@ def _measured(rows: pandas.DataFrame, matrix: Matrix, first: str, second: str) -
     yield from panels_of(pandas.concat(parts), replace(matrix, methods=methods), every)
 
 
+WAYS = {"dtype": "in another precision", "backend": "behind another backend"}
+
+
+def precision_title(found: Sequence[Precision]) -> str:
+    """The title of the section: how the bases of these pairs differ."""
+    kinds = {one.field for one in found}
+    return f"The same model {' or '.join(way for kind, way in WAYS.items() if kind in kinds)}"
+
+
 def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
     """A table for each pair of bases and metric; nothing without such a pair."""
     if not found:
         return
+    draws = " Backends draw different samples, so that sampled answers differ by chance too."
+    draws = draws if any(one.field == "backend" for one in found) else ""
     yield Paragraph(
-        "Each method compared with itself on the same model in another precision, on the same items and seeds, with "
+        f"Each method compared with itself on {precision_title(found).lower()}, on the same items and seeds, with "
         "the first choice of data. A difference between methods that is no larger than these may be rounding. "
-        "Intervals are pointwise 95 %, and nothing is tested."
+        f"Intervals are pointwise 95 %, and nothing is tested.{draws}"
     )
     for one in found:
         unit = change_unit(one.metric, one.percent)

@@ -66,6 +66,7 @@ class CellState:
     benchmark: str
     state: str
     why: str
+    backend: str = ""
 
 
 @dataclass(frozen=True)
@@ -196,5 +197,12 @@ def _metric(benchmark: str, raw: Mapping[str, Any]) -> BenchmarkMetric:
 def _cell(raw: Mapping[str, Any]) -> CellState:
     data = DataChoice(raw["data_quality"], int(raw["data_size"]))
     return CellState(
-        raw["base"], raw["method"], data, int(raw["seed"]), raw["benchmark"], raw["state"], raw.get("why", "")
+        raw["base"],
+        raw["method"],
+        data,
+        int(raw["seed"]),
+        raw["benchmark"],
+        raw["state"],
+        raw.get("why", ""),
+        raw.get("backend", ""),
     )

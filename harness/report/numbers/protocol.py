@@ -91,9 +91,27 @@ def audit_of(
     shown = dict(_alike(tokens))
     for label, values in facts.items():
         values["training tokens"] = shown.get(label)
-    return Audit(tuple(ProtocolField(name, {label: facts[label][name] for label in facts}) for name in FIELDS))
+    fields = tuple(ProtocolField(name, {label: facts[label][name] for label in facts}) for name in FIELDS)
+    return Audit((*fields, *_backends(matrix, base, data)))
 
 
+def _backends(matrix: Matrix, base: str, data: DataChoice) -> Iterator[ProtocolField]:
+    """What scored each method: a field for each benchmark of which another library scored a cell."""
+    for benchmark in matrix.benchmarks:
+        used: dict[str, set[str]] = {}
+        for method in matrix.methods:
+            where, own = matrix.place(method, base, data)
+            cells = matrix.by_method.get((where, method.label, own), ())
+            names = {cell.backend for cell in cells if cell.benchmark == benchmark.label and cell.state == "done"}
+            if names:
+                used[method.label] = names
+        if any(names != {""} for names in used.values()):
+            said = {label: ", ".join(sorted(name or OWN_BACKEND for name in names)) for label, names in used.items()}
+            values = {method.label: said.get(method.label) for method in matrix.methods}
+            yield ProtocolField(f"backend of {benchmark.label}", values)
+
+
+OWN_BACKEND = "transformers"
 FIELDS = (
     "base model",
     "chat template",
