@@ -22,7 +22,7 @@ from harness.report.findings.finish import finish_parts
 from harness.report.findings.harm import harm_parts
 from harness.report.findings.looks_taken import looks_parts
 from harness.report.findings.next_hour import next_hour_parts
-from harness.report.findings.precision import precision_parts, precision_title, precisions_of
+from harness.report.findings.precision import precision_parts, precisions_of
 from harness.report.findings.prices import price_parts, shift_parts
 from harness.report.findings.record import ledger_part, provenance_parts, unfinished_part
 from harness.report.findings.side_by_side import examples_of
@@ -46,6 +46,8 @@ from harness.report.render.html import to_html
 from harness.report.render.markdown import to_markdown
 from harness.report.render.tabular import BLANK, Table
 from harness.report.verdict import experiment_question, verdict_parts
+
+SAME_MODEL = {"dtype": "The same model in another precision", "backend": "The same model behind another backend"}
 
 
 def write_report(folder: Path) -> tuple[Path, Path]:
@@ -84,7 +86,9 @@ def compose(model: ReportModel) -> Document:
     if (pooled := tuple(across_bases_parts(model))) and not model.matrix.stop:
         sections.append(Section("Across base models", pooled))
     if precisions := precisions_of(model.rows, model.matrix, model.models):
-        sections.append(Section(precision_title(precisions), tuple(precision_parts(precisions))))
+        for field, title in SAME_MODEL.items():
+            if own := [one for one in precisions if one.field == field]:
+                sections.append(Section(title, tuple(precision_parts(own))))
     joints = joint_findings(model.folder, model.matrix)
     for joint in joints:
         where = f", {joint.data.title}" if joint.data.title else ""

@@ -84,24 +84,18 @@ def _measured(rows: pandas.DataFrame, matrix: Matrix, first: str, second: str) -
 
 
 WAYS = {"dtype": "in another precision", "backend": "behind another backend"}
-
-
-def precision_title(found: Sequence[Precision]) -> str:
-    """The title of the section: how the bases of these pairs differ."""
-    kinds = {one.field for one in found}
-    return f"The same model {' or '.join(way for kind, way in WAYS.items() if kind in kinds)}"
+DRAWS = " Backends draw different samples, so that sampled answers differ by chance too."
 
 
 def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
-    """A table for each pair of bases and metric; nothing without such a pair."""
+    """A table for each pair of bases, all of which differ in the same field, and metric; nothing without a pair."""
     if not found:
         return
-    draws = " Backends draw different samples, so that sampled answers differ by chance too."
-    draws = draws if any(one.field == "backend" for one in found) else ""
+    field = found[0].field
     yield Paragraph(
-        f"Each method compared with itself on {precision_title(found).lower()}, on the same items and seeds, with "
+        f"Each method compared with itself on the same model {WAYS[field]}, on the same items and seeds, with "
         "the first choice of data. A difference between methods that is no larger than these may be rounding. "
-        f"Intervals are pointwise 95 %, and nothing is tested.{draws}"
+        f"Intervals are pointwise 95 %, and nothing is tested.{DRAWS if field == 'backend' else ''}"
     )
     for one in found:
         unit = change_unit(one.metric, one.percent)
