@@ -26,7 +26,7 @@ from methods.peft import Peft
 from methods.sft import Sft
 
 EXPERIMENT = """
-bases: [microworld/small]
+bases: [{{name: microworld/small, dtype: float32, device: cpu}}]
 data: {{demonstrations: microworld/curated-1k}}
 data_sizes: [30]
 methods: [{methods}]
@@ -37,9 +37,9 @@ threads: 1
 SETTINGS = "learning_rate: 1e-3, epochs: 1, batch_size: 8"
 
 
-def planned(folder: Path, methods: str) -> Plan:
+def planned(folder: Path, methods: str, dtype: str = "float32") -> Plan:
     file = folder / "together.yaml"
-    file.write_text(EXPERIMENT.format(methods=methods))
+    file.write_text(EXPERIMENT.format(methods=methods).replace("float32", dtype))
     return make_plan(load_experiment(file), folder / "store")
 
 
@@ -49,11 +49,12 @@ def weights(store: Store, node: Node) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("method", ["sft", "lora"])
-def test_two_processes_train_as_one_does(tmp_path: Path, method: str) -> None:
+def test_two_processes_train_as_one_does(tmp_path: Path, method: str, dtype: str) -> None:
     """30 rows in batches of 8, two at once: the last update has 6 rows, which two processes cannot share evenly."""
     alone = f"{{{method}: {{{SETTINGS}}}, as: alone}}"
-    plan = planned(tmp_path, f"{alone}, {{{method}: {{{SETTINGS}, parallel: fsdp}}, as: two}}")
+    plan = planned(tmp_path, f"{alone}, {{{method}: {{{SETTINGS}, parallel: fsdp}}, as: two}}", dtype)
     store = Store(tmp_path / "store")
     heard = StringIO()
     with Progress(Console(file=heard, width=300)) as progress:
@@ -70,12 +71,12 @@ def test_two_processes_train_as_one_does(tmp_path: Path, method: str) -> None:
     assert costs[1]["peak_memory_mb"] > 50
     found = [weights(store, node) for node in (one, two)]
     assert found[0].keys() == found[1].keys()
-    start = weights_of_base() if method == "sft" else {}
+    start = {name: part.to(getattr(torch, dtype)) for name, part in weights_of_base().items()}
     for name, part in found[0].items():
         assert torch.allclose(part, found[1][name], atol=1e-4), name
-        if name in start:
-            assert not torch.equal(part, start[name]), name
-        assert "lora_B" not in name or part.any(), name
+    moved = [name for name, part in found[1].items() if name in start and not torch.equal(part, start[name])]
+    moved += [name for name, part in found[1].items() if "lora_B" in name and part.any()]
+    assert len(moved) > 10
 
 
 def weights_of_base() -> dict[str, torch.Tensor]:

@@ -80,9 +80,10 @@ def _prepare(plan: Plan, store: Store) -> None:
         if store.done("outcomes", key):
             shutil.rmtree(folder, ignore_errors=True)
     _prepare_process(plan)
-    if any(cell.backend.name == "vllm" for cell in plan.cells):
+    missing = [cell for cell in plan.cells if not cell.why and not store.done("outcomes", cell.key)]
+    if any(cell.backend.name == "vllm" for cell in missing):
         require_vllm()
-    require_gpus(one for node, _ in plan.groups() for one in (node, *node.beneath.values()))
+    require_gpus(one for cell in missing for one in (cell.node, *cell.node.beneath.values()))
 
 
 def _prepare_process(plan: Plan) -> None:

@@ -19,6 +19,7 @@ from harness.lazy import torch, transformers
 from harness.method import FitContext, FitReport, Method
 from harness.policy.batching import padded
 from harness.training.labelled_rows import IGNORED, TrainingRow, TrainingRows, pack, require_apart
+from harness.training.parallel import as_one_process
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -178,6 +179,8 @@ def trl_config(
     config = config_class(**(shared | own))
     # TRL refuses a process that sees several GPUs, although only one is used
     config._n_gpu = min(config.n_gpu, 1)
+    if context.processes > 1:
+        config.fsdp_plugin_args["mixed_precision_policy"] = as_one_process()
     return config
 
 

@@ -25,6 +25,16 @@ def mean_over_processes(value: Any, processes: int) -> float:
     return float(value) / processes
 
 
+def as_one_process() -> Any:
+    """The precision of FSDP that is one process's: float32 weights under autocast, and gradients summed in float32.
+
+    By default accelerate would sum gradients in bfloat16, and compute norms and residual streams in it.
+    """
+    from torch.distributed.fsdp import MixedPrecisionPolicy
+
+    return MixedPrecisionPolicy()
+
+
 def use_on_cpu(trainer: Any) -> None:
     """Let a trainer on a CPU divide the model among its processes, as the library accelerate does only on GPUs."""
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin

@@ -133,7 +133,8 @@ class LabelledTrainer(WatchedTrainer, trl.SFTTrainer):  # type: ignore[misc]
             if elsewhere or self.aux_loss_enabled or not self.keeps_logits or self.loss_of:
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             if divided:  # a head of which this process has a part cannot be called by itself
-                return self.times_processes(completion_loss(model, inputs, num_items_in_batch))
+                with self.accelerator.autocast():
+                    return self.times_processes(completion_loss(model, inputs, num_items_in_batch))
             in_blocks = blockwise_loss(model, inputs, num_items_in_batch)
             return completion_loss(model, inputs, num_items_in_batch) if in_blocks is None else in_blocks
 
