@@ -37,6 +37,7 @@ def test_every_check_gives_its_figures(out: Path) -> None:
     assert checks["determinism"]["sample_equal_tokens"]
     assert checks["determinism"]["share_equal_in_another_batch"] == 1
     assert checks["placement"]["as_expected"]
+    assert any("lora" in line for line in checks["plan --estimate"]["said"])
     assert found["versions"]["torch"][0].isdigit()
 
 

@@ -107,8 +107,11 @@ def estimate(asked: argparse.Namespace, model: Path, rig: Any, folder: Path) -> 
     """What `bakeoff plan --estimate` says of the same fits, where this version has it."""
     from gpu_checks import data_of
 
-    rows = [{"messages": [vars(turn) for turn in row.messages]} for row in data_of(rig).demonstrations]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row, default=str) + "\n" for row in rows), "utf-8")
+    said = [
+        [{"role": turn.role, "content": turn.content} for turn in row.messages] for row in data_of(rig).demonstrations
+    ]
+    rows = [{"messages": turns} for turns in said]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     own = f"{{epochs: 1, batch_size: {rig.size.batch}}}"
     (folder / "kit.yaml").write_text(
         f"bases: [{{name: {model}, device: {asked.device}, dtype: {rig.base.spec.dtype}}}]\n"
