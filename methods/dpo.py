@@ -41,7 +41,7 @@ from harness.training.loop import (
     thinned,
     trl_config,
 )
-from harness.training.models import load_model, save_model, trainable_copy
+from harness.training.models import SavedIn, load_model, model_folder, save_model, trainable_copy
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Dpo(Method):
     optimizer: Optimizer = setting("adamw", "adamw, adamw_8bit or paged (the last two need bitsandbytes)")
     activation_checkpointing: bool = setting(False, "compute activations twice instead of keeping them in memory")
     max_length: int | None = setting(None, "longest prompt with answer, in tokens; none: the model's context")
+    saved_in: SavedIn = setting("float32", "precision of the trained model, saved and loaded: float32, or the base's")
 
     def requires(self) -> dict[str, ArtifactSpec]:
         """The artifact that training starts from."""
@@ -119,24 +120,24 @@ class Dpo(Method):
         lengths = [len(chosen.input_ids) + len(rejected.input_ids) for chosen, rejected in pairs]
         order = sorted_within_batches(data_order(len(pairs), self.epochs, context.seed), lengths, self.batch_size)
         curve = self._train(model, [pairs[index] for index in order], base, context)
-        save_model(model, base, out)
+        noted = save_model(model, base, out, self.saved_in)
         return FitReport(
             trained_parameters=sum(weight.numel() for weight in model.parameters()),
             training_tokens=sum(lengths[index] for index in order),
-            notes={"rows": len(pairs), "rows_truncated": _cut(pairs, base.encoder), "loss": curve},
+            notes={"rows": len(pairs), "rows_truncated": _cut(pairs, base.encoder), "loss": curve, **noted},
         )
 
     def footprint(self, model: Any) -> Footprint:
         """All weights are trained; the start's log-probabilities are computed once."""
-        return Footprint(model.requires_grad_(True), forwards=1)
+        return Footprint(model.requires_grad_(True), policy=self.saved_in, forwards=1)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The tuned model behind the base's chat template."""
-        return load_model(base, artifact)
+        return load_model(base, artifact, self.saved_in)
 
     def plain_weights(self, dtype: str) -> PlainWeights | str:
-        """Its artifact is a model folder."""
-        return PlainWeights("artifact")
+        """Its artifact is a model folder, which a backend loads in the base's dtype."""
+        return model_folder(self.saved_in, dtype)
 
     def _train(
         self, model: Any, pairs: Sequence[Pair], base: BaseModel, context: FitContext

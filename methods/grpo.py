@@ -47,7 +47,7 @@ from harness.records import Problem, TrainingData
 from harness.scoring.answers.verifiers import require_verifier, verifies
 from harness.training.labelled_rows import too_long
 from harness.training.loop import Optimisation, Optimizer, seed_everything, thinned, trl_config
-from harness.training.models import load_model, save_model, trainable_copy
+from harness.training.models import SavedIn, load_model, model_folder, save_model, trainable_copy
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class Grpo(Method):
     updates: int | None = setting(
         None, "total batches of problems, instead of epochs; problems repeat as needed", least=1
     )
+    saved_in: SavedIn = setting("float32", "precision of the trained model, saved and loaded: float32, or the base's")
 
     def requires(self) -> dict[str, ArtifactSpec]:
         """The artifact that training starts from."""
@@ -130,27 +131,27 @@ class Grpo(Method):
         drawing = Sampling(self.max_new_tokens, self.temperature, samples=self.samples, seed=context.seed, salt="grpo")
         rollouts = Rollouts(data.problems, base.encoder, drawing)
         losses, divergence = self._train(model, reference, rollouts, base, context)
-        save_model(model, base, out)
+        noted = save_model(model, base, out, self.saved_in)
         return FitReport(
             trained_parameters=sum(weight.numel() for weight in model.parameters()),
             training_tokens=rollouts.read_tokens * self.iterations,
             generated_tokens=rollouts.generated_tokens,
-            notes={**rollouts.notes(), "kl": divergence, "loss": losses},
+            notes={**rollouts.notes(), "kl": divergence, "loss": losses, **noted},
         )
 
     def footprint(self, model: Any) -> Footprint:
         """All weights are trained while the start and its frozen copy, the reference model, are held."""
         reads = 1 + bool(self.beta)
         sampled = (self.samples, self.max_new_tokens)
-        return Footprint(model.requires_grad_(True), further=2, forwards=reads, sampled=sampled)
+        return Footprint(model.requires_grad_(True), policy=self.saved_in, further=2, forwards=reads, sampled=sampled)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The tuned model behind the base's chat template."""
-        return load_model(base, artifact)
+        return load_model(base, artifact, self.saved_in)
 
     def plain_weights(self, dtype: str) -> PlainWeights | str:
-        """Its artifact is a model folder."""
-        return PlainWeights("artifact")
+        """Its artifact is a model folder, which a backend loads in the base's dtype."""
+        return model_folder(self.saved_in, dtype)
 
     def _train(
         self, model: Any, reference: Any, rollouts: Rollouts, base: BaseModel, context: FitContext

@@ -12,7 +12,7 @@ Defaults are those of sft, except for one epoch as in dpo. Trains all weights th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input
 from harness.records import Demonstration, Message, TrainingData
 from harness.training.labelled_rows import training_rows, untrainable
 from harness.training.loop import Optimisation, Optimizer, Parallel, seed_everything, train
-from harness.training.models import load_model, save_model, trainable_copy
+from harness.training.models import SavedIn, load_model, model_folder, save_model, trainable_copy
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class SftOnChosen(Method):
     processes: int = setting(2, "their number, if `parallel` is set: one for each GPU", least=1)
     updates: int | None = setting(None, "total updates, instead of epochs; the pairs repeat as needed", least=1)
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
+    saved_in: SavedIn = setting("float32", "precision of the trained model, saved and loaded: float32, or the base's")
 
     def requires(self) -> dict[str, ArtifactSpec]:
         """The artifact that training starts from."""
@@ -76,20 +77,20 @@ class SftOnChosen(Method):
         model = trainable_copy(inputs["start"].load())
         seed_everything(context)
         report = train(model, rows, base, Optimisation.of(self), context)
-        save_model(model, base, out)
-        return report
+        noted = save_model(model, base, out, self.saved_in)
+        return replace(report, notes={**report.notes, **noted})
 
     def footprint(self, model: Any) -> Footprint:
         """All weights are trained."""
-        return Footprint(model.requires_grad_(True), per_pair=1)
+        return Footprint(model.requires_grad_(True), policy=self.saved_in, per_pair=1)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The fine-tuned model behind the base's chat template."""
-        return load_model(base, artifact)
+        return load_model(base, artifact, self.saved_in)
 
     def plain_weights(self, dtype: str) -> PlainWeights | str:
-        """Its artifact is a model folder."""
-        return PlainWeights("artifact")
+        """Its artifact is a model folder, which a backend loads in the base's dtype."""
+        return model_folder(self.saved_in, dtype)
 
 
 def _demonstrations(data: TrainingData) -> list[Demonstration]:

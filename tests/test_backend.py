@@ -115,11 +115,13 @@ def test_the_plan_says_what_scores_which_cell(tmp_path: Path) -> None:
     assert all(not one.name and not one.why for place, one in found.items() if place[2] == "own")
 
 
-def test_a_float32_merge_is_not_given_to_a_backend_that_applies_adapters_in_bfloat16() -> None:
+def test_what_is_kept_in_float32_is_not_given_to_a_backend_that_computes_in_bfloat16() -> None:
     assert "merged in float32" in str(Lora().plain_weights("bfloat16"))
     assert not isinstance(Lora(merged_in="base").plain_weights("bfloat16"), str)
     assert not isinstance(Lora().plain_weights("float32"), str)
-    assert not isinstance(Sft().plain_weights("bfloat16"), str)
+    assert "saved in float32" in str(Sft().plain_weights("bfloat16"))
+    assert not isinstance(Sft(saved_in="base").plain_weights("bfloat16"), str)
+    assert not isinstance(Sft().plain_weights("float32"), str)
 
 
 def test_the_backend_is_in_the_key_of_the_outcomes_that_it_scores_and_of_no_artifact(tmp_path: Path) -> None:

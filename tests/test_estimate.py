@@ -13,7 +13,7 @@ import transformers
 from typer.testing import CliRunner
 
 from harness.cli.main import app
-from harness.engine.estimate import Asked
+from harness.engine.estimate import Questioned
 from harness.files import HARNESS
 from harness.method import Footprint, Method
 from harness.policy.base_model import BaseModel, BaseSpec
@@ -161,7 +161,7 @@ def shipped() -> BaseModel:
 
 
 def test_what_a_benchmark_asks_is_counted_and_equal_prompts_once() -> None:
-    asked = Asked(shipped())
+    asked = Questioned(shipped())
     prompts = [Prompt(text="a b c"), Prompt(text="a b c"), Prompt(text="d e")]
     read = [asked.encoder.encode(prompt, "f") for prompt in prompts]
     asked.score(prompts, ["f"] * 3)

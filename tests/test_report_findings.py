@@ -153,6 +153,24 @@ def test_another_device_is_flagged_by_name() -> None:
     assert "device" in flags(audited({"base": "little"}, models={"little": {**MODEL, "device": "cuda"}}))
 
 
+def test_the_precision_of_trained_weights_is_a_field_where_a_fit_notes_it() -> None:
+    assert "trained weights" not in [field.name for field in audited({}).fields]
+    kept = audited(entry("second", notes={"merged_in": "float32"}))
+    found = next(field for field in kept.fields if field.name == "trained weights")
+    assert found.values == {"first": None, "second": "float32", "third": None}
+    assert not found.differs
+    both = audit_with({"saved_in": "bfloat16"}, {"merged_in": "float32"})
+    assert both.between("first", "second") == ["trained weights"]
+
+
+def audit_with(first: Mapping[str, Any], second: Mapping[str, Any]) -> Audit:
+    """The audit of two methods whose fits note these facts."""
+    methods = (MethodInfo("first", "sft", False), MethodInfo("second", "lora", False))
+    matrix = Matrix("m", "first", None, 0.02, ("world",), None, (0,), ("",), (0,), methods, (), ())
+    artifacts = [entry("first", notes=dict(first)), entry("second", notes=dict(second))]
+    return audit_of(artifacts, matrix, {"world": MODEL}, "world", DataChoice())
+
+
 def test_another_loss_mask_is_flagged_by_name() -> None:
     assert flags(audited(entry("second", notes={"labelled_tokens": 1000}))) == ["loss mask"]
 

@@ -62,6 +62,31 @@ def artifact(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_an_update_too_small_for_bfloat16_is_kept_unless_it_is_saved_in_the_dtype_of_the_base(
+    base: BaseModel, tmp_path: Path
+) -> None:
+    narrow = BaseModel(replace(base.spec, dtype="bfloat16"), base.folder)
+    # 60 updates of 1e-6 move a weight of 0.2 by 6e-5 at most, and half a unit in its last place is 5e-4
+    method = replace(METHOD, learning_rate=1e-6, schedule="constant")
+    found = {}
+    for saved_in in ("float32", "base"):
+        own = replace(method, saved_in=saved_in)
+        (tmp_path / saved_in).mkdir()
+        report = own.fit(narrow, DATA, {}, tmp_path / saved_in, FitContext(0, 4))
+        assert report.notes["saved_in"] == saved_in.replace("base", "bfloat16")
+        found[saved_in] = own.load(narrow, tmp_path / saved_in, {}).model
+    start = narrow.policy().model.get_input_embeddings().weight
+    large = start.abs() > 0.125
+    moved = {name: (model.get_input_embeddings().weight.float() - start.float()) for name, model in found.items()}
+    assert found["float32"].dtype == torch.float32
+    assert (moved["float32"][large] != 0).float().mean() > 0.9
+    assert (moved["base"][large] == 0).all()
+
+
+def test_a_float32_base_notes_no_precision(base: BaseModel, tmp_path: Path) -> None:
+    assert "saved_in" not in replace(METHOD, epochs=1).fit(base, DATA, {}, tmp_path, FitContext(0, 4)).notes
+
+
 def test_a_loaded_artifact_scores_as_the_model_that_was_trained_to_the_last_bit(
     base: BaseModel, artifact: Path
 ) -> None:
@@ -91,12 +116,13 @@ def test_tied_embeddings_are_stored_once_beside_the_bases_own_configuration(base
 @pytest.mark.slow
 def test_a_bfloat16_base_gives_a_bfloat16_artifact_that_scores_as_it_is_stored(base: BaseModel, tmp_path: Path) -> None:
     narrow = BaseModel(replace(base.spec, dtype="bfloat16"), base.folder)
-    METHOD.fit(narrow, DATA, {}, tmp_path, FitContext(0, 4))
+    method = replace(METHOD, saved_in="base")
+    method.fit(narrow, DATA, {}, tmp_path, FitContext(0, 4))
     with safe_open(tmp_path / "model.safetensors", "pt") as weights:
         assert {str(weights.get_tensor(name).dtype) for name in weights.keys()} == {"torch.bfloat16"}  # noqa: SIM118
-    policy = METHOD.load(narrow, tmp_path, {})
+    policy = method.load(narrow, tmp_path, {})
     assert policy.model.dtype == torch.bfloat16
-    assert policy.score(PROMPTS, ANSWERS) == METHOD.load(narrow, tmp_path, {}).score(PROMPTS, ANSWERS)
+    assert policy.score(PROMPTS, ANSWERS) == method.load(narrow, tmp_path, {}).score(PROMPTS, ANSWERS)
     tuned, untuned = (sum(s.logprob for s in p.score(PROMPTS, ANSWERS)) for p in (policy, narrow.policy()))
     assert tuned > untuned / 2
 

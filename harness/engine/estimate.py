@@ -64,7 +64,7 @@ class Work:
     why: str = ""
 
 
-class Asked(Policy):
+class Questioned(Policy):
     """Notes what a benchmark asks, and gives empty answers."""
 
     gives = frozenset({"score", "sample", "text"})
@@ -167,7 +167,7 @@ class Estimator:
         self.plan, self.timed = plan, timed
         self._shapes: dict[str, ModelShape] = {}
         self._speeds: dict[str, Speed] = {}
-        self._asked: dict[tuple[str, str, int], Asked | str] = {}
+        self._asked: dict[tuple[str, str, int], Questioned | str] = {}
         self._works: dict[str, Work] = {}
         self._kinds: dict[str, Footprint | None] = {}
 
@@ -367,10 +367,10 @@ class Estimator:
             why=why,
         )
 
-    def _ask(self, cell: Cell) -> Asked | str:
+    def _ask(self, cell: Cell) -> Questioned | str:
         place = (cell.column.label, cell.node.base.spec.label, cell.seed if cell.column.benchmark.stochastic else 0)
         if place not in self._asked:
-            asked = Asked(cell.node.base)
+            asked = Questioned(cell.node.base)
             try:
                 for _ in cell.column.benchmark.evaluate(asked, cell.seed):
                     pass

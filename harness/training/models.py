@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
 from harness.lazy import torch
+from harness.method import PlainWeights
 from harness.policy.base_model import BaseModel
 from harness.policy.causal import CausalPolicy
 from harness.training.parallel import first_process
@@ -16,21 +18,39 @@ if TYPE_CHECKING:
     from harness.policy.policy import Policy
 
 
-def save_model(model: Any, base: BaseModel, out: Path) -> None:
-    """Write a trained model as a folder that `transformers` reads, in the base's dtype, without a tokenizer.
+SavedIn = Literal["float32", "base"]
+"""The precision of a trained model on the disk and when loaded. In bfloat16 a small update is lost in rounding:
+tests/performance/test_saved_rounding.py prints how much of it."""
+
+
+def save_model(model: Any, base: BaseModel, out: Path, saved_in: SavedIn = "base") -> dict[str, str]:
+    """Write a trained model as a folder that `transformers` reads, without a tokenizer.
 
     Of several processes the first has the whole model and writes it.
+
+    saved_in  the precision. Returns what the report notes of it: nothing, where the base is in float32.
     """
+    dtype = base.spec.dtype if saved_in == "base" else "float32"
+    noted: dict[str, str] = {} if base.spec.dtype == "float32" else {"saved_in": dtype}
     if not first_process():
-        return
+        return noted
     # the trainer changed the copy's config (cache off, tokens aligned)
     model.config = copy.deepcopy(base.config)
-    model.to(getattr(torch, base.spec.dtype)).save_pretrained(out)
+    model.to(getattr(torch, dtype)).save_pretrained(out)
+    return noted
 
 
-def load_model(base: BaseModel, artifact: Path) -> CausalPolicy:
+def load_model(base: BaseModel, artifact: Path, saved_in: SavedIn = "base") -> CausalPolicy:
     """The frozen model of such a folder, with the base's chat template."""
-    return CausalPolicy(BaseModel(base.spec, artifact).load().requires_grad_(False), base.encoder)
+    spec = base.spec if saved_in == "base" else replace(base.spec, dtype="float32")
+    return CausalPolicy(BaseModel(spec, artifact).load().requires_grad_(False), base.encoder)
+
+
+def model_folder(saved_in: SavedIn, dtype: str) -> PlainWeights | str:
+    """What a backend loads of a saved model on a base of that dtype, or why it cannot."""
+    if saved_in == "float32" != dtype:
+        return "it is saved in float32; with saved_in: base a backend loads it, and small updates are lost"
+    return PlainWeights("artifact")
 
 
 def trainable_copy(start: Policy) -> Any:

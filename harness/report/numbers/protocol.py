@@ -91,7 +91,8 @@ def audit_of(
     shown = dict(_alike(tokens))
     for label, values in facts.items():
         values["training tokens"] = shown.get(label)
-    fields = tuple(ProtocolField(name, {label: facts[label][name] for label in facts}) for name in FIELDS)
+    names = [name for name in FIELDS if name != TRAINED or any(values[name] for values in facts.values())]
+    fields = tuple(ProtocolField(name, {label: facts[label][name] for label in facts}) for name in names)
     return Audit((*fields, *_backends(matrix, base, data)))
 
 
@@ -112,10 +113,14 @@ def _backends(matrix: Matrix, base: str, data: DataChoice) -> Iterator[ProtocolF
 
 
 OWN_BACKEND = "transformers"
+TRAINED = "trained weights"
+"""The precision in which trained weights are saved and loaded, or adapters merged; shown where any method notes it."""
+
 FIELDS = (
     "base model",
     "chat template",
     "precision",
+    TRAINED,
     "device",
     "loss mask",
     "truncation length",
@@ -131,6 +136,7 @@ def _facts(method: MethodInfo, base: str, entries: Sequence[Entry], model: Mappi
         "base model": base,
         "chat template": _text(model.get("chat_template")),
         "precision": _text(model.get("dtype")),
+        TRAINED: _one(_kept_in(entries)),
         "device": _text(model.get("device")),
         "loss mask": _mask(entries) if trained else None,
         "truncation length": _one(_lengths(method.fields)) if trained else None,
@@ -172,6 +178,13 @@ def _cut(entries: Sequence[Entry]) -> Iterator[str]:
         notes = entry.get("notes") or {}
         if notes.get("rows") and "rows_truncated" in notes:
             yield f"{100 * notes['rows_truncated'] / notes['rows']:.2g} %"
+
+
+def _kept_in(entries: Sequence[Entry]) -> Iterator[str]:
+    """The precision of a loaded policy's trained weights, which a fit on a bfloat16 base notes."""
+    for entry in entries:
+        notes = entry.get("notes") or {}
+        yield from (str(notes[name]) for name in ("merged_in", "saved_in") if name in notes)
 
 
 def _lengths(fields: Mapping[str, Any]) -> Iterator[str]:
