@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.stats.contrasts import Components, Scale, Scores, contrast, difference, mean, seed_pool
+from harness.stats.contrasts import Components, Scale, Scores, SeedPool, contrast, difference, mean, seed_pool
 from harness.stats.resolution import minimum_detectable_effect
 
 GRADED = Scale(binary=False)
@@ -88,10 +88,11 @@ def test_a_difference_worked_by_hand() -> None:
     D = [1 0 0 1 0 0; 1 1 0 1 1 0], d = 6/12. Cluster means of D: 1, 1/2, 0 twice, so MS_I = 2 * 4 (1/4) / 5 = 2/5.
     A alone: seed means 2/3 and 1, M = 6 (1/36 + 1/36) / 1 = 1/3; residuals (1/6, -1/3, 1/6) twice and their negatives,
     E = (4 * 6/36) / 5 = 2/15. B repeats: M = E = 0. V = (2/5 + 1/3 - 2/15) / 12 = 1/20, t = sqrt(5) with
-    (3/5)^2 / ((2/5)^2 / 5 + (1/3)^2 + (2/15)^2 / 5) = 27/11 degrees of freedom.
+    (3/5)^2 / ((2/5)^2 / 5 + (1/3)^2 + (2/15)^2 / 5) = 27/11 degrees of freedom. The pool's W is the same,
+    (5/2) E = 1/3, on two degrees of freedom: its interval is narrower.
     """
     a, b = [[1, 0, 1, 1, 0, 1], [1, 1, 1, 1, 1, 1]], [[0, 0, 1, 0, 0, 1]] * 2
-    found = difference(singletons(a), singletons(b), scale=GRADED)
+    found = difference(singletons(a), singletons(b), SeedPool(5 / 2, 2), scale=GRADED)
     assert found.value == pytest.approx(0.5)
     assert (found.spreads[0].items, found.spreads[0].seeds, found.spreads[0].interaction) == pytest.approx(
         (2 / 5, 1 / 3, 2 / 15)
@@ -272,8 +273,25 @@ def test_one_cluster_is_blank_and_few_are_flagged() -> None:
     assert mean(one).value == pytest.approx(0.7)
     assert mean(one).low is None
     assert "one cluster" in mean(one).reason
-    assert mean(singletons(numpy.eye(2, 19))).few_clusters
-    assert not mean(singletons(numpy.eye(2, 20))).few_clusters
+    assert mean(singletons(numpy.eye(3, 19))).few_clusters
+    assert not mean(singletons(numpy.eye(3, 20))).few_clusters
+
+
+def test_seed_variance_on_one_degree_of_freedom_is_refused_and_on_two_flagged() -> None:
+    """One method moves with its seeds: S - 1 degrees of its own, more only from a pool. A fixed pair needs none."""
+    fixed = singletons([[1, 0, 0, 1, 0, 1, 1]] * 3)
+    moving = singletons([[1, 0, 1, 1, 0, 1, 1], [1, 1, 1, 1, 0, 0, 1], [0, 1, 1, 1, 0, 0, 1]])
+    two = [Scores(one.totals[:2], one.weights) for one in (moving, fixed)]
+    refused = difference(*two)
+    assert (refused.low, refused.p) == (None, None)
+    assert "two seeds" in refused.reason
+    assert difference(*two, SeedPool(1.0, 3)).p is not None
+    assert not difference(*two, SeedPool(1.0, 3)).thin_seeds
+    assert difference(moving, fixed).thin_seeds
+    assert difference(fixed, moving).p is not None
+    assert not difference(moving, fixed, SeedPool(1.0, 4)).thin_seeds
+    assert not difference(fixed, singletons([[1, 1, 1, 1, 0, 1, 0]] * 3)).thin_seeds
+    assert not difference(singletons(moving.totals[:1]), singletons(fixed.totals[:1])).thin_seeds
 
 
 def test_a_ratio_metric_is_the_sum_of_weighted_values_over_the_sum_of_weights() -> None:

@@ -183,6 +183,13 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
     few = sorted({r.metric.title for r in block.results for s in r.scores.values() if s.estimate.few_clusters})
     if few:
         said.append(f"Fewer than {FLAGGED_CLUSTERS} effective clusters, so read with care: {', '.join(few)}.")
+    thin = {r.metric.title for r in block.results for c in r.comparisons.values() if c.estimate.thin_seeds}
+    if thin:
+        said.append(
+            "So few seeds, and methods to pool them with, that seed variance rests on two degrees of freedom: where "
+            "seeds had an sd of 10 points, such tests were wrong in up to 8 % of simulated runs instead of 5 % "
+            f"(docs/statistics.md, section 15). It concerns {', '.join(sorted(thin))}."
+        )
     lopsided = sorted(
         {r.metric.title for r in block.results if not r.percent for s in r.scores.values() if s.estimate.skewed}
     )

@@ -160,13 +160,17 @@ class Components:
 
 @dataclass(frozen=True)
 class Spread:
-    """One half's result: the standard error sqrt(V), its degrees of freedom nu, and MS_I, W and E."""
+    """One half's result: the standard error sqrt(V), its degrees of freedom nu, and MS_I, W and E.
+
+    seed_degrees  the degrees of freedom that the design gives W, added up over its parts; 0 where no seed matters
+    """
 
     error: float
     degrees: float
     items: float
     seeds: float
     interaction: float
+    seed_degrees: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -230,6 +234,11 @@ class Estimate:
     def few_clusters(self) -> bool:
         """Fewer effective clusters than FLAGGED_CLUSTERS; the interval is shown and flagged."""
         return self.low is not None and self.effective < FLAGGED_CLUSTERS - _ROUNDING
+
+    @property
+    def thin_seeds(self) -> bool:
+        """Whether seed variance rests on two degrees of freedom at most: three seeds and nothing to pool with."""
+        return bool(self.stochastic) and all(spread.seed_degrees <= 2 for spread in self.spreads)
 
     @property
     def skewed(self) -> bool:
@@ -299,8 +308,8 @@ def contrast(
     """sum of coefficient * mean over methods that share seeds, clusters and weights.
 
     Raises ValueError where they do not share them. The interval is blank with fewer than five effective clusters, where
-    no score differs from any other, and where a method collapses at some seeds. A method whose scores are the same at
-    every seed has no seed variance.
+    no score differs from any other, where a method collapses at some seeds, and with two seeds and no pool. A method
+    whose scores are the same at every seed has no seed variance.
     """
     _check_shared(parts, coefficients)
     clusters, seeds, effective = parts[0].clusters, parts[0].seeds, parts[0].effective_clusters
@@ -318,11 +327,14 @@ def contrast(
         return replace(blank, reason="no score differs from any other")
     groups = _seed_groups(parts, coefficients)
     stochastic = sum(1 for group in groups if group.varies)
+    spreads = _spreads(groups, items, _Design(clusters, seeds, effective), pool)
+    if stochastic and seeds > 1 and all(spread.seed_degrees <= 1 for spread in spreads):
+        return replace(blank, reason="two seeds and no method to pool them with: one degree of freedom")
     found = replace(
         blank,
         items_only=seeds == 1,
         stochastic=stochastic,
-        spreads=_spreads(groups, items, _Design(clusters, seeds, effective), pool),
+        spreads=spreads,
         limits=_limits(coefficients, scale),
         discordant=_discordant(parts, coefficients, scale) if not stochastic else None,
         of_items=of_items,
@@ -475,7 +487,7 @@ def _spreads(groups: Sequence[_SeedGroup], items: float, design: _Design, pool: 
     if design.seeds == 1:
         return (Spread(math.sqrt(items / design.clusters), design.effective - 1, items, 0.0, 0.0),)
     interaction = sum(group.interaction for group in groups)
-    own = [(group.between, design.seeds - 1.0) for group in groups]
+    own = [(group.between, design.seeds - 1.0) for group in groups if group.varies]
     halves = [_spread(items, own, interaction, design)]
     if pool is not None:
         halves.append(_spread(items, _pooled(groups, pool, design.seeds), interaction, design))
@@ -484,10 +496,10 @@ def _spreads(groups: Sequence[_SeedGroup], items: float, design: _Design, pool: 
 
 def _pooled(groups: Sequence[_SeedGroup], pool: SeedPool, seeds: int) -> list[tuple[float, float]]:
     """(r_g E_g, degrees of freedom): methods of their own share a pool; a seed group without one keeps its M_g."""
-    alone = sum(group.interaction for group in groups if not group.kin)
-    found = [(pool.ratio * alone, float(pool.degrees))]
+    alone = [group.interaction for group in groups if group.varies and not group.kin]
+    found = [(pool.ratio * sum(alone), float(pool.degrees))] if alone else []
     for group in groups:
-        if group.kin:
+        if group.varies and group.kin:
             kin = pool.kin.get(group.kin)
             found.append((kin.ratio * group.interaction, kin.degrees) if kin else (group.between, seeds - 1.0))
     return found
@@ -504,7 +516,8 @@ def _spread(items: float, seed_parts: Sequence[tuple[float, float]], interaction
         uncertainty = items**2 / (design.effective - 1) + sum(part**2 / nu for part, nu in seed_parts)
         uncertainty += interaction**2 / ((design.effective - 1) * (seeds - 1))
         degrees = max((clusters * seeds * variance) ** 2 / uncertainty, 1.0)
-    return Spread(math.sqrt(variance), degrees, items, between, interaction)
+    seed_degrees = sum(nu for _, nu in seed_parts)
+    return Spread(math.sqrt(variance), degrees, items, between, interaction, seed_degrees)
 
 
 def _limits(coefficients: Sequence[float], scale: Scale) -> tuple[float, float] | None:

@@ -27,7 +27,7 @@ from itertools import combinations
 import numpy
 from numpy.typing import NDArray
 
-from harness.stats.contrasts import CONFIDENCE, FEWEST_CLUSTERS, Array, discordance_floor
+from harness.stats.contrasts import CONFIDENCE, FEWEST_CLUSTERS, FLAGGED_CLUSTERS, Array, discordance_floor
 from harness.stats.families import LEVEL
 
 POWER_DRAWS = 4000  # a standard error of 0.8 points at 50 %
@@ -131,7 +131,9 @@ def drawn(variation: Variation, size: Size, key: int = 0, draws: int = POWER_DRA
     common, own = chance.standard_normal((draws, 1)), chance.standard_normal((draws, variation.methods))
     of_items = numpy.sqrt(numpy.array(variation.items) / clusters) * (share * common + math.sqrt(1 - share**2) * own)
     noise = of_items + runs[:, :-1].mean(axis=2) - runs[:, -1:].mean(axis=2)
-    return Draws(noise, errors, freedom, variation.together * _items_share(items, errors, freedom, size) ** 2)
+    # tests with few effective clusters count as independent, as `families.max_t` takes them
+    together = variation.together if size.effective >= FLAGGED_CLUSTERS else 0.0
+    return Draws(noise, errors, freedom, together * _items_share(items, errors, freedom, size) ** 2)
 
 
 def family_of(metrics: Sequence[Draws], margin: float = 0.0, knowledge: Sequence[int] = ()) -> Family:
