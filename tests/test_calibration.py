@@ -9,6 +9,7 @@ import numpy
 import pytest
 from calibration import Figures, Scenario, draw, figures_of, holm, intervals, max_t, scenarios, shortfalls
 from conftest import ROOT
+from paired_power import powers
 
 from harness.stats import families as comparison
 from harness.stats.contrasts import Scale, Scores, difference, seed_pool
@@ -63,6 +64,20 @@ def test_pairing_by_seed_finds_what_the_unpaired_test_misses() -> None:
     assert found.unpaired is not None
     assert found.power > 2 * found.unpaired
     assert found.together >= 0.92
+
+
+def test_the_reported_test_of_one_start_is_at_equal_error_as_good_as_the_seed_paired_one() -> None:
+    """The committed figures, and a smaller draw of one of them again."""
+    figures = json.loads(COMMITTED.with_name("paired.json").read_text("utf-8"))
+    by = {(one["seeds"], one["methods"], one["test"]): one for one in figures}
+    assert len(by) == 18
+    for (seeds, methods, test), one in by.items():
+        if test == "reported":
+            assert one["at_equal_error"] >= 0.9 * by[seeds, methods, "own"]["at_equal_error"]
+            assert one["family"] <= 0.05 + 0.01
+    again = {one.test: one for one in powers(5, 5, 500)}
+    assert again["reported"].power == pytest.approx(by[5, 5, "reported"]["power"], abs=0.07)
+    assert again["own"].family == pytest.approx(by[5, 5, "own"]["family"], abs=0.04)
 
 
 def test_the_committed_figures_are_of_these_scenarios() -> None:

@@ -28,23 +28,23 @@ from harness.report.numbers.planning import (
 from harness.stats.power import Size, Variation, chances_of_better, drawn, family_of, step_levels
 
 
-def close(one: Agreement) -> bool:
-    """Within 3 points, and two standard errors of the count."""
+def close(one: Agreement, errors: int = 0) -> bool:
+    """Within 3 points, and so many standard errors of the count."""
     error = math.sqrt(max(one.counted * (1 - one.counted), 0.01) / one.runs)
-    return abs(one.predicted - one.counted) <= 0.03 + 2 * error
+    return abs(one.predicted - one.counted) <= 0.03 + errors * error
 
 
 @pytest.mark.slow
-def test_predicted_chances_agree_with_a_thousand_simulated_runs_of_each_design() -> None:
+def test_predicted_chances_agree_with_four_thousand_simulated_runs_of_each_design() -> None:
     """24 designs: 3 and 5 seeds, 60 and 250 clusters of 1 to 5 items, seed sd 0, .1 and .2, 3 and 11 tests."""
-    found = [one for scenario, margin in designs() for one in agreement(scenario, margin, 1000)]
+    found = [one for scenario, margin in designs() for one in agreement(scenario, margin, 4000)]
     assert [one for one in found if not close(one)] == []
-    assert abs(numpy.mean([one.predicted - one.counted for one in found])) < 0.015
+    assert abs(numpy.mean([one.predicted - one.counted for one in found])) < 0.01
 
 
 def test_predicted_chances_agree_with_a_few_simulated_runs() -> None:
     found = agreement(Scenario("60 x 1-5", 5, "0.1", 0.5, 0.10, methods=4), 0.08, 300, 600)
-    assert [one for one in found if not close(one)] == []
+    assert [one for one in found if not close(one, errors=2)] == []
 
 
 def test_one_test_without_seed_variance_has_the_power_of_the_t_test() -> None:
