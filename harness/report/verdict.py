@@ -187,7 +187,7 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
     if thin:
         said.append(
             "So few seeds, and methods to pool them with, that seed variance rests on two degrees of freedom: where "
-            "seeds had an sd of 10 points, such tests were wrong in up to 8 % of simulated runs instead of 5 % "
+            "seeds had an sd of 10 points, such tests were wrong in up to 9 % of simulated runs instead of 5 % "
             f"(docs/statistics.md, section 15). It concerns {', '.join(sorted(thin))}."
         )
     lopsided = sorted(
