@@ -119,7 +119,7 @@ class FitReport:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a fit trains and what its policy holds, for `plan --estimate`, which loads no weights.
+    """The model that a fit trains and the one that its policy holds, for `plan --estimate`, which loads no weights.
 
     trainee  the model as the fit trains it: a weight that requires a gradient is trained
     further  whole models in float32 that the fit holds in addition, such as a reference model
@@ -201,7 +201,7 @@ class Method(ABC):
         """The policy of a fitted artifact. The shared base must stay unchanged."""
 
     def plain_weights(self, dtype: str) -> PlainWeights | str:
-        """What a backend loads to be its policy on a base of that dtype, or why none can: most are more than that."""
+        """The files that a backend loads to be its policy on a base of that dtype, or why none can."""
         return "its policy is more than weights"
 
 

@@ -1,4 +1,4 @@
-"""What the fits and cells of a plan will take: memory, tokens, floating-point operations, and seconds where it can.
+"""The cost of a plan before it runs: memory, tokens, floating-point operations, and seconds where it can.
 
 Rows are tokenised, and a benchmark's prompts are counted by a policy that notes what it is asked and answers nothing.
 Models are known by their configuration; only `Speed` loads weights, to time a few passes.

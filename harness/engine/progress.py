@@ -40,7 +40,7 @@ class _Work:
     known: int = 0
 
     def line(self, now: float, at: float) -> str:
-        """What is done of it, the rate, and the expected end, on a clock that shows `at`."""
+        """How much of it is done, the rate, and the expected end, on a clock that shows `at`."""
         passed = now - self.began
         if not self.unit:
             return f"{self.title}, for {spelled(passed)} now"

@@ -97,7 +97,7 @@ def audit_of(
 
 
 def _backends(matrix: Matrix, base: str, data: DataChoice) -> Iterator[ProtocolField]:
-    """What scored each method: a field for each benchmark of which another library scored a cell."""
+    """The library that scored each method: a field for each benchmark of which another library scored a cell."""
     for benchmark in matrix.benchmarks:
         used: dict[str, set[str]] = {}
         for method in matrix.methods:
