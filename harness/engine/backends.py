@@ -1,4 +1,4 @@
-"""The library that scores and samples the policy of a cell: this project's own code, on `transformers`, or the base's backend.
+"""The library that scores and samples the policy of a cell: our own code, on `transformers`, or the base's backend.
 
 A backend loads weights, so it serves the policies that are weights alone, as their methods declare, and benchmarks that
 only score and sample. All other cells use this project's own code; `plan` says which do, and why.

@@ -258,7 +258,7 @@ class _Runner:
             free_memory()
 
     def _fitted(self, node: Node, out: Path, context: FitContext) -> tuple[FitReport, float]:
-        """The report of the fit, and the peak memory in MB of the processes that it was made by, if there were several."""
+        """The report of the fit, and the peak memory in MB of its processes, if there were several."""
         if (count := processes_of(node.method)) > 1:
             return fit_together(self.plan.experiment, self.store.root, node, out, replace(context, processes=count))
         return self.fit_here(node, out, context), 0.0
