@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,20 +25,27 @@ WIDTH = 190
 NOTES = (
     "GB are 10^9 bytes. A fit holds weights, gradients, averages of the optimizer, activations and blocks of logits; "
     "it needs the most that is held at once. A cell holds the policy and the shared base. Sampled tokens are the most "
-    "that may be drawn. The formulas are in docs/running.md."
+    "that may be drawn, and answers often end earlier. Seconds follow from one short measurement on this machine as it "
+    "is now, and were not checked against whole runs. The formulas are in docs/running.md."
 )
 
 
 def estimate_verb(file: Path, store_folder: Path, settings: Sequence[str], memory: str) -> None:
     """Print the estimates of an experiment's fits and cells. Writes nothing."""
+    import transformers
+
     sizes = _sizes(memory)
     plan = make_plan(load_experiment(file, settings), Store(store_folder).root, weights=False)
+    transformers.logging.disable_progress_bar()
     estimator = Estimator(plan)
     console = Console()
     console = console if console.is_terminal else Console(width=WIDTH)
-    fits = [(node.title, estimator.fit(node)) for node in estimator.nodes]
+    with warnings.catch_warnings():
+        # peft reads a name of transformers that is going out of use
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*")
+        fits = [(node.title, estimator.fit(node)) for node in estimator.nodes]
+        cells = [(_title(cell), estimator.cell(cell)) for cell in plan.cells]
     console.print(_fit_table(fits, sizes))
-    cells = [(_title(cell), estimator.cell(cell)) for cell in plan.cells]
     console.print(_cell_table(cells, sizes))
     for line in _remarks([*fits, *cells]):
         print_line(console, line)

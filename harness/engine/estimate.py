@@ -36,7 +36,7 @@ from harness.training.labelled_rows import answer_row, training_rows
 from harness.training.loop import Optimisation, rows_at_once, sorted_within_batches
 
 CALIBRATION_TOKENS = 256
-DECODED_ROWS, DECODED_TOKENS = 8, 4
+DECODED_ROWS, DECODED_TOKENS = 64, 4
 LOGIT_COPIES = 2
 """Logits of scoring and what their normaliser needs."""
 
