@@ -180,6 +180,14 @@ class ProxyPolicy(StepwisePolicy):
         pairs = zip(self.parts, state, strict=True)
         return tuple(part.select(own, rows.to(part.device)) for part, own in pairs)
 
+    def can_join(self, state: tuple[Any, ...]) -> bool:
+        """Whether the states of all parts can."""
+        return all(part.can_join(own) for part, own in zip(self.parts, state, strict=True))
+
+    def join(self, state: tuple[Any, ...], other: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Rows joined in every part."""
+        return tuple(part.join(own, added) for part, own, added in zip(self.parts, state, other, strict=True))
+
     def _combined(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
         base, expert, anti_expert = (part[..., : self._width].to(self.device) for part in logits)
         return base + self.alpha * (expert - anti_expert)

@@ -46,11 +46,16 @@ class Killed(BaseException):
 
 
 class Mortal(CausalPolicy):
-    """Counts the batches that it begins, and is killed in the one of number `dies`."""
+    """Counts the batches that it begins, and is killed in the one of number `dies`. No batch takes rows of the next."""
+
+    joins = False
 
     def __init__(self, dies: int = 0) -> None:
         super().__init__(tiny_llama(), TextEncoder(word_tokenizer(), max_length=64))
         self.max_rows, self.batches, self.dies = ROWS, 0, dies
+
+    def can_join(self, state: Any) -> bool:
+        return self.joins
 
     def prefill(self, prompts: Any) -> Any:
         self.batches += 1
@@ -100,6 +105,37 @@ def test_killed_in_any_batch_the_rest_is_computed_and_every_result_is_equal_to_t
         assert again.batches == WHOLE - (batch - 1)
         assert blocks.found == kept_before(batch)
         assert told[0] == ("answers", min(4 * (batch - 1), 22), 22, min(4 * (batch - 1), 22))
+
+
+class Joining(Mortal):
+    """Its batches take rows of the next ones: each reading of prompts counts."""
+
+    joins = True
+
+
+def test_killed_in_any_reading_a_batch_that_took_rows_is_kept_whole_or_computed_again(tmp_path: Path) -> None:
+    """An answer has 24 tokens at most, and one in five ends before: some batches take rows, and some end alike."""
+    asked = PROMPTS, Sampling(24, temperature=1.0, samples=3, seed=2), KEYS
+    whole, sizes = Joining(), []
+    blocks = Blocks(Store(tmp_path / "whole"), "key", lambda *said: None, every=0)
+    with watched_by(blocks):
+        expected = whole.sample(*asked)
+    for path in files(tmp_path / "whole"):
+        ((_, _, rows),) = json.loads(read_sealed(path)["results"])
+        sizes.append(len(rows))
+    assert sum(sizes) == 33
+    assert ROWS < max(sizes) < 33
+    assert expected == Mortal().sample(*asked)
+    for reading in range(1, whole.batches + 1):
+        folder = tmp_path / str(reading)
+        with pytest.raises(Killed), watched_by(Blocks(Store(folder), "key", lambda *said: None, every=0)):
+            Joining(dies=reading).sample(*asked)
+        again, blocks = Joining(), Blocks(Store(folder), "key", lambda *said: None, every=0)
+        with watched_by(blocks):
+            assert again.sample(*asked) == expected
+        assert blocks.found in [sum(sizes[:at]) for at in range(len(sizes))]
+        lost = reading - 1 + again.batches - whole.batches
+        assert 0 <= lost <= whole.batches // 2
 
 
 def kept_before(batch: int) -> int:
@@ -266,8 +302,10 @@ class Slow(Mortal):
 PATCHED = """
 import time
 from harness.policy import sampling
+from harness.policy.causal import CausalPolicy
 from harness.policy.policy import Steps
 Steps.max_rows = 8
+CausalPolicy.can_join = Steps.can_join
 one_batch = sampling._sample_batch
 def noted(*given):
     drawn = one_batch(*given)
@@ -284,7 +322,7 @@ CHOSEN = ["--set", "methods=[base]", "--set", "bases=[microworld/small]", "--set
 
 
 def started(folder: Path) -> subprocess.Popen[str]:
-    """A run of 15 batches of 8 answers; each batch takes at least 0.1 s and is a block."""
+    """A run of 15 batches of 8 answers, which take no rows; each takes at least 0.1 s and is a block."""
     words = ["run", "demo.yaml", *CHOSEN, "--store", str(folder / "store"), "--out", str(folder / "results")]
     code = f"NOTES = {str(folder / 'batches')!r}\n{PATCHED}"
     folder.mkdir(exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from harness.lazy import torch
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 Done = TypeVar("Done")
+Waiting: TypeAlias = deque[list[Row]]
+"""Batches that wait, in order. A list in it is replaced, never changed."""
 NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc", "out of memory",
              "ALLOC_FAILED")  # fmt: skip
 """Words of errors that torch, the C++ library and the system raise where memory runs out, on CPU and GPU."""
@@ -39,33 +41,36 @@ def free_memory() -> None:
 
 
 def halving(
-    policies: Sequence[Steps], batches: Iterable[Sequence[Row]], do: Callable[[list[Row]], Iterable[Done]]
+    policies: Sequence[Steps], batches: Iterable[Sequence[Row]], do: Callable[[list[Row], Waiting[Row]], Iterable[Done]]
 ) -> Iterator[Done]:
     """The results of `do` on each batch, in order; where memory runs out, only the batch in hand is halved.
 
-    The policies' `max_rows` is lowered to the rows that fit, so that no later batch is larger. Raises the error where
-    memory does not hold one row.
+    `do` may take rows of the batches that wait into the one in hand. The policies' `max_rows` is lowered to the rows
+    that fit, so that no later batch is larger. Raises the error where memory does not hold one row.
     """
-    waiting = deque(list(batch) for batch in batches)
+    waiting: Waiting[Row] = deque(list(batch) for batch in batches)
     while waiting:
         batch = waiting.popleft()
         most = min(policy.max_rows for policy in policies)
         if len(batch) > most:
             waiting.extendleft([batch[at : at + most] for at in range(0, len(batch), most)][::-1])
             continue
+        left = waiting.copy()
         try:
-            done = list(do(batch))
+            done = list(do(batch, left))
         except Exception as error:
-            if len(batch) == 1 or not out_of_memory(error):
+            tried = len(batch) + sum(map(len, waiting)) - sum(map(len, left))
+            if tried == 1 or not out_of_memory(error):
                 raise
             done = None
         if done is not None:
+            waiting = left
             yield from done
             continue
         # not in the except block, where the traceback still holds what the failed attempt had allocated
         free_memory()
         for policy in policies:
-            policy.max_rows = len(batch) // 2
+            policy.max_rows = min(tried, most) // 2
         waiting.appendleft(batch)
 
 
@@ -119,10 +124,33 @@ def within_cache(
     for batch in batches:
         rest = list(batch)
         while rest:
-            row = policy.row_bytes(max(map(tokens_of, rest)))
-            admitted = max(1, budget // row) if row else len(rest)
+            admitted = places(policy, budget, max(map(tokens_of, rest)))
             yield rest[:admitted]
             rest = rest[admitted:]
+
+
+def places(policy: Steps, budget: int, tokens: int) -> int:
+    """How many rows of so many tokens a batch may have, whose caches may take `budget` bytes."""
+    row = policy.row_bytes(tokens)
+    return min(policy.max_rows, max(1, budget // row)) if row else policy.max_rows
+
+
+def take(waiting: Waiting[Row], running: Sequence[Row], room: Callable[[Sequence[Row]], int]) -> list[Row]:
+    """Rows of the next batch that take free places beside the running rows, once a quarter of all places is free.
+
+    room  how many places there are in a batch of these rows
+    """
+    if not waiting:
+        return []
+    following = waiting[0]
+    all_places = room([*running, *following])
+    free = all_places - len(running)
+    if 4 * free < all_places or free <= 0:
+        return []
+    waiting.popleft()
+    if following[free:]:
+        waiting.appendleft(following[free:])
+    return following[:free]
 
 
 def padded(

@@ -65,9 +65,27 @@ class CausalPolicy(StepwisePolicy):
         return self._forward(state, tokens, mask, last_only=False)
 
     def select(self, state: CausalState, rows: torch.Tensor) -> CausalState:
-        """Repeat or drop rows of the cache."""
+        """Repeat or drop rows of the cache, and drop slots that no row uses any more."""
         state.cache.reorder_cache(rows)
-        return CausalState(state.cache, state.mask[rows], state.positions[rows])
+        chosen = CausalState(state.cache, state.mask[rows], state.positions[rows])
+        return _resized(chosen, _used(chosen.mask)) if self.can_join(chosen) else chosen
+
+    def can_join(self, state: CausalState) -> bool:
+        """Whether every layer of the cache holds keys and values of whole texts, or of a window at their end."""
+        known = (transformers.cache_utils.DynamicLayer, transformers.cache_utils.DynamicSlidingWindowLayer)
+        chunked = getattr(self.model.config.get_text_config(), "attention_chunk_size", None)
+        return not chunked and all(type(layer) in known for layer in state.cache.layers)
+
+    def join(self, state: CausalState, other: CausalState) -> CausalState:
+        """Rows of both caches, aligned at their last token."""
+        width = max(_used(state.mask), _used(other.mask))
+        state, other = _resized(state, width), _resized(other, width)
+        for own, added in zip(state.cache.layers, other.cache.layers, strict=True):
+            if own.is_initialized:
+                own.keys = torch.cat([own.keys, added.keys])
+                own.values = torch.cat([own.values, added.values])
+        masks, positions = zip((state.mask, state.positions), (other.mask, other.positions), strict=True)
+        return CausalState(state.cache, torch.cat(masks), torch.cat(positions))
 
     def _forward(
         self, state: CausalState, tokens: torch.Tensor, mask: torch.Tensor, *, last_only: bool
@@ -85,6 +103,29 @@ class CausalPolicy(StepwisePolicy):
         )
         following = state.positions + mask.sum(1)
         return output.logits.float(), CausalState(output.past_key_values, seen, following)
+
+
+def _used(mask: torch.Tensor) -> int:
+    """How many of the last slots hold a real token of some row (B, T)."""
+    used = mask.any(0)
+    return len(used) - int(used.int().argmax())
+
+
+def _resized(state: CausalState, width: int) -> CausalState:
+    """The state with its last `width` slots, or with empty ones before it; a window keeps one slot less than it has."""
+    added = width - state.mask.shape[1]
+    if not added:
+        return state
+    for layer in state.cache.layers:
+        if not layer.is_initialized:  # it reads the keys of another layer
+            continue
+        held = min(width, layer.sliding_window - 1) if layer.is_sliding else width
+        missing = (0, 0, held - layer.keys.shape[-2], 0)  # negative: slots are cut off
+        layer.keys = torch.nn.functional.pad(layer.keys, missing)
+        layer.values = torch.nn.functional.pad(layer.values, missing)
+        if layer.is_sliding:
+            layer.cumulative_length = width
+    return CausalState(state.cache, torch.nn.functional.pad(state.mask, (added, 0)), state.positions)
 
 
 def cached_bytes(config: Any, tokens: int, size: int) -> int:

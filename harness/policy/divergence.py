@@ -45,7 +45,7 @@ def divergences(
     batches = [order[start : start + rows] for start in range(0, len(order), rows)]
     asked = PolicyRequest(len(prompts), "answers read", lambda: requests_digest((*requests[0], *requests[1])))
     with torch.inference_mode():
-        found = dict(in_batches(steps, batches, lambda batch: _batch(steps, requests, batch), lambda at: at, asked))
+        found = dict(in_batches(steps, batches, lambda batch, _: _batch(steps, requests, batch), lambda at: at, asked))
     return [tuple(found[at]) for at in range(len(prompts))]
 
 

@@ -36,29 +36,35 @@ PART = 1 << 14
 """Tokens hashed at once, so that intermediate results stay in the processor's cache."""
 
 
-def draw_tokens(logits: torch.Tensor, sampling: Sampling, streams: torch.Tensor, position: int) -> torch.Tensor:
+def draw_tokens(
+    logits: torch.Tensor, sampling: Sampling, streams: torch.Tensor, position: int | torch.Tensor
+) -> torch.Tensor:
     """One token (B,) for logits (B, V): the arg max, with the noise of its stream unless temperature is 0.
+
+    position  of the token in its text, the same in all rows or (B,)
 
     Raises NotFinite where logits are NaN or infinite: an arg max takes the first of them.
     """
+    positions = torch.zeros_like(streams) + position
     wide = logits.device.type == "cpu" and logits.shape[-1] >= WIDE and sampling.temperature > 0
     if wide and bool((highest := logits.amax(-1)).isfinite().all()):
-        tokens = _Candidates(logits, highest, sampling, streams, position).drawn()
+        tokens = _Candidates(logits, highest, sampling, streams, positions).drawn()
     else:
-        tokens = draw_plainly(logits, sampling, streams, position)
+        tokens = draw_plainly(logits, sampling, streams, positions)
     if not bool(logits.gather(-1, tokens[:, None]).isfinite().all()):
         raise NotFinite
     return tokens
 
 
-def draw_plainly(logits: torch.Tensor, sampling: Sampling, streams: torch.Tensor, position: int) -> torch.Tensor:
-    """One token (B,) for logits (B, V), from the noise of every token."""
+def draw_plainly(
+    logits: torch.Tensor, sampling: Sampling, streams: torch.Tensor, positions: torch.Tensor
+) -> torch.Tensor:
+    """One token (B,) for logits (B, V), from the noise of every token; streams and positions are (B,)."""
     if sampling.temperature == 0:
         return logits.argmax(-1)
     scaled = logits.double() / sampling.temperature
     if sampling.top_p < 1:
         scaled = nucleus(scaled, sampling.top_p)
-    positions = torch.full_like(streams, position)
     return (scaled + gumbel(streams, positions, logits.shape[-1])).argmax(-1)
 
 
@@ -74,11 +80,16 @@ class _Candidates:
     """The tokens that can win in rows (B, V) of logits on a CPU, given each row's highest (B,), which are finite."""
 
     def __init__(
-        self, logits: torch.Tensor, highest: torch.Tensor, sampling: Sampling, streams: torch.Tensor, position: int
+        self,
+        logits: torch.Tensor,
+        highest: torch.Tensor,
+        sampling: Sampling,
+        streams: torch.Tensor,
+        positions: torch.Tensor,
     ) -> None:
         self.logits, self.highest = logits, highest
         self.temperature, self.top_p = sampling.temperature, sampling.top_p
-        self.streams, self.positions = streams, torch.full_like(streams, position)
+        self.streams, self.positions = streams, positions
         width = logits.shape[-1]
         self._seeds = splitmix(streams ^ splitmix(self.positions)).numpy().view(np.uint64)
         # used again in each row: fresh memory of this size would cost as much as the sums

@@ -1,8 +1,9 @@
 """Answers and scores as they are finished: told batch by batch, and kept so that a killed run goes on after them.
 
-A policy computes what it is asked for in batches that depend on the requests alone. Under `watched_by`, each finished
-batch is handed to a `Watcher`. One that hands results back from an earlier run saves their computation: the remaining
-rows form the batches that they formed before, so results are equal to the bit, wherever the earlier run ended.
+A policy computes what it is asked for in batches that depend on the requests alone, and a batch may take rows from the
+next ones before it ends. Under `watched_by`, each finished batch is handed to a `Watcher`, with the rows that it took.
+One that hands results back from an earlier run saves their computation: the remaining rows form the batches that they
+formed before, so results are equal to the bit, wherever the earlier run ended.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.policy.batching import halving
+from harness.policy.batching import Waiting, halving
 
 if TYPE_CHECKING:
     from harness.policy.encoding import Encoded
@@ -78,11 +79,14 @@ def watcher() -> Watcher | None:
 def in_batches(
     policies: Sequence[Steps],
     batches: Iterable[Sequence[Row]],
-    do: Callable[[list[Row]], Iterable[Result]],
+    do: Callable[[list[Row], Waiting[Row]], Iterable[Result]],
     place: Callable[[Row], int],
     asked: PolicyRequest,
 ) -> Iterator[Result]:
-    """The result of each row, in no order: those that the watcher hands back, and those of `do` on the other rows."""
+    """The result of each row, in no order: those that the watcher hands back, and those of `do` on the other rows.
+
+    do  computes the rows of a batch, and those that it takes from the first batches that wait
+    """
     watching = watcher()
     if watching is None:
         yield from halving(policies, batches, do)
@@ -90,8 +94,8 @@ def in_batches(
     known = watching.begin(asked)
     yield from known.items()
 
-    def watched(batch: list[Row]) -> list[Result]:
-        results = list(do(batch))
+    def watched(batch: list[Row], waiting: Waiting[Row]) -> list[Result]:
+        results = list(do(batch, waiting))
         watching.finished(results)
         return results
 

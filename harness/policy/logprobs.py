@@ -21,7 +21,7 @@ def score_encoded(policy: Steps, requests: Sequence[Encoded]) -> list[Score]:
     longest = [len(one.prompt) + len(one.prefix) + len(one.completion) for one in fitted]
     batches = within_cache(policy, by_prompt(fitted, policy.max_rows), lambda index: longest[index])
 
-    def scored(batch: list[int]) -> Iterator[Result]:
+    def scored(batch: list[int], _: object) -> Iterator[Result]:
         for index, values, greedy in _score_batch(policy, fitted, batch):
             score = _score(fitted[index], values, greedy)
             yield index, (score.logprob, score.tokens, score.is_greedy, score.token_logprobs, score.truncated)

@@ -83,6 +83,14 @@ class Steps(ABC):
     def select(self, state: Any, rows: torch.Tensor) -> Any:
         """The state of these rows (int64, repeats allowed). Consumes the state."""
 
+    def can_join(self, state: Any) -> bool:
+        """Whether `join` is there for states such as this one; otherwise each batch is decoded to its end."""
+        return False
+
+    def join(self, state: Any, other: Any) -> Any:
+        """The state of the rows of both, those of `other` last. Consumes both states."""
+        raise NotImplementedError
+
     def row_bytes(self, tokens: int) -> int:
         """The bytes of the state of one row of so many tokens; 0: not known, and no reason for smaller batches."""
         return 0

@@ -1,18 +1,21 @@
-"""Drawing completions: one prefill per prompt, Gumbel-max with hashed noise, finished rows dropped.
+"""Drawing completions: one prefill per prompt, Gumbel-max with hashed noise, finished rows dropped and replaced.
 
 A token is the arg max of logits / temperature + noise(seed, item, sample, position, token), so in fp32 the text of an
 item does not depend on the rest of its batch.
+
+Rows that wait take the places of finished ones, so that one long answer does not hold a batch. A batch does so in its
+first `max_new_tokens` steps alone: it ends after at most twice as many, which bounds what a kill costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from harness.lazy import torch
-from harness.policy.batching import by_prompt, padded, shared_prompts, within_cache
+from harness.policy.batching import Waiting, by_prompt, cache_budget, padded, places, shared_prompts, take, within_cache
 from harness.policy.drawing import draw_tokens
 from harness.policy.finished import PolicyRequest, Result, in_batches, requests_digest, watcher
 from harness.policy.noise import stream_of
@@ -54,13 +57,16 @@ def sample_encoded(
     ]
     longest = [len(request.prompt) + len(request.prefix) + reserve for request in fitted]
     admitted = within_cache(policy, batches, lambda row: longest[row.request])
-    each = sampling.samples
+    each, budget = sampling.samples, cache_budget(policy)
+
+    def room(rows: Sequence[_Row]) -> int:
+        return places(policy, budget, max(longest[row.request] for row in rows))
 
     def place(row: _Row) -> int:
         return row.request * each + row.sample
 
-    def drawn(batch: list[_Row]) -> Iterator[Result]:
-        for row in _sample_batch(policy, fitted, batch, sampling):
+    def drawn(batch: list[_Row], waiting: Waiting[_Row]) -> Iterator[Result]:
+        for row in _sample_batch(policy, fitted, sampling, batch, lambda running: take(waiting, running, room)):
             yield place(row), (row.ids, row.finish, row.stop_id)
 
     asked = PolicyRequest(len(requests) * each, "answers", lambda: requests_digest(fitted, sampling, list(keys)))
@@ -82,8 +88,8 @@ def _batches(requests: Sequence[Encoded], max_rows: int) -> Iterator[list[int]]:
     for index, request in enumerate(requests):
         members.setdefault(len(request.prefix), []).append(index)
     for own in members.values():
-        for places in by_prompt([requests[index] for index in own], max_rows):
-            yield [own[place] for place in places]
+        for chosen in by_prompt([requests[index] for index in own], max_rows):
+            yield [own[at] for at in chosen]
 
 
 def completion_of(
@@ -98,17 +104,63 @@ def completion_of(
     return Completion(cut, tuple(ids), finish, request.truncated, stop_id, thoughts)
 
 
-def _sample_batch(policy: Steps, requests: Sequence[Encoded], batch: Sequence[_Row], sampling: Sampling) -> list[_Row]:
-    """Decode one batch to its end; every sample of a prompt starts from the same prefill."""
+@dataclass
+class _Running:
+    """Unfinished rows, the logits (B, V) of their next token, the policy's state, and the noise of each row."""
+
+    rows: list[_Row]
+    logits: torch.Tensor
+    state: Any
+    streams: torch.Tensor
+    positions: torch.Tensor
+
+
+def _sample_batch(
+    policy: Steps,
+    requests: Sequence[Encoded],
+    sampling: Sampling,
+    batch: Sequence[_Row],
+    following: Callable[[list[_Row]], list[_Row]],
+) -> list[_Row]:
+    """The finished rows of one batch, and of the rows that it took.
+
+    following  given the unfinished rows, takes rows that join them
+    """
+    running, watching = _begun(policy, requests, sampling, batch), watcher()
+    finished: list[_Row] = []
+    step = 0
+    while running.rows:
+        if step < sampling.max_new_tokens and policy.can_join(running.state):
+            while taken := following(running.rows):
+                running = _joined(policy, running, _begun(policy, requests, sampling, taken))
+        finished += _draw(policy, sampling, running)
+        step += 1
+        if watching and running.rows:
+            watching.reached(len(finished))
+    return finished
+
+
+def _begun(policy: Steps, requests: Sequence[Encoded], sampling: Sampling, batch: Sequence[_Row]) -> _Running:
+    """Rows before their first token; every sample of a prompt starts from the same prefill."""
     rows = [replace(row, ids=[]) for row in batch]  # a batch that memory did not hold begins again
     indices = list(dict.fromkeys(row.request for row in rows))
     logits, state = _start(policy, requests, indices)
     if sampling.samples > 1:
-        places = {request: place for place, request in enumerate(indices)}
-        copies = torch.tensor([places[row.request] for row in rows], device=policy.device)
+        at = {request: place for place, request in enumerate(indices)}
+        copies = torch.tensor([at[row.request] for row in rows], device=policy.device)
         logits, state = logits[copies], policy.select(state, copies)
-    _decode(policy, logits, state, rows, sampling)
-    return rows
+    streams = torch.tensor([row.stream for row in rows], device=policy.device)
+    return _Running(rows, logits, state, streams, torch.zeros_like(streams))
+
+
+def _joined(policy: Steps, running: _Running, new: _Running) -> _Running:
+    logits, streams, positions = (
+        torch.cat(pair)
+        for pair in (
+            (running.logits, new.logits), (running.streams, new.streams), (running.positions, new.positions)
+        )
+    )  # fmt: skip
+    return _Running(running.rows + new.rows, logits, policy.join(running.state, new.state), streams, positions)
 
 
 def _start(policy: Steps, requests: Sequence[Encoded], indices: Sequence[int]) -> tuple[torch.Tensor, Any]:
@@ -125,28 +177,27 @@ def _start(policy: Steps, requests: Sequence[Encoded], indices: Sequence[int]) -
     return logits[:, -1], state
 
 
-def _decode(policy: Steps, logits: torch.Tensor, state: Any, rows: list[_Row], sampling: Sampling) -> None:
-    """Fill the rows token by token, dropping finished rows."""
-    streams = torch.tensor([row.stream for row in rows], device=policy.device)
-    alive, watching = rows, watcher()
-    for position in range(sampling.max_new_tokens):
-        tokens = draw_tokens(logits, sampling, streams, position)
-        for row, token in zip(alive, tokens.tolist(), strict=True):
-            _append(policy.encoder, row, token, sampling, position)
-        keep = [at for at, row in enumerate(alive) if not row.finish]
-        if not keep:
-            return
-        if watching:
-            watching.reached(len(rows) - len(keep))
-        if len(keep) < len(alive):
-            kept = torch.tensor(keep, device=policy.device)
-            alive, tokens, streams = [alive[at] for at in keep], tokens[kept], streams[kept]
-            state = policy.select(state, kept)
-        logits, state = policy.extend(state, tokens[:, None], torch.ones_like(tokens[:, None], dtype=torch.bool))
-        logits = logits[:, -1]
+def _draw(policy: Steps, sampling: Sampling, running: _Running) -> list[_Row]:
+    """Draw a token for each row, and read it in the unfinished ones; the finished rows, which no longer run."""
+    tokens = draw_tokens(running.logits, sampling, running.streams, running.positions)
+    for row, token in zip(running.rows, tokens.tolist(), strict=True):
+        _append(policy.encoder, row, token, sampling)
+    finished = [row for row in running.rows if row.finish]
+    keep = [at for at, row in enumerate(running.rows) if not row.finish]
+    running.rows = [running.rows[at] for at in keep]
+    if not keep:
+        return finished
+    if finished:
+        kept = torch.tensor(keep, device=policy.device)
+        tokens, running.streams, running.positions = tokens[kept], running.streams[kept], running.positions[kept]
+        running.state = policy.select(running.state, kept)
+    read = torch.ones_like(tokens[:, None], dtype=torch.bool)
+    logits, running.state = policy.extend(running.state, tokens[:, None], read)
+    running.logits, running.positions = logits[:, -1], running.positions + 1
+    return finished
 
 
-def _append(encoder: TextEncoder, row: _Row, token: int, sampling: Sampling, position: int) -> None:
+def _append(encoder: TextEncoder, row: _Row, token: int, sampling: Sampling) -> None:
     """Record a token and whether it ends the row."""
     if token in encoder.stop_ids:
         row.finish, row.stop_id = "stop", token
@@ -158,7 +209,7 @@ def _append(encoder: TextEncoder, row: _Row, token: int, sampling: Sampling, pos
     stops = (*sampling.stop, *encoder.turn_openers)
     if stops and _ends(encoder, row.ids, stops):
         row.finish = "stop_string"
-    elif position + 1 == sampling.max_new_tokens:
+    elif len(row.ids) == sampling.max_new_tokens:
         row.finish = "length"
 
 

@@ -41,7 +41,9 @@ def test_drawing_costs_a_fraction_of_the_noise_of_every_token(kind: str, top_p: 
     now, before = [], []
     for position in range(ROUNDS):
         now.append(milliseconds(lambda at=position: draw_tokens(logits, sampling, streams, at)))
-        before.append(milliseconds(lambda at=position: draw_plainly(logits, sampling, streams, at)))
+        before.append(
+            milliseconds(lambda at=position: draw_plainly(logits, sampling, streams, torch.full((ROWS,), at)))
+        )
     fast, slow = statistics.median(now), statistics.median(before)
     print(f"\n{kind}, top_p {top_p}: {fast:.1f} ms of CPU, before {slow:.1f} ms ({slow / fast:.1f} x)")
     assert fast < slow / 2
