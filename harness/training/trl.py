@@ -157,8 +157,7 @@ def run_trainer(
     if trainer.args.device.type == "cpu":
         # a new trainer has nothing to free, and collecting garbage would take a second
         trainer.accelerator.free_memory = lambda *objects: list(objects)
-    names = [name for name, weight in trainer.model.named_parameters() if weight.requires_grad]
-    before = [_bits(trainer.model.get_parameter(name)) for name in names]
+    before = {name: _bits(one) for name, one in trainer.model.named_parameters() if one.requires_grad}
     if context.processes > 1:
         # the processes began with equal adapters, and drop out each their own units
         torch.manual_seed(context.seed * context.processes + int(os.environ["RANK"]))
@@ -173,8 +172,10 @@ def run_trainer(
     losses = trainer.watch.losses
     if context.processes > 1 and not first_process():
         return losses
-    trained = [trainer.model.get_parameter(name) for name in names]
-    if before == [_bits(weight) for weight in trained]:
+    # by name, since several processes replace the weights; not by `get_parameter`, which takes names apart at dots
+    after = dict(trainer.model.named_parameters())
+    trained = [after[name] for name in before]
+    if list(before.values()) == [_bits(weight) for weight in trained]:
         context.notes[UNCHANGED] = f"training left every weight as it was after {len(losses)} updates"
     if not all(bool(weight.isfinite().all()) for weight in trained):
         raise TrainingDiverged(f"the weights are not finite after the last of {len(losses)} steps")
