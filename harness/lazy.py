@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ class LazyModule:
         return getattr(self._module, attribute)
 
 
+@cache
 def _pass_over_malformed_backends() -> None:
     """Keep torch from looking for device backends where an entry point of any package is malformed.
 

@@ -188,7 +188,7 @@ class Method(ABC):
         """Write the artifact into the folder `out`: safetensors and configurations, without absolute paths."""
 
     def footprint(self, model: Any) -> Footprint | None:
-        """What the fit does to `model`, which has the base's shapes and no numbers; None: it trains no weights.
+        """The effect of the fit on `model`, which has the base's shapes and no numbers; None: it trains no weights.
 
         Raises NotImplementedError where a method does not say, and its estimate is blank.
         """

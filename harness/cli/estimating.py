@@ -6,19 +6,15 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from harness.cli.running import command
+from harness.cli.running import command, wide_console
 from harness.engine.config import load_experiment
 from harness.engine.estimate import Estimator, Work
 from harness.engine.plan import Cell, make_plan
 from harness.engine.progress import print_line
 from harness.engine.store.store import Store
 from harness.errors import UserError
-
-MEMORY = "24,80"
-"""Sizes in GB: a large consumer GPU, and a GPU of a data centre."""
 
 BLANK = "-"
 WIDTH = 190
@@ -38,8 +34,7 @@ def estimate_verb(file: Path, store_folder: Path, settings: Sequence[str], memor
     plan = make_plan(load_experiment(file, settings), Store(store_folder).root, weights=False)
     transformers.logging.disable_progress_bar()
     estimator = Estimator(plan)
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
+    console = wide_console(WIDTH)
     with warnings.catch_warnings():
         # peft reads a name of transformers that is going out of use
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*")

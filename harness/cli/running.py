@@ -280,6 +280,12 @@ def store_options(store: Path, settings: Sequence[str]) -> list[str]:
     return [*(word for setting in settings for word in ("--set", setting)), *own]
 
 
+def wide_console(width: int = 160) -> Console:
+    """For tables: a file or a pipe has no width of its own."""
+    console = Console()
+    return console if console.is_terminal else Console(width=width)
+
+
 def counts(states: Sequence[State]) -> str:
     counted = Counter(state.name for state in states)
     order = ("done", "to run", "running", "failed", "stopped", "n/a")

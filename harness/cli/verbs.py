@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.cli.running import command, counts, remarks_on_data, store_options
+from harness.cli.running import command, counts, remarks_on_data, store_options, wide_console
 from harness.engine.backends import backend_lines
 from harness.engine.config import load_experiment
 from harness.engine.experiment import Experiment
@@ -24,8 +24,6 @@ from harness.engine.states import explain, find_cells, state_of
 from harness.engine.store.store import Store
 from harness.engine.tuning import plans, unfilled
 from harness.errors import UserError
-
-WIDTH = 160
 
 
 def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
@@ -56,7 +54,7 @@ def power_verb(file: Path, store_folder: Path, settings: Sequence[str], pilot: P
     """Print the chance that the experiment decides each of its questions, and what would raise it."""
     from harness.report.prospects import planned_run, tables
 
-    store, console = Store(store_folder), _wide_console()
+    store, console = Store(store_folder), wide_console()
     *_, plan = _plans_so_far(load_experiment(file, settings), store)
     run = planned_run(plan, store, pilot)
     with Progress(console, "designs") as progress:
@@ -111,12 +109,6 @@ def _printer() -> partial[None]:
     return partial(print_line, Console(soft_wrap=True))
 
 
-def _wide_console() -> Console:
-    """For tables: a file or a pipe has no width of its own."""
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH)
-
-
 def verify_verb(folder: Path) -> int:
     """Print every check of a results folder; 1 where a check fails, otherwise 0."""
     from harness.report.render.text import one_line
@@ -145,7 +137,7 @@ def compare_verb(folder: Path, first: str, second: str | None) -> None:
         fix = "Write `bakeoff compare FOLDER A B` for two methods, or `bakeoff compare FOLDER FOLDER` for two runs."
         raise UserError(f"{first!r} is compared with nothing: it is not a folder", where=str(folder), fix=fix)
     found = two_runs(folder, Path(first)) if second is None else two_methods(folder, first, second)
-    console = _wide_console()
+    console = wide_console()
     said: list[str] = []
     for pairing in found:
         console.print(pairing_table(pairing))
@@ -165,7 +157,7 @@ def claims_verb(folder: Path, file: Path | None) -> None:
     from harness.report.render.text import one_line
 
     tested, missing = claims_lines(folder, file)
-    console = _wide_console()
+    console = wide_console()
     if tested.rows:
         table = Table()
         heads = ("claim", "verdict", "effect", "expected", "p (Holm)", "tested as")

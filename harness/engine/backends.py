@@ -62,6 +62,14 @@ def backend_of(method: Method, base: BaseModel, benchmark: Benchmark) -> Backend
     return Backend(why=weights) if isinstance(weights, str) else Backend(asked, weights)
 
 
+def require_libraries(backends: Iterable[Backend]) -> None:
+    """Raise UserError where one of these backends is not installed."""
+    from harness.policy.vllm_policy import require_vllm
+
+    if any(backend.name for backend in backends):
+        require_vllm()
+
+
 def served(backend: Backend, base: BaseModel, artifact: Path) -> Policy:
     """The policy of an artifact, loaded by its backend."""
     from harness.policy.vllm_policy import VllmPolicy

@@ -96,15 +96,16 @@ def _decode_seconds(policy: StepwisePolicy) -> float:
     steps = min(PROBE_TOKENS, policy.encoder.max_length - len(prompt.prompt) - 1)
     logits, state = policy.prefill([prompt.fitted(policy.encoder.max_length, steps)])
     one = torch.ones(1, 1, dtype=torch.bool, device=policy.device)
-    _wait(policy)
+    wait_for(policy.device)
     started = time.perf_counter()
     for _ in range(steps):
         logits, state = policy.extend(state, logits.argmax(-1)[:, None], one)
         logits = logits[:, -1]
-    _wait(policy)
+    wait_for(policy.device)
     return (time.perf_counter() - started) / steps
 
 
-def _wait(policy: StepwisePolicy) -> None:
-    if policy.device.type == "cuda":
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what it was asked for: it works on while Python goes on."""
+    if device.type == "cuda":
         torch.cuda.synchronize()

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.data.load import set_of, training_data
+from harness.engine.cost import wait_for
 from harness.engine.plan import Cell, Node, Plan
 from harness.engine.soundness import Unsound
 from harness.errors import UserError, first_line
@@ -79,7 +80,7 @@ class Questioned(Policy):
         for prompt, completion in zip(prompts, completions, strict=True):
             encoded = self.encoder.encode(prompt, completion)
             following = len(encoded.prefix) + len(encoded.completion)
-            self._note(len(encoded.prompt) if encoded.prompt not in seen else 0, following)
+            self.read += following + (len(encoded.prompt) if encoded.prompt not in seen else 0)
             seen.add(encoded.prompt)
             self.longest = max(self.longest, len(encoded.prompt) + following)
             self.scored += following
@@ -95,14 +96,11 @@ class Questioned(Policy):
         for prompt in prompts:
             encoded = self.encoder.encode(prompt)
             read = len(encoded.prompt) + len(encoded.prefix)
-            self._note(read, 0)
+            self.read += read
             self.drawn += sampling.samples * sampling.max_new_tokens
             self.longest = max(self.longest, min(read + sampling.max_new_tokens, self.encoder.max_length))
         self.rows = max(self.rows, len(prompts) * sampling.samples)
         return [(Completion("", (), "stop"),) * sampling.samples for _ in prompts]
-
-    def _note(self, prompt: int, following: int) -> None:
-        self.read += prompt + following
 
 
 class Speed:
@@ -154,8 +152,7 @@ def _seconds(do: Callable[[], object], device: Any) -> float:
     for _ in range(4):
         started = time.perf_counter()
         do()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        wait_for(device)
         found.append(time.perf_counter() - started)
     return min(found[1:])
 

@@ -88,10 +88,10 @@ def _refused(
         if not cell.why:
             for node in (cell.node, *cell.node.beneath.values()):
                 nodes.setdefault(key_of(_asked(node, plan)), node)
-    for node in nodes.values():
+    for key, node in nodes.items():
         sets = _sets_of(node, plan)
         if any(one.may_skip == skipping for one in sets):
-            refused = _refused_by(node, sets, folder, key_of(_asked(node, plan)))
+            refused = _refused_by(node, sets, folder, key)
             for one in sets:
                 own = {record.id: refused[record.id] for record in one.records if record.id in refused}
                 if own and one.may_skip == skipping:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from harness.data.load import set_of, training_data
 from harness.engine import cost
-from harness.engine.backends import Backend, served
+from harness.engine.backends import Backend, require_libraries, served
 from harness.engine.joint_cells import JointCell, joint_cells
 from harness.engine.limits import failure_reason, time_limit
 from harness.engine.plan import Cell, Node, Plan
@@ -33,7 +33,6 @@ from harness.policy.batching import free_memory, out_of_memory
 from harness.policy.policy import Policy
 from harness.policy.sources import require_device
 from harness.policy.stepwise import StepwisePolicy
-from harness.policy.vllm_policy import require_vllm
 
 OURS = Backend()
 
@@ -81,8 +80,7 @@ def _prepare(plan: Plan, store: Store) -> None:
             shutil.rmtree(folder, ignore_errors=True)
     _prepare_process(plan)
     missing = [cell for cell in plan.cells if not cell.why and not store.done("outcomes", cell.key)]
-    if any(cell.backend.name == "vllm" for cell in missing):
-        require_vllm()
+    require_libraries(cell.backend for cell in missing)
     require_gpus(one for cell in missing for one in (cell.node, *cell.node.beneath.values()))
 
 

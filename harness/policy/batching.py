@@ -136,7 +136,7 @@ def places(policy: Steps, budget: int, tokens: int) -> int:
 
 
 def take(waiting: Waiting[Row], running: Sequence[Row], room: Callable[[Sequence[Row]], int]) -> list[Row]:
-    """Rows of the next batch that take free places beside the running rows, once a quarter of all places is free.
+    """Rows of the next batch that take free places next to the running rows, once a quarter of all places is free.
 
     room  how many places there are in a batch of these rows
     """

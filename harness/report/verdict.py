@@ -6,7 +6,7 @@ margin or more is rejected. Everything else is 'not established', never 'no loss
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 from harness.report.collect import Block, MethodCost, ReportModel
@@ -180,23 +180,21 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
             f"Shown not to lose: a loss of the margin or more is rejected (one-sided 2.5 %, Holm over {losses} "
             "tests). A difference that is only not significant is called not established."
         )
-    few = sorted({r.metric.title for r in block.results for s in r.scores.values() if s.estimate.few_clusters})
+    few = _titles(block.results, lambda one: one.few_clusters)
     if few:
-        said.append(f"Fewer than {FLAGGED_CLUSTERS} effective clusters, so read with care: {', '.join(few)}.")
-    thin = {r.metric.title for r in block.results for c in r.comparisons.values() if c.estimate.thin_seeds}
+        said.append(f"Fewer than {FLAGGED_CLUSTERS} effective clusters, so read with care: {few}.")
+    thin = _titles(block.results, lambda one: one.thin_seeds, compared=True)
     if thin:
         said.append(
             "So few seeds, and methods to pool them with, that seed variance rests on two degrees of freedom: where "
             "seeds had an sd of 10 points, such tests were wrong in up to 9 % of simulated runs instead of 5 % "
-            f"(docs/statistics.md, section 15). It concerns {', '.join(sorted(thin))}."
+            f"(docs/statistics.md, section 15). It concerns {thin}."
         )
-    lopsided = sorted(
-        {r.metric.title for r in block.results if not r.percent for s in r.scores.values() if s.estimate.skewed}
-    )
+    lopsided = _titles([result for result in block.results if not result.percent], lambda one: one.skewed)
     if lopsided:
         said.append(
             f"Skewed scores, so that intervals are too narrow (fewer clusters than 25 times the squared skewness): "
-            f"{', '.join(lopsided)}."
+            f"{lopsided}."
         )
     none = [r.metric.title for r in block.results if r.metric.primary and 0 < r.effective_clusters < FEWEST_CLUSTERS]
     if none:
@@ -207,6 +205,12 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
     if open_cells:
         said.append(f"{len(open_cells)} cells have no result (see below); they count as undecided.")
     return said
+
+
+def _titles(results: Sequence[Result], concerned: Callable[[Estimate], bool], *, compared: bool = False) -> str:
+    """The metrics on which any method's score, or its difference to the baseline, has this property."""
+    scored = ((r.metric.title, (r.comparisons if compared else r.scores).values()) for r in results)
+    return ", ".join(sorted({title for title, own in scored for one in own if concerned(one.estimate)}))
 
 
 def margin_of(knowledge: Sequence[Result], matrix: Matrix) -> str:

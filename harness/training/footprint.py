@@ -25,7 +25,7 @@ OPTIMIZER_BYTES = {"adamw": 8, "paged": 8, "adamw_8bit": 2}
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What a configuration says of a model's size.
+    """A model's size by its configuration.
 
     matrices  parameters in the matrix products of one token, without embedding and head; of experts those in use
     head      parameters of the head, vocabulary x width

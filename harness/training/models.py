@@ -47,7 +47,7 @@ def load_model(base: BaseModel, artifact: Path, saved_in: SavedIn = "base") -> C
 
 
 def model_folder(saved_in: SavedIn, dtype: str) -> PlainWeights | str:
-    """What a backend loads of a saved model on a base of that dtype, or why it cannot."""
+    """The files that a backend loads of a saved model on a base of that dtype, or why it cannot."""
     if saved_in == "float32" != dtype:
         return "it is saved in float32; with saved_in: base a backend loads it, and small updates are lost"
     return PlainWeights("artifact")
