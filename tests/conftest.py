@@ -42,7 +42,7 @@ def outside_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
     monkeypatch.syspath_prepend(str(outside.install(tmp_path)))
     unknown = {"seconds_per_token": None, "overhead_per_token": None}
-    monkeypatch.setattr(run.cost, "decoding_cost", lambda policy, base: unknown)
+    monkeypatch.setattr(run.cost, "decoding_cost", lambda *given: unknown)
     monkeypatch.setattr("harness.policy.base_model.BaseModel.policy", lambda self: None)
     registry._outside.cache_clear()
     yield tmp_path

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -62,16 +64,35 @@ def test_a_stalled_machine_does_not_make_a_policy_costlier(monkeypatch: pytest.M
     """3 s and 2 s; in two rounds of twenty the machine stands still for a minute while the policy decodes."""
     rounds = iter(range(1000))
 
-    def seconds(policy: Any) -> float:
-        at = next(rounds)
-        if policy is base:
-            return 2.0
-        return 63.0 if at in (4, 10) else 3.0
+    def seconds(policy: Any) -> Iterator[float]:
+        for at in rounds:
+            yield 2.0 if policy is base else 63.0 if at in (4, 10) else 3.0
 
     monkeypatch.setattr(cost, "_decode_seconds", seconds)
     own, base = (create_autospec(StepwisePolicy, instance=True) for _ in range(2))
     own.decoded_by.return_value = (own, 1)
-    assert cost.decoding_cost(own, base) == {"seconds_per_token": 3.0, "overhead_per_token": 1.5}
+    assert cost.decoding_cost(own, base, 60.0) == {"seconds_per_token": 3.0, "overhead_per_token": 1.5}
+
+
+@pytest.mark.parametrize(("scoring", "rounds"), [(0.0, 3), (300.0, 3), (1000.0, 5), (1e6, 20)])
+def test_the_probe_takes_two_percent_of_scoring_but_for_three_rounds(
+    scoring: float, rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each round takes 2 s of either policy: of 20 s five rounds fit, of 6 s not two."""
+    now, begun = [0.0], []
+
+    def seconds(policy: Any) -> Iterator[float]:
+        while True:
+            now[0] += 2
+            begun.append(policy)
+            yield 2.0
+
+    monkeypatch.setattr(cost, "_decode_seconds", seconds)
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: now[0])
+    own, base = (create_autospec(StepwisePolicy, instance=True) for _ in range(2))
+    own.decoded_by.return_value = (own, 1)
+    cost.decoding_cost(own, base, scoring)
+    assert begun == [own, base] * rounds
 
 
 def test_an_answer_chosen_among_n_costs_n_and_those_of_a_choice_among_choices_multiply(
@@ -79,12 +100,12 @@ def test_an_answer_chosen_among_n_costs_n_and_those_of_a_choice_among_choices_mu
 ) -> None:
     inner = create_autospec(StepwisePolicy, instance=True)
     inner.decoded_by.return_value, inner.encoder = (inner, 1), None
-    monkeypatch.setattr(cost, "_decode_seconds", lambda policy: 2.0)
+    monkeypatch.setattr(cost, "_decode_seconds", lambda policy: repeat(2.0))
     eight = ChoosingPolicy(inner, 8, 0.7, lambda prompt, candidates: candidates[0])
-    assert cost.decoding_cost(eight, inner) == {"seconds_per_token": 16.0, "overhead_per_token": 8.0}
+    assert cost.decoding_cost(eight, inner, 60.0) == {"seconds_per_token": 16.0, "overhead_per_token": 8.0}
     assert ChoosingPolicy(eight, 3, 0.7, lambda prompt, candidates: candidates[0]).decoded_by() == (inner, 24)
 
 
 def test_what_cannot_be_stepped_has_no_speed() -> None:
     said = Sayer(lambda prompt, key: "")
-    assert cost.decoding_cost(said, said) == {"seconds_per_token": None, "overhead_per_token": None}
+    assert cost.decoding_cost(said, said, 60.0) == {"seconds_per_token": None, "overhead_per_token": None}

@@ -74,7 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     add_meeting(outside.install(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(
-        run.cost, "decoding_cost", lambda policy, base: {"seconds_per_token": None, "overhead_per_token": None}
+        run.cost, "decoding_cost", lambda *given: {"seconds_per_token": None, "overhead_per_token": None}
     )
     monkeypatch.setattr("harness.policy.base_model.BaseModel.policy", lambda self: None)
     registry._outside.cache_clear()

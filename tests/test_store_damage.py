@@ -505,7 +505,7 @@ class Hostile(Method):
 def hostile(tmp_path: Path, empty_report: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with the hostile method on the path; neither reports nor the speed of decoding matter here."""
     unknown = {"seconds_per_token": None, "overhead_per_token": None}
-    monkeypatch.setattr("harness.engine.cost.decoding_cost", lambda policy, base: unknown)
+    monkeypatch.setattr("harness.engine.cost.decoding_cost", lambda *given: unknown)
     (tmp_path / "hostile_method.py").write_text(METHOD)
     info = tmp_path / "hostile-1.0.dist-info"
     info.mkdir()

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -175,7 +175,13 @@ class _Runner:
     def _score_all(self, node: Node, cells: list[Cell], policy: Policy) -> list[Cell]:
         # measured at most once, however many cells score the policy
         served = bool(cells[0].backend.name)
-        speed = cache(lambda: cost.UNKNOWN_SPEED if served else cost.decoding_cost(policy, node.base.policy()))
+        known: dict[str, float | None] = {}
+
+        def speed(scoring: float) -> dict[str, float | None]:
+            if not known:
+                known.update(cost.UNKNOWN_SPEED if served else cost.decoding_cost(policy, node.base.policy(), scoring))
+            return known
+
         self.spoiled = False
         for at, cell in enumerate(cells, 1):
             if why := self._once("outcomes", cell, partial(self._score, cell, policy, speed)):
@@ -314,7 +320,7 @@ class _Runner:
 
     # ---- evaluation
 
-    def _score(self, cell: Cell, policy: Policy, speed: Callable[[], dict[str, float | None]]) -> None:
+    def _score(self, cell: Cell, policy: Policy, speed: Callable[[float], dict[str, float | None]]) -> None:
         with self.store.writing("outcomes", cell.key, cell.document) as (out, ledger):
             decoder = policy.decoded_by()[0] if isinstance(policy, Policy) else None
             rows = decoder.max_rows if isinstance(decoder, StepwisePolicy) else 0
@@ -333,7 +339,7 @@ class _Runner:
                 self.progress.say(f"{cell.title}: out of memory, went on with {decoder.max_rows} rows at once")
             if blocks.found:
                 self.progress.say(f"{cell.title}: {blocks.found:,} results of a run that was stopped were kept")
-            ledger.update(seconds=watch.seconds + blocks.seconds, peak_memory_mb=memory.mb, **speed())
+            ledger.update(seconds=watch.seconds + blocks.seconds, peak_memory_mb=memory.mb, **speed(watch.seconds))
             # the results need the cost of the fits even when the artifacts have been deleted
             keys = (cell.node.key, *cell.node.beneath)
             ledger["fits"] = {key: self.store.cost("artifacts", key) for key in keys}
