@@ -20,8 +20,10 @@ class DpoTrainer(WatchedTrainer, trl.DPOTrainer):
         """The dataset with the log-probabilities of the model before it is trained, which make a second one needless.
 
         They are computed in the batches of the training, and as of a frozen model, so that they have the same bits as a
-        second model's would have at each update.
+        second model's would have at each update. A dataset that has them already is left as it is.
         """
+        if "start_logprobs" in dataset.column_names:
+            return dataset
         model = self.model.eval().requires_grad_(False)
         found: list[list[float]] = []
         for first in range(0, len(dataset), batch_size):

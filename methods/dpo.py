@@ -5,15 +5,18 @@
 Log-probabilities are summed over the answer's tokens and its end of turn. The start, by default sft, is both the
 initial model and the reference model, so the first loss is log 2. Its log-probabilities are computed before training,
 and no second model is in memory.
-Options: `label_smoothing` e gives -(1 - e) log sigmoid(z) - e log sigmoid(-z) (the authors' code); `loss: ipo` gives
-(h_w - h_l - 1 / (2 beta))^2 (Azar et al. 2023, 2310.12036); `mask_termination` leaves the end of turn out of both
-answers, and `nll` adds that multiple of the chosen answer's mean -log p, both as in Llama 3 (2407.21783), which
-uses 0.2.
+Options: `loss` takes ipo, robust, sigmoid_norm, apo_zero, apo_down, simpo or orpo, whose equations and papers are in
+`_dpo_losses.py`; `label_smoothing` e gives -(1 - e) log sigmoid(z) - e log sigmoid(-z) (the authors' code);
+`mask_termination` leaves the end of turn out of both answers, and `nll` adds that multiple of the chosen answer's mean
+-log p, both as in Llama 3 (2407.21783), which uses 0.2. simpo and orpo read no reference model, and orpo trains the
+base itself. A field that the loss does not read is refused, and each loss has search ranges of its own.
 
 Defaults: beta 0.1, batch 64 and one epoch as in the authors' code, learning rate 1e-6 after a warm-up as in the
-paper's appendix; the optimiser is AdamW, where the authors used RMSprop. Trains all weights through TRL's DPOTrainer,
-on rows that are tokenised here, since TRL's tokenisation could move the boundary between prompt and answer. The loss is
-also computed here: TRL's depends on the micro-batch, lacks label smoothing and averages IPO over tokens.
+paper's appendix; the optimiser is AdamW, where the authors used RMSprop. 0.1 is also the beta of APO's and ORPO's
+authors; those of SimPO use 2 to 10 and advise a gamma of half of it, and Tulu 3 uses 5 with sigmoid_norm. Trains all
+weights through TRL's DPOTrainer, on rows that are tokenised here, since TRL's tokenisation could move the boundary
+between prompt and answer. The loss is also computed here: TRL's depends on the micro-batch, lacks label smoothing and
+averages IPO over tokens.
 """
 
 from __future__ import annotations
@@ -28,12 +31,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.errors import UserError
 from harness.lazy import torch
 from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
-from harness.records import PreferencePair, TrainingData
-from harness.training.labelled_rows import IGNORED, TrainingRow, answer_row
+from harness.records import TrainingData
+from harness.training.labelled_rows import IGNORED
 from harness.training.loop import (
     Optimisation,
     Optimizer,
-    collate,
     data_order,
     require_trained_end,
     seed_everything,
@@ -42,6 +44,9 @@ from harness.training.loop import (
     trl_config,
 )
 from harness.training.models import SavedIn, load_model, model_folder, save_model, trainable_copy
+from methods._dpo_losses import LOSSES, pair_losses
+from methods._pairs import Pair, collate_pairs, cut_pairs, preference_rows, refused_pairs
+from methods.base import Base
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -58,8 +63,15 @@ class Dpo(Method):
     libraries = ("torch", "transformers", "trl", "accelerate")
 
     start: Method = setting(Sft(), "the method whose model is trained further and is the reference model")
-    beta: float = setting(0.1, "strength of the KL penalty towards the start", search=(0.01, 5.0), log=True)
-    loss: Literal["sigmoid", "ipo"] = setting("sigmoid", "the loss of DPO or of IPO", search=("sigmoid", "ipo"))
+    beta: float = setting(
+        0.1, "strength of the KL penalty towards the start; orpo: weight of the odds", search=(0.01, 5.0), log=True
+    )
+    loss: Literal["sigmoid", "ipo", "robust", "sigmoid_norm", "apo_zero", "apo_down", "simpo", "orpo"] = setting(
+        "sigmoid", "the loss of a pair; see methods/_dpo_losses.py", search=("sigmoid", "ipo")
+    )
+    gamma: float | None = setting(
+        None, "simpo: by how much beta times the mean log p of a chosen answer should lead; none: half of beta", least=0
+    )
     label_smoothing: float = setting(0.0, "assumed share of wrongly labelled pairs", search=(0.0, 0.3))
     nll: float = setting(0.0, "weight of the chosen answer's mean -log p", search=(0.0, 1.0))
     mask_termination: bool = setting(False, "leave the end of turn out of the loss", search=(False, True))
@@ -90,23 +102,40 @@ class Dpo(Method):
             raise UserError(
                 f"label_smoothing is {self.label_smoothing}", fix="Give 0 or more and less than 0.5, such as 0.1."
             )
-        if self.loss == "ipo" and self.label_smoothing:
+        self._check_loss()
+
+    def _check_loss(self) -> None:
+        """Refuse fields that the loss does not read, and values that belong to another loss."""
+        own = LOSSES[self.loss]
+        for name in ("gamma", "label_smoothing", "nll"):
+            if getattr(self, name) and name not in own.uses:
+                users = " or ".join(loss for loss, one in LOSSES.items() if name in one.uses)
+                raise UserError(
+                    f"{name} is {getattr(self, name)}, which loss: {self.loss} does not read",
+                    fix=f"Leave out {name}, or use loss: {users}.",
+                )
+        if self.beta < own.least_beta:
             raise UserError(
-                "label_smoothing needs the sigmoid loss, and loss is ipo",
-                fix="Leave out label_smoothing, or use loss: sigmoid.",
+                f"beta is {self.beta} with loss: {self.loss}, where it multiplies means over tokens",
+                fix=f"Give {own.least_beta:g} or more; the authors of simpo use 2 to 10, those of sigmoid_norm 5.",
             )
+        if self.loss == "robust" and not self.label_smoothing:
+            raise UserError(
+                "loss: robust with label_smoothing 0 is sigmoid",
+                fix="Give the share of pairs that are labelled wrongly, such as label_smoothing: 0.1.",
+            )
+        if self.loss == "orpo" and self.start != Base():
+            raise UserError("loss: orpo trains the base itself, and start is another method", fix="Write start: base.")
+
+    @property
+    def search_ranges(self) -> Mapping[str, tuple[Any, ...] | None]:
+        """The ranges that the loss gives to fields; None for one that it does not read."""
+        unused = {"gamma", "label_smoothing", "nll"} - LOSSES[self.loss].uses
+        return {**dict.fromkeys(unused, None), **dict(LOSSES[self.loss].ranges)}
 
     def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
         """Pairs without a token of an answer, and pairs of equal answers."""
-        found = {}
-        for pair in data.preferences:
-            try:
-                why = _fault(_rows_of(pair, encoder, self.max_length, end=not self.mask_termination))
-            except UserError as error:
-                why = error.what
-            if why:
-                found[pair.id] = why
-        return found
+        return refused_pairs(data.preferences, encoder, self.max_length, end=not self.mask_termination)
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
@@ -124,12 +153,13 @@ class Dpo(Method):
         return FitReport(
             trained_parameters=sum(weight.numel() for weight in model.parameters()),
             training_tokens=sum(lengths[index] for index in order),
-            notes={"rows": len(pairs), "rows_truncated": _cut(pairs, base.encoder), "loss": curve, **noted},
+            notes={"rows": len(pairs), "rows_truncated": cut_pairs(pairs, base.encoder), "loss": curve, **noted},
         )
 
     def footprint(self, model: Any) -> Footprint:
-        """All weights are trained; the start's log-probabilities are computed once."""
-        return Footprint(model.requires_grad_(True), policy=self.saved_in, forwards=1)
+        """All weights are trained; the start's log-probabilities are computed once, where the loss reads them."""
+        read = int(LOSSES[self.loss].reference)
+        return Footprint(model.requires_grad_(True), policy=self.saved_in, forwards=read)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The tuned model behind the base's chat template."""
@@ -154,6 +184,8 @@ class Dpo(Method):
             for at, side in enumerate(("chosen", "rejected"))
             for name in names
         }
+        if not LOSSES[self.loss].reference:
+            columns["start_logprobs"] = [[0.0, 0.0]] * len(pairs)
         with tempfile.TemporaryDirectory() as scratch:
             own = {"max_length": None, "remove_unused_columns": False, "precompute_ref_log_probs": True}
             trainer = DpoTrainer(
@@ -169,98 +201,9 @@ class Dpo(Method):
             return thinned(run_trainer(trainer, context))
 
 
-Pair = tuple[TrainingRow, TrainingRow]
-"""A chosen and a rejected answer, each after the same prompt."""
-
-
-def _cut(pairs: Sequence[Pair], encoder: TextEncoder) -> int:
-    """The number of pairs with an answer whose end max_length cut off."""
-    end = list(encoder.end_of_turn)
-    return sum(any(row.input_ids[-len(end) :] != end for row in pair) for pair in pairs)
-
-
-def preference_rows(
-    preferences: Sequence[PreferencePair], encoder: TextEncoder, max_length: int | None = None, *, end: bool = True
-) -> list[Pair]:
-    """Each pair as two rows whose labels are the answer and, if `end`, its end of turn.
-
-    Raises UserError, naming the pairs, where nothing is left of an answer, or both read alike.
-    """
-    if not preferences:
-        raise UserError(
-            "there are no preference pairs to train on", fix="Name a set, such as `data: {preferences: NAME}`."
-        )
-    pairs = [_rows_of(pair, encoder, max_length, end=end) for pair in preferences]
-    faults = [_fault(rows) for rows in pairs]
-    for fault, fix in FAULTS.items():
-        if named := [pair.id for pair, own in zip(preferences, faults, strict=True) if own == fault]:
-            raise UserError(f"{_named(named)} {fault}", fix=fix)
-    return pairs
-
-
-NOTHING_LEFT = "no token of an answer within max_length"
-ALIKE = "a chosen answer that equals the rejected one, token for token"
-FAULTS = {
-    NOTHING_LEFT: "Remove them, or raise max_length.",
-    ALIKE: "Remove them, or raise max_length if it cut them to equal rows.",
-}
-
-
-def _rows_of(pair: PreferencePair, encoder: TextEncoder, max_length: int | None, *, end: bool) -> Pair:
-    row = partial(answer_row, encoder=encoder, max_length=max_length, end=end)
-    return row(pair.prompt, pair.chosen), row(pair.prompt, pair.rejected)
-
-
-def _fault(rows: Pair) -> str:
-    """What a pair has that makes it useless; "" where nothing is wrong with it."""
-    if not all(row.labelled for row in rows):
-        return NOTHING_LEFT
-    return ALIKE if rows[0] == rows[1] else ""
-
-
-def _named(ids: Sequence[str]) -> str:
-    return f"{len(ids)} preference pairs ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''}) have"
-
-
-def collate_pairs(pairs: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
-    """Right-padded tensors (2B, T), all chosen answers before all rejected ones; `start` (2B,) once it is known.
-
-    The trainer counts the entries of `shift_labels`, one per pair (B,), if there are `labels`.
-    """
-    sides = [
-        {"input_ids": pair[f"{side}_input_ids"], "labels": pair[f"{side}_labels"]}
-        for side in ("chosen", "rejected")
-        for pair in pairs
-    ]
-    batch = collate(sides)
-    counted = torch.zeros(len(pairs), dtype=torch.long)
-    batch |= {"answers": batch["labels"], "labels": counted, "shift_labels": counted}
-    if "start_logprobs" in pairs[0]:
-        batch["start"] = torch.tensor([pair["start_logprobs"] for pair in pairs]).T.flatten()
-    return batch
-
-
-def preference_losses(settings: Dpo, own: torch.Tensor, reference: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """The loss (B,) of pairs, given summed log-probabilities (2B,) of chosen, then rejected answers.
-
-    tokens  how many tokens (2B,) each sum is over
-    """
-    chosen, rejected = (own - reference).chunk(2)
-    margin = chosen - rejected
-    if settings.loss == "ipo":
-        losses = (margin - 1 / (2 * settings.beta)) ** 2
-    else:
-        log_sigmoid, smoothing = torch.nn.functional.logsigmoid, settings.label_smoothing
-        scaled = settings.beta * margin
-        losses = -(1 - smoothing) * log_sigmoid(scaled) - smoothing * log_sigmoid(-scaled)
-    if settings.nll:
-        losses = losses - settings.nll * (own / tokens).chunk(2)[0]
-    return losses
-
-
 def pair_loss(settings: Dpo, model: Any, inputs: Any, pairs: Any) -> torch.Tensor:
     """The mean loss over the pairs of the whole update, of which this batch of `collate_pairs` is a part."""
     from methods._dpo_trainer import answer_logprobs
 
     tokens = (inputs["answers"] != IGNORED).sum(1)
-    return preference_losses(settings, answer_logprobs(model, inputs), inputs["start"], tokens).sum() / pairs
+    return pair_losses(settings, answer_logprobs(model, inputs), inputs["start"], tokens).sum() / pairs

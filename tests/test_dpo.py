@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import types
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import datasets
 import pytest
@@ -15,9 +16,12 @@ import torch
 import transformers
 import trl
 from tokenizers import Tokenizer, models, pre_tokenizers
+from trl.experimental.cpo import CPOTrainer
+from trl.experimental.orpo import ORPOTrainer
 
 from harness.engine.config import load_experiment
 from harness.engine.plan import make_plan
+from harness.engine.search import draws, searchable
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, Input
 from harness.policy.base_model import BaseModel, BaseSpec
@@ -28,8 +32,10 @@ from harness.records import Message, PreferencePair, TrainingData
 from harness.training.labelled_rows import IGNORED
 from harness.training.loop import Optimisation, trl_config
 from harness.training.models import trainable_copy
+from methods._dpo_losses import LOSSES, pair_losses
+from methods._pairs import collate_pairs, cut_pairs, preference_rows
 from methods.base import Base
-from methods.dpo import Dpo, _cut, collate_pairs, preference_losses, preference_rows
+from methods.dpo import Dpo
 from methods.sft import Sft
 
 WORDS = ["<eos>", "<unk>", "user", "assistant", *(f"w{at}" for at in range(20))]
@@ -43,6 +49,7 @@ PAIRS = tuple(
     for at in range(6)
 )
 DATA = TrainingData(preferences=PAIRS)
+AS_TRL = ("sigmoid_norm", "apo_zero", "apo_down")
 TALK = (Message("user", "w1"), Message("assistant", "w2"), Message("user", "w3 w4"))
 
 
@@ -91,8 +98,8 @@ def test_the_loss_of_a_pair_by_hand() -> None:
         replace(half, nll=0.2): 0.413262,
     }
     for settings, expected in by_hand.items():
-        assert preference_losses(settings, own, start, tokens).tolist() == pytest.approx([expected], abs=1e-6)
-    assert preference_losses(METHOD, own, own, tokens).item() == pytest.approx(math.log(2))
+        assert pair_losses(settings, own, start, tokens).tolist() == pytest.approx([expected], abs=1e-6)
+    assert pair_losses(METHOD, own, own, tokens).item() == pytest.approx(math.log(2))
 
 
 @pytest.mark.parametrize("micro_batch", [1, 3, 4])
@@ -192,13 +199,19 @@ def test_ids_boundaries_and_losses_are_those_of_trl_on_the_same_pairs(base: Base
         for side, own in (("chosen", chosen), ("rejected", rejected)):
             assert theirs["prompt_ids"] + theirs[f"{side}_ids"] == own.input_ids
             assert own.labels == [IGNORED] * len(theirs["prompt_ids"]) + theirs[f"{side}_ids"]
-    loss = trainer.compute_loss(model, trainer._prepare_inputs(trainer.data_collator(rows[:6])))
-    expected = float(loss.detach())
     own = torch.cat([summed(moved, "chosen"), summed(moved, "rejected")])
     start = torch.cat([summed(base.policy(), "chosen"), summed(base.policy(), "rejected")])
-    losses = preference_losses(replace(METHOD, beta=0.3), own, start, torch.ones(12))
-    assert float(losses.mean()) == pytest.approx(expected, abs=1e-5)
-    assert abs(expected - math.log(2)) > 1e-3
+    tokens = torch.tensor([3] * 6 + [2] * 6)
+    seen = set()
+    for asked in ({}, {"label_smoothing": 0.2, "loss": "robust"}, *({"loss": name} for name in AS_TRL)):
+        settings = replace(METHOD, **{"beta": 0.3, **asked})
+        trainer.loss_types, trainer.label_smoothing = [settings.loss], settings.label_smoothing
+        loss = trainer.compute_loss(model, trainer._prepare_inputs(trainer.data_collator(rows[:6])))
+        expected = float(loss.detach())
+        assert float(pair_losses(settings, own, start, tokens).mean()) == pytest.approx(expected, abs=1e-5)
+        assert abs(expected - math.log(2)) > 1e-3
+        seen.add(expected)
+    assert len(seen) == 5
 
 
 def untouchable(base: BaseModel) -> dict[str, Input]:
@@ -252,8 +265,8 @@ def test_pairs_that_lose_an_end_are_counted(base: BaseModel) -> None:
     """`user w0 assistant w10 w9 <eos>` has six tokens: within five the chosen answer loses its end, the other not."""
     rows = preference_rows(PAIRS[:1], base.encoder)
     assert [len(row.input_ids) for row in rows[0]] == [6, 5]
-    assert _cut(rows, base.encoder) == 0
-    assert _cut(preference_rows(PAIRS[:1], base.encoder, 5), base.encoder) == 1
+    assert cut_pairs(rows, base.encoder) == 0
+    assert cut_pairs(preference_rows(PAIRS[:1], base.encoder, 5), base.encoder) == 1
 
 
 def test_a_masked_end_that_the_start_never_learned_is_refused(base: BaseModel, tmp_path: Path) -> None:
@@ -269,7 +282,12 @@ def test_a_masked_end_that_the_start_never_learned_is_refused(base: BaseModel, t
     [
         ({"beta": 0.0}, "beta is 0.0"),
         ({"label_smoothing": 0.5}, "label_smoothing is 0.5"),
-        ({"loss": "ipo", "label_smoothing": 0.1}, "needs the sigmoid loss"),
+        ({"loss": "ipo", "label_smoothing": 0.1}, "label_smoothing is 0.1, which loss: ipo does not read"),
+        ({"gamma": 1.0}, "gamma is 1.0, which loss: sigmoid does not read"),
+        ({"loss": "orpo", "nll": 0.2}, "nll is 0.2, which loss: orpo does not read"),
+        ({"loss": "simpo"}, "beta is 0.1 with loss: simpo, where it multiplies means over tokens"),
+        ({"loss": "robust"}, "loss: robust with label_smoothing 0 is sigmoid"),
+        ({"loss": "orpo", "start": Sft()}, "orpo trains the base itself"),
     ],
 )
 def test_settings_under_which_the_loss_means_nothing_are_refused(change: dict[str, Any], complaint: str) -> None:
@@ -280,3 +298,71 @@ def test_settings_under_which_the_loss_means_nothing_are_refused(change: dict[st
 def test_the_default_start_is_fine_tuning() -> None:
     assert Dpo().requires() == {"start": ArtifactSpec(Sft())}
     Dpo().check()
+
+
+def test_simpo_and_orpo_by_hand() -> None:
+    """Chosen -2 over 4 tokens, rejected -6 over 3: means -0.5 and -2.
+
+    simpo, beta 2, gamma 1: 2 (-0.5) - 2 (-2) - 1 = 2, log(1 + e^-2) = 0.126928; without gamma it is half of beta, 1.
+    orpo: P = e^-0.5 = 0.606531 with log odds 0.432752, and e^-2 = 0.135335 with -1.854586; their difference 2.287339
+    gives log(1 + 0.101536) = 0.096706; 0.5 + 0.1 * 0.096706 = 0.509671.
+    """
+    own, tokens, nothing = torch.tensor([-2.0, -6.0]), torch.tensor([4, 3]), torch.zeros(2)
+    simpo = replace(METHOD, loss="simpo", beta=2.0)
+    for settings in (simpo, replace(simpo, gamma=1.0)):
+        assert pair_losses(settings, own, nothing, tokens).item() == pytest.approx(0.126928, abs=1e-6)
+    orpo = replace(METHOD, loss="orpo")
+    assert pair_losses(orpo, own, nothing, tokens).item() == pytest.approx(0.509671, abs=1e-6)
+    # with a probability of 1 the odds are infinite, and the loss and its gradient remain numbers
+    certain = torch.tensor([0.0, -6.0], requires_grad=True)
+    pair_losses(orpo, certain, nothing, tokens).sum().backward()
+    assert bool(certain.grad.isfinite().all())
+
+
+def test_simpo_and_the_odds_of_orpo_are_those_of_trl() -> None:
+    torch.manual_seed(4)
+    own, tokens, nothing = -9 * torch.rand(8) - 0.1, torch.tensor([2, 3, 4, 5] * 2), torch.zeros(8)
+    simpo = replace(METHOD, loss="simpo", beta=2.5, gamma=1.4)
+    device = types.SimpleNamespace(device="cpu")
+    theirs = types.SimpleNamespace(
+        alpha=0.0, loss_type="simpo", simpo_gamma=1.4, beta=2.5, label_smoothing=0.0, accelerator=device
+    )
+    expected, *_ = CPOTrainer.cpo_loss(theirs, *(own / tokens).chunk(2))
+    assert pair_losses(simpo, own, nothing, tokens).tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+    orpo = replace(METHOD, loss="orpo", beta=0.25)
+    odds, *_ = ORPOTrainer.odds_ratio_loss(
+        types.SimpleNamespace(beta=0.25, accelerator=device), *(own / tokens).chunk(2)
+    )
+    expected = -(own / tokens).chunk(2)[0] - odds
+    assert pair_losses(orpo, own, nothing, tokens).tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_robust_without_wrong_labels_is_sigmoid() -> None:
+    own, start, tokens = torch.tensor([-2.0, -5.0]), torch.tensor([-3.0, -4.0]), torch.tensor([4, 7])
+    losses = [pair_losses(replace(METHOD, loss=loss), own, start, tokens) for loss in ("robust", "sigmoid")]
+    assert torch.equal(*losses)
+
+
+@pytest.mark.parametrize("loss", ["simpo", "orpo"])
+def test_a_loss_without_a_reference_learns_from_the_base_and_reads_no_log_probabilities_of_it(
+    base: BaseModel, tmp_path: Path, loss: Any
+) -> None:
+    method = replace(METHOD, loss=loss, beta=2.0)
+    method.check()
+    method.fit(base, DATA, started(base), tmp_path, FitContext(0, 4))
+    policy, start = method.load(base, tmp_path, {}), base.policy()
+    margins = [(summed(one, "chosen") - summed(one, "rejected")) for one in (policy, start)]
+    assert bool((margins[0] > margins[1] + 1).all())
+    assert method.footprint(base.load()).forwards == 0
+
+
+def test_a_search_draws_from_the_ranges_of_the_loss_and_no_field_that_it_does_not_read() -> None:
+    simpo = replace(METHOD, loss="simpo", beta=2.0)
+    assert {"gamma", "beta", "nll"} <= set(searchable(simpo))
+    assert "label_smoothing" not in searchable(simpo)
+    drawn = draws(simpo, ["beta", "gamma"], 40, "a")
+    assert len(drawn) == 40
+    assert all(2 <= one.beta <= 10 and 0.3 <= one.gamma <= 5 for one in drawn)
+    assert "gamma" not in searchable(METHOD)
+    assert all(one.beta <= 5 for one in draws(METHOD, ["beta"], 40, "a"))
+    assert set(LOSSES) == set(get_args(get_type_hints(Dpo)["loss"]))

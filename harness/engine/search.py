@@ -24,7 +24,17 @@ Role = Literal["quality", "knowledge"]
 
 def searchable(method: Method) -> list[str]:
     """The fields with a search range, in the order of their declaration."""
-    return [item.name for item in dataclasses.fields(method) if item.metadata.get("search") is not None]  # type: ignore[arg-type]
+    return [item.name for item in dataclasses.fields(method) if _range(method, item) is not None]  # type: ignore[arg-type]
+
+
+def _range(method: Method, item: dataclasses.Field[Any]) -> tuple[Any, ...] | None:
+    """The range of a field: what its `setting` declares, unless the method has other `search_ranges` for its settings.
+
+    None: the field is not searched.
+    """
+    given: Mapping[str, tuple[Any, ...] | None] = getattr(method, "search_ranges", {})
+    found: tuple[Any, ...] | None = given.get(item.name, item.metadata.get("search"))
+    return found
 
 
 def draws(method: Method, names: Sequence[str], count: int, seed: str) -> list[Method]:
@@ -47,7 +57,8 @@ def _draw(method: Method, name: str, seed: str) -> Any:
     """One value of a field: (low, high) is a range of numbers, anything else a list of choices."""
     declared = next(item for item in dataclasses.fields(method) if item.name == name)  # type: ignore[arg-type]
     chance = random.Random(f"{seed}/{name}")
-    search, log = declared.metadata["search"], declared.metadata["log"]
+    search, log = _range(method, declared), declared.metadata["log"]
+    assert search is not None
     if len(search) != 2 or not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in search):
         return chance.choice(search)
     low, high = search

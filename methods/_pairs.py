@@ -1,0 +1,102 @@
+"""Preference pairs as token ids: two rows for each, with the labels that `dpo` trains on. Several methods use them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from harness.errors import UserError
+from harness.lazy import torch
+from harness.records import PreferencePair
+from harness.training.labelled_rows import TrainingRow, answer_row
+from harness.training.loop import collate
+
+if TYPE_CHECKING:
+    from harness.policy.encoding import TextEncoder
+
+
+Pair = tuple[TrainingRow, TrainingRow]
+"""A chosen and a rejected answer, each after the same prompt."""
+
+
+def cut_pairs(pairs: Sequence[Pair], encoder: TextEncoder) -> int:
+    """The number of pairs with an answer whose end max_length cut off."""
+    end = list(encoder.end_of_turn)
+    return sum(any(row.input_ids[-len(end) :] != end for row in pair) for pair in pairs)
+
+
+def preference_rows(
+    preferences: Sequence[PreferencePair], encoder: TextEncoder, max_length: int | None = None, *, end: bool = True
+) -> list[Pair]:
+    """Each pair as two rows whose labels are the answer and, if `end`, its end of turn.
+
+    Raises UserError, naming the pairs, where nothing is left of an answer, or both read alike.
+    """
+    if not preferences:
+        raise UserError(
+            "there are no preference pairs to train on", fix="Name a set, such as `data: {preferences: NAME}`."
+        )
+    pairs = [rows_of(pair, encoder, max_length, end=end) for pair in preferences]
+    faults = [fault_of(rows) for rows in pairs]
+    for fault, fix in FAULTS.items():
+        if named := [pair.id for pair, own in zip(preferences, faults, strict=True) if own == fault]:
+            raise UserError(f"{_named(named)} {fault}", fix=fix)
+    return pairs
+
+
+NOTHING_LEFT = "no token of an answer within max_length"
+ALIKE = "a chosen answer that equals the rejected one, token for token"
+FAULTS = {
+    NOTHING_LEFT: "Remove them, or raise max_length.",
+    ALIKE: "Remove them, or raise max_length if it cut them to equal rows.",
+}
+
+
+def refused_pairs(
+    preferences: Sequence[PreferencePair], encoder: TextEncoder, max_length: int | None, *, end: bool
+) -> dict[str, str]:
+    """The ids of pairs for which `preference_rows` would raise UserError, each with the reason."""
+    found = {}
+    for pair in preferences:
+        try:
+            why = fault_of(rows_of(pair, encoder, max_length, end=end))
+        except UserError as error:
+            why = error.what
+        if why:
+            found[pair.id] = why
+    return found
+
+
+def rows_of(pair: PreferencePair, encoder: TextEncoder, max_length: int | None, *, end: bool) -> Pair:
+    row = partial(answer_row, encoder=encoder, max_length=max_length, end=end)
+    return row(pair.prompt, pair.chosen), row(pair.prompt, pair.rejected)
+
+
+def fault_of(rows: Pair) -> str:
+    """What a pair has that makes it useless; "" where nothing is wrong with it."""
+    if not all(row.labelled for row in rows):
+        return NOTHING_LEFT
+    return ALIKE if rows[0] == rows[1] else ""
+
+
+def _named(ids: Sequence[str]) -> str:
+    return f"{len(ids)} preference pairs ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''}) have"
+
+
+def collate_pairs(pairs: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
+    """Right-padded tensors (2B, T), all chosen answers before all rejected ones; `start` (2B,) once it is known.
+
+    The trainer counts the entries of `shift_labels`, one per pair (B,), if there are `labels`.
+    """
+    sides = [
+        {"input_ids": pair[f"{side}_input_ids"], "labels": pair[f"{side}_labels"]}
+        for side in ("chosen", "rejected")
+        for pair in pairs
+    ]
+    batch = collate(sides)
+    counted = torch.zeros(len(pairs), dtype=torch.long)
+    batch |= {"answers": batch["labels"], "labels": counted, "shift_labels": counted}
+    if "start_logprobs" in pairs[0]:
+        batch["start"] = torch.tensor([pair["start_logprobs"] for pair in pairs]).T.flatten()
+    return batch
