@@ -13,16 +13,17 @@ from pathlib import Path
 from harness.engine import registry
 
 README = Path(__file__).parents[1] / "README.md"
+COLUMNS = 3
 NEEDS = ("demonstrations", "preferences", "problems", "small_base")
 
 
 def table(kind: registry.Kind) -> str:
-    """Two plugins to a row, in columns: each with the first line of its docstring and, of a method, what it needs."""
+    """Plugins in columns, read downwards: each with the first line of its docstring and, of a method, what it needs."""
     names = sorted(path.stem for path in registry.plugin_folder(kind).glob("[!_]*.py"))
-    half = (len(names) + 1) // 2
-    columns = [names[:half], names[half:] + [""] * (2 * half - len(names))]
-    rows = [f"| {' | '.join(_cell(kind, name) for name in pair)} |" for pair in zip(*columns, strict=True)]
-    return "\n".join([f"| {kind} | |", "|---|---|", *rows])
+    rows = -(-len(names) // COLUMNS)
+    names += [""] * (rows * COLUMNS - len(names))
+    lines = [f"| {' | '.join(_cell(kind, name) for name in names[row::rows])} |" for row in range(rows)]
+    return "\n".join([f"| {kind} |{' |' * (COLUMNS - 1)}", "|---" * COLUMNS + "|", *lines])
 
 
 def _cell(kind: registry.Kind, name: str) -> str:

@@ -157,6 +157,9 @@ class Method(ABC):
     needs      the kinds of data it trains on, and small_base if it needs one
     gives      the capabilities of its policies; a benchmark that needs others is n/a
     trains     False: its artifact does not depend on the seed and is made once
+    depends_on_seed, costs  two attributes that a method may define where `trains` says too much: whether another seed
+               gives another artifact, and whether a fit reads tokens and makes parameters; both are as `trains`
+               otherwise. A mean of activations costs something and is the same for every seed
     draws      True: its policies sample at their own temperature, so the seed changes even greedy answers
     libraries  the packages whose versions affect its artifact
     """

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.data.load import LoadedSet, load_set, set_of, subset
 from harness.engine.backends import Backend, backend_of
+from harness.engine.declarations import costs, depends_on_seed
 from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry
 from harness.engine.plugin_code import sources_of, versions_of
 from harness.engine.registry import place_in_plugin, source_file
@@ -294,9 +295,9 @@ class _Planner:
             "small_base": base_document(small) if small else None,
             "inputs": {role: node.key for role, node in inputs.items()},
             "data": {kind: self._data_key(kind, method, data, seed) for kind in sorted(method.needs - {"small_base"})},
-            "seed": seed if method.trains else None,
+            "seed": seed if depends_on_seed(method) else None,
             "threads": self.experiment.threads,
-            "micro_batch": self.experiment.micro_batch if method.trains else None,
+            "micro_batch": self.experiment.micro_batch if costs(method) else None,
             "libraries": library_versions(tuple(name for one in (method, *inside(method)) for name in one.libraries)),
             **versions_of(method, *inside(method)),
         }

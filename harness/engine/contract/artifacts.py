@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from harness.engine.contract.bench import Bench, differing, expect
 from harness.engine.contract.tiny import COMPLETIONS, KEYS, PROMPTS
+from harness.engine.declarations import depends_on_seed
 from harness.method import Need
 from harness.policy.types import Capability, Sampling
 
@@ -75,13 +76,15 @@ def equal_seeds_give_equal_bytes(bench: Bench) -> None:
 
 
 def other_seeds_give_other_bytes(bench: Bench) -> None:
-    """Fits of two seeds differ, unless nothing is trained: that artifact is made once for all seeds."""
-    others = ", ".join(differing(_files(bench.fit(0)[0]), _files(bench.fit(1)[0])))
-    if bench.method.trains:
-        found = "the same bytes; if that is intended, declare trains = False"
-        expect(bool(others), "other bytes from another seed", found)
+    """Fits of two seeds differ, unless the method depends on no seed: that artifact is made once for equal inputs."""
+    first = _files(bench.fit(0)[0])
+    if depends_on_seed(bench.method):
+        found = "the same bytes; if that is intended, declare depends_on_seed = False, or trains = False"
+        expect(bool(differing(first, _files(bench.fit(1)[0]))), "other bytes from another seed", found)
     else:
-        expect(not others, "the same bytes from every seed, since trains is False", f"different bytes in {others}")
+        others = ", ".join(differing(first, _files(bench.fit_on_inputs_of(0, seed=1))))
+        found = f"different bytes in {others}"
+        expect(not others, "the same bytes from every seed, since depends_on_seed (or trains) is False", found)
 
 
 def nothing_is_fetched_from_the_network(bench: Bench) -> None:

@@ -96,6 +96,15 @@ class Bench:
             shutil.rmtree(out)
             raise
 
+    def fit_on_inputs_of(self, inputs: int, seed: int) -> Path:
+        """The artifact of another seed, made from the inputs of the first one."""
+        out = self.folder / f"{seed}-on-{inputs}"
+        out.mkdir()
+        with offline(self.attempts):
+            own = self._inputs(self.method, self.base, inputs, self.fit(inputs)[0])
+            self.method.fit(self.base, DATA, own, out, FitContext(seed, 4, self.progress))
+        return out
+
     def _inputs(self, method: Method, base: BaseModel, seed: int, out: Path) -> dict[str, Input]:
         inputs = {}
         for role, spec in method.requires().items():

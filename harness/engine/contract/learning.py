@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.engine.contract.bench import Bench, NotApplicable, differing, expect
 from harness.engine.contract.tiny import DATA
+from harness.engine.declarations import costs
 from harness.policy.policy import Policy
 from harness.policy.types import Prompt, Sampling
 from harness.scoring.answers.verifiers import verifies
@@ -52,18 +53,18 @@ def training_lowers_its_own_loss(bench: Bench) -> None:
 
 
 def the_report_says_whether_anything_was_trained(bench: Bench) -> None:
-    """Trained parameters and tokens are above 0 where the method trains, and 0 elsewhere."""
-    report, trains = bench.fit(0)[1], bench.method.trains
+    """Trained parameters and tokens are above 0 where the fit costs something, and 0 elsewhere."""
+    report, costly = bench.fit(0)[1], costs(bench.method)
     for name in ("trained_parameters", "training_tokens"):
-        value = getattr(report, name)
-        expect((value > 0) == trains, f"{name} {'above' if trains else 'of'} 0, since trains is {trains}", str(value))
+        value, declared = getattr(report, name), f"since costs (or trains) is {costly}"
+        expect((value > 0) == costly, f"{name} {'above' if costly else 'of'} 0, {declared}", str(value))
 
 
 def the_trained_parameters_are_those_that_training_moved(bench: Bench) -> None:
     """The count is that of the tensors that differ from those of a fit whose settings change nothing."""
     import torch
 
-    if not bench.method.trains:
+    if not costs(bench.method):
         raise NotApplicable("it trains nothing")
     stored, resting = tensors_of(bench.fit(0)[0]), tensors_of(bench.idle()[1])
     if not stored:
@@ -87,7 +88,7 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def _must_train(bench: Bench, kinds: set[str], reason: str) -> None:
-    if not (bench.method.trains and bench.method.needs & kinds):
+    if not (costs(bench.method) and bench.method.needs & kinds):
         raise NotApplicable(reason)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.choice import RULE
+from harness.engine.declarations import depends_on_seed
 from harness.engine.experiment import Experiment, MethodEntry, Tune
 from harness.engine.gate import check_contamination
 from harness.engine.joint_cells import CellGroup, JointCell, joint_cells
@@ -211,7 +212,7 @@ def _parts(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
 def deterministic(method: Method) -> bool:
     """Whether nothing about the method depends on the seed."""
     beneath = (needed.method for needed in method.requires().values())
-    return not (method.trains or method.draws) and all(map(deterministic, beneath))
+    return not (depends_on_seed(method) or method.draws) and all(map(deterministic, beneath))
 
 
 def seed_groups(plan: Plan) -> dict[str, str]:
