@@ -47,7 +47,7 @@ def setting(
     """A field of a method or benchmark: its default, its meaning, and its search range.
 
     search  (low, high) of a number, or the choices; None: it is not tuned. log: search on a log scale
-    folder  the value is a local folder whose content affects the artifact
+    folder  the value is a local folder, or a file, whose content affects the artifact
     path    the value may name a local file or folder, as those of `folder` do: a relative one starts at the experiment
             file. Several are a tuple
     least   the smallest value allowed; a smaller one is refused before anything is loaded

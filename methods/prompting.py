@@ -4,9 +4,14 @@
 
 URIAL aligns a base model with a system text and three constant examples. Here the model sees four of the
 demonstrations that the other methods train on, drawn once for all seeds. `demonstrations: 0` with an `instruction` is
-zero-shot prompting. Where the context is too short, whole examples are left out, the first ones first, and the item is
-flagged. Bare text has no turns to put examples before, so benchmarks that use it are n/a: the base's own numbers would
-look as if knowledge had been kept.
+zero-shot prompting. `examples` names a constant prompt as URIAL has it in place of the demonstrations, the same for
+every question: a file, or one that ships with the project (`general`: a system text and three restyled examples in
+this project's words; `microworld`). It is plain text with turn markers of its own, which a base without a chat template
+can go on with, and an answer ends where the next question opens. It needs no data.
+
+Where the context is too short, whole examples are left out, the first ones first, and the item is flagged. Bare text
+has no turns to put examples before, so benchmarks that use it are n/a: the base's own numbers would look as if
+knowledge had been kept.
 """
 
 from __future__ import annotations
@@ -20,11 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.method import FitContext, FitReport, Input, Method, setting
+from harness.method import FitContext, FitReport, Input, LocalPath, Method, setting
 from harness.policy.causal import CausalPolicy
 from harness.policy.encoding import Encoded, TextEncoder
 from harness.policy.types import Prompt
 from harness.records import Demonstration, Message, TrainingData
+from methods._constant_prompt import MarkedEncoder, file_of, read_prompt, shipped_prompts
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -44,27 +50,61 @@ class Prompting(Method):
     demonstrations: int = setting(4, "demonstrations shown before the question", search=(0, 16), null=0, quick=2)
     instruction: str = setting("", "system text before the demonstrations; none if empty")
     selection_seed: int = setting(0, "seed that decides which demonstrations are drawn", search=(0, 9))
+    examples: str = setting("", "a constant prompt in place of demonstrations: its file, or general", folder=True)
+
+    def __post_init__(self) -> None:
+        """A constant prompt needs no demonstrations; a shipped one is its file, so that its content is in the key."""
+        if self.examples:
+            object.__setattr__(self, "needs", frozenset())
+            if self.examples in shipped_prompts():
+                object.__setattr__(self, "examples", LocalPath(str(file_of(self.examples)), self.examples))
+
+    def check(self) -> None:
+        """Refuse a constant prompt that is not usable, and settings of demonstrations next to one."""
+        if not self.examples:
+            return
+        read_prompt(self.examples)
+        unused = {"instruction": self.instruction, "selection_seed": self.selection_seed}
+        others = [name for name, value in unused.items() if value]
+        others += ["demonstrations"] if self.demonstrations != Prompting.demonstrations else []
+        if others:
+            raise UserError(
+                f"{others[0]} next to examples, whose file is the whole prompt",
+                fix=f"Leave out {others[0]}, or write it into a file of your own.",
+            )
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
-        """Write the drawn demonstrations."""
+        """Write the drawn demonstrations, or the constant prompt."""
+        if self.examples:
+            prompt = read_prompt(self.examples)
+            turns = [[asdict(message) for message in example] for example in prompt.examples]
+            content = {"instruction": prompt.system, "examples": turns}
+            content["markers"] = [prompt.question, prompt.answer, prompt.end]
+            _write(out, content)
+            return FitReport(notes={"examples": [example[0].content for example in prompt.examples]})
         examples = drawn(data.demonstrations, self.demonstrations, self.selection_seed)
         content = {
             "instruction": self.instruction,
             "examples": [[asdict(message) for message in example.messages] for example in examples],
         }
-        (out / "prompt.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        _write(out, content)
         return FitReport(notes={"examples": [example.id for example in examples]})
 
     def footprint(self, model: Any) -> None:
         """No weight is trained."""
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
-        """The shared base behind the drawn demonstrations."""
+        """The shared base behind the examples."""
         content = json.loads((artifact / "prompt.json").read_text("utf-8"))
         examples = tuple(tuple(Message(**message) for message in turns) for turns in content["examples"])
-        return PromptedPolicy(base.policy().model, base.encoder, content["instruction"], examples)
+        encoder = MarkedEncoder(base, *content["markers"]) if "markers" in content else base.encoder
+        return PromptedPolicy(base.policy().model, encoder, content["instruction"], examples)
+
+
+def _write(out: Path, content: Mapping[str, Any]) -> None:
+    (out / "prompt.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def drawn(demonstrations: tuple[Demonstration, ...], count: int, seed: int) -> list[Demonstration]:

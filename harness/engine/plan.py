@@ -22,6 +22,7 @@ from harness.engine.registry import place_in_plugin, source_file
 from harness.engine.soundness import Unsound
 from harness.engine.store.keys import SCHEMA, key_of, library_versions
 from harness.errors import Unreachable, UserError, first_line
+from harness.files import sha256
 from harness.method import Method, fields_of, folders_of, plugin_name, processes_of
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.gguf_file import gguf_version, is_gguf
@@ -343,8 +344,10 @@ class _Planner:
         return {"artifact": node.key, "seed": seed if column.benchmark.stochastic or node.draws else None, **asked}
 
     def _folders(self, plugin: Method | Benchmark) -> dict[str, Any]:
-        """The digests of the folders that a plugin's settings name."""
-        found = {field: folder_digest(path, self.store / "digests.json") for field, path in folders_of(plugin).items()}
+        """The digests of the folders and files that a plugin's settings name."""
+        known = self.store / "digests.json"
+        paths = folders_of(plugin).items()
+        found = {field: sha256(path) if path.is_file() else folder_digest(path, known) for field, path in paths}
         return {"folders": found} if found else {}
 
     def _small_spec(self, method: Method) -> BaseSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import os
 import re
@@ -20,6 +21,8 @@ from harness.method import LocalPath, Method, required_fields
 
 # pydantic reads the entry points of all installed packages; a malformed line of any of them would end every run
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+# methods go to other processes; told here, since what harness.method runs is part of every content key
+copyreg.pickle(LocalPath, lambda path: (LocalPath, (str(path), path.written)))
 
 CONFIG = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
 # the first word of pydantic's error type -> what is right, and an example

@@ -18,6 +18,7 @@ from harness.engine.contract.tiny import COMPLETIONS, KEYS, PROMPTS, WORDS
 from harness.method import Method
 from harness.policy.batching import padded
 from harness.policy.causal import CausalPolicy
+from harness.policy.logprobs import fit_for_scoring
 from harness.policy.policy import Policy
 from harness.policy.types import Prompt, Sampling, Score
 
@@ -159,7 +160,8 @@ def _right_padded(policy: CausalPolicy) -> list[Score]:
     """The completions' scores from one pass over prompt and completion, without a cache."""
     import torch
 
-    requests = [policy.encode(p, c) for p, c in zip(PROMPTS, COMPLETIONS, strict=True)]
+    pairs = zip(PROMPTS, COMPLETIONS, strict=True)
+    requests = [fit_for_scoring(policy, policy.encode(prompt, completion)) for prompt, completion in pairs]
     tokens, mask = padded([[*r.prompt, *r.prefix, *r.completion] for r in requests], policy.device)
     with torch.inference_mode():
         logits = policy.model(input_ids=tokens, attention_mask=mask.long(), use_cache=False).logits
