@@ -81,9 +81,7 @@ def check_bases(base: BaseModel) -> BaseModel:
     the base ends its turns with a token that the small one lacks."""
     if base.small is None:
         raise UserError(
-            "proxy_tuning needs a small base model",
-            where=base.spec.name,
-            fix="Add `small_base: NAME` to the experiment.",
+            "the method needs a small base model", where=base.spec.name, fix="Add `small_base: NAME` to the experiment."
         )
     shared = shared_tokens(base)
     large, small = base.tokenizer.get_vocab(), base.small.tokenizer.get_vocab()
@@ -92,7 +90,7 @@ def check_bases(base: BaseModel) -> BaseModel:
         first = sorted(differing, key=lambda token: (large.get(token, len(large)), token))[:3]
         ids = ", ".join(f"{token!r} is {large.get(token)} and {small.get(token)}" for token in first)
         raise UserError(
-            f"the vocabularies differ in {len(differing)} tokens, and proxy_tuning adds their logits: {ids}",
+            f"the vocabularies differ in {len(differing)} tokens, and their logits are combined: {ids}",
             where=f"{base.spec.name} and {base.small.spec.name}",
             fix="Choose a small base of the same family, with the same tokenizer.",
         )
@@ -155,7 +153,7 @@ class ProxyPolicy(StepwisePolicy):
         if lacking := [token for token in (*encoded.prefix, *encoded.completion) if token >= self._width]:
             raise UserError(
                 f"{self.encoder.tokenizer.convert_ids_to_tokens(lacking[0])!r} is not among the {self._width} tokens"
-                " that the models of proxy_tuning share",
+                " that the models share",
                 fix="Choose a small base with the base's tokenizer.",
             )
         return encoded

@@ -88,7 +88,7 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def _must_train(bench: Bench, kinds: set[str], reason: str) -> None:
-    if not (costs(bench.method) and bench.method.needs & kinds):
+    if not (bench.method.trains and bench.method.needs & kinds):
         raise NotApplicable(reason)
 
 
