@@ -11,28 +11,39 @@ LIMA as published: 15 epochs, batch 32, weight decay .1, no warm-up, `final_rate
 The authors chose its checkpoint by hand, since perplexity rises while quality rises. Here nothing stops early on a
 loss unless `checkpoint` says so.
 
-Residual dropout: block l of L drops with rate `dropout` * l / (L - 1). Every block adds twice to the residual stream,
-after attention and after its feed-forward part; each addition drops separately, in training mode only.
+Residual dropout: block l of L drops with rate `dropout` * l / (L - 1); see `_residual_dropout.py`.
+
+Options, with equations in harness/training/objectives.py; none changes anything at its default:
+`loss: dft` weights each token's loss by its probability (Wu et al. 2025, 2508.05629). `loss_on: all` trains on prompts
+too, except turns that the data marks as not to be imitated, and `loss_on: {prompt: 0.1}` gives their tokens that weight
+(Shi et al. 2024, 2405.14394; Huerta-Enochian and Ko 2024, 2401.13586, who find 0.01 to 0.5 useful). `neftune` adds
+noise to embeddings (Jain et al. 2023, 2310.05914, who use 5, 10 and 15). `kl: {weight: 0.1}` adds the divergence of the
+model from the base on the labelled tokens, KL(base || model): the quantity that forgetting follows (Shenfeld et al.
+2025, 2509.04259), as in Learning without Forgetting (Li and Hoiem 2016, 1606.09282). `replay: {share: 0.05, data: SET}`
+mixes rows of another set of demonstrations in, of which a share of 1 to 5 % is common (Scialom et al. 2022, 2205.12393;
+Ibrahim et al. 2024, 2403.08763); the check for contamination does not see that set. `start` names a method whose
+trained model is trained further.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
-from harness.lazy import torch
-from harness.method import FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
-from harness.policy.hidden_states import changed_outputs, decoder_blocks
+from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
 from harness.records import TrainingData
 from harness.training.checkpoints import BestPass, Rule, set_aside
-from harness.training.labelled_rows import training_rows, untrainable
+from harness.training.labelled_rows import LabelsOf, training_rows, untrainable
 from harness.training.loop import Optimisation, Optimizer, Parallel, seed_everything, train
-from harness.training.models import SavedIn, load_model, model_folder, save_model
+from harness.training.models import SavedIn, load_model, model_folder, save_model, trainable_copy
+from harness.training.objectives import Objective, noisy_embeddings, plain_labels, weighted_labels
+from methods._replay import checked_replay, replayed
+from methods._residual_dropout import residual_dropout
+from methods.base import Base
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -69,10 +80,36 @@ class Sft(Method):
     held_out: int = setting(50, "demonstrations held out to choose a checkpoint")
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
     saved_in: SavedIn = setting("float32", "precision of the trained model, saved and loaded: float32, or the base's")
+    loss: Literal["nll", "dft"] = setting("nll", "-log p of a token, or that times p as dynamic fine-tuning has it")
+    loss_on: Literal["answers", "all"] | dict[str, float] = setting(
+        "answers", "the tokens that are trained: answers, all, or {prompt: 0.1}, the weight of a prompt's tokens"
+    )
+    neftune: float = setting(0.0, "noise on embeddings in training; its authors use 5 to 15", least=0)
+    replay: dict[str, Any] | None = setting(
+        None, "{share: 0.05, data: SET}: the share of rows that come from another set", path=True
+    )
+    kl: dict[str, float] | None = setting(None, "{weight: 0.1}: the weight of the divergence from the base")
+    start: Method = setting(Base(), "the method whose model is trained further")
+
+    def __post_init__(self) -> None:
+        """Note the digest of the replayed rows, so that the content key holds it."""
+        if self.replay:
+            object.__setattr__(self, "replay", checked_replay(self.replay))
+
+    def requires(self) -> dict[str, ArtifactSpec]:
+        """The artifact that training starts from, unless that is the base."""
+        return {} if self.start == Base() else {"start": ArtifactSpec(self.start)}
+
+    @property
+    def search_ranges(self) -> Mapping[str, tuple[Any, ...]]:
+        """Noise is searched where the experiment has some."""
+        return {"neftune": (1.0, 15.0)} if self.neftune else {}
 
     def check(self) -> None:
         """Refuse shares outside [0, 1), a final rate without a linear schedule, and an optimiser that is not there."""
         Optimisation.of(self)
+        self.start.check()
+        self._check_loss()
         if self.parallel and self.checkpoint != "last":
             raise UserError(
                 f"parallel: {self.parallel} with checkpoint: {self.checkpoint}, which asks the whole model",
@@ -85,28 +122,68 @@ class Sft(Method):
         if self.final_rate and self.schedule != "linear":
             raise UserError(f"final_rate with schedule {self.schedule!r}", fix="Use linear, or final_rate: 0.")
 
+    def _check_loss(self) -> None:
+        """Refuse weights that are not one number of 0 or more, and losses that packing or several processes exclude."""
+        for name, given, key in (("loss_on", self.loss_on, "prompt"), ("kl", self.kl, "weight")):
+            if isinstance(given, dict) and (set(given) != {key} or not given[key] >= 0):
+                raise UserError(f"{name} is {given}", fix=f"Give 0 or more: {name}: {{{key}: 0.1}}")
+        if self.neftune and self.packing:
+            raise UserError("neftune with packing: its noise depends on the length of a row", fix="Leave one out.")
+        if self.parallel and (self.neftune or self._objective(None)):
+            raise UserError(
+                f"parallel: {self.parallel} with neftune, kl, loss: dft or a weight in loss_on", fix="Leave one out."
+            )
+
+    def _objective(self, base: BaseModel | None) -> Objective | None:
+        """The loss, where it is not the usual one; without a base it has no reference model."""
+        kl, weighted = (self.kl or {}).get("weight", 0.0), self._labels() is weighted_labels
+        if not (kl or weighted or self.loss == "dft"):
+            return None
+        weight = self.loss_on["prompt"] if isinstance(self.loss_on, dict) else 1.0
+        return Objective(self.loss == "dft", weight, kl, base.policy().model if base and kl else None)
+
+    def _labels(self) -> LabelsOf | None:
+        if isinstance(self.loss_on, dict):
+            return weighted_labels if self.loss_on["prompt"] else None
+        return plain_labels if self.loss_on == "all" else None
+
     def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
         """Demonstrations without a trained token."""
-        return untrainable(data.demonstrations, encoder, self.max_length)
+        return untrainable(data.demonstrations, encoder, self.max_length, self._labels())
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
         """Train a fresh copy of the base and write it as a model folder."""
         trained, held_out = set_aside(data.demonstrations, self.checkpoint, self.held_out)
-        rows = training_rows(trained, base.encoder, self.max_length)
+        again = replayed(self.replay, len(trained), context.seed)
+        rows = training_rows((*trained, *again), base.encoder, self.max_length, prompts=self._labels())
         seed_everything(context)
-        model = base.load().float()
+        model = trainable_copy(inputs["start"].load()) if inputs else base.load().float()
         best = BestPass(model, base.encoder, self.checkpoint, held_out)
         with residual_dropout(model, self.dropout):
-            report = train(model, rows, base, Optimisation.of(self), context, each_pass=best.look)
+            report = train(
+                model, rows, base, Optimisation.of(self), context, each_pass=best.look, **self._loss_for(model, base)
+            )
         best.restore()
-        noted = save_model(model, base, out, self.saved_in)
+        noted = save_model(model, base, out, self.saved_in) | ({"replayed": len(again)} if again else {})
         return replace(report, notes={**report.notes, **best.notes, **noted})
 
+    def _loss_for(self, model: Any, base: BaseModel) -> dict[str, Any]:
+        """The arguments of `train` for another loss than the usual one."""
+        found: dict[str, Any] = {}
+        if self.neftune:
+            found["around"] = partial(noisy_embeddings, model, self.neftune)
+        if objective := self._objective(base):
+            from methods._sft_trainer import WeightedTrainer
+
+            found |= {"loss_of": objective, "trainer_class": WeightedTrainer}
+        return found
+
     def footprint(self, model: Any) -> Footprint:
-        """All weights are trained."""
-        return Footprint(model.requires_grad_(True), policy=self.saved_in)
+        """All weights are trained; the base is read too where the loss has a divergence from it."""
+        read = int(bool((self.kl or {}).get("weight")))
+        return Footprint(model.requires_grad_(True), policy=self.saved_in, forwards=read)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The fine-tuned model behind the base's chat template."""
@@ -115,41 +192,3 @@ class Sft(Method):
     def plain_weights(self, dtype: str) -> PlainWeights | str:
         """Its artifact is a model folder, which a backend loads in the base's dtype."""
         return model_folder(self.saved_in, dtype)
-
-
-# families that normalise their additions (Gemma 2, OLMo 2) add the norms' outputs, all others the parts' own outputs;
-# OPT's feed-forward part is not a module, but ends with fc2
-_AFTER_NORMS = (("post_attention_layernorm",), ("post_feedforward_layernorm",))
-_PARTS = (("self_attn", "self_attention", "attention", "attn"), ("mlp", "feed_forward", "fc2"))
-
-
-def dropout_rates(blocks: int, top: float) -> list[float]:
-    """The rate of each block, from 0 at the first to `top` at the last; a single block has `top`."""
-    return [top * block / (blocks - 1) for block in range(blocks)] if blocks > 1 else [top] * blocks
-
-
-@contextmanager
-def residual_dropout(model: Any, top: float) -> Iterator[None]:
-    """Within this context, dropout applies to the blocks' additions. Raises UserError where they are not found."""
-    blocks = list(decoder_blocks(model)) if top else []
-    rates = dropout_rates(len(blocks), top)
-    parts = [(part, rate) for block, rate in zip(blocks, rates, strict=True) if rate for part in additions(block)]
-    with changed_outputs((part, partial(_dropped, part, rate)) for part, rate in parts):
-        yield
-
-
-def additions(block: Any) -> list[Any]:
-    """The two modules of a decoder block whose outputs are added to the residual stream."""
-    children = dict(block.named_children())
-    names = _AFTER_NORMS if _AFTER_NORMS[1][0] in children else _PARTS
-    found = [[children[name] for name in alike if name in children] for alike in names]
-    if any(len(one) != 1 for one in found):
-        raise UserError(
-            f"it is not known where {type(block).__name__} adds to the residual stream, so dropout cannot be applied",
-            fix="Set dropout to 0, or use a model of the Llama, Qwen, Mistral, Gemma, GPT-2, NeoX or OPT family.",
-        )
-    return [one[0] for one in found]
-
-
-def _dropped(part: Any, rate: float, hidden: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.dropout(hidden, rate, training=part.training)

@@ -9,7 +9,7 @@ import torch
 
 from harness.errors import UserError
 from harness.policy.hidden_states import decoder_blocks
-from methods.sft import additions, dropout_rates, residual_dropout
+from methods._residual_dropout import additions, dropout_rates, residual_dropout
 from tests.test_hidden_states import FAMILIES, make
 
 TOKENS = torch.arange(3, 15).view(2, 6)

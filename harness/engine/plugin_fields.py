@@ -149,12 +149,14 @@ def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Met
 
 
 def _located_paths(value: Any, folder: Path) -> Any:
-    """A name, or a tuple of names: whichever is that of a file or folder below `folder` becomes its path.
+    """A name, or a tuple or mapping of them: whichever is that of a file or folder below `folder` becomes its path.
 
     A bare word stays a name (of a task, a method, an embedded set); `./word` is a path.
     """
     if isinstance(value, tuple):
         return tuple(_located_paths(item, folder) for item in value)
+    if isinstance(value, dict):
+        return {key: _located_paths(item, folder) for key, item in value.items()}
     if not isinstance(value, str) or not re.search(r"[/\\.]", value) or os.path.isabs(os.path.expanduser(value)):
         return value
     name, colon, configuration = value.rpartition(":")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 """The label of a token that is read but not trained: torch's cross-entropy ignores it."""
+LabelsOf = Callable[[Sequence[int]], Sequence[int]]
+"""The labels of the tokens of a prompt, where it is trained too."""
 
 
 @dataclass
@@ -56,10 +58,12 @@ def training_rows(
     max_length: int | None = None,
     *,
     per_turn: bool = False,
+    prompts: LabelsOf | None = None,
 ) -> TrainingRows:
     """Rows of all demonstrations, none longer than the context. Raises UserError where no trained token is left.
 
     per_turn  one row for every assistant turn, for a method that treats the prompt differently from the answer
+    prompts   labels what is not an assistant's turn; None: it is read and not trained
     """
     if not demonstrations:
         raise UserError("there are no demonstrations to train on", fix="Name some under data: demonstrations.")
@@ -67,7 +71,7 @@ def training_rows(
     rows: list[TrainingRow] = []
     truncated, lost = 0, []
     for demonstration in demonstrations:
-        whole = list(_rows_of(demonstration, encoder, per_turn))
+        whole = list(_rows_of(demonstration, encoder, per_turn, prompts))
         kept = [row for row in (row.cut(length) for row in whole) if row.labelled]
         truncated += sum(len(row.input_ids) > length for row in whole)
         rows.extend(kept)
@@ -83,13 +87,16 @@ def training_rows(
 
 
 def untrainable(
-    demonstrations: Sequence[Demonstration], encoder: TextEncoder, max_length: int | None = None
+    demonstrations: Sequence[Demonstration],
+    encoder: TextEncoder,
+    max_length: int | None = None,
+    prompts: LabelsOf | None = None,
 ) -> dict[str, str]:
     """The ids of demonstrations for which `training_rows` would raise UserError, each with the reason."""
     length = min(encoder.max_length, max_length or encoder.max_length)
     found = {}
     for demonstration in demonstrations:
-        at = _first_trained(demonstration, encoder)
+        at = _first_trained(demonstration, encoder, prompts)
         if isinstance(at, str):
             found[demonstration.id] = at
         elif at is None or at >= length:
@@ -98,14 +105,14 @@ def untrainable(
 
 
 @lru_cache(maxsize=1 << 17)
-def _first_trained(demonstration: Demonstration, encoder: TextEncoder) -> int | str | None:
+def _first_trained(demonstration: Demonstration, encoder: TextEncoder, prompts: LabelsOf | None) -> int | str | None:
     """How many tokens come before the first trained one; a text: why it cannot be encoded.
 
     Cached, since several methods read the same demonstrations. A row that holds several turns begins with the first
     one, as a row of its own does.
     """
     try:
-        rows = list(_rows_of(demonstration, encoder, per_turn=False))
+        rows = list(_rows_of(demonstration, encoder, per_turn=False, prompts=prompts))
     except UserError as error:
         return error.what
     labelled = [next((at for at, label in enumerate(row.labels) if label != IGNORED), None) for row in rows]
@@ -144,13 +151,15 @@ def answer_row(
     return row.cut(min(encoder.max_length, max_length or encoder.max_length))
 
 
-def _rows_of(demonstration: Demonstration, encoder: TextEncoder, per_turn: bool) -> Iterator[TrainingRow]:
+def _rows_of(
+    demonstration: Demonstration, encoder: TextEncoder, per_turn: bool, prompts: LabelsOf | None
+) -> Iterator[TrainingRow]:
     """Rows in which every assistant turn is trained once, after the same ids as it is scored after.
 
     Turns share a row as long as each prompt continues the ids before it. Where the template renders earlier turns
-    differently later (it may drop thoughts), the turn starts a new row.
+    differently later (it may drop thoughts), the turn starts a new row, whose prompt is read again and not trained.
     """
-    row = TrainingRow([], [])
+    row, again = TrainingRow([], []), False
     for turn, message in enumerate(demonstration.messages):
         if message.role != "assistant":
             continue
@@ -161,8 +170,11 @@ def _rows_of(demonstration: Demonstration, encoder: TextEncoder, per_turn: bool)
         seen = len(row.input_ids)
         if seen and (per_turn or list(encoded.prompt[:seen]) != row.input_ids):
             yield row
-            row, seen = TrainingRow([], []), 0
+            row, seen, again = TrainingRow([], []), 0, True
         row.add(encoded.prompt[seen:], trained=False)
+        if prompts and not again:  # nothing predicts the first token
+            begins = max(seen, 1)
+            row.labels[begins:] = prompts(encoded.prompt[begins:])
         row.add([*encoded.completion, *encoder.end_of_turn], trained=message.trained)
     yield row
 
