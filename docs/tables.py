@@ -14,7 +14,7 @@ from harness.engine import registry
 
 README = Path(__file__).parents[1] / "README.md"
 COLUMNS = 3
-NEEDS = ("demonstrations", "preferences", "problems", "small_base")
+NEEDS = ("demonstrations", "preferences", "problems", "judged", "small_base")
 
 
 def table(kind: registry.Kind) -> str:

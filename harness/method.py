@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.policy.policy import Policy
 
 
-Need = Literal["demonstrations", "preferences", "problems", "small_base"]
+Need = Literal["demonstrations", "preferences", "problems", "judged", "small_base"]
 
 
 # notes of a fit that cannot have taught anything, each with the reason in words; a run says them

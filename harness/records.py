@@ -35,6 +35,13 @@ class Demonstration:
 
 
 @dataclass(frozen=True)
+class JudgedAnswer(Demonstration):
+    """A conversation whose last turn was judged: `good` says whether that answer is to be imitated or avoided."""
+
+    good: bool = True
+
+
+@dataclass(frozen=True)
 class PreferencePair:
     """Two answers to one prompt: `chosen` is better than `rejected`."""
 
@@ -69,6 +76,7 @@ class TrainingData:
     demonstrations: tuple[Demonstration, ...] = ()
     preferences: tuple[PreferencePair, ...] = ()
     problems: tuple[Problem, ...] = ()
+    judged: tuple[JudgedAnswer, ...] = ()
     manifest: tuple[dict[str, Any], ...] = field(default=())
 
 

@@ -319,6 +319,9 @@ class Estimator:
             answers = (pair.chosen, pair.rejected)[: declared.per_pair]
             both = [answer_row(pair.prompt, answer, encoder, longest) for answer in answers]
             units.append([(len(row.input_ids), row.labelled) for row in both])
+        for one in data.judged:
+            judged = answer_row(one.messages[:-1], one.messages[-1].content, encoder, longest)
+            units.append([(len(judged.input_ids), judged.labelled)])
         answers_each, new = declared.sampled
         for problem in data.problems:
             read = len(encoder.encode(Prompt(messages=problem.prompt)).prompt)

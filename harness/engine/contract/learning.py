@@ -29,7 +29,7 @@ def training_on_demonstrations_makes_them_likelier(bench: Bench) -> None:
 
 def training_on_preferences_widens_their_margins(bench: Bench) -> None:
     """The margin of chosen over rejected answers grows from where training began."""
-    _must_train(bench, {"preferences"}, "it does not learn preferences")
+    _must_train(bench, {"preferences", "judged"}, "it does not learn preferences")
     before, after = _margin(bench.start()), _margin(bench.scoring())
     expect(after > before + 1, f"chosen answers ahead by more than {before + 1:.1f}", f"a margin of {after:.1f}")
 
@@ -43,7 +43,7 @@ def training_on_problems_makes_verified_answers_likelier(bench: Bench) -> None:
 
 def training_lowers_its_own_loss(bench: Bench) -> None:
     """The second half of the loss curve in the report's notes averages less than the first; one batch is noise."""
-    _must_train(bench, {"demonstrations", "preferences"}, "it fits neither demonstrations nor preferences")
+    _must_train(bench, {"demonstrations", "preferences", "judged"}, "it fits neither demonstrations nor preferences")
     curve = bench.fit(0)[1].notes.get("loss")
     if not curve or len(curve) < 2:
         raise NotApplicable('its report has no curve: notes={"loss": [(step, loss), ...]}')

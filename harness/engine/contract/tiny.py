@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.policy.types import Prompt
-from harness.records import Demonstration, Message, PreferencePair, Problem, TrainingData
+from harness.records import Demonstration, JudgedAnswer, Message, PreferencePair, Problem, TrainingData
 
 VOCABULARY = "<eos> <u> <a> <unk> what says the cat dog bird red green blue one two three"
 WORDS = VOCABULARY.split()
@@ -34,6 +34,11 @@ DATA = TrainingData(
     ),
     preferences=tuple(
         PreferencePair(animal_question(a), f"{a} says {c} {n}", f"{c} {n}", f"{a}-{c}-{n}") for a, c, n in ANSWERS
+    ),
+    judged=tuple(
+        JudgedAnswer((*animal_question(a), Message("assistant", answer)), f"{a}-{c}-{n}/{good}", good=good)
+        for a, c, n in ANSWERS
+        for answer, good in ((f"{a} says {c} {n}", True), (f"{c} {n}", False))
     ),
     problems=tuple(Problem(animal_question(a), n, "last_word", f"{a}-{c}-{n}") for a, c, n in ANSWERS),
 )
