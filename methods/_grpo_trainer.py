@@ -12,7 +12,12 @@ from harness.training.trl import WatchedTrainer
 
 
 class GrpoTrainer(WatchedTrainer, trl.GRPOTrainer):
-    """TRL's trainer with a given reference model, on rows without padding on their left."""
+    """TRL's trainer with a given reference model, on rows without padding on their left.
+
+    leaves_one_out  its loss is RLOO's, with the divergence as part of the reward
+    """
+
+    leaves_one_out = False
 
     def refer_to(self, reference: Any, beta: float) -> None:
         """Measure KL from this model instead of one that TRL reads from disk."""
@@ -36,3 +41,41 @@ class GrpoTrainer(WatchedTrainer, trl.GRPOTrainer):
         if entropies is not None:
             entropies = entropies.gather(1, wanted)
         return log_probs.gather(1, wanted), entropies, auxiliary
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        """The batch of TRL; for RLOO with each reward's lead over the mean of the others of its group."""
+        found = super()._generate_and_score_completions(inputs)
+        if not self.leaves_one_out:
+            return found
+        lead, size = found["advantages"], self.num_generations
+        with torch.no_grad():
+            found["old_per_token_logps"] = self._answer_logps(self.model, found)
+        if self.beta:
+            apart = found["old_per_token_logps"] - found["ref_per_token_logps"]
+            apart = apart * found["completion_mask"]
+            self._metrics["train"]["kl"].append(float(apart.sum() / found["completion_mask"].sum()))
+            further = apart.sum(1).view(-1, size)
+            lead = lead - self.beta * (further - further.mean(1, keepdim=True)).flatten()
+        found["advantages"] = lead * size / (size - 1)
+        return found
+
+    def _compute_loss(self, model: Any, inputs: Any) -> torch.Tensor:
+        """TRL's loss; for RLOO that of whole answers, with the group's size in the advantages."""
+        if not self.leaves_one_out:
+            loss: torch.Tensor = super()._compute_loss(model, inputs)
+            return loss
+        found = self._answer_logps(model, inputs)
+        ratio = ((found - inputs["old_per_token_logps"]) * inputs["completion_mask"]).sum(1).exp()
+        clipped = ratio.clamp(1 - self.epsilon_low, 1 + self.epsilon_high)
+        lead = inputs["advantages"]
+        return -torch.min(ratio * lead, clipped * lead).mean() / self.current_gradient_accumulation_steps
+
+    def _answer_logps(self, model: Any, inputs: Any) -> torch.Tensor:
+        """log p (B, C) of the tokens of answers."""
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+        with self.accelerator.autocast():
+            found: torch.Tensor = self._get_per_token_logps_and_entropies(
+                model, ids, mask, inputs["completion_ids"].shape[1]
+            )[0]
+        return found

@@ -7,7 +7,14 @@
 The standard deviation divides by the group's size less one. A group in which all answers verify, or none, gives no
 gradient. `loss_type` dapo (2503.14476) takes the mean over the tokens of an update; dr_grpo (2503.20783) divides by
 `max_new_tokens` and belongs with `scale_rewards: none`, which leaves out the standard deviation; `batch` takes that of
-the whole update. With `iterations` at 1, as in the paper, s is 1 and nothing is clipped.
+the whole update. With `iterations` at 1, as in the paper, s is 1 and nothing is clipped. Further values of `loss_type`:
+
+    gspo    s is the ratio of whole answers to the power 1 / length   (Zheng et al. 2025, 2507.18071, eq. 7)
+    cispo   -min(s, `most_ratio`) A log p, no gradient through s, mean over tokens   (MiniMax 2025, 2506.13585, eq. 4)
+    rloo    -min(s A, clip(s) A) with s the ratio of whole answers, r_i lessened by beta log(p / p_start) and
+            A_i = r_i - mean of the others' r   (Ahmadian et al. 2024, 2402.14740)
+
+At `iterations` 1 gspo equals grpo. Its authors clip at 3e-4; cispo's cap is 5 as in ScaleRL (2510.13786).
 
 Defaults: learning rate 1e-6, beta 0.04, clipping at 0.2, 16 problems per update and one update per batch as in the
 paper, which samples 64 answers of up to 1,024 tokens; here 8 of up to 256 are sampled. Form is not rewarded. The
@@ -22,38 +29,30 @@ is wrong for a model with absolute positions; here rows are padded on the right.
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
-from harness.method import (
-    NO_SIGNAL,
-    ArtifactSpec,
-    FitContext,
-    FitReport,
-    Footprint,
-    Input,
-    Method,
-    PlainWeights,
-    setting,
-)
-from harness.policy.causal import CausalPolicy
-from harness.policy.types import Completion, Prompt, Sampling
+from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
+from harness.policy.types import Sampling
 from harness.records import Problem, TrainingData
 from harness.scoring.answers.verifiers import require_verifier, verifies
 from harness.training.labelled_rows import too_long
 from harness.training.loop import Optimisation, Optimizer, seed_everything, thinned, trl_config
 from harness.training.models import SavedIn, load_model, model_folder, save_model, trainable_copy
+from methods._rollouts import Rollouts
 from methods.sft import Sft
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
-    from harness.policy.encoding import Encoded, TextEncoder
+    from harness.policy.encoding import TextEncoder
     from harness.policy.policy import Policy
+
+
+DEFAULT_EPSILON = 0.2
+AS_TRL = {"gspo": "grpo", "rloo": "grpo"}
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,12 @@ class Grpo(Method):
     beta: float = setting(0.04, "strength of the KL penalty towards the start; 0: none", search=(0.0, 0.1))
     temperature: float = setting(1.0, "sampling temperature", search=(0.7, 1.2))
     max_new_tokens: int = setting(256, "longest sampled answer in tokens", quick=4)
-    epsilon: float = setting(0.2, "clipping range of the probability ratio", search=(0.1, 0.3))
+    epsilon: float = setting(DEFAULT_EPSILON, "clipping range of the probability ratio", search=(0.1, 0.3))
     iterations: int = setting(1, "updates on each batch of answers", search=(1, 4))
-    loss_type: Literal["grpo", "dr_grpo", "dapo"] = setting(
-        "grpo", "how tokens are averaged", search=("grpo", "dr_grpo", "dapo")
+    loss_type: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo"] = setting(
+        "grpo", "how tokens are averaged, and what is clipped", search=("grpo", "dr_grpo", "dapo")
     )
+    most_ratio: float | None = setting(None, "cispo: the largest probability ratio that counts; none: 5", least=1)
     scale_rewards: Literal["group", "batch", "none"] = setting(
         "group", "the set whose standard deviation divides a reward", search=("group", "batch", "none")
     )
@@ -86,9 +86,7 @@ class Grpo(Method):
     )
     optimizer: Optimizer = setting("adamw", "adamw, adamw_8bit or paged (the last two need bitsandbytes)")
     activation_checkpointing: bool = setting(False, "compute activations twice instead of keeping them in memory")
-    updates: int | None = setting(
-        None, "total batches of problems, instead of epochs; problems repeat as needed", least=1
-    )
+    updates: int | None = setting(None, "total batches, instead of epochs; problems repeat as needed", least=1)
     saved_in: SavedIn = setting("float32", "precision of the trained model, saved and loaded: float32, or the base's")
 
     def requires(self) -> dict[str, ArtifactSpec]:
@@ -115,6 +113,34 @@ class Grpo(Method):
             raise UserError(
                 f"beta is {self.beta} and epsilon {self.epsilon}", fix="beta is 0 or more, epsilon between 0 and 1."
             )
+        self._check_loss()
+
+    def _check_loss(self) -> None:
+        """Refuse fields that the loss does not read."""
+        if self.most_ratio is not None and self.loss_type != "cispo":
+            raise UserError(
+                f"most_ratio is {self.most_ratio}, which loss_type: {self.loss_type} does not read",
+                fix="Leave out most_ratio, or use loss_type: cispo.",
+            )
+        if self.epsilon != DEFAULT_EPSILON and self.loss_type == "cispo":
+            raise UserError(
+                f"epsilon is {self.epsilon}, which loss_type: cispo does not read", fix="Give most_ratio instead."
+            )
+        if self.loss_type == "rloo" and self.scale_rewards != "none":
+            raise UserError(
+                f"scale_rewards is {self.scale_rewards!r}, which loss_type: rloo does not read",
+                fix="Write scale_rewards: none: an answer's reward is compared with the others' mean alone.",
+            )
+
+    @property
+    def search_ranges(self) -> Mapping[str, tuple[Any, ...] | None]:
+        """gspo clips far smaller ratios; cispo clips at `most_ratio`, and rloo scales no reward."""
+        own: dict[str, dict[str, tuple[Any, ...] | None]] = {
+            "gspo": {"epsilon": (3e-4, 0.1)},
+            "cispo": {"epsilon": None, "most_ratio": (1.2, 8.0)},
+            "rloo": {"scale_rewards": None},
+        }
+        return own.get(self.loss_type, {})
 
     def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
         """Problems that leave no room for an answer."""
@@ -179,7 +205,9 @@ class Grpo(Method):
         own = {
             "beta": 0.0,
             "epsilon": self.epsilon,
-            "loss_type": self.loss_type,
+            "epsilon_high": (self.most_ratio or 5.0) if self.loss_type == "cispo" else None,
+            "importance_sampling_level": "sequence" if self.loss_type == "gspo" else "token",
+            "loss_type": AS_TRL.get(self.loss_type, self.loss_type),
             "scale_rewards": self.scale_rewards,
             "num_generations": self.samples,
             "num_iterations": self.iterations,
@@ -200,6 +228,7 @@ class Grpo(Method):
         )
         # as an argument it would warn of being experimental
         trainer.rollout_func = rollouts
+        trainer.leaves_one_out = self.loss_type == "rloo"
         trainer.refer_to(reference, self.beta)
         return trainer
 
@@ -218,98 +247,3 @@ def require_verifiable(problems: Sequence[Problem]) -> None:
 def verified(completions: Sequence[str], right: Sequence[bool], **others: Any) -> list[float]:
     """The reward of each answer, 1 or 0, as `Rollouts` found it."""
     return [float(one) for one in right]
-
-
-@dataclass
-class Rollouts:
-    """Samples groups of answers with the model in training, and counts their tokens and rewards.
-
-    right  for each group so far, how many of its answers verified
-    """
-
-    problems: Sequence[Problem]
-    encoder: TextEncoder
-    sampling: Sampling
-    drawn: Counter[int] = field(default_factory=Counter)
-    generated_tokens: int = 0
-    read_tokens: int = 0
-    cut_off: int = 0
-    rewards: list[float] = field(default_factory=list)
-    right: list[int] = field(default_factory=list)
-
-    @cached_property
-    def encoded(self) -> list[Encoded]:
-        """Each problem as the model reads it, where an answer still fits."""
-        return [
-            self.encoder.encode(Prompt(messages=problem.prompt)).fitted(
-                self.encoder.max_length, self.sampling.max_new_tokens
-            )
-            for problem in self.problems
-        ]
-
-    def __call__(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
-        """TRL's view of a batch: ids of prompts and answers, row by row; `right` goes on to the reward.
-
-        prompts  the problems' places, each as often as its group is large
-        """
-        places = [int(prompt) for prompt in prompts[:: self.sampling.samples]]
-        groups = self._draw(places, trainer)
-        rows = [(self.encoded[at].prompt, answer) for at, group in zip(places, groups, strict=True) for answer in group]
-        right = [
-            verifies(self.problems[at], answer.text)
-            for at, group in zip(places, groups, strict=True)
-            for answer in group
-        ]
-        answers = [trained_ids(answer) for _, answer in rows]
-        self._remember(rows, answers, right)
-        return {
-            "prompt_ids": [list(prompt) for prompt, _ in rows],
-            "completion_ids": answers,
-            "logprobs": None,
-            "right": right,
-        }
-
-    def notes(self) -> dict[str, Any]:
-        """Counts and rewards of the answers, for the fit's report."""
-        size = self.sampling.samples
-        silent = sum(count in (0, size) for count in self.right)
-        drawn = len(self.right) * size
-        alike = "of each group all or no answers" if any(self.right) else f"none of its {drawn:,} answers"
-        lesson = {NO_SIGNAL: f"{alike} verified: no reward taught it anything"} if silent == len(self.right) else {}
-        return {
-            **lesson,
-            "problems": len(self.problems),
-            "prompts_truncated": sum(one.truncated for one in self.encoded),
-            "answers": drawn,
-            "answers_cut_off": self.cut_off,
-            "groups_without_signal": round(silent / len(self.right), 6),
-            "reward": thinned(self.rewards),
-        }
-
-    def _draw(self, places: Sequence[int], trainer: Any) -> list[tuple[Completion, ...]]:
-        """A group for each place; a repeated problem is answered with new noise."""
-        keys = []
-        for at in places:
-            keys.append(f"{self.problems[at].id}, {self.drawn[at]}")
-            self.drawn[at] += 1
-        asked = [Prompt(messages=self.problems[at].prompt) for at in places]
-        model = trainer.model
-        with trainer.accelerator.autocast():
-            groups = CausalPolicy(model, self.encoder).sample(asked, self.sampling, keys)
-        model.train()
-        return groups
-
-    def _remember(
-        self, rows: Sequence[tuple[Sequence[int], Completion]], answers: Sequence[list[int]], right: Sequence[bool]
-    ) -> None:
-        size = self.sampling.samples
-        self.generated_tokens += sum(len(answer.token_ids) for _, answer in rows)
-        self.read_tokens += sum(len(prompt) for prompt, _ in rows) + sum(map(len, answers))
-        self.cut_off += sum(answer.finish == "length" for _, answer in rows)
-        self.right += [sum(right[start : start + size]) for start in range(0, len(right), size)]
-        self.rewards.append(sum(right) / len(right))
-
-
-def trained_ids(answer: Completion) -> list[int]:
-    """The ids of an answer and of the stop token that ended it, if any: ending is sampled and rewarded too."""
-    return list(answer.drawn_ids)

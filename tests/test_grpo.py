@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+import trl
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from harness.engine.config import load_experiment
@@ -23,8 +24,9 @@ from harness.policy.policy import Policy
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, Problem, TrainingData
 from harness.training.models import trainable_copy
+from methods._rollouts import Rollouts, trained_ids
 from methods.base import Base
-from methods.grpo import Grpo, Rollouts, require_verifiable, trained_ids
+from methods.grpo import Grpo, require_verifiable
 from methods.sft import Sft
 
 WORDS = ["<eos>", "<unk>", "user", "assistant", *(f"w{at}" for at in range(20))]
@@ -257,3 +259,115 @@ def test_it_needs_problems_and_what_its_start_needs(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="sft needs demonstrations"):
         make_plan(load_experiment(tmp_path / "e.yaml"), tmp_path / "store")
+
+
+GROUPS = [["w5", "w9 w3", "w2", "w4 w8"], ["w6", "w6 w6", "w1", "w2"], ["w7", "w1 w7", "w3 w7", "w7"]]
+LENGTHS = torch.tensor([2, 3, 2, 3, 2, 3, 2, 2, 2, 3, 3, 2])
+
+
+def moved_batch(
+    method: Grpo, base: BaseModel, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, Any], Any, torch.Tensor]:
+    """A batch, its trainer with a policy that has moved since it was drawn, and the log ratios of its tokens."""
+    saying(Rollouts(PROBLEMS, base.encoder, Sampling(3)), monkeypatch, GROUPS)
+    batch, trainer, _ = batch_of(method, base, scratch)
+    trainer.current_gradient_accumulation_steps = 1
+    with torch.no_grad():
+        before = trainer._answer_logps(trainer.model, batch)
+        torch.manual_seed(1)
+        for weight in trainer.model.parameters():
+            weight.add_(0.2 * torch.randn_like(weight))
+        after = trainer._answer_logps(trainer.model, batch)
+    return {**batch, "old_per_token_logps": before}, trainer, (after - before) * batch["completion_mask"]
+
+
+def test_the_sequence_ratios_of_gspo_by_hand(base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer's ratio is the exponential of its tokens' mean log ratio, clipped as a whole."""
+    method = replace(METHOD, loss_type="gspo", epsilon=0.1, beta=0.0, iterations=2)
+    batch, trainer, ratios = moved_batch(method, base, tmp_path, monkeypatch)
+    ratio, lead = (ratios.sum(1) / LENGTHS).exp(), batch["advantages"]
+    expected = -torch.min(ratio * lead, ratio.clamp(0.9, 1.1) * lead).mean()
+    assert bool(((ratio - 1).abs() > 0.1).any())
+    assert float(trainer._compute_loss(trainer.model, batch).detach()) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_the_capped_ratios_of_cispo_by_hand(base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each token's -min(ratio, 1.2) A log p, with a gradient through log p alone, over the tokens of all answers."""
+    method = replace(METHOD, loss_type="cispo", most_ratio=1.2, beta=0.0, iterations=2)
+    batch, trainer, ratios = moved_batch(method, base, tmp_path, monkeypatch)
+    capped, lead = ratios.exp().clamp(max=1.2), batch["advantages"][:, None]
+    now = (ratios + batch["old_per_token_logps"]) * batch["completion_mask"]
+    trainer.args.steps_per_generation = 1
+    batch["num_items_in_batch"] = LENGTHS.sum().float()
+    expected = -(capped * lead * now).sum() / LENGTHS.sum()
+    assert bool((ratios.exp() > 1.2).any())
+    assert float(trainer._compute_loss(trainer.model, batch).detach()) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_rloo_compares_an_answer_with_the_others_and_has_the_loss_of_trl(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of four right leads by 1 - 0, a wrong one by 0 - 1/3; two right: 1 - 1/3 and 0 - 2/3; four: 1 - 1 = 0."""
+    method = replace(METHOD, loss_type="rloo", scale_rewards="none", epsilon=0.1, beta=0.0)
+    batch, trainer, ratios = moved_batch(method, base, tmp_path, monkeypatch)
+    leads = [1, *[-1 / 3] * 3, 2 / 3, 2 / 3, -2 / 3, -2 / 3, 0, 0, 0, 0]
+    assert batch["advantages"].tolist() == pytest.approx(leads, abs=1e-6)
+    theirs = {**batch, "old_logps": (batch["old_per_token_logps"] * batch["completion_mask"]).sum(1)}
+    expected = trl.RLOOTrainer._compute_loss(trainer, trainer.model, theirs)
+    assert float(trainer._compute_loss(trainer.model, batch).detach()) == pytest.approx(
+        float(expected.detach()), abs=1e-5
+    )
+    assert bool(((ratios.sum(1).exp() - 1).abs() > 0.1).any())
+
+
+def test_the_divergence_lessens_the_rewards_of_rloo(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """r - beta log(p / p_start) of each answer, less the mean of the others of its group."""
+    saying(Rollouts(PROBLEMS, base.encoder, Sampling(3)), monkeypatch, GROUPS)
+    method = replace(METHOD, loss_type="rloo", scale_rewards="none", beta=0.5)
+    drawing = Sampling(3, 1.0, samples=4, seed=0)
+    rollouts = Rollouts(PROBLEMS, base.encoder, drawing)
+    other = write_base(tmp_path / "other", seed=1)
+    trainer = method._trainer(
+        trainable_copy(other.policy()), trainable_copy(base.policy()), rollouts, str(tmp_path), base, FitContext(0, 12)
+    )
+    trainer.model.train()
+    batch = trainer._generate_and_score_completions([{"prompt": str(at)} for at in range(3) for _ in range(4)])
+    texts = [f"{text} <eos>" for group in GROUPS for text in group]
+    asked = [Prompt(messages=PROBLEMS[row // 4].prompt) for row in range(12)]
+    apart = [
+        a.logprob - b.logprob for a, b in zip(*(one.policy().score(asked, texts) for one in (other, base)), strict=True)
+    ]
+    right = [1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1, 1]
+    rewards = [reward - 0.5 * one for reward, one in zip(right, apart, strict=True)]
+    expected = []
+    for at, reward in enumerate(rewards):
+        group = rewards[at // 4 * 4 : at // 4 * 4 + 4]
+        expected.append(reward - (sum(group) - reward) / 3)
+    assert batch["advantages"].tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_one_update_of_gspo_is_one_of_grpo_and_one_of_cispo_that_of_dapo(base: BaseModel, tmp_path: Path) -> None:
+    """Before the first update every ratio is 1, so only what is averaged tells the losses apart."""
+    found = {}
+    for name in ("grpo", "gspo", "dapo", "cispo"):
+        method = replace(METHOD, loss_type=name, updates=1, beta=0.0, samples=16)
+        fitted(method, base, tmp_path / name, micro_batch=48)
+        found[name] = METHOD.load(base, tmp_path / name, {}).model.state_dict()
+    for one, other in (("grpo", "gspo"), ("dapo", "cispo")):
+        assert all(torch.allclose(found[one][name], found[other][name], atol=1e-4) for name in found[one])
+    assert not all(torch.allclose(found["grpo"][name], found["dapo"][name], atol=1e-4) for name in found["grpo"])
+
+
+@pytest.mark.parametrize(
+    ("own", "complaint"),
+    [
+        ({"most_ratio": 2.0}, "most_ratio is 2.0, which loss_type: grpo does not read"),
+        ({"loss_type": "cispo", "epsilon": 0.1}, "epsilon is 0.1, which loss_type: cispo does not read"),
+        ({"loss_type": "rloo"}, "scale_rewards is 'group', which loss_type: rloo does not read"),
+    ],
+)
+def test_a_field_that_the_loss_does_not_read_is_refused(own: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        replace(METHOD, **own).check()
