@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ class Rollouts:
     problems: Sequence[Problem]
     encoder: TextEncoder
     sampling: Sampling
+    verify: Callable[[Problem, str], bool] = verifies
     drawn: Counter[int] = field(default_factory=Counter)
     generated_tokens: int = 0
     read_tokens: int = 0
@@ -55,7 +56,7 @@ class Rollouts:
         groups = self._draw(places, trainer)
         rows = [(self.encoded[at].prompt, answer) for at, group in zip(places, groups, strict=True) for answer in group]
         right = [
-            verifies(self.problems[at], answer.text)
+            self.verify(self.problems[at], answer.text)
             for at, group in zip(places, groups, strict=True)
             for answer in group
         ]

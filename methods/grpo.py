@@ -37,12 +37,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
 from harness.policy.types import Sampling
-from harness.records import Problem, TrainingData
-from harness.scoring.answers.verifiers import require_verifier, verifies
+from harness.records import TrainingData
 from harness.training.labelled_rows import too_long
 from harness.training.loop import Optimisation, Optimizer, seed_everything, thinned, trl_config
 from harness.training.models import SavedIn, load_model, model_folder, save_model, trainable_copy
 from methods._rollouts import Rollouts
+from methods._verifying import check_judges, judge_of, require_verifiable, unjudged
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ class Grpo(Method):
     activation_checkpointing: bool = setting(False, "compute activations twice instead of keeping them in memory")
     updates: int | None = setting(None, "total batches, instead of epochs; problems repeat as needed", least=1)
     saved_in: SavedIn = setting("float32", "precision of the trained model, saved and loaded: float32, or the base's")
+    execute: bool = setting(False, "run answers to problems with the verifier unit_tests in a sandbox")
+    reward_model: str = setting("", "for the verifier reward: the folder of a sequence classifier", folder=True)
+    threshold: float | None = setting(None, "for the verifier reward: the least reward of a right answer")
 
     def requires(self) -> dict[str, ArtifactSpec]:
         """The artifact that training starts from."""
@@ -113,6 +116,7 @@ class Grpo(Method):
             raise UserError(
                 f"beta is {self.beta} and epsilon {self.epsilon}", fix="beta is 0 or more, epsilon between 0 and 1."
             )
+        check_judges(self)
         self._check_loss()
 
     def _check_loss(self) -> None:
@@ -143,19 +147,19 @@ class Grpo(Method):
         return own.get(self.loss_type, {})
 
     def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
-        """Problems that leave no room for an answer."""
-        return too_long(data.problems, encoder, self.max_new_tokens)
+        """Problems that leave no room for an answer, or that these settings cannot verify."""
+        return {**too_long(data.problems, encoder, self.max_new_tokens), **unjudged(self, data.problems)}
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
         """Train a copy of the start and write it as a model folder."""
-        require_verifiable(data.problems)
+        require_verifiable(self, data.problems)
         start = inputs["start"].load()
         model, reference = trainable_copy(start), trainable_copy(start).requires_grad_(False)
         seed_everything(context)
         drawing = Sampling(self.max_new_tokens, self.temperature, samples=self.samples, seed=context.seed, salt="grpo")
-        rollouts = Rollouts(data.problems, base.encoder, drawing)
+        rollouts = Rollouts(data.problems, base.encoder, drawing, judge_of(self, base.spec.device))
         losses, divergence = self._train(model, reference, rollouts, base, context)
         noted = save_model(model, base, out, self.saved_in)
         return FitReport(
@@ -231,17 +235,6 @@ class Grpo(Method):
         trainer.leaves_one_out = self.loss_type == "rloo"
         trainer.refer_to(reference, self.beta)
         return trainer
-
-
-def require_verifiable(problems: Sequence[Problem]) -> None:
-    """Raise UserError where there are no problems, or one's verifier is unknown or cannot read its reference."""
-    if not problems:
-        raise UserError(
-            "there are no problems to sample answers for", fix="Name a set, such as `data: {problems: NAME}`."
-        )
-    for problem in problems:
-        require_verifier(problem.verifier)
-        verifies(problem, "")
 
 
 def verified(completions: Sequence[str], right: Sequence[bool], **others: Any) -> list[float]:

@@ -8,7 +8,10 @@ with a false equation (off by more than 1e-3) is dropped, and answers without eq
 authors' code. Of two answers with one path, the one whose summed edit distance to the other representatives is
 larger stays; here distances count words. `samplers` may be several, whose answers are pooled. With `rounds` above 1
 (Llama 3, 2407.21783, runs six) the model of each round samples the next round's answers, which join the pool;
-each round fine-tunes the base again, never that model.
+each round fine-tunes the base again, never that model. In every round the demonstrations are mixed with the whole pool,
+without the answers in which an item of a test set of `decontaminate` is found (harness/curation/contamination.py); the
+notes have the figures of every round. Problems with the verifier unit_tests are run in a sandbox, if `execute` is set;
+those with the verifier reward are right where `reward_model` gives at least `threshold`.
 
 Defaults: k = 100, temperature 0.7 and 256 new tokens as in the paper, which finds most of the gain at k = 3
 already; fine-tuning is `tune`. Sampling costs more than training: the ledger counts every generated token. The fair
@@ -17,12 +20,9 @@ control is fine-tuning on the demonstrations alone for as many steps.
 
 from __future__ import annotations
 
-import json
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +30,11 @@ from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
 from harness.policy.policy import Policy
 from harness.policy.types import Prompt, Sampling
-from harness.records import Demonstration, Message, Problem, TrainingData
-from harness.scoring.answers.verifiers import require_verifier, verifies
-from harness.scoring.variants.expressions import ExpressionError, worked
+from harness.records import Demonstration, Problem, TrainingData
 from harness.training.labelled_rows import too_long
+from methods._decontaminated import clean_of, with_digests
+from methods._pool import Pool, write_demonstrations
+from methods._verifying import check_judges, judge_of, require_verifiable, unjudged
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -54,6 +55,16 @@ class Rft(Method):
     rounds: int = setting(1, "how often answers are sampled and the base is fine-tuned", search=(1, 6))
     temperature: float = setting(0.7, "sampling temperature", search=(0.5, 1.3))
     max_new_tokens: int = setting(256, "longest sampled answer in tokens", quick=4)
+    execute: bool = setting(False, "run answers to problems with the verifier unit_tests in a sandbox")
+    reward_model: str = setting("", "for the verifier reward: the folder of a sequence classifier", folder=True)
+    threshold: float | None = setting(None, "for the verifier reward: the least reward of a right answer")
+    decontaminate: tuple[str, ...] = setting(
+        (), "test sets, by file, folder or hub id: sampled answers that contain their items are dropped", path=True
+    )
+
+    def __post_init__(self) -> None:
+        """Note the digests of the test sets, so that the content key holds them."""
+        object.__setattr__(self, "decontaminate", with_digests(self.decontaminate))
 
     def requires(self) -> dict[str, ArtifactSpec]:
         """The artifacts of the samplers of the first round."""
@@ -63,6 +74,7 @@ class Rft(Method):
         """Refuse settings without a sampler or without samples, and a `tune` that needs other data."""
         for method in (*self.samplers, self.tune):
             method.check()
+        check_judges(self)
         if not self.samplers:
             raise UserError("rft has no samplers", fix="Name at least one method, such as [sft].")
         if self.tune.requires() or "demonstrations" not in self.tune.needs:
@@ -78,34 +90,31 @@ class Rft(Method):
             )
 
     def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
-        """Problems that leave no room for an answer."""
-        return too_long(data.problems, encoder, self.max_new_tokens)
+        """Problems that leave no room for an answer, or that these settings cannot verify."""
+        return {**too_long(data.problems, encoder, self.max_new_tokens), **unjudged(self, data.problems)}
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
         """Sample, select and fine-tune in each round; write the last model and the answers it was trained on."""
-        if not data.problems:
-            raise UserError(
-                "there are no problems to sample answers for", fix="Name a set, such as `data: {problems: NAME}`."
-            )
-        for problem in data.problems:
-            require_verifier(problem.verifier)
-        pool, reports = Pool(), []
+        require_verifiable(self, data.problems)
+        pool, reports, rounds = Pool(judge_of(self, base.spec.device)), [], []
         with tempfile.TemporaryDirectory() as scratch:
             for number in range(self.rounds):
                 policies = self._policies(number, base, inputs, Path(scratch) / f"{number - 1}")
                 self._draw(pool, policies, data.problems, number, context)
                 folder = out if number == self.rounds - 1 else Path(scratch) / f"{number}"
                 folder.mkdir(exist_ok=True)
-                examples = (*data.demonstrations, *pool.demonstrations())
+                kept = clean_of(self.decontaminate, pool.demonstrations())
+                examples = (*data.demonstrations, *kept)
                 reports.append(self.tune.fit(base, replace(data, demonstrations=examples), {}, folder, context))
-        write_demonstrations(pool.demonstrations(), out / "kept.jsonl")
+                rounds.append(_figures(number, pool, kept, reports[-1]))
+        write_demonstrations(kept, out / "kept.jsonl")
         return FitReport(
             trained_parameters=reports[-1].trained_parameters,
             training_tokens=sum(report.training_tokens for report in reports),
             generated_tokens=pool.generated_tokens,
-            notes=dict(reports[-1].notes) | {"drawing": pool.history, "kept": len(pool.demonstrations())},
+            notes=dict(reports[-1].notes) | {"drawing": pool.history, "kept": len(kept)} | _curve(rounds),
         )
 
     def footprint(self, model: Any) -> Footprint | None:
@@ -166,109 +175,14 @@ class Rft(Method):
             )
 
 
-@dataclass
-class Pool:
-    """Verified answers: one representative per problem and reasoning path."""
-
-    kept: dict[str, dict[str, str]] = field(default_factory=dict)
-    problems: dict[str, Problem] = field(default_factory=dict)
-    generated_tokens: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def size(self) -> int:
-        """The number of kept answers."""
-        return sum(len(paths) for paths in self.kept.values())
-
-    def offer(self, problem: Problem, answer: str) -> None:
-        """Keep an answer that verifies, if its path is new or it differs more from the other representatives."""
-        answer = answer.strip()
-        if not (answer and verifies(problem, answer) and equations_hold(answer)):
-            return
-        paths = self.kept.setdefault(problem.id, {})
-        self.problems[problem.id] = problem
-        path = reasoning_path(answer)
-        others = [text for name, text in paths.items() if name != path]
-        if path not in paths or distance_to(others, answer) > distance_to(others, paths[path]):
-            paths[path] = answer
-
-    def demonstrations(self) -> tuple[Demonstration, ...]:
-        """The kept answers as rows to train on, in the order of the problems."""
-        return tuple(
-            Demonstration(
-                (*self.problems[name].prompt, Message("assistant", answer)), f"{name}, path {number}", "sampled"
-            )
-            for name, paths in self.kept.items()
-            for number, answer in enumerate(paths.values(), 1)
-        )
+def _figures(number: int, pool: Pool, kept: Sequence[Demonstration], report: FitReport) -> dict[str, Any]:
+    """The figures of a round: answers trained on, those dropped as contaminated, and the loss at the end."""
+    losses = report.notes.get("loss") or [(0, None)]
+    dropped = pool.size - len(kept)
+    tokens = {"training_tokens": report.training_tokens, "generated_tokens": pool.generated_tokens}
+    return {"round": number + 1, "trained_on": len(kept), "contaminated": dropped, "loss": losses[-1][1], **tokens}
 
 
-def distance_to(others: Sequence[str], text: str) -> int:
-    """The summed edit distance of a text to others, in words."""
-    return sum(edit_distance(text.split(), other.split()) for other in others)
-
-
-def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
-    """The fewest insertions, deletions and replacements that turn one sequence into the other."""
-    row = [*range(len(other) + 1)]
-    for at, item in enumerate(one, 1):
-        before, row[0] = row[0], at
-        for column, wanted in enumerate(other, 1):
-            before, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, before + (item != wanted))
-    return row[-1]
-
-
-def write_demonstrations(demonstrations: Sequence[Demonstration], file: Path) -> None:
-    """Write one row per line, in the format that `data: demonstrations` reads."""
-    lines = [
-        json.dumps({"id": row.id, "messages": [asdict(message) for message in row.messages]}, ensure_ascii=False)
-        for row in demonstrations
-    ]
-    file.write_text("".join(line + "\n" for line in lines), "utf-8")
-
-
-MARKED = re.compile(r"<<([^<>=]+)=([^<>=]+)>>")
-_DIGITS = r"\d+(?:[,.]\d+)*"
-LEFT = re.compile(rf"[-(]*\s*{_DIGITS}(?:[\s()]*[-+*/][-+*/\s()]*{_DIGITS})+[\s)]*$")
-RIGHT = re.compile(rf"\s*(-?{_DIGITS})")
-LONGEST_SIDE = 100
-TOLERANCE = 1e-3
-OTHER = re.compile(r"""\*\*|//|[%'"\[\]]""")  # more than sums, products and quotients of numbers
-
-
-def equations_of(text: str) -> list[tuple[str, str]]:
-    """The equations of a worked answer in their order, as (left, right) without spaces.
-
-    Those marked `<<48/2=24>>` as in GSM8K, or, where none is marked, plain ones such as `48 / 2 = 24`.
-    """
-    found = MARKED.findall(text) or _plain_equations(text)
-    return [("".join(left.split()), "".join(right.split())) for left, right in found]
-
-
-def _plain_equations(text: str) -> list[tuple[str, str]]:
-    """Looks only near each `=`: a search of the whole text would take quadratic time."""
-    pieces = text.split("=")
-    sides = [
-        (LEFT.search(before[-LONGEST_SIDE:]), RIGHT.match(after[:LONGEST_SIDE])) for before, after in pairwise(pieces)
-    ]
-    return [(left[0], right[1]) for left, right in sides if left and right]
-
-
-def reasoning_path(text: str) -> str:
-    """The equations as one key, "" for none. A different order is a different path (Yuan et al. 2023, 2308.01825)."""
-    return "|".join(f"{left}={right}" for left, right in equations_of(text))
-
-
-def equations_hold(text: str) -> bool:
-    """Whether both sides of every equation agree within 1e-3."""
-    return all(_holds(left, right) for left, right in equations_of(text))
-
-
-def _holds(left: str, right: str) -> bool:
-    if max(len(left), len(right)) > LONGEST_SIDE or OTHER.search(left + " " + right):
-        return False
-    try:
-        values = [float(worked(side.replace(",", ""), {})[0]({})) for side in (left, right)]
-    except (ExpressionError, TypeError, ValueError, OverflowError):
-        return False
-    return abs(values[0] - values[1]) <= TOLERANCE
+def _curve(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A note with the figures of every round; none where one round dropped nothing."""
+    return {"rounds": list(rounds)} if len(rounds) > 1 or rounds[0]["contaminated"] else {}

@@ -12,7 +12,7 @@ from harness.errors import UserError
 from harness.records import Message, Problem
 from harness.scoring.answers.finders import answer_of
 from harness.scoring.answers.verifiers import missed, verifies
-from methods.rft import equations_hold, equations_of, reasoning_path
+from methods._pool import equations_hold, equations_of, reasoning_path
 
 
 def problem(reference: str, verifier: str) -> Problem:

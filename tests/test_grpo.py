@@ -25,8 +25,9 @@ from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, Problem, TrainingData
 from harness.training.models import trainable_copy
 from methods._rollouts import Rollouts, trained_ids
+from methods._verifying import require_verifiable
 from methods.base import Base
-from methods.grpo import Grpo, require_verifiable
+from methods.grpo import Grpo
 from methods.sft import Sft
 
 WORDS = ["<eos>", "<unk>", "user", "assistant", *(f"w{at}" for at in range(20))]
@@ -243,11 +244,11 @@ def test_mistakes_are_found_before_a_model_is_loaded() -> None:
         with pytest.raises(UserError):
             replace(METHOD, **changes).check()
     with pytest.raises(UserError, match="no problems"):
-        require_verifiable(())
+        require_verifiable(METHOD, ())
     with pytest.raises(UserError, match="unknown verifier 'nose'"):
-        require_verifiable([replace(PROBLEMS[0], verifier="nose")])
+        require_verifiable(METHOD, [replace(PROBLEMS[0], verifier="nose")])
     with pytest.raises(UserError, match="problem p0"):
-        require_verifiable([replace(PROBLEMS[0], verifier="number", reference="none")])
+        require_verifiable(METHOD, [replace(PROBLEMS[0], verifier="number", reference="none")])
 
 
 def test_it_needs_problems_and_what_its_start_needs(tmp_path: Path) -> None:

@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from last_word import last_word_judge
 
 from harness.engine.config import load_experiment
+from harness.engine.plan import make_plan
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.policy import Policy
+from harness.policy.reward_model import RewardModel
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Demonstration, Message, Problem, TrainingData
+from harness.scoring.answers.verifiers import missed
+from harness.scoring.code.kernel import lacking
+from methods._pool import Pool, edit_distance
 from methods.lora import Lora
 from methods.proxy_tuning import ProxyTuning
-from methods.rft import Pool, Rft, edit_distance
+from methods.rft import Rft
 from methods.sft import Sft
 
 TEMPLATE = (
@@ -228,3 +234,87 @@ def test_gsm8k_rows_are_sampled_verified_and_trained_on_with_a_real_model(shared
     prompt, answer = Prompt(messages=problems[0].prompt), rows["row 0"]["answer"]
     tuned, untuned = (policy.score([prompt], [answer])[0] for policy in (method.load(base, out, inputs), base.policy()))
     assert tuned.logprob > untuned.logprob
+
+
+def test_answers_with_an_item_of_a_test_set_are_dropped_in_every_round_and_each_round_has_its_figures(
+    tmp_path: Path,
+) -> None:
+    """One answer holds a test item of 9 words, of which all are in its 8-grams."""
+    item = "we add one and two and four and have"
+    (tmp_path / "test.jsonl").write_text(json.dumps({"question": item, "answer": "7"}) + "\n")
+    method = replace(METHOD, rounds=2, decontaminate=(str(tmp_path / "test.jsonl"),))
+    report = fitted(method, tmp_path, Saying(f"{item} 3 + 4 = 7", "it is 10"))
+    assert SEEN == [["2 + 2 = 4", "it is 10"], ["2 + 2 = 4", "6 + 1 = 7", "it is 10"]]
+    assert report.notes["kept"] == 2
+    figures = [(one["round"], one["trained_on"], one["contaminated"]) for one in report.notes["rounds"]]
+    assert figures == [(1, 1, 1), (2, 2, 1)]
+    assert [one["generated_tokens"] for one in report.notes["rounds"]] == [24, 48]
+    rows = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
+    assert [row["messages"][-1]["content"] for row in rows] == SEEN[1][1:]
+    assert "rounds" not in fitted(METHOD, tmp_path, Saying("3 + 4 = 7", "it is 10")).notes
+
+
+def test_the_key_follows_the_items_of_the_test_sets_and_not_their_place(tmp_path: Path) -> None:
+    keys = []
+    for folder, asked in (("one", "what is it"), ("moved", "what is it"), ("changed", "who is it")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "test.jsonl").write_text(json.dumps({"question": asked, "answer": "7"}) + "\n")
+        (tmp_path / folder / "e.yaml").write_text(
+            "name: x\nbases: [microworld/small]\nbenchmarks: [knowledge]\nbaseline: rft\n"
+            "data: {demonstrations: microworld/curated-1k, problems: microworld/stories}\n"
+            "methods: [{rft: {decontaminate: [test.jsonl]}}]\n"
+        )
+        experiment = load_experiment(tmp_path / folder / "e.yaml")
+        keys.append(make_plan(experiment, tmp_path / "store").cells[0].node.key)
+    assert keys[0] == keys[1] != keys[2]
+
+
+CODE = Problem((Message("user", "double a number"),), "assert double(2) == 4", "unit_tests", "c1")
+
+
+def test_programs_are_run_against_their_tests_only_where_the_user_agreed(tmp_path: Path) -> None:
+    right, wrong = "```python\ndef double(x): return 2 * x\n```", "def double(x): return x + 3"
+    data = TrainingData(demonstrations=(ORIGINAL,), problems=(CODE,))
+    with pytest.raises(UserError, match="set execute to true"):
+        fitted(METHOD, tmp_path, Saying(right, wrong), data=data)
+    assert METHOD.refused(data, Measuring()) == {
+        "c1": "unit_tests runs programs written by the model: set execute to true to run them in a sandbox"
+    }
+    if why := lacking():
+        pytest.skip(why)
+    fitted(replace(METHOD, execute=True), tmp_path, Saying(right, wrong, "no code", ""), data=data)
+    assert [["2 + 2 = 4", right]] == SEEN
+    broken = TrainingData(demonstrations=(ORIGINAL,), problems=(replace(CODE, reference="assert ("),))
+    with pytest.raises(UserError, match="are not Python"):
+        fitted(replace(METHOD, execute=True), tmp_path, Saying(right), data=broken)
+    with pytest.raises(UserError, match="runs programs"):
+        missed("unit_tests", right, CODE.reference)
+
+
+class Measuring:
+    """An encoder for which every prompt is short."""
+
+    max_length = 1000
+
+    def encode(self, prompt: Prompt) -> Any:
+        return type("Encoded", (), {"prompt": (1,), "prefix": ()})()
+
+
+def test_a_reward_model_judges_by_a_threshold(tmp_path: Path) -> None:
+    """It rates `bad` below 0 and `fine` and `good` above."""
+    judge = last_word_judge(tmp_path)
+    rated = Problem((Message("user", "question"),), "none", "reward", "r1")
+    data = TrainingData(demonstrations=(ORIGINAL,), problems=(rated,))
+    values = [RewardModel.named(str(judge)).of(Prompt(messages=rated.prompt), word) for word in ("fine", "good")]
+    for threshold, kept_now in ((0.0, 1), (sum(values) / 2, 1), (values[1] + 1, 0)):
+        method = replace(METHOD, reward_model=str(judge), threshold=threshold)
+        if not kept_now:
+            with pytest.raises(UserError, match="verified"):
+                fitted(method, tmp_path, Saying("bad", "good"), data=data)
+            continue
+        fitted(method, tmp_path, Saying("bad", "good"), data=data)
+        assert SEEN == [["2 + 2 = 4", "good"]]
+    with pytest.raises(UserError, match="needs reward_model and threshold"):
+        fitted(METHOD, tmp_path, Saying("good"), data=data)
+    with pytest.raises(UserError, match="threshold"):
+        replace(METHOD, threshold=0.5).check()

@@ -7,9 +7,10 @@ it is right. Another package registers verifiers through the entry point `bakeof
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -21,6 +22,10 @@ from harness.scoring.calls.answers import calls_in
 from harness.scoring.calls.failures import NO_CALL, failure_of
 from harness.scoring.calls.notations import Calling, parsed_json, read_calls, same_calls
 
+RUNS = "unit_tests"
+"""The verifier that runs what a model wrote, in the sandbox."""
+RATED = "reward"
+"""The verifier that needs a reward model, which the method names."""
 WORD = re.compile(r"[\w.\-]+")
 Verifier = Callable[[str, str], Sequence[str]]
 
@@ -99,6 +104,46 @@ def _instructions(answer: str, reference: str) -> Sequence[str]:
     return [one.name for one in wanted if not follows(one, answer)]
 
 
+def failed_tests(answer: str, reference: str) -> Sequence[str]:
+    """The verifier unit_tests, for callers whose user has agreed that answers are run, in the sandbox.
+
+    The reference is Python that tests the names of a program: the longest block of code in the answer, or all of it.
+    The program never sees its tests (harness/scoring/code/sandbox.py).
+    """
+    from harness.scoring.code.humaneval import FENCED, LONGEST
+
+    try:
+        ast.parse(reference)
+    except (SyntaxError, ValueError) as error:
+        raise UserError(
+            f"its tests {reference[:80]!r} are not Python: {error}", fix="Write assertions: assert double(2) == 4"
+        ) from None
+    said = split_thoughts(answer)[1][:LONGEST]
+    code = max(FENCED.findall(said), key=len, default=said)
+    how = _ended(code, reference) if code.strip() else "no program"
+    return [] if how == "passed" else [f"passing its tests: {how}"]
+
+
+@lru_cache(maxsize=1 << 12)
+def _ended(code: str, tests: str) -> str:
+    from harness.scoring.code.sandbox import Limits, Program, run_programs
+
+    return run_programs([Program(code, tests=tests)], Limits())[0].how
+
+
+def _unit_tests(answer: str, reference: str) -> Sequence[str]:
+    raise UserError(
+        "the verifier unit_tests runs programs that a model wrote", fix="Use it with rft or grpo and execute: true."
+    )
+
+
+def _reward(answer: str, reference: str) -> Sequence[str]:
+    raise UserError(
+        "the verifier reward needs a reward model, and none is named",
+        fix="Give the method reward_model and threshold, or name another verifier.",
+    )
+
+
 def _listed(reference: str) -> list[Mapping[str, Any]]:
     value = parsed_json(reference)
     if not isinstance(value, list) or not all(
@@ -115,4 +160,6 @@ VERIFIERS: dict[str, Verifier] = {
     "contains": _contains,
     "function_call": _function_call,
     "instructions": _instructions,
+    RUNS: _unit_tests,
+    RATED: _reward,
 }
