@@ -21,6 +21,7 @@ averages IPO over tokens.
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -193,7 +194,7 @@ class Dpo(Method):
                 args=trl_config(trl.DPOConfig, scratch, base, Optimisation.of(self), context, **own),
                 data_collator=collate_pairs,
                 train_dataset=datasets.Dataset.from_dict(columns),
-                processing_class=base.tokenizer,
+                processing_class=copy.deepcopy(base.tokenizer),  # TRL may add a pad token
             )
             # an update's pairs are counted before it is split to fit into memory, and our loss divides by them
             trainer.model_accepts_loss_kwargs = trainer.loss_is_scaled_for_ga = True

@@ -28,6 +28,7 @@ is wrong for a model with absolute positions; here rows are padded on the right.
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -228,7 +229,7 @@ class Grpo(Method):
             reward_funcs=verified,
             args=trl_config(trl.GRPOConfig, scratch, base, answers, context, **own),
             train_dataset=datasets.Dataset.from_dict({"prompt": [str(place) for place in order]}),
-            processing_class=base.tokenizer,
+            processing_class=copy.deepcopy(base.tokenizer),  # TRL may add a pad token
         )
         # as an argument it would warn of being experimental
         trainer.rollout_func = rollouts

@@ -58,6 +58,7 @@ class Crowded(CausalPolicy):
         return logits * (1 + 0.001 * len(prompts)), state
 '''
 BASE = "fitting_and_loading_leave_the_shared_bases_bit_for_bit"
+PATHS = "no_text_of_an_artifact_is_an_absolute_path"
 FILES = "an_artifact_holds_plain_files_without_absolute_paths"
 BROKEN = {
     "nothing": ("pass", "pass", (), ()),
@@ -75,7 +76,12 @@ BROKEN = {
         ("for item 0",),
     ),
     "its files": ("(out / 'weights.bin').write_bytes(b'1')", "pass", (FILES,), ("weights.bin",)),
-    "its paths": ("(out / 'place.json').write_text(json.dumps(str(out.parent)))", "pass", (FILES,), ("in place.json",)),
+    "its paths": (
+        "(out / 'place.json').write_text(json.dumps(str(out.parent)))",
+        "pass",
+        (FILES, PATHS),
+        ("in place.json",),
+    ),
     "the silence": (
         "try: socket.create_connection(('203.0.113.1', 9), 1)\n        except OSError: pass",
         "pass",

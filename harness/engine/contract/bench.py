@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from functools import cache, partial
 from operator import eq
 from pathlib import Path
@@ -95,6 +96,26 @@ class Bench:
             # half an artifact would be reused as a whole one
             shutil.rmtree(out)
             raise
+
+    def fit_again(self, seed: int, micro_batch: int = 4) -> Path:
+        """A new artifact of the seed, which no later clause reuses; its inputs are those that it was made from."""
+        made = sum(path.name.startswith("again-") for path in self.folder.iterdir())
+        own = self._inputs(self.method, self.base, seed, self.fit(seed)[0])
+        out = self.folder / f"again-{made}"
+        out.mkdir()
+        with offline(self.attempts):
+            self.method.fit(self.base, DATA, own, out, FitContext(seed, micro_batch, self.progress))
+        return out
+
+    def load_at(self, folder: Path, seed: int = 0) -> Policy:
+        """The policy of an artifact that `fit_again` made."""
+        own = self._inputs(self.method, self.base, seed, self.fit(seed)[0])
+        with offline(self.attempts):
+            return self.method.load(self.base, folder, own)
+
+    def without_network(self, attempts: list[str]) -> AbstractContextManager[None]:
+        """A block in which connections fail and are noted."""
+        return offline(attempts)
 
     def fit_on_inputs_of(self, inputs: int, seed: int) -> Path:
         """The artifact of another seed, made from the inputs of the first one."""
