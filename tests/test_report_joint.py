@@ -127,8 +127,8 @@ def test_the_heat_map_has_every_pair_twice_its_twins_once_and_both_orders(tmp_pa
     assert len(found) == 4 * 4
     assert found[("world/large", "plain"), ("world/large", "tuned")] == pytest.approx(0.5)
     assert found[("world/small", "tuned"), ("world/small", "tuned")] == pytest.approx(0.9)
-    markdown, web, page = pages(tmp_path)
-    assert page.tags.count("rect") == 2 * 16
+    markdown, web, _ = pages(tmp_path)
+    assert web.count('<rect class="heat"') == 2 * 16
     assert "similarity between policies, by base" in markdown
     assert "similarity between policies, by method" in markdown
     assert "Highest: plain, world/large with tuned, world/large 0.500" in markdown
@@ -153,7 +153,7 @@ def test_a_heat_map_is_well_formed_whatever_its_names_and_values_are() -> None:
 
 def test_hostile_answers_prompts_and_reasons_stay_text(tmp_path: Path) -> None:
     _, web, page = pages(write(tmp_path, by_kind, HOSTILE, HOSTILE))
-    assert not {"script", "img", "a", "iframe"} & set(page.tags)
+    assert not {"script", "img", "iframe"} & set(page.tags)
     assert page.suspicious == []
     assert "&lt;script&gt;alert(1)" in web
     assert "{{7*7}}" in "".join(page.texts)
@@ -180,6 +180,6 @@ def test_a_comparison_that_failed_or_never_was_is_said_and_draws_nothing(tmp_pat
     matrix = json.loads((tmp_path / "matrix.json").read_text())
     matrix["joint"][0].update(state="failed", why="UserError: 3 of 3 embeddings are zero")
     (tmp_path / "matrix.json").write_text(json.dumps(matrix))
-    markdown, _, page = pages(tmp_path)
+    markdown, web, _ = pages(tmp_path)
     assert "tasks between policies: failed, UserError: 3 of 3 embeddings are zero" in markdown
-    assert "rect" not in page.tags
+    assert 'class="heat"' not in web

@@ -19,6 +19,7 @@ from harness.report.findings.declared_contrasts import EXPLORATORY, declared_par
 from harness.report.findings.detectable import resolution_parts
 from harness.report.findings.equal_quality import equal_quality_parts
 from harness.report.findings.finish import finish_parts
+from harness.report.findings.first_screen import opening_of
 from harness.report.findings.harm import harm_parts
 from harness.report.findings.looks_taken import looks_parts
 from harness.report.findings.next_hour import next_hour_parts
@@ -103,7 +104,7 @@ def compose(model: ReportModel) -> Document:
     sections.append(Section("Cells without a result", (unfinished_part(model.matrix),)))
     sections.append(Section("Provenance", tuple(provenance_parts(model, bool(joints)))))
     title = f"bakeoff: {model.matrix.name}" if model.matrix.name else "bakeoff"
-    return Document(title, experiment_question(model.matrix), tuple(sections))
+    return Document(title, experiment_question(model.matrix), tuple(sections), opening_of(model))
 
 
 def _block_sections(block: Block, model: ReportModel) -> Iterator[Section]:

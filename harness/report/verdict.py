@@ -13,10 +13,12 @@ from harness.report.collect import Block, MethodCost, ReportModel
 from harness.report.findings.audit import idle_fits
 from harness.report.findings.audit import warning as unlike
 from harness.report.findings.finish import finish_warning
+from harness.report.findings.forests import forest_part
 from harness.report.numbers.comparisons import Result, is_kept
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
-from harness.report.render.document import Bullets, Folded, Paragraph, Part, Statement
+from harness.report.render.bands import benchmark_title
+from harness.report.render.document import Bullets, Drawn, Folded, Paragraph, Part, Statement, Tucked
 from harness.report.render.tabular import (
     Column,
     Mood,
@@ -341,33 +343,52 @@ def verdict_parts(model: ReportModel) -> Iterator[Part]:
         yield Paragraph("The matrix is empty: there is nothing to compare.", "warning")
     told: set[str] = set()
     for block in model.blocks:
-        lead = f"{block.title}: " if len(model.blocks) > 1 else ""
-        warnings = limits(block, model.matrix)
-        if block.one_seed:
-            yield Paragraph(lead + warnings.pop(0), "warning")
-        yield Paragraph(lead + headline(block, model.matrix), "good")
-        answered = answers(block, model.matrix)
-        if answered:
-            yield Bullets(answered)
-        if unlike(block):
-            yield Paragraph(lead + unlike(block), "warning")
-        if ends := finish_warning(block, model.matrix):
-            yield Paragraph(lead + ends, "open")
-        said = statements(block, model.matrix)
-        if said and len(block.methods) > MOST_SPELT_OUT:
-            yield Folded(f"{lead}every metric, method by method", _statement_table(said))
-        elif said:
-            yield Bullets(said)
-        # a limit that holds for every block is stated once
-        for warning in (one for one in warnings if one not in told):
-            told.add(warning)
-            yield Paragraph(warning, "open")
+        parts = tuple(_block_parts(block, model.matrix, len(model.blocks) > 1, told))
+        yield from [Tucked(block.title, parts)] if len(model.blocks) > 1 else parts
     for entry in model.contamination:
         if entry["flagged"]:
             held = f"{len(entry['matched'])} of {entry['items']} items of {entry['benchmark']} occur in {entry['set']}"
             yield Paragraph(f"{held}: see the scores without them below.", "warning")
     if len(model.matrix.bases) == 1 and any(block.results for block in model.blocks):
         yield Paragraph("One base model: whether this holds for another model is not tested.", "open")
+
+
+def _block_parts(block: Block, matrix: Matrix, several: bool, told: set[str]) -> Iterator[Part]:
+    lead = f"{block.title}: " if several else ""
+    warnings = limits(block, matrix)
+    if block.one_seed:
+        yield Paragraph(lead + warnings.pop(0), "warning")
+    yield Paragraph(lead + headline(block, matrix), "good")
+    said = statements(block, matrix)
+    yield from _plots(block, matrix)
+    answered = answers(block, matrix)
+    if answered:
+        yield Tucked("the best of each benchmark, with its cost", (Bullets(answered),))
+    if unlike(block):
+        yield Paragraph(lead + unlike(block), "warning")
+    if ends := finish_warning(block, matrix):
+        yield Paragraph(lead + ends, "open")
+    if said and len(block.methods) > MOST_SPELT_OUT:
+        yield Folded(f"{lead}every metric, method by method", _statement_table(said))
+    elif said:
+        yield Tucked("the findings in words", (Bullets(said),))
+    # a limit that holds for every block is stated once
+    left = [warning for warning in warnings if warning not in told]
+    told.update(left)
+    if left:
+        yield Tucked("what the words and intervals mean here", tuple(Paragraph(one, "open") for one in left))
+
+
+def _plots(block: Block, matrix: Matrix) -> list[Drawn]:
+    """A forest plot for each primary metric with comparisons, in the order of the findings."""
+    if matrix.baseline is None:
+        return []
+    results = [result for role in ("quality", "knowledge", "other") for result in block.of_role(role)]
+    found = []
+    for result in (one for one in results if one.comparisons):
+        groups = _sorted_out(result, matrix.margin if result.metric.role == "knowledge" else 0.0)
+        found.append(forest_part(result, groups, matrix, benchmark_title(result, results)))
+    return found
 
 
 def _statement_table(said: Sequence[tuple[str, Sequence[Statement]]]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.report.collect import Block
+from harness.report.findings.first_screen import front_pictures
 from harness.report.numbers.comparisons import Kept, Result
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import tabular, text
@@ -16,6 +17,17 @@ MOST_PICTURES = 6
 
 
 def tradeoff_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
+    if matrix.baseline is not None:
+        fronts = tuple(front_pictures(block, matrix)) if block.of_role("knowledge") else ()
+        yield from (Picture(svg, said) for _, svg, said in fronts[:MOST_PICTURES])
+        if fronts:
+            yield Paragraph(
+                "Higher is better quality, further right keeps more knowledge. A mark shows means, its colour and "
+                "shape how sure the answer about the method is; the lines of the candidates are 95 % intervals, each "
+                "alone. The shaded zone is a loss within the margin, in points; the dashed line joins the methods "
+                "that no other beats in both means."
+            )
+        return
     across = f"knowledge kept, % of {matrix.baseline}" if matrix.baseline else "knowledge score"
     start = block.kept.get(str(matrix.baseline))
     margin = None

@@ -8,15 +8,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import NamedTuple
 
 from harness.report.render import text
-from harness.report.render.document import Answer, Document, ShownItem
+from harness.report.render.document import (
+    SURE_WORDS,
+    Answer,
+    Bullets,
+    Document,
+    Drawn,
+    Part,
+    Picture,
+    Section,
+    ShownItem,
+    Tucked,
+)
+from harness.report.render.front_picture import mark_of
 from harness.report.render.markdown import MOST_COMPLETIONS, mark
+from harness.report.render.tabular import Table
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
+TEMPLATES = Path(__file__).parent
+LINES_OPEN = 48  # of one section
+OPEN = 3  # sections that are unfolded at first view
 MOST_WORDS = 500  # comparing longer answers takes longer than reading them
 LEAST_ALIKE = 0.3  # below it almost everything differs, and marks would say nothing
 CHANGES = {"gained": "baseline wrong, another right", "lost": "baseline right, another wrong"}
@@ -28,8 +44,9 @@ def to_html(document: Document) -> str:
     from markupsafe import Markup
 
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
     environment.filters["prose"] = lambda value: text.one_line(value, text.LONGEST_PROSE)
     environment.filters["shorten"] = lambda value: text.cut(text.clean(value))
     environment.filters["line"] = text.one_line
@@ -38,9 +55,60 @@ def to_html(document: Document) -> str:
     functions = (mark, benchmarks_of, changes_of, kinds_of, compared_text, marked_texts)
     environment.globals.update({function.__name__: function for function in functions})
     environment.globals.update(most_completions=MOST_COMPLETIONS, changes_in_words=CHANGES, most_filters=64)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    environment.globals.update(mark_of=mark_of, sure_words=SURE_WORDS)
+    tree, anchors = nested(document), dict(zip((s.title for s in document.sections), document.anchors, strict=True))
+    for section, anchor in zip(reversed(document.sections), reversed(document.anchors), strict=True):
+        anchors[section.title] = anchor  # of equal titles, the first
+    template = environment.get_template("report.html.j2")
     # what cannot be written as UTF-8 (a lone surrogate out of a JSON file) was named by `clean`, or is here
-    return template.render(document=document).encode("utf-8", "backslashreplace").decode("utf-8")
+    return (
+        template.render(document=document, tree=tree, anchors=anchors)
+        .encode("utf-8", "backslashreplace")
+        .decode("utf-8")
+    )
+
+
+@dataclass
+class SectionNode:
+    """A section on the page with those inside it; `number` makes names of its buttons unique."""
+
+    section: Section
+    anchor: str
+    number: int
+    open: bool
+    inner: list[SectionNode]
+
+
+def nested(document: Document) -> list[SectionNode]:
+    """The sections as a tree, by their levels; the first few that have content are unfolded."""
+    found: list[SectionNode] = []
+    left = OPEN
+    for number, (section, anchor) in enumerate(zip(document.sections, document.anchors, strict=True), start=1):
+        shown = left > 0
+        left -= bool(section.parts)
+        section = replace(section, parts=bounded(section.parts))
+        one = SectionNode(section, anchor, number, shown, [])
+        (found[-1].inner if section.level > 2 and found else found).append(one)
+    return found
+
+
+def bounded(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """The parts of a section; the page folds those that follow after about two screens."""
+    lines = 0
+    for at, part in enumerate(parts):
+        lines += height_of(part)
+        if lines > LINES_OPEN and at and len(parts) - at > 1:
+            return (*parts[:at], Tucked(f"{len(parts) - at} more tables, pictures and remarks", tuple(parts[at:])))
+    return tuple(parts)
+
+
+def height_of(part: Part) -> int:
+    """About how many lines of a table a part is as high as."""
+    if isinstance(part, Table):
+        return len(part.rows) + 2
+    if isinstance(part, Bullets):
+        return sum(1 + len(said) for _, said in part.items)
+    return 8 if isinstance(part, Picture | Drawn) else 1
 
 
 class MarkedText(NamedTuple):

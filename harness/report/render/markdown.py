@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 from harness.report.render import text
 from harness.report.render.document import (
+    SURE_WORDS,
     Answer,
     Bullets,
     Document,
+    Drawn,
     Folded,
+    Opening,
     Paragraph,
     Part,
     Picture,
@@ -18,9 +21,11 @@ from harness.report.render.document import (
     Readings,
     Section,
     ShownItem,
+    Strip,
+    Tucked,
     Verbatim,
 )
-from harness.report.render.tabular import Table, TableCell
+from harness.report.render.tabular import Column, Table, TableCell
 from harness.report.render.text import escape_markdown as safe
 
 IN_TEXT = 8  # prompts shown in Markdown, which has no filter buttons
@@ -30,15 +35,69 @@ MOST_COMPLETIONS = 3  # shown of one answer
 def to_markdown(document: Document) -> str:
     """The whole report; every text of the document is escaped here."""
     lines = [f"# {safe(document.title)}", "", safe(document.question), ""]
+    if document.opening is not None:
+        lines += _opening(document.opening)
     for section in document.sections:
         lines += _section(section)
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
+def _opening(opening: Opening) -> Iterator[str]:
+    """The first screen: the answer, what would decide it, warnings, and the candidates of each block."""
+    yield f"**{safe(opening.answer[0])}** {safe(opening.answer[1])}"
+    yield ""
+    several = len(opening.strips) > 1
+    if opening.badges:
+        said = "; ".join(f"**{safe(one.text)}**" if one.warns else safe(one.text) for one in opening.badges)
+        yield f"Before you quote this: {said}."
+        yield ""
+    for strip in opening.strips:
+        if several:
+            yield f"- **{safe(strip.title)}**: {safe(strip.answer[0])} {safe(strip.answer[1])}"
+        if strip.decide:
+            yield f"{'  - ' if several else ''}To decide it: {safe(strip.decide)}"
+        if not several:
+            yield ""
+            if strip.candidates:
+                yield from table_lines(candidates_table(strip))
+                yield ""
+                yield safe(
+                    f"{strip.caption}; changes against the baseline, each with its own 95 % interval. {strip.key}"
+                )
+                yield ""
+    if several:
+        yield ""
+    for kind, meaning in opening.legend:
+        yield f"- {safe(SURE_WORDS[kind])}: {safe(meaning)}"
+    if opening.legend:
+        yield ""
+
+
+def candidates_table(strip: Strip) -> Table:
+    """The candidates of a block as a table of text."""
+    heads = [Column(axis.head, axis.unit) for axis in strip.axes]
+    columns = (Column("method", left=True), *heads, Column("to train"), Column("to run"), Column("how sure", left=True))
+    rows = []
+    for one in strip.candidates:
+        flag = "§" if one.flag else ""
+        cells = [TableCell(cell.text, f"({cell.detail})" if cell.detail else "") for cell in one.cells]
+        train = TableCell(one.train[0], small=one.train[1])
+        rows.append(
+            (
+                TableCell(one.method + flag),
+                *cells,
+                train,
+                TableCell(one.run),
+                TableCell(SURE_WORDS[one.sure], small=one.note),
+            )
+        )
+    return Table(columns, tuple(rows))
+
+
 def _section(section: Section) -> Iterator[str]:
     yield f"{'#' * section.level} {safe(section.title)}"
     yield ""
-    for part in section.parts:
+    for part in (one for one in section.parts if not isinstance(one, Drawn)):
         yield from _part(part)
         yield ""
 
@@ -57,6 +116,11 @@ def _part(part: Part) -> Iterator[str]:
         yield from table_lines(part.table, part.title)
     elif isinstance(part, Picture):
         yield f"(Drawn in report.html.) {safe(part.alternative)}"
+    elif isinstance(part, Tucked):
+        inner = [one for one in part.parts if not isinstance(one, Drawn)]
+        for at, each in enumerate(inner):
+            yield from ([""] if at else [])
+            yield from _part(each)
     elif isinstance(part, Verbatim):
         yield f"{safe(part.title)}:"
         yield ""

@@ -1,0 +1,447 @@
+"""The first screen of a report: an answer in one sentence, at most five candidates, and a picture of the trade-off.
+
+It repeats what the sections below it establish, with their numbers: nothing is tested here. Bands are the 95 %
+intervals of each difference alone; the word for how sure an answer is comes from `how_sure`, after the corrections.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from harness.engine.progress import spelled
+from harness.report.collect import Block, MethodCost, ReportModel
+from harness.report.findings.audit import idle_fits
+from harness.report.findings.how_sure import ORDER, change_of, gains_of, in_order, knowledge_change, sure_of
+from harness.report.findings.what_decides import decided_by
+from harness.report.numbers.comparisons import Result
+from harness.report.numbers.matrix import Matrix
+from harness.report.render import bands, text
+from harness.report.render.bands import Ends, axis_of, band_cell, shown_ends
+from harness.report.render.document import SURE_WORDS, Badge, BandAxis, BandCell, Candidate, Opening, Strip, Sure
+from harness.report.render.front_picture import Mark, draw_front
+from harness.report.render.tabular import BLANK
+from harness.stats.contrasts import FLAGGED_CLUSTERS
+
+MOST_CANDIDATES, MOST_GAINS = 5, 3
+FEW_METHODS = 3
+AS_THE_BASE = 0.05  # decoding times within five per cent are the same
+
+
+def opening_of(model: ReportModel) -> Opening:
+    """The first screen; for several blocks their answers in one, and the word for every method in each."""
+    matrix = model.matrix
+    strips = tuple(_strip(block, matrix) for block in model.blocks)
+    badges = tuple(_badges(model))
+    legend = tuple(_legend(model))
+    if not strips:
+        return Opening(("The matrix is empty:", "there is nothing to compare."), badges, strips, legend)
+    if len(strips) == 1:
+        return Opening(strips[0].answer, badges, strips, legend)
+    grid = tuple(
+        (method.label, tuple(sure_of(method.label, block, matrix) for block in model.blocks))
+        for method in matrix.methods
+        if method.label != matrix.baseline
+    )
+    return Opening(_over_blocks(grid, matrix, len(strips)), badges, strips, legend, grid)
+
+
+def _over_blocks(grid: Sequence[tuple[str, Sequence[Sure]]], matrix: Matrix, blocks: int) -> tuple[str, str]:
+    """The sentence over several blocks: the methods that pass in all of them, or in most."""
+    if matrix.baseline is None:
+        return "No baseline is declared:", "the methods are ranked in each setting, and not tested."
+    roles = {metric.role for benchmark in matrix.benchmarks for metric in benchmark.metrics if metric.primary}
+    kept = " and to keep its knowledge" if "knowledge" in roles else "; knowledge was not measured"
+    passes = {label: sum(one == "shown" for one in own) for label, own in grid}
+    worse = {label: sum(one == "worse" for one in own) for label, own in grid}
+    everywhere = [label for label, count in passes.items() if count == blocks]
+    if everywhere:
+        verb = "is" if len(everywhere) == 1 else "are"
+        some = [label for label, count in passes.items() if 0 < count < blocks]
+        also = f"; {_named(some)} in some of them" if some else ""
+        return (
+            f"In all {blocks} settings:",
+            f"{_named(everywhere)} {verb} shown to improve {matrix.baseline}{kept}{also}.",
+        )
+    best = max(passes.values(), default=0)
+    if best:
+        top = [label for label, count in passes.items() if count == best]
+        said = f"{_named(top)} in {best} of {blocks} settings{kept}."
+        return f"No method is shown to improve {matrix.baseline} everywhere:", said
+    if len(grid) <= FEW_METHODS:
+        said = "; ".join(f"{label}: {_counted_words(own)}" for label, own in grid)
+        return "No clear winner in any setting:", f"of {blocks} choices of base model and data, {said}."
+    lost = [label for label, count in worse.items() if count == blocks]
+    end = f"; shown worse in all of them: {_named(lost)}." if lost else "."
+    return "No clear winner in any setting:", f"{blocks} choices of base model and data were tried{end}"
+
+
+def _counted_words(own: Sequence[Sure]) -> str:
+    """'shown worse in 9, undecided in 3'."""
+    counts = Counter(own)
+    return ", ".join(f"{SURE_WORDS[kind]} in {counts[kind]}" for kind in ORDER if counts[kind])
+
+
+def _named(labels: Sequence[str], most: int = 4) -> str:
+    shown = list(labels[:most]) + ([f"{len(labels) - most} more"] if len(labels) > most else [])
+    return text.listed(shown)
+
+
+def _strip(block: Block, matrix: Matrix) -> Strip:
+    rivals = [method.label for method in block.methods if method.label != matrix.baseline]
+    order = in_order(block, matrix, rivals)
+    sure = {label: sure_of(label, block, matrix) for label in order}
+    chosen = _chosen(order, sure)
+    gains, axes, cells = gains_of(block)[:MOST_GAINS], [], []
+    shown_gains = [*gains, *(r for r in block.of_role("other") if r.comparisons and r not in gains)][:MOST_GAINS]
+    if matrix.baseline is None:
+        return _ranked_strip(block, matrix)
+    for result in shown_gains:
+        changes = {label: change_of(label, result) for label in chosen}
+        axis, made = _column(bands.benchmark_title(result, shown_gains), changes, result, 0.0)
+        axes.append(axis)
+        cells.append(made)
+    if knowledge := [result for result in block.of_role("knowledge") if result.comparisons]:
+        kept = {label: knowledge_change(label, block) for label in chosen}
+        axis, made = _column("knowledge", kept, knowledge[0], matrix.margin)
+        axes.append(axis)
+        cells.append(made)
+    candidates = tuple(
+        Candidate(
+            label, sure[label], tuple(made[label] for made in cells),
+            _trained(block.costs.get(label, MethodCost())), _run(block.costs.get(label, MethodCost())),
+            ", ".join(block.audit.apart(label)), _note(label, block, shown_gains),
+        )
+        for label in chosen
+    )  # fmt: skip
+    tally = Counter(sure.values())
+    pictures = tuple(_pictures(block, matrix, sure, chosen, gains))
+    across = _across(block, matrix)[0]
+    return Strip(
+        block.title, sentence_of(block, matrix, order, sure), decided_by(block, matrix, order, sure),
+        tuple((kind, tally[kind]) for kind in ORDER if tally[kind]), tuple(axes), candidates,
+        _caption(order, chosen), pictures, f"against {across}" if across else "", _key(block, matrix, shown_gains),
+    )  # fmt: skip
+
+
+def _ranked_strip(block: Block, matrix: Matrix) -> Strip:
+    return Strip(block.title, sentence_of(block, matrix, [], {}), "", (), (), (), "", (), "", "")
+
+
+def _chosen(order: Sequence[str], sure: dict[str, Sure]) -> list[str]:
+    """At most five: the surest, and the best of those shown to be worse, for contrast."""
+    first = [label for label in order if sure[label] not in ("worse", "missing")]
+    worse = [label for label in order if sure[label] == "worse"]
+    rest = [label for label in order if sure[label] == "missing"]
+    promising = [label for label in first if sure[label] != "idle"]
+    if worse and len(promising) >= MOST_CANDIDATES - 1:
+        return [*promising[: MOST_CANDIDATES - 1], worse[0]]
+    return [*promising, *worse, *[label for label in first if sure[label] == "idle"], *rest][:MOST_CANDIDATES]
+
+
+def _caption(order: Sequence[str], chosen: Sequence[str]) -> str:
+    if len(order) <= len(chosen):
+        return f"All {len(order)} methods" if len(order) > 1 else "The method"
+    return f"{len(chosen)} of {len(order)} methods, the surest first"
+
+
+def _column(
+    head: str, changes: dict[str, Ends | None], result: Result, margin: float
+) -> tuple[BandAxis, dict[str, BandCell]]:
+    """A column of bands on one axis."""
+    ratio = any(pair.estimate.scale == "ratio" for pair in result.comparisons.values())
+    factor = 100.0 if result.percent or ratio else 1.0
+    unit = "%" if ratio else "points" if result.percent else result.metric.unit or bands.in_plain(result.metric.name)
+    scaled = {k: None if c is None else (c[0] * factor, c[1] * factor, c[2] * factor) for k, c in changes.items()}
+    known = [one for one in scaled.values() if one is not None]
+    limit = 100.0 if result.percent and not ratio else None
+    higher = result.metric.higher_is_better
+    axis = axis_of(head, unit if higher else f"{unit}, lower is better", known, margin * factor, higher, limit)
+    digits = bands.decimals(known) if factor == 100 else None
+    best = (max if higher else min)((one[1] for one in known), default=None)
+    cells = {}
+    for label, one in scaled.items():
+        pair = result.comparisons.get(label)
+        reason = pair.estimate.reason if pair is not None else "not measured"
+        if pair is not None and one is None and pair.estimate.value is not None:
+            cells[label] = BandCell(bands.number(factor * pair.estimate.value, digits), text.one_line(reason, 40))
+        else:
+            cells[label] = band_cell(one, axis, digits, text.one_line(reason, 40), one is not None and one[1] == best)
+    return axis[0], cells
+
+
+def _trained(cost: MethodCost) -> tuple[str, str]:
+    if cost.trained == 0 and not cost.seconds:
+        return "nothing", "nothing trained"
+    portion = f"{100 * cost.trained / cost.total:.3g} % trained" if cost.trained and cost.total else ""
+    if cost.seconds is None:
+        return BLANK, portion
+    return spelled(cost.seconds) if cost.seconds >= 9.5 else f"{cost.seconds:.1f} s", portion
+
+
+def _run(cost: MethodCost) -> str:
+    if cost.overhead is None:
+        return BLANK
+    return "as base" if abs(cost.overhead - 1) <= AS_THE_BASE else f"× {cost.overhead:.2g}"
+
+
+def _note(label: str, block: Block, shown: Sequence[Result]) -> str:
+    """The primary metrics of other roles on which it is shown worse and which have no column."""
+    worse = [
+        bands.benchmark_title(result, block.results)
+        for result in block.of_role("other")
+        if result not in shown and label in result.comparisons and result.comparisons[label].worse
+    ]
+    return f"shown worse on {_named(worse, 2)}" if worse else ""
+
+
+def _key(block: Block, matrix: Matrix, shown: Sequence[Result]) -> str:
+    """The scores of the baseline."""
+    parts = []
+    for result in [*shown, *block.of_role("knowledge")]:
+        score = result.scores.get(str(matrix.baseline))
+        if score is not None and score.estimate.value is not None:
+            value = score.estimate.value
+            said = f"{100 * value:.3g} %" if result.percent else f"{value:.3g} {result.metric.unit}".strip()
+            parts.append(f"{said} on {bands.benchmark_title(result, [*shown, *block.of_role('knowledge')])}")
+    return f"{matrix.baseline} itself: {', '.join(parts)}." if parts else ""
+
+
+# ---- the sentence
+
+
+def sentence_of(block: Block, matrix: Matrix, order: Sequence[str], sure: dict[str, Sure]) -> tuple[str, str]:
+    """(what follows, why) in about 25 words."""
+    if not any(result.scores for result in block.results):
+        return "No cell is done yet:", "there is nothing to compare."
+    if matrix.baseline is None:
+        return "No baseline is declared:", "the methods are ranked, and not tested against each other's baseline."
+    gains, knowledge = gains_of(block), [r for r in block.of_role("knowledge") if r.comparisons]
+    if not order:
+        return "Nothing is compared:", f"the experiment has no method but {matrix.baseline}."
+    if not gains:
+        what = "knowledge" if knowledge else "nothing"
+        return "No benchmark measures quality here:", f"{what} alone is compared with {matrix.baseline}."
+    top, kind = order[0], sure[order[0]]
+    if kind == "shown":
+        others = [label for label in order[1:] if sure[label] == "shown"]
+        also = f"; also shown: {_named(others, 3)}" if others else ""
+        lead = f"In these trained runs, {top}:" if block.one_seed else f"Use {top}:"
+        price = _prices(top, block)
+        kept = _knowledge_words(top, block, matrix, "shown to lose less than")
+        return lead, f"{_gain_words(top, gains)}{kept}{price}{also}."
+    if kind in ("likely", "undecided"):
+        said = "knowledge likely kept" if kind == "likely" else "knowledge undecided"
+        if not knowledge:
+            return "No clear winner yet:", f"most likely {top}, {_gain_words(top, gains)}."
+        return (
+            "No clear winner yet:",
+            f"closest is {top}, {_gain_words(top, gains)}, {said}{_change_words(top, block)}.",
+        )
+    better = [one for one in order if sure[one] == "worse" and any(_better(one, result) for result in gains)]
+    if better:
+        best, lost = better[0], _change_words(better[0], block) if knowledge else ""
+        what = f"lose knowledge{lost}" if knowledge else "be worse on another benchmark"
+        it = "it is" if len(order) == 1 else f"like every method that improves {matrix.baseline} it is"
+        return "No winner:", f"the best gain is that of {best}, {_gain_words(best, gains)}, but {it} shown to {what}."
+    return (
+        f"No method is shown to improve {matrix.baseline}:",
+        f"the largest difference is that of {top}, {_gain_words(top, gains)}.",
+    )
+
+
+def _prices(label: str, block: Block) -> str:
+    """The other primary metrics on which it is shown worse."""
+    others = [result for result in block.of_role("other") if result not in gains_of(block)]
+    worse = [r for r in others if label in r.comparisons and r.comparisons[label].worse]
+    return f", but worse on {_named([bands.benchmark_title(r, others) for r in worse], 2)}" if worse else ""
+
+
+def _better(label: str, result: Result) -> bool:
+    return label in result.comparisons and result.comparisons[label].better
+
+
+def _gain_words(label: str, gains: Sequence[Result]) -> str:
+    """'+83 points on instruction following (+76 to +91)'; of several metrics the values alone."""
+    parts: list[str] = []
+    units: list[str] = []
+    for result in gains[:MOST_GAINS]:
+        change = change_of(label, result)
+        if change is None:
+            continue
+        value, low, high, unit = shown_ends(change, result)
+        interval = f" ({low} to {high})" if len(gains) == 1 else ""
+        units.append(unit)
+        shown = f"{value} {unit}" if len(parts) == 0 or unit != units[0] else value
+        parts.append(f"{shown} on {bands.benchmark_title(result, gains)}{interval}")
+    more = f" and {len(gains) - MOST_GAINS} other metrics" if len(gains) > MOST_GAINS else ""
+    return (text.listed(parts) if not more else ", ".join(parts) + more) or "whose gain has no interval"
+
+
+def _change_words(label: str, block: Block) -> str:
+    change, results = knowledge_change(label, block), block.of_role("knowledge")
+    if change is None or not results:
+        return ""
+    value, low, high, _ = shown_ends(change, results[0])
+    return f" ({value}, {low} to {high})"
+
+
+def _knowledge_words(label: str, block: Block, matrix: Matrix, lead: str) -> str:
+    results = [result for result in block.of_role("knowledge") if result.comparisons]
+    if not results:
+        return "; knowledge was not measured"
+    if at_chance(block, matrix):
+        return f"; knowledge says nothing here, since {matrix.baseline} itself answers by chance"
+    return f", and {lead} {bands.margin_words(matrix, results)} of knowledge{_change_words(label, block)}"
+
+
+def at_chance(block: Block, matrix: Matrix) -> bool:
+    """Whether the baseline's knowledge is not told apart from random answers, so that none can be lost."""
+    found = []
+    for result in block.of_role("knowledge"):
+        score, chance = result.scores.get(str(matrix.baseline)), result.metric.chance
+        if score is not None and chance is not None and score.estimate.low is not None:
+            found.append(score.estimate.low <= chance)
+    return bool(found) and all(found)
+
+
+# ---- badges and legend
+
+
+def _badges(model: ReportModel) -> Iterator[Badge]:
+    """What may overturn the answer first, facts after it."""
+    matrix, blocks = model.matrix, model.blocks
+    done = [block for block in blocks if any(result.scores for result in block.results)]
+    if any(block.one_seed for block in done):
+        yield Badge("one seed: these trained runs only", "Resolution of this experiment", True)
+    if any(at_chance(block, matrix) for block in done):
+        yield Badge(f"{matrix.baseline} answers knowledge by chance", "The matrix", True)
+    if any(idle_fits(block) for block in done):
+        yield Badge("some training taught nothing", "Fairness audit", True)
+    apart = {method.label for block in done for method in block.methods if block.audit.apart(method.label)}
+    fields = {name for block in done for method in block.methods for name in block.audit.apart(method.label)}
+    if apart:
+        said = f"{len(apart)} of {len(matrix.methods)} differ in {_named(sorted(fields), 2)} (§)"
+        yield Badge(said, "Fairness audit", True)
+    flagged = [entry for entry in model.contamination if entry["flagged"]]
+    if flagged:
+        named = text.listed(sorted({bands.in_plain(str(entry["benchmark"])) for entry in flagged}))
+        yield Badge(f"training data holds items of {text.one_line(named, 60)}", "Training data", True)
+    states = Counter(cell.state for cell in matrix.cells)
+    if missing := sum(states[name] for name in ("failed", "to run", "running")):
+        yield Badge(f"{missing} of {len(matrix.cells)} cells missing", "Cells without a result", True)
+    if len(matrix.bases) == 1 and done:
+        yield Badge("one base model", "Provenance", True)
+    few = [
+        r for block in done for r in block.results if r.metric.primary and 0 < r.effective_clusters < FLAGGED_CLUSTERS
+    ]
+    if few:
+        yield Badge(f"fewer than {FLAGGED_CLUSTERS} clusters on {_named(_titles(few), 2)}", "Verdict", True)
+    if len(matrix.seeds) > 1:
+        yield Badge(f"{len(matrix.seeds)} seeds", "Provenance")
+    tests = {block.tests for block in done if block.tests}
+    if tests:
+        yield Badge(f"corrected for {bands.counted(max(tests), 'test')}", "Verdict")
+    if matrix.contrasts:
+        yield Badge("contrasts declared before the run", "Declared contrasts")
+    if matrix.stop:
+        yield Badge("stopped by its results", "Looks")
+    if model.contamination and not flagged:
+        yield Badge("no benchmark item in the training data", "Training data")
+
+
+def _titles(results: Sequence[Result]) -> list[str]:
+    return list(dict.fromkeys(bands.benchmark_title(result, results) for result in results))
+
+
+def _legend(model: ReportModel) -> Iterator[tuple[Sure, str]]:
+    """The meaning of each word that occurs."""
+    matrix = model.matrix
+    used = {sure_of(m.label, b, matrix) for b in model.blocks for m in b.methods if m.label != matrix.baseline}
+    if matrix.baseline is None:
+        return
+    knowledge = [result for block in model.blocks for result in block.of_role("knowledge") if result.comparisons]
+    tests = max((block.tests for block in model.blocks), default=0)
+    holds = f"after the correction for {bands.counted(tests, 'test')}"
+    keeps = f", and shown to lose less than {bands.margin_words(matrix, knowledge)} of knowledge" if knowledge else ""
+    said: dict[Sure, str] = {
+        "shown": f"better than {matrix.baseline} on a benchmark and worse on none{keeps}, {holds}",
+        "likely": f"the same by the band drawn here, but not {holds}",
+        "undecided": "better, but a loss of knowledge of that size is neither shown nor ruled out",
+        "worse": f"shown to lose knowledge or to be worse on a benchmark, {holds}",
+        "idle": "not shown to be better on any benchmark, which does not mean equal",
+        "missing": "a benchmark that the answer needs has no result",
+    }
+    yield from ((kind, said[kind]) for kind in ORDER if kind in used)
+
+
+# ---- the picture
+
+
+def _across(block: Block, matrix: Matrix) -> tuple[str, Result | None]:
+    """What quality is set against: knowledge, or else the first primary metric of another role."""
+    knowledge = [result for result in block.of_role("knowledge") if result.comparisons]
+    if knowledge:
+        return "knowledge", knowledge[0]
+    gains = gains_of(block)
+    others = [
+        result for result in (*block.of_role("other"), *gains[1:]) if result.comparisons and result not in gains[:1]
+    ]
+    return (bands.benchmark_title(others[0], block.results), others[0]) if others else ("", None)
+
+
+def _pictures(
+    block: Block, matrix: Matrix, sure: dict[str, Sure], chosen: Sequence[str], gains: Sequence[Result]
+) -> Iterator[tuple[str, str, str]]:
+    name, across = _across(block, matrix)
+    if across is None or matrix.baseline is None:
+        return
+    spreads = {result.metric.title: _spread(result, chosen) for result in gains}
+    for result in sorted(gains, key=lambda one: -spreads[one.metric.title]):
+        marks = list(_marks(block, matrix, result, across, sure, chosen))
+        if len(marks) < 2 or result is across:
+            continue
+        up = f"{bands.benchmark_title(result, gains)}, {bands.unit_of(result)}"
+        unit = "points" if across.percent else across.metric.unit
+        lower = "" if across.metric.higher_is_better else "; lower is better, to the right"
+        label = f"change in {name}, {unit}".rstrip(", ") + lower
+        zone = 100 * matrix.margin if across.metric.role == "knowledge" and across.percent else 0.0
+        higher = across.metric.higher_is_better
+        picture, words = draw_front(marks, label, up, zone, (result.metric.higher_is_better, higher))
+        yield bands.benchmark_title(result, gains), picture, words
+
+
+def front_pictures(block: Block, matrix: Matrix) -> list[tuple[str, str, str]]:
+    """(name, drawing, the same in words) of every gain metric against knowledge, with the candidates in front."""
+    rivals = [method.label for method in block.methods if method.label != matrix.baseline]
+    sure = {label: sure_of(label, block, matrix) for label in rivals}
+    chosen = _chosen(in_order(block, matrix, rivals), sure)
+    return list(_pictures(block, matrix, sure, chosen, gains_of(block)))
+
+
+def _spread(result: Result, labels: Sequence[str]) -> float:
+    values = [change[1] for label in labels if (change := change_of(label, result)) is not None]
+    return max(values) - min(values) if len(values) > 1 else 0.0
+
+
+def _marks(
+    block: Block, matrix: Matrix, result: Result, across: Result, sure: dict[str, Sure], chosen: Sequence[str]
+) -> Iterator[Mark]:
+    """The methods of which both numbers are known, and the baseline at no change."""
+    up_by, across_by = 100 if result.percent else 1, 100 if across.percent else 1
+    for method in block.methods:
+        label, score = method.label, result.scores.get(method.label)
+        base = label == matrix.baseline
+        if score is None or score.estimate.value is None:
+            continue
+        change = knowledge_change(label, block) if across.metric.role == "knowledge" else change_of(label, across)
+        if change is None and not base:
+            continue
+        low, value, high = change or (0.0, 0.0, 0.0)
+        ends = score.estimate.low, score.estimate.high
+        up = None if ends[0] is None or ends[1] is None else (ends[0] * up_by, ends[1] * up_by)
+        yield Mark(
+            label, value * across_by, score.estimate.value * up_by,
+            None if base else (low * across_by, high * across_by), up,
+            "base" if base else sure[label], label in chosen,
+        )  # fmt: skip

@@ -1,0 +1,140 @@
+"""How sure is it that a method improves the baseline and keeps its knowledge: one of six words for each method.
+
+shown      better than the baseline on a gain metric and worse on none, and a loss of the margin is rejected: all after
+           the corrections, as in the verdict
+likely     the same by the intervals that are each method's own, but not after the corrections
+undecided  better on a gain metric and worse on none, and whether it loses the margin is open
+worse      shown worse on a gain metric, or in knowledge without being shown to stay within the margin
+idle       shown better on no gain metric
+missing    its gain, or its knowledge, was not measured
+
+Gain metrics are the primary metrics of quality; without any, all other primary metrics but those of knowledge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.report.collect import Block
+from harness.report.numbers.comparisons import Comparison, Result, is_kept
+from harness.report.numbers.matrix import Matrix
+from harness.report.render.document import Sure
+from harness.stats.contrasts import Estimate
+
+ORDER: tuple[Sure, ...] = ("shown", "likely", "undecided", "idle", "worse", "missing")
+
+
+def gains_of(block: Block) -> list[Result]:
+    """The metrics on which a method may improve the baseline."""
+    compared = [result for result in block.of_role("quality") if result.comparisons]
+    return compared or [result for result in block.of_role("other") if result.comparisons]
+
+
+def sure_of(label: str, block: Block, matrix: Matrix) -> Sure:
+    """The word for one method of a block."""
+    gains = [result.comparisons[label] for result in gains_of(block) if label in result.comparisons]
+    results = [result for result in block.of_role("knowledge") if result.comparisons]
+    knowledge = [result.comparisons.get(label) for result in results]
+    if not any(known(pair) for pair in gains):
+        return "missing" if gains or not any(known(pair) for pair in knowledge) else "idle"
+    lost = [pair for pair in knowledge if pair is not None and pair.worse and not is_kept(pair)]
+    if lost or any(pair.worse for pair in gains):
+        return "worse"
+    better = any(pair.better for pair in gains)
+    if not all(known(pair) for pair in knowledge):
+        return "missing" if better else "idle"
+    if better and all(pair is not None and is_kept(pair) for pair in knowledge):
+        return "shown"
+    near = all(within(pair, result, matrix) for pair, result in zip(knowledge, results, strict=True))
+    own = better or any(points_up(result.comparisons.get(label), result) for result in gains_of(block))
+    down = any(points_down(result.comparisons.get(label), result) for result in gains_of(block))
+    if own and near and not down:
+        return "likely"
+    return "undecided" if better else "idle"
+
+
+def known(pair: Comparison | None) -> bool:
+    """Whether the difference has an interval."""
+    return pair is not None and pair.estimate.value is not None and pair.pointwise is not None
+
+
+def within(pair: Comparison | None, result: Result, matrix: Matrix) -> bool:
+    """Whether the own interval of a difference in knowledge leaves out a loss of the margin."""
+    if pair is None or pair.pointwise is None or not matrix.margin > 0:
+        return False
+    low, high = pair.pointwise
+    return low > -matrix.margin if result.metric.higher_is_better else high < matrix.margin
+
+
+def points_up(pair: Comparison | None, result: Result) -> bool:
+    """Whether the own interval of a difference leaves out 0 on the good side."""
+    if pair is None or pair.pointwise is None:
+        return False
+    return pair.pointwise[0] > 0 if result.metric.higher_is_better else pair.pointwise[1] < 0
+
+
+def points_down(pair: Comparison | None, result: Result) -> bool:
+    """Whether the own interval of a difference leaves out 0 on the bad side."""
+    if pair is None or pair.pointwise is None:
+        return False
+    return pair.pointwise[1] < 0 if result.metric.higher_is_better else pair.pointwise[0] > 0
+
+
+def change_of(label: str, result: Result) -> tuple[float, float, float] | None:
+    """(low, value, high) of a difference to the baseline, with its own 95 % interval; None where it has none."""
+    pair = result.comparisons.get(label)
+    if pair is None or pair.estimate.value is None or pair.pointwise is None:
+        return None
+    return pair.pointwise[0], pair.estimate.value, pair.pointwise[1]
+
+
+def knowledge_change(label: str, block: Block) -> tuple[float, float, float] | None:
+    """(low, value, high) of the change of knowledge over all its primary metrics, or on the first of them."""
+    kept = block.kept.get(label)
+    if kept is not None and kept.difference is not None:
+        return ends_of(kept.difference)
+    results = [result for result in block.of_role("knowledge") if result.comparisons]
+    return change_of(label, results[0]) if results and not block.kept else None
+
+
+def ends_of(estimate: Estimate) -> tuple[float, float, float] | None:
+    """(low, value, high), or None where one of them is not known."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return None
+    return estimate.low, estimate.value, estimate.high
+
+
+def in_order(block: Block, matrix: Matrix, labels: Sequence[str]) -> list[str]:
+    """The surest first; of equally sure ones, those better on more metrics, not dominated, and safer in knowledge."""
+    gains = gains_of(block)
+    at = {label: ORDER.index(sure_of(label, block, matrix)) for label in labels}
+    means = {label: _means(label, block, gains) for label in labels}
+
+    def dominated(label: str) -> bool:
+        others = [means[other] for other in labels if other != label and at[other] == at[label]]
+        return any(_beats(other, means[label]) for other in others)
+
+    def place(label: str) -> tuple[float, ...]:
+        better = sum(label in result.comparisons and result.comparisons[label].better for result in gains)
+        change = knowledge_change(label, block)
+        total = sum(value for value in means[label][:-1] if value is not None)
+        safe = change[0] if change is not None else 0.0
+        return (at[label], -better, dominated(label), *((-total, -safe) if at[label] == 0 else (-safe, -total)))
+
+    return sorted(labels, key=place)
+
+
+def _means(label: str, block: Block, gains: Sequence[Result]) -> list[float | None]:
+    """Its changes on the gain metrics, oriented so that more is better, and its change of knowledge."""
+    found: list[float | None] = []
+    for result in gains:
+        change = change_of(label, result)
+        found.append(None if change is None else change[1] * (1 if result.metric.higher_is_better else -1))
+    kept = knowledge_change(label, block)
+    return [*found, None if kept is None else kept[1]]
+
+
+def _beats(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
+    """Whether `one` is better in every mean that both have."""
+    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+    return bool(pairs) and all(a > b for a, b in pairs)

@@ -1,0 +1,198 @@
+"""Quality against the change in knowledge, as SVG: a mark for each method, whose colour and shape say how sure it is.
+
+Names are in two columns beside the plot and joined to their marks by lines, so that they never overlap. The front joins
+the means that no other mean beats on both axes. Colours are classes of the page; every text is escaped here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from harness.report.render import text
+from harness.report.render.axes import Axis, attribute, tick_text
+
+FRONT_WIDTH, FRONT_HEIGHT = 500, 384
+PLOT = (100.0, 392.0)  # where the plot begins and ends across
+CEILING, FLOOR = 22.0, 322.0
+NAME_STEP = 15.0
+LONGEST_NAME = 15
+FAR = 1.0  # a method further away than the width of the candidates' picture is named, and not drawn
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A method: its place and intervals in the units of the axes; `loud` for a candidate; kind: how sure, or base."""
+
+    name: str
+    x: float
+    y: float
+    across: tuple[float, float] | None
+    up: tuple[float, float] | None
+    kind: str
+    loud: bool
+
+
+def draw_front(
+    marks: Sequence[Mark], across: str, up: str, margin: float, higher: tuple[bool, bool]
+) -> tuple[str, str]:
+    """The drawing and the same in words; `higher`: whether more is better (up, across); margin 0: no zone."""
+    near, far = _parted(marks, margin)
+    x_axis, y_axis = _axes(near, margin, higher)
+    best = _front(near, higher)
+    loud = {mark.name for mark in near if mark.loud or mark.name in {one.name for one in best} or mark.kind == "base"}
+    parts = [
+        f'<svg class="front" viewBox="0 0 {FRONT_WIDTH} {FRONT_HEIGHT}" role="img" '
+        f'aria-label="{attribute(text.one_line(f"{up} against {across}", 120))}">',
+        *_zone(x_axis, margin, higher[1]),
+        *_lines(x_axis, y_axis),
+        f'<text class="tick middle" x="{sum(PLOT) / 2:.1f}" y="{FLOOR + 38}">'
+        f"{escape(text.one_line(across, 60))}</text>",
+        *_steps(best, x_axis, y_axis, higher),
+    ]
+    for mark in sorted(near, key=lambda one: (one.name in loud, one.loud)):
+        parts += _drawn(mark, x_axis, y_axis)
+    parts += _names(near, loud, x_axis, y_axis)
+    if far:
+        said = f"not drawn: {', '.join(f'{text.one_line(one.name, 16)} ({one.x:+.1f})' for one in far[:3])}"
+        said += f" and {len(far) - 3} more" if len(far) > 3 else ""
+        shown = escape(said.replace("-", "−"))
+        parts.append(f'<text class="tick" x="4" y="{FRONT_HEIGHT - 4}">{shown}</text>')
+    places = "; ".join(f"{one.name}: {one.y:.1f} at {one.x:+.1f}" for one in marks)
+    on_it = text.listed([one.name for one in best])
+    return "\n".join([*parts, "</svg>"]), f"{up} against {across}: {places}. On the front of the means: {on_it}."
+
+
+def _parted(marks: Sequence[Mark], margin: float) -> tuple[list[Mark], list[Mark]]:
+    """Those to draw, and those so far away that drawing them would squeeze the others."""
+    close = [one for one in marks if one.loud or one.kind == "base"] or list(marks)
+    ends = [end for one in close for end in (one.x, *(one.across or ()))] + [-1.5 * margin, 1.0 * margin]
+    low, high = min(ends), max(ends)
+    room = FAR * (high - low)
+    near = [one for one in marks if low - room <= one.x <= high + room]
+    return near, [one for one in marks if one not in near]
+
+
+def _axes(marks: Sequence[Mark], margin: float, higher: tuple[bool, bool]) -> tuple[Axis, Axis]:
+    x_values = [0.0, -1.4 * margin, 0.5 * margin]
+    y_values: list[float] = []
+    for mark in marks:
+        x_values += [mark.x, *(mark.across or () if mark.loud else ())]
+        y_values += [mark.y, *(mark.up or () if mark.loud else ())]
+    ends = PLOT if higher[1] else (PLOT[1], PLOT[0])
+    upright = (FLOOR, CEILING) if higher[0] else (CEILING, FLOOR)
+    return Axis.around(x_values, *ends), Axis.around(y_values, *upright)
+
+
+def _front(marks: Sequence[Mark], higher: tuple[bool, bool]) -> list[Mark]:
+    """The marks that no other beats on both axes, from the one that keeps most."""
+    up, across = (1 if one else -1 for one in higher)
+    found: list[Mark] = []
+    for mark in sorted(marks, key=lambda one: (-across * one.x, -up * one.y)):
+        if not found or up * mark.y > up * found[-1].y:
+            found.append(mark)
+    return found
+
+
+def _steps(best: Sequence[Mark], x_axis: Axis, y_axis: Axis, higher: tuple[bool, bool]) -> Iterator[str]:
+    if len(best) < 2:
+        return
+    places = [(x_axis.place(one.x), y_axis.place(one.y)) for one in best]
+    path = f"M{places[0][0]:.1f} {places[0][1]:.1f}"
+    for x, y in places[1:]:
+        path += f"H{x:.1f}V{y:.1f}"
+    yield f'<path class="best" d="{path}"><title>no method has better means on both</title></path>'
+
+
+def _zone(axis: Axis, margin: float, higher: bool) -> Iterator[str]:
+    if margin <= 0:
+        return
+    edge = min(max(axis.place(-margin if higher else margin), PLOT[0]), PLOT[1])
+    wide, high = PLOT[1] - edge, FLOOR - CEILING
+    yield f'<rect class="zone" x="{edge:.1f}" y="{CEILING:g}" width="{wide:.1f}" height="{high:g}"/>'
+    said = f"loss under {margin:.3g} →"
+    yield f'<text class="tick end" x="{PLOT[1]:.1f}" y="{CEILING - 7:g}">{said}</text>'
+
+
+def _lines(x_axis: Axis, y_axis: Axis) -> Iterator[str]:
+    zero = x_axis.place(0.0)
+    for value in y_axis.ticks():
+        y = y_axis.place(value)
+        yield f'<line class="grid" x1="{PLOT[0]:g}" x2="{PLOT[1]:g}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        yield f'<text class="tick" x="{PLOT[0] + 3:g}" y="{y - 3:.1f}">{tick_text(value)}</text>'
+    for value in x_axis.ticks():
+        said = ("+" if value > 1e-9 else "") + tick_text(value if abs(value) > 1e-9 else 0.0)
+        yield f'<text class="tick middle" x="{x_axis.place(value):.1f}" y="{FLOOR + 17:g}">{said}</text>'
+    yield f'<line class="null" x1="{zero:.1f}" x2="{zero:.1f}" y1="{CEILING:g}" y2="{FLOOR:g}"/>'
+
+
+def _drawn(mark: Mark, x_axis: Axis, y_axis: Axis) -> Iterator[str]:
+    x, y = x_axis.place(mark.x), y_axis.place(mark.y)
+    quiet = "" if mark.loud or mark.kind == "base" else " quiet"
+    ends = f" [{mark.across[0]:+.1f}, {mark.across[1]:+.1f}]" if mark.across else ""
+    tall = f" [{mark.up[0]:.1f}, {mark.up[1]:.1f}]" if mark.up else ""
+    said = escape(f"{text.one_line(mark.name, 60)}: {mark.y:.1f}{tall}, {mark.x:+.1f}{ends}".replace("-", "−"))
+    yield f'<g class="{mark.kind}{quiet}"><title>{said}</title>'
+    if not quiet:
+        if mark.across and mark.across[0] < mark.across[1]:
+            low, high = (x_axis.place(end) for end in mark.across)
+            yield f'<path class="span" d="M{low:.1f} {y:.1f}H{high:.1f}"/>'
+        if mark.up and mark.up[0] < mark.up[1]:
+            low, high = (y_axis.place(end) for end in mark.up)
+            yield f'<path class="span" d="M{x:.1f} {low:.1f}V{high:.1f}"/>'
+    yield f"{mark_of(mark.kind, x, y)}</g>"
+
+
+def mark_of(kind: str, x: float, y: float, size: float = 5.0) -> str:
+    """The shape of a kind: a disc for shown, a ring for likely, a diamond for undecided, a square for shown worse."""
+    wide = 2 * size
+    if kind == "worse":
+        side = wide - 1
+        return f'<rect class="mark" x="{x - side / 2:.1f}" y="{y - side / 2:.1f}" width="{side:g}" height="{side:g}"/>'
+    if kind == "undecided":
+        far = size + 1
+        return f'<path class="mark" d="M{x:.1f} {y - far:.1f}l{far:g} {far:g}l-{far:g} {far:g}l-{far:g} -{far:g}z"/>'
+    if kind == "missing":
+        cross = f"l{wide:g} {wide:g}m0 -{wide:g}l-{wide:g} {wide:g}"
+        return f'<path class="mark" d="M{x - size:.1f} {y - size:.1f}{cross}"/>'
+    if kind == "base":
+        return f'<path class="mark" d="M{x:.1f} {y - size:.1f}v{wide:g}m-{size:g} -{size:g}h{wide:g}"/>'
+    return f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="{size if kind != "idle" else size - 1:g}"/>'
+
+
+def _names(marks: Sequence[Mark], loud: set[str], x_axis: Axis, y_axis: Axis) -> Iterator[str]:
+    """Names left and right of the plot, each at its mark's height or pushed away by the next."""
+    middle = (PLOT[0] + PLOT[1]) / 2
+    room = int((FLOOR - CEILING + 24) / NAME_STEP)
+    for side in ("left", "right"):
+        own = [one for one in marks if (x_axis.place(one.x) < middle) == (side == "left")]
+        # more names than there is room for: those of candidates, of the front and of the base stay
+        kept = sorted(own, key=lambda one: one.name not in loud)[:room]
+        kept.sort(key=lambda one: (y_axis.place(one.y), one.name))
+        for mark, y in zip(
+            kept, spread([y_axis.place(one.y) for one in kept], NAME_STEP, CEILING - 4, FLOOR + 8), strict=True
+        ):
+            x = x_axis.place(mark.x)
+            edge, anchor, at = (PLOT[0] - 6, " end", PLOT[0] - 9) if side == "left" else (PLOT[1] + 4, "", PLOT[1] + 7)
+            kind = "name" if mark.name in loud else "name quiet"
+            yield f'<path class="leader" d="M{x:.1f} {y_axis.place(mark.y):.1f}L{edge:.1f} {y:.1f}"/>'
+            yield f'<text class="{kind}{anchor}" x="{at:.1f}" y="{y + 4:.1f}">{short_name(mark.name)}</text>'
+
+
+def short_name(name: str, longest: int = LONGEST_NAME) -> str:
+    """A name for a picture, cut with an ellipsis and escaped."""
+    shown = text.clean(" ".join(name.split()))
+    return escape(shown if len(shown) <= longest else shown[: longest - 1] + "…")
+
+
+def spread(wanted: Sequence[float], step: float, low: float, high: float) -> list[float]:
+    """Places in the order of `wanted` that are `step` apart or more, near it, and from low to high if they fit."""
+    found: list[float] = []
+    for value in wanted:
+        found.append(max(value, found[-1] + step if found else low))
+    limit = high
+    for at in range(len(found) - 1, -1, -1):
+        found[at] = min(found[at], limit)
+        limit = found[at] - step
+    return found

@@ -1,0 +1,136 @@
+"""The first screen of a report: the sentence, the words for how sure it is, the candidates and the picture."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from test_report import Fake, pages
+
+from harness.files import write_json
+from harness.report.collect import collect
+from harness.report.findings.first_screen import opening_of
+from harness.report.findings.how_sure import sure_of
+from harness.report.numbers.matrix import read_matrix
+from harness.report.render.bands import in_plain, number
+from harness.report.render.document import Opening
+from harness.report.render.front_picture import Mark, draw_front, spread
+
+SAFE = {"plain": (0.3, 0.7), "tuned": (0.8, 0.76), "harsh": (0.6, 0.3), "weak": (0.31, 0.7)}
+"""With 600 items, tuned is shown to gain and to lose less than 10 points: its answers are drawn apart from plain's."""
+
+
+def opening(folder: Path) -> Opening:
+    return opening_of(collect(folder))
+
+
+def without_role(folder: Path, role: str) -> Path:
+    """The same results without the benchmark of a role."""
+    matrix = json.loads((folder / "matrix.json").read_text())
+    gone = [b["label"] for b in matrix["benchmarks"] if any(m["role"] == role for m in b["metrics"])]
+    matrix["benchmarks"] = [b for b in matrix["benchmarks"] if b["label"] not in gone]
+    matrix["cells"] = [cell for cell in matrix["cells"] if cell["benchmark"] not in gone]
+    write_json(folder / "matrix.json", matrix)
+    return folder
+
+
+def test_a_method_that_gains_and_keeps_is_shown_and_the_sentence_says_to_use_it(tmp_path: Path) -> None:
+    """tuned gains 50 points and 6 of knowledge, harsh loses 40 of knowledge, weak gains 1."""
+    folder = Fake(skills=SAFE, items=600).write(tmp_path)
+    block = collect(folder).blocks[0]
+    sure = {label: sure_of(label, block, read_matrix(folder)) for label in ("tuned", "harsh", "weak")}
+    assert sure == {"tuned": "shown", "harsh": "worse", "weak": "idle"}
+    found = opening(folder)
+    assert found.answer[0] == "Use tuned:"
+    assert re.match(
+        r"\+\d\d\.\d points on tasks \(\+\d\d\.\d to \+\d\d\.\d\), and shown to lose less than 10 points of kn",
+        found.answer[1],
+    )
+    assert found.strips[0].decide == ""
+    assert [one.method for one in found.strips[0].candidates] == ["tuned", "harsh", "weak"]
+
+
+def test_where_knowledge_is_open_the_sentence_says_so_and_what_would_decide_it(tmp_path: Path) -> None:
+    folder = Fake(skills={"plain": (0.3, 0.7), "tuned": (0.8, 0.69)}, items=150).write(tmp_path)
+    matrix = json.loads((folder / "matrix.json").read_text())
+    write_json(folder / "matrix.json", {**matrix, "margin": 0.02})
+    found = opening(folder)
+    assert found.answer[0] == "No clear winner yet:"
+    assert "closest is tuned" in found.answer[1]
+    assert "knowledge undecided (" in found.answer[1]
+    decide = found.strips[0].decide
+    assert re.search(r"about [\d,]+ independent items of facts \(now 150\)|more items and more seeds together", decide)
+    assert "after the correction for 2 tests" in decide
+
+
+def test_one_seed_is_a_badge_and_the_sentence_is_about_these_runs(tmp_path: Path) -> None:
+    found = opening(Fake(skills=SAFE, items=600, seeds=(0,)).write(tmp_path))
+    assert found.answer[0] == "In these trained runs, tuned:"
+    assert next(one.text for one in found.badges if one.warns) == "one seed: these trained runs only"
+
+
+@pytest.mark.parametrize(("role", "words"), [("knowledge", "Use tuned:"), ("quality", "No benchmark measures quality")])
+def test_it_works_with_one_benchmark_only(tmp_path: Path, role: str, words: str) -> None:
+    folder = without_role(Fake(items=300).write(tmp_path), role)
+    assert opening(folder).answer[0].startswith(words)
+    markdown, web, _ = pages(folder)
+    assert words in markdown
+    assert 'id="answer"' in web
+
+
+def test_a_base_at_chance_is_a_warning_and_no_praise_for_keeping_knowledge(tmp_path: Path) -> None:
+    """Chance is 25 %, and the base answers 25 % of the facts."""
+    skills = {"plain": (0.3, 0.25), "tuned": (0.8, 0.25)}
+    found = opening(Fake(skills=skills, items=600).write(tmp_path))
+    assert "plain answers knowledge by chance" in [one.text for one in found.badges if one.warns]
+    assert "shown to lose less" not in found.answer[1]
+
+
+def test_several_settings_have_a_grid_and_an_answer_each(tmp_path: Path) -> None:
+    found = opening(Fake(skills=SAFE, items=600, bases=("world/large", "world/other")).write(tmp_path))
+    assert len(found.strips) == 2
+    assert [label for label, _ in found.grid] == ["tuned", "harsh", "weak"]
+    assert dict(found.grid)["tuned"] == ("shown", "shown")
+    assert found.answer == ("In all 2 settings:", "tuned is shown to improve plain and to keep its knowledge.")
+
+
+def test_every_badge_and_contents_link_leads_to_an_anchor_of_the_page(tmp_path: Path) -> None:
+    for fake in (Fake(), Fake(seeds=(0,)), Fake(bases=("world/large", "world/other"), items=60)):
+        _, web, _ = pages(fake.write(tmp_path / str(len(fake.bases)) / str(len(fake.seeds))))
+        wanted = set(re.findall(r'href="#([^"]+)"', web))
+        known = re.findall(r'\bid="([^"]+)"', web)
+        assert wanted <= set(known)
+        assert len(known) == len(set(known))
+
+
+def test_only_the_first_three_sections_are_unfolded(tmp_path: Path) -> None:
+    _, web, _ = pages(Fake().write(tmp_path))
+    assert web.count('<details class="section" open>') == 3
+    assert web.count('<details class="section">') > 5
+
+
+def test_names_are_a_step_apart_in_the_order_of_their_marks() -> None:
+    places = spread([10.0, 11.0, 12.0, 200.0], 15.0, 0.0, 300.0)
+    assert places == [10.0, 25.0, 40.0, 200.0]
+    assert spread([290.0, 295.0, 299.0], 15.0, 0.0, 300.0) == [270.0, 285.0, 300.0]
+
+
+def test_the_front_joins_the_means_that_no_other_beats_and_names_what_is_too_far_away() -> None:
+    """b beats c on both axes; d lies 60 points away from the rest, whose picture is 7 points wide."""
+    marks = [
+        Mark("a", 0.0, 50.0, (-1.0, 1.0), (45.0, 55.0), "shown", True),
+        Mark("b", -2.0, 80.0, (-4.0, 0.0), (75.0, 85.0), "undecided", True),
+        Mark("c", -3.0, 70.0, (-6.0, 0.0), None, "worse", False),
+        Mark("d", -60.0, 90.0, None, None, "worse", False),
+    ]
+    svg, said = draw_front(marks, "change", "score", 2.0, (True, True))
+    assert said.endswith("On the front of the means: a and b.")
+    assert "not drawn: d (−60.0)" in svg
+    assert svg.count('class="mark"') == 3
+
+
+def test_numbers_are_signed_and_identifiers_are_words() -> None:
+    assert [number(value, 1) for value in (1.26, -0.04, -3.0)] == ["+1.3", "0.0", "−3.0"]
+    assert in_plain("instruction_following") == "instruction following"
