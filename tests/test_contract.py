@@ -11,7 +11,7 @@ from harness.engine.contract.bench import Bench, NotApplicable, quick
 from harness.engine.contract.clauses import CLAUSES, Clause
 
 # each of these trains for the better part of a minute; a method that is not named here is checked by `make test`
-LONG = ("best_of_n", "grpo", "peft", "pyreft", "rft", "selective_refinement", "sft_on_chosen")
+LONG = ("best_of_n", "distill", "grpo", "peft", "pyreft", "rft", "sdft", "selective_refinement", "sft_on_chosen")
 METHODS = [
     pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in registry.plugin_names("methods")
 ]
