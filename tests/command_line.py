@@ -19,13 +19,13 @@ from harness.cli.main import main
 Done = subprocess.CompletedProcess[str]
 
 
-def bakeoff(*words: object) -> Done:
+def bakeoff(*words: object, folder: Path = ROOT) -> Done:
     """What a user's command prints, and its exit code; whatever is no user's mistake is raised."""
     heard, complaints = StringIO(), StringIO()
     argv, sys.argv = sys.argv, ["bakeoff", *map(str, words)]
     code: int | str | None = 0
     try:
-        with contextlib.redirect_stdout(heard), contextlib.redirect_stderr(complaints), contextlib.chdir(ROOT):
+        with contextlib.redirect_stdout(heard), contextlib.redirect_stderr(complaints), contextlib.chdir(folder):
             main()
     except SystemExit as end:
         code = end.code

@@ -1,4 +1,4 @@
-"""`bakeoff check` and `bakeoff check-model`: a line for each clause of a method's contract, or check of a base."""
+"""`bakeoff check` and `bakeoff check-model`: a line for each clause of a plugin's contract, or check of a base."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import importlib.util
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
+from harness.benchmark import Benchmark
 from harness.engine import registry
 from harness.engine.contract.bench import Bench, quick
+from harness.engine.contract.benchmarks import BENCHMARK_CLAUSES, BenchmarkBench
 from harness.engine.contract.clauses import CLAUSES, Verdict, sentence, try_clause
 from harness.engine.contract.isolation import quiet
 from harness.engine.gate import checked_model
-from harness.engine.plugin_fields import build_method
+from harness.engine.plugin_fields import build_method, build_plugin, entry_parts
 from harness.engine.progress import Progress, print_line
-from harness.engine.yaml_lines import parse_yaml
+from harness.engine.registry import Kind
+from harness.engine.yaml_lines import Located, parse_yaml
 from harness.errors import UserError
 from harness.method import Method, plugin_name
 from harness.policy.base_model import BaseModel, BaseSpec
@@ -29,7 +32,11 @@ from harness.policy.sources import locate
 
 
 def check_verb(text: str) -> int:
-    """Check the method that a YAML text names; return 0 where no clause failed, else 1."""
+    """Check the method or benchmark that a YAML text names; return 0 where no clause failed, else 1."""
+    located = parse_yaml(text, "bakeoff check")
+    named, fields = _named(located)
+    if named in registry.plugin_names("benchmarks") and named not in registry.plugin_names("methods"):
+        return _check_benchmark(text, build_plugin("benchmarks", named, fields, {}, Path.cwd()))
     method, given = asked(text)
     name = plugin_name(method)
     console = Console(soft_wrap=True)
@@ -38,15 +45,57 @@ def check_verb(text: str) -> int:
     say(f"{name} on two tiny random models:")
     with TemporaryDirectory() as folder, Progress(console, "clauses") as progress:
         verdicts = list(verdicts_of(method, given, Path(folder), progress))
+    return _summed_up(say, "methods", name, text, verdicts, len(CLAUSES), time.monotonic() - started)
+
+
+def _check_benchmark(text: str, benchmark: Benchmark) -> int:
+    name = plugin_name(benchmark)
+    if why := benchmark.unavailable():
+        raise UserError(f"{name} cannot be checked with these settings: {why}")
+    if benchmark.reads_logits:
+        raise UserError(f"{name} reads logits or asks the base's policy, and the check answers from a script alone")
+    say, started = partial(print_line, Console(soft_wrap=True)), time.monotonic()
+    quiet()
+    say(f"{name} with policies that answer at random:")
+    bench, source = BenchmarkBench(benchmark), registry.source_file("benchmarks", name)
+    verdicts: list[Verdict] = []
+    for clause in BENCHMARK_CLAUSES:
+        verdicts.append(try_clause(clause, bench, source, through=(UserError,)))
+        say(result_lines(verdicts[-1]))
+        if clause is BENCHMARK_CLAUSES[0] and verdicts[-1].state == "failed":
+            say("The other clauses depend on that one.")
+            break
+    seconds = time.monotonic() - started
+    return _summed_up(say, "benchmarks", name, text, verdicts, len(BENCHMARK_CLAUSES), seconds)
+
+
+def _summed_up(
+    say: Callable[[str], None],
+    kind: Kind,
+    name: str,
+    text: str,
+    verdicts: Sequence[Verdict],
+    clauses: int,
+    seconds: float,
+) -> int:
+    """Say how many clauses passed and what comes next; 1 where one failed."""
     counts = Counter(verdict.state for verdict in verdicts)
     parts = [f"{counts[state]} {state}" for state in ("passed", "skipped", "failed") if counts[state]]
-    seconds = time.monotonic() - started
-    say(f"\n{len(verdicts)} of {len(CLAUSES)} clauses: {', '.join(parts)}, in {seconds:.0f} s.")
+    say(f"\n{len(verdicts)} of {clauses} clauses: {', '.join(parts)}, in {seconds:.0f} s.")
     if counts["failed"]:
-        say(f"Next: fix {registry.source_file('methods', name)}, then: bakeoff check {shlex.quote(text)}")
+        say(f"Next: fix {registry.source_file(kind, name)}, then: bakeoff check {shlex.quote(text)}")
         return 1
-    say(f"Next: list {text} under `methods:` of an experiment, then: bakeoff plan EXPERIMENT")
+    say(f"Next: list {text} under `{kind}:` of an experiment, then: bakeoff plan EXPERIMENT")
     return 0
+
+
+def _named(located: Located) -> tuple[str, Located]:
+    """The plugin that a text names, and its fields; nothing where the text names none, which `asked` then says."""
+    try:
+        name, fields, _ = entry_parts(located, options=())
+    except UserError:
+        return "", located
+    return name, fields
 
 
 def check_model_verb(name: str, template: str, date: str) -> int:

@@ -88,15 +88,33 @@ def show_command(plugin: Annotated[str, typer.Argument(help="a method or a bench
 
 @app.command("check")
 def check_command(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="a method, or '{name: {field: value}}'")],
+    plugin: Annotated[str, typer.Argument(help="a method or benchmark, or '{name: {field: value}}'")],
 ) -> None:
-    """Check a method against every clause of its contract.
+    """Check a method or benchmark against every clause of its contract.
 
-    It runs on tiny random models in seconds, without GPU or network.
+    A method runs on tiny random models, in seconds and without GPU or network; a benchmark scores policies that answer
+    at random.
     """
     from harness.cli.check import check_verb
 
-    raise typer.Exit(check_verb(method))
+    raise typer.Exit(check_verb(plugin))
+
+
+@app.command("new")
+def new_command(
+    kind: Annotated[Literal["method", "benchmark"], typer.Argument(help="method or benchmark")],
+    name: Annotated[str, typer.Argument(help="its name in experiments, such as my_method")],
+    package: Annotated[
+        bool, typer.Option("--package", help="write a package of your own with an entry point, in the current folder")
+    ] = False,
+) -> None:
+    """Write a new method or benchmark that works, with its test, to be changed into yours.
+
+    In a checkout of bakeoff the file goes where the others are; anywhere else use --package.
+    """
+    from harness.cli.new import new_verb
+
+    new_verb(kind, name, package=package)
 
 
 @app.command("check-model")

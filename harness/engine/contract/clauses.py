@@ -6,12 +6,14 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness.engine.contract import artifacts, conduct, learning, scores
 from harness.engine.contract.bench import Bench, Broken, NotApplicable
 
 Clause = Callable[[Bench], None]
+AnyClause = Callable[[Any], None]
+"""A clause of a method or of a benchmark, with the bench on which it is tried."""
 
 CLAUSES: tuple[Clause, ...] = (
     artifacts.it_fits_and_loads,
@@ -66,19 +68,21 @@ class Verdict:
     found: str = ""
 
 
-def sentence(clause: Clause) -> str:
+def sentence(clause: AnyClause) -> str:
     """The clause's name as a sentence."""
     return clause.__name__.replace("_", " ")
 
 
-def try_clause(clause: Clause, bench: Bench, source: Path) -> Verdict:
-    """Try one clause. An error raised by the method, whose file is `source`, breaks it too."""
+def try_clause(clause: AnyClause, bench: Any, source: Path, through: tuple[type[BaseException], ...] = ()) -> Verdict:
+    """Try one clause. An error raised by the plugin, whose file is `source`, breaks it too, but for those `through`."""
     try:
         clause(bench)
     except NotApplicable as why:
         return Verdict(sentence(clause), "skipped", reason=str(why))
     except Broken as broken:
         return Verdict(sentence(clause), "failed", expected=broken.expected, found=broken.found)
+    except through:
+        raise
     except Exception as error:
         return Verdict(sentence(clause), "failed", expected="no error", found=described(error, source))
     return Verdict(sentence(clause), "passed")

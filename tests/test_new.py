@@ -1,0 +1,100 @@
+"""`bakeoff new`: what it writes works as it is, in a package outside the repository, and says what comes next."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import bakeoff
+from conftest import ROOT
+
+from harness.engine import registry
+from harness.engine.contract.bench import Bench, quick
+from harness.engine.contract.clauses import CLAUSES, try_clause
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder, outside any checkout."""
+    registry._outside.cache_clear()
+    yield tmp_path
+    registry._outside.cache_clear()
+    for name in ("a_method", "a_benchmark"):
+        sys.modules.pop(name, None)
+
+
+def written(kind: str, name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package, as `pip install -e` would register it; its module's file."""
+    done = bakeoff("new", kind, name, "--package", folder=here)
+    assert done.returncode == 0, done.stderr
+    assert f"pip install -e ./{name}, then: bakeoff check {name}" in done.stdout
+    project = tomllib.loads((here / name / "pyproject.toml").read_text())
+    info = here / name / f"{name}-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
+    ((group, points),) = project["project"]["entry-points"].items()
+    lines = [f"{point} = {target}\n" for point, target in points.items()]
+    (info / "entry_points.txt").write_text(f"[{group}]\n{''.join(lines)}")
+    monkeypatch.syspath_prepend(here / name)
+    registry._outside.cache_clear()
+    return here / name / f"{name}.py"
+
+
+def test_a_new_benchmark_is_short_is_found_and_passes_its_check(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written("benchmark", "a_benchmark", here, monkeypatch)
+    assert len(file.read_text().splitlines()) <= 40
+    done = bakeoff("check", "a_benchmark")
+    assert done.returncode == 0, done.stdout
+    assert "failed" not in done.stdout
+    assert "bakeoff plan" in done.stdout
+
+
+def test_a_new_method_is_short_is_found_and_fits(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written("method", "a_method", here, monkeypatch)
+    assert len(file.read_text().splitlines()) <= 40
+    assert "learning_rate" in bakeoff("show", "a_method").stdout
+    bench = Bench(quick(registry.plugin_class("methods", "a_method")()), here / "bench")
+    assert try_clause(CLAUSES[0], bench, file).state == "passed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["method", "benchmark"])
+def test_the_test_that_comes_with_it_passes(kind: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(kind, f"a_{kind}", here, monkeypatch)
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    path = f"{file.parent}:{ROOT}"
+    environment = {"PYTHONPATH": path, "PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "HOME": str(here)}
+    done = subprocess.run(words, cwd=file.parent, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["method", "sft", "--package"], "a method is called 'sft' already"),
+        (["benchmark", "knowledge", "--package"], "a benchmark is called 'knowledge' already"),
+        (["method", "my-method", "--package"], "'my-method' is not a name for a plugin"),
+        (["method", "class", "--package"], "'class' is not a name for a plugin"),
+        (["method", "json", "--package"], "a module is called 'json' already"),
+        (["method", "mine"], "Use --package"),
+    ],
+)
+def test_a_name_that_cannot_be_used_writes_nothing(words: list[str], said: str, here: Path) -> None:
+    done = bakeoff("new", *words, folder=here)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert list(here.iterdir()) == []
+
+
+def test_what_is_there_is_not_overwritten(here: Path) -> None:
+    assert bakeoff("new", "method", "mine", "--package", folder=here).returncode == 0
+    (here / "mine" / "mine.py").write_text("changed")
+    done = bakeoff("new", "method", "mine", "--package", folder=here)
+    assert done.returncode == 2
+    assert "it exists already" in done.stderr
+    assert (here / "mine" / "mine.py").read_text() == "changed"
