@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from command_line import bakeoff
 from conftest import ROOT
 
+from harness.benchmark import Benchmark
 from harness.engine import registry
 from harness.engine.contract.bench import Bench, quick
+from harness.engine.contract.benchmarks import BENCHMARK_CLAUSES, BenchmarkBench
 from harness.engine.contract.clauses import CLAUSES, try_clause
+from harness.method import Method
+
+Patch = pytest.MonkeyPatch
 
 
 @pytest.fixture
@@ -27,7 +35,7 @@ def here(tmp_path: Path) -> Iterator[Path]:
         sys.modules.pop(name, None)
 
 
-def written(kind: str, name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def written(kind: str, name: str, here: Path, monkeypatch: Patch) -> Path:
     """The package, as `pip install -e` would register it; its module's file."""
     done = bakeoff("new", kind, name, "--package", folder=here)
     assert done.returncode == 0, done.stderr
@@ -44,7 +52,7 @@ def written(kind: str, name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -
     return here / name / f"{name}.py"
 
 
-def test_a_new_benchmark_is_short_is_found_and_passes_its_check(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_benchmark_is_short_is_found_and_passes_its_check(here: Path, monkeypatch: Patch) -> None:
     file = written("benchmark", "a_benchmark", here, monkeypatch)
     assert len(file.read_text().splitlines()) <= 40
     done = bakeoff("check", "a_benchmark")
@@ -53,7 +61,7 @@ def test_a_new_benchmark_is_short_is_found_and_passes_its_check(here: Path, monk
     assert "bakeoff plan" in done.stdout
 
 
-def test_a_new_method_is_short_is_found_and_fits(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_method_is_short_is_found_and_fits(here: Path, monkeypatch: Patch) -> None:
     file = written("method", "a_method", here, monkeypatch)
     assert len(file.read_text().splitlines()) <= 40
     assert "learning_rate" in bakeoff("show", "a_method").stdout
@@ -63,7 +71,7 @@ def test_a_new_method_is_short_is_found_and_fits(here: Path, monkeypatch: pytest
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["method", "benchmark"])
-def test_the_test_that_comes_with_it_passes(kind: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_test_that_comes_with_it_passes(kind: str, here: Path, monkeypatch: Patch) -> None:
     file = written(kind, f"a_{kind}", here, monkeypatch)
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
     path = f"{file.parent}:{ROOT}"
@@ -98,3 +106,46 @@ def test_what_is_there_is_not_overwritten(here: Path) -> None:
     assert done.returncode == 2
     assert "it exists already" in done.stderr
     assert (here / "mine" / "mine.py").read_text() == "changed"
+
+
+def whole_files(document: str) -> list[str]:
+    """The fenced Python blocks of a guide that begin with a docstring: files as an author would write them."""
+    fenced = re.findall(r"^```python\n(.*?)^```", (ROOT / document).read_text("utf-8"), flags=re.S | re.M)
+    return [text for text in fenced if text.startswith('"""')]
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.slow
+def test_a_method_of_the_guide_keeps_every_promise(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = whole_files("methods/README.md")
+    assert len(texts) == 3
+    module = loaded(texts[number], f"guide_method_{number}", tmp_path, monkeypatch)
+    (found,) = (
+        it for it in vars(module).values() if isinstance(it, type) and issubclass(it, Method) and it is not Method
+    )
+    bench = Bench(quick(found()), tmp_path / "bench")
+    verdicts = {clause.__name__: try_clause(clause, bench, tmp_path / "x.py") for clause in CLAUSES}
+    assert not [f"{name}: {verdict}" for name, verdict in verdicts.items() if verdict.state == "failed"]
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_a_benchmark_of_the_guide_keeps_every_promise(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = whole_files("benchmarks/README.md")
+    assert len(texts) == 2
+    module = loaded(texts[number], f"guide_benchmark_{number}", tmp_path, monkeypatch)
+    kinds = [it for it in vars(module).values() if isinstance(it, type) and issubclass(it, Benchmark)]
+    (found,) = (it for it in kinds if it is not Benchmark)
+    bench = BenchmarkBench(found())
+    verdicts = {clause.__name__: try_clause(clause, bench, tmp_path / "x.py") for clause in BENCHMARK_CLAUSES}
+    assert not [f"{name}: {verdict}" for name, verdict in verdicts.items() if verdict.state == "failed"]
+
+
+def loaded(text: str, name: str, folder: Path, monkeypatch: Patch) -> ModuleType:
+    """The text as a module that other processes find too."""
+    (folder / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(folder)
+    return importlib.import_module(name)
