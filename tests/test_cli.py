@@ -122,8 +122,10 @@ def test_a_microworld_run_ends_by_saying_where_the_report_is_and_does_nothing_ag
         "report.html",
         "experiment.yaml",
     } <= set(before)
+    assert "Nothing is compared: the experiment has no method but base." in first.stdout
     again = bakeoff(*words)
     assert "Nothing to do: 2 cells: 2 done" in again.stdout
+    assert "Nothing is compared: the experiment has no method but base." in again.stdout
     assert {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()} == before
     verified = bakeoff("verify", tmp_path / "results")
     assert (verified.returncode, verified.stdout.count("unchecked")) == (0, 0), verified.stdout

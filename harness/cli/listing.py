@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import json
+import shutil
 from collections.abc import Iterator
 from textwrap import wrap
 from typing import Any
@@ -40,32 +40,19 @@ def listing(kind: str) -> Iterator[str]:
 
 
 def _plugins(kind: Kind) -> Iterator[str]:
-    """The lines of each plugin; of one that cannot be used, the reason."""
+    """A line for each plugin, folded at the terminal's width; of one that cannot be used, the reason."""
     width = 16 if kind == "methods" else 24
+    longest = max([width, *map(len, registry.plugin_names(kind))])
+    room = max(shutil.get_terminal_size((80, 24)).columns - longest - 3, 30)
     for name in registry.plugin_names(kind):
         try:
-            lines = list(_described(kind, name))
+            registry.plugin_class(kind, name)
+            lines = wrap(registry.summary(kind, name) or "", room, break_long_words=False, break_on_hyphens=False)
         except UserError as error:
             lines = [f"not usable: {' '.join(str(error).split())}"]
         except Exception as error:  # such as one that `__post_init__` raises
             lines = [f"not usable: {registry.source_file(kind, name)}: {type(error).__name__}: {first_line(error)}"]
         yield from (f"  {name if at == 0 else '':{width}} {line}" for at, line in enumerate(lines))
-
-
-def _described(kind: Kind, name: str) -> Iterator[str]:
-    plugin = registry.plugin_class(kind, name)
-    yield registry.summary(kind, name)
-    if kind == "methods":
-        yield f"needs {_words(plugin.needs)}; gives {_words(plugin.gives)}"
-        yield from wrap(_defaults(plugin), 100)
-
-
-def _defaults(plugin: Any) -> str:
-    """Every field with its default; `show` explains them."""
-    if required_fields(plugin):
-        return "defaults: some fields have none"
-    values = [f"{name} {json.dumps(value)}" for name, value in fields_of(plugin()).items()]
-    return f"defaults: {', '.join(values) or 'nothing to set'}"
 
 
 def _words(values: Any) -> str:

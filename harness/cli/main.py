@@ -217,6 +217,16 @@ def report_command(folder: ResultsFolder) -> None:
         typer.echo(clean(str(path)))
 
 
+@app.command("index")
+def index_command(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a folder of results folders")],
+) -> None:
+    """Write index.html: every study of a folder with its question, its answer and its picture."""
+    from harness.report.gallery import write_index
+
+    typer.echo(clean(str(write_index(folder))))
+
+
 @app.command("verify")
 def verify_command(folder: ResultsFolder) -> None:
     """Check that a results folder is intact.

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -35,6 +36,9 @@ from harness.engine.store.store import DEFAULT_STORE, Store, disk_errors
 from harness.engine.tuning import plans
 from harness.engine.workers import workers
 from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from harness.report.render.document import Opening
 
 NOT_ALL = "Not all is done: the store was changed while this ran, or another process is at work. Run it again."
 
@@ -88,11 +92,14 @@ def run_verb(
         states = [state_of(cell, store) for cell in plan.cells]
         # the last look has written the results, and often nothing has changed since
         current = (tally is None or looked is not None) and is_current(folder, plan, states, store, looked)
+        opening = None
         if not current:
-            states = _write_results(plan, store, folder, looked)
+            states, opening = _write_results(plan, store, folder, looked)
     ended = Counter(state.name for state in all_states(plan, states, store))
     failed = bool(ended["failed"] or plan.unreachable or plan.lost)
     unfinished = bool(ended["to run"] + ended["running"])
+    for line in answer_lines(folder, opening, console):
+        say(line)
     report = f"The report is {folder / 'report.html'}"
     if tally is None:
         lines = (*not_run(plan), _idle(states, failed=bool(ended["failed"]), current=current))
@@ -118,6 +125,19 @@ def _worked(states: Sequence[State], tally: Tally, file: Path, store: Path, sett
         yield f"Next: {command('explain', file, store, settings, cells[0].title)}"
     elif tally.failed:
         yield f"Next: fix the cause, then {command('run', file, store, settings, '--retry-failed')}"
+
+
+def answer_lines(folder: Path, opening: Opening | None, console: Console) -> Iterator[str]:
+    """The first screen as text; of a report that was not written now, its sentence."""
+    from harness.report.render.opening_text import folded_lines, opening_lines, sentence_in
+
+    width = min(console.width, 120) if console.is_terminal else 80
+    if opening is not None:
+        yield ""
+        yield from opening_lines(opening, width)
+        yield ""
+    elif (report := folder / "report.md").is_file() and (said := sentence_in(report.read_text("utf-8"))):
+        yield from folded_lines(said, width)
 
 
 def remarks_on_data(plan: Plan) -> Iterator[str]:
@@ -261,13 +281,13 @@ def all_states(plan: Plan, states: Sequence[State], store: Store) -> list[State]
     return [*states, *(joint.state(store) for joint in joint_cells(plan, store))]
 
 
-def _write_results(plan: Plan, store: Store, folder: Path, looked: Looked | None) -> list[State]:
-    from harness.report.compose import write_report
+def _write_results(plan: Plan, store: Store, folder: Path, looked: Looked | None) -> tuple[list[State], Opening | None]:
+    """Write the results folder; the states of its cells, and its first screen."""
+    from harness.report.compose import written_document
 
     with disk_errors(folder):
         states = write_results(plan, store, folder, looked)
-        write_report(folder)
-    return states
+        return states, written_document(folder).opening
 
 
 def command(verb: str, file: Path, store: Path, settings: Sequence[str], *more: str) -> str:

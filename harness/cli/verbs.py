@@ -140,7 +140,7 @@ def compare_verb(folder: Path, first: str, second: str | None) -> None:
     console = wide_console()
     said: list[str] = []
     for pairing in found:
-        console.print(pairing_table(pairing))
+        console.print(pairing_table(pairing, console.width))
         for line in (line for line in remarks(pairing) if line not in said):
             said.append(line)
             print_line(console, one_line(line, 1000))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
@@ -257,6 +258,7 @@ def _changed(label: str, own: MethodInfo | BenchmarkInfo, other: MethodInfo | Be
 
 STYLES = {"good": "green", "bad": "red", "open": "yellow", "blank": "dim"}
 LONGEST = 60
+NARROW_HEAD = 14
 
 
 def plain_text(value: str, longest: int = LONGEST, style: str = "") -> Text:
@@ -264,8 +266,16 @@ def plain_text(value: str, longest: int = LONGEST, style: str = "") -> Text:
     return Text(text.one_line(value, longest), style=style)
 
 
-def pairing_table(pairing: Pairing) -> Table:
-    """A row for each metric (and group) of each pair: scores, difference, interval, p, finding."""
+WIDE_ENOUGH = 120  # columns of a terminal
+
+
+def pairing_table(pairing: Pairing, width: int = WIDE_ENOUGH) -> Table:
+    """A row for each metric (and group) of each pair: scores, difference, interval, p, finding.
+
+    On a narrow terminal a row has several lines, so that no word is broken and no column is cut.
+    """
+    if width < WIDE_ENOUGH:
+        return _narrow_table(pairing)
     several = len(pairing.pairs) > 1 or pairing.pairs[0][0] != pairing.heads[0]
     table = Table(title=plain_text(pairing.block.title, 200), title_justify="left")
     for head in ("metric", *(("method",) if several else ())):
@@ -278,6 +288,26 @@ def pairing_table(pairing: Pairing) -> Table:
         for name, first, second in pairing.pairs:
             if first in result.comparisons:
                 table.add_row(*_row(pairing, result, (name,) if several else (), first, second))
+    return table
+
+
+def _narrow_table(pairing: Pairing) -> Table:
+    several = len(pairing.pairs) > 1 or pairing.pairs[0][0] != pairing.heads[0]
+    table = Table(title=plain_text(pairing.block.title, 200), title_justify="left", box=SIMPLE, padding=(0, 1))
+    table.add_column("metric")
+    for head in (*pairing.heads, "difference"):
+        table.add_column(plain_text(head, NARROW_HEAD), justify="right")
+    table.add_column("finding")
+    for result in pairing.results:
+        for name, first, second in pairing.pairs:
+            if first not in result.comparisons:
+                continue
+            title, *rest = _row(pairing, result, (name,) if several else (), first, second)
+            method = [rest.pop(0)] if several else []
+            one, other, change, interval, p, finding, size = rest
+            named = [plain_text(title.plain.replace("_", " "), 80), *method]
+            said = [finding, plain_text(f"p {p.plain}, {size.plain}")]
+            table.add_row(*(Text("\n").join(lines) for lines in (named, [one], [other], [change, interval], said)))
     return table
 
 

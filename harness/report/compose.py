@@ -58,12 +58,18 @@ def write_report(folder: Path) -> tuple[Path, Path]:
     where matrix.json is missing or a file has another schema. If the folder
     has a digests.json, their digests are added to it.
     """
+    written_document(folder)
+    return folder / "report.md", folder / "report.html"
+
+
+def written_document(folder: Path) -> Document:
+    """The same; returns the document that was written."""
     document = compose(collect(folder))
     written = {folder / "report.md": to_markdown(document), folder / "report.html": to_html(document)}
     for path, content in written.items():
         write_text(path, content)
     record_report(folder)
-    return folder / "report.md", folder / "report.html"
+    return document
 
 
 def compose(model: ReportModel) -> Document:

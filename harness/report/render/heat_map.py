@@ -1,5 +1,7 @@
 """A table of numbers between 0 and 1 as squares of one colour, as SVG: the larger the number, the stronger the colour.
 
+The palest colour is the least number of the table, and the strongest the largest, so that differences are seen.
+
 Rows carry names and numbers, columns the numbers alone, so that long names need no turned text.
 """
 
@@ -13,6 +15,8 @@ from harness.report.render.axes import LETTER, attribute
 
 WIDTH = 640
 LARGEST, SMALLEST = 44.0, 12.0
+MOST_NUMBERED = 40  # so many rows have squares that are large enough for a number, in a picture that may be scrolled
+CLOSE = 0.05  # numbers within so little of each other are drawn on the whole scale from 0 to 1
 HEAD = 22
 SCALE = 34  # room for the scale
 READABLE = 20.0  # smaller squares hold no number, so a scale says what colour means
@@ -29,13 +33,15 @@ def draw_heat_map(
     """
     labels = [f"{at + 1}  {text.one_line(name, 34)}" for at, name in enumerate(names)]
     left = min(LETTER * max((len(label) for label in labels), default=0) + 12, WIDTH / 2)
-    size = max(min((WIDTH - left - 8) / max(len(names), 1), LARGEST), SMALLEST)
+    least = READABLE + 2 if len(names) <= MOST_NUMBERED else SMALLEST
+    size = max(min((WIDTH - left - 8) / max(len(names), 1), LARGEST), least)
+    ends = _ends(values)
     width, below = max(left + size * len(names) + 8, WIDTH), HEAD + size * len(names) + 8
     scaled = size < READABLE
     height = below + SCALE * scaled
     parts = [f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{attribute(text.one_line(title))}">']
     parts += _names(labels, left, size)
-    parts += _squares(names, values, left, size)
+    parts += _squares(names, values, left, size, ends)
     end = size * len(names)
     for at in breaks:
         place = size * at
@@ -43,7 +49,7 @@ def draw_heat_map(
             f'<path class="break" d="M{left:.1f} {HEAD + place:.1f}h{end:.1f}M{left + place:.1f} {HEAD}v{end:.1f}"/>'
         )
     if scaled:
-        parts += _scale(left, below)
+        parts += _scale(left, below, ends)
     return "\n".join([*parts, "</svg>"])
 
 
@@ -55,18 +61,27 @@ def _names(labels: Sequence[str], left: float, size: float) -> Iterator[str]:
         yield f'<text class="tick middle{fine}" x="{left + size * (at + 0.5):.1f}" y="{HEAD - 6}">{at + 1}</text>'
 
 
-def _scale(left: float, top: float) -> Iterator[str]:
+def _ends(values: Mapping[tuple[int, int], float]) -> tuple[float, float]:
+    """The numbers of the palest and the strongest colour."""
+    known = [min(max(value, 0.0), 1.0) for value in values.values()]
+    return (min(known), max(known)) if known and max(known) - min(known) > CLOSE else (0.0, 1.0)
+
+
+def _scale(left: float, top: float, ends: tuple[float, float]) -> Iterator[str]:
     """The legend of the colours."""
     for at, value in enumerate(STEPS):
         x = left + 40 * at
         yield f'<rect class="heat" x="{x:.1f}" y="{top}" width="40" height="10" fill-opacity="{FULL * value:.3f}"/>'
-        yield f'<text class="tick middle fine" x="{x + 20:.1f}" y="{top + 22}">{value:g}</text>'
+        number = ends[0] + value * (ends[1] - ends[0])
+        yield f'<text class="tick middle fine" x="{x + 20:.1f}" y="{top + 22}">{number:.2g}</text>'
 
 
-def _squares(names: Sequence[str], values: Mapping[tuple[int, int], float], left: float, size: float) -> Iterator[str]:
+def _squares(
+    names: Sequence[str], values: Mapping[tuple[int, int], float], left: float, size: float, ends: tuple[float, float]
+) -> Iterator[str]:
     for (row, column), value in sorted(values.items()):
         x, y = left + size * column, HEAD + size * row
-        full = FULL * min(max(value, 0.0), 1.0)
+        full = FULL * min(max((value - ends[0]) / (ends[1] - ends[0]), 0.0), 1.0)
         said = escape(f"{text.one_line(names[row], 60)} with {text.one_line(names[column], 60)}: {value:.3f}")
         yield (
             f'<rect class="heat" x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}" '

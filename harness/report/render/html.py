@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.report.render import text
 from harness.report.render.document import (
@@ -30,6 +30,9 @@ from harness.report.render.front_picture import mark_of
 from harness.report.render.markdown import MOST_COMPLETIONS, mark
 from harness.report.render.tabular import Table
 
+if TYPE_CHECKING:
+    import jinja2
+
 TEMPLATES = Path(__file__).parent
 LINES_OPEN = 48  # of one section
 OPEN = 3  # sections that are unfolded at first view
@@ -40,22 +43,7 @@ CHANGES = {"gained": "baseline wrong, another right", "lost": "baseline right, a
 
 def to_html(document: Document) -> str:
     """The whole report. Data is never template source, so '{{' in it is text; only SVG is marked safe."""
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["prose"] = lambda value: text.one_line(value, text.LONGEST_PROSE)
-    environment.filters["shorten"] = lambda value: text.cut(text.clean(value))
-    environment.filters["line"] = text.one_line
-    environment.filters["kind"] = lambda part: type(part).__name__
-    environment.filters["drawn"] = lambda svg: Markup(svg)  # made by axes.py and its like, which escape
-    functions = (mark, benchmarks_of, changes_of, kinds_of, compared_text, marked_texts)
-    environment.globals.update({function.__name__: function for function in functions})
-    environment.globals.update(most_completions=MOST_COMPLETIONS, changes_in_words=CHANGES, most_filters=64)
-    environment.globals.update(mark_of=mark_of, sure_words=SURE_WORDS)
+    environment = page_environment()
     tree, anchors = nested(document), dict(zip((s.title for s in document.sections), document.anchors, strict=True))
     for section, anchor in zip(reversed(document.sections), reversed(document.anchors), strict=True):
         anchors[section.title] = anchor  # of equal titles, the first
@@ -109,6 +97,27 @@ def height_of(part: Part) -> int:
     if isinstance(part, Bullets):
         return sum(1 + len(said) for _, said in part.items)
     return 8 if isinstance(part, Picture | Drawn) else 1
+
+
+def page_environment() -> jinja2.Environment:
+    """The templates with what they may call; every text is escaped, and only SVG is marked safe."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["prose"] = lambda value: text.one_line(value, text.LONGEST_PROSE)
+    environment.filters["shorten"] = lambda value: text.cut(text.clean(value))
+    environment.filters["line"] = text.one_line
+    environment.filters["kind"] = lambda part: type(part).__name__
+    environment.filters["drawn"] = lambda svg: Markup(svg)  # made by axes.py and its like, which escape
+    functions = (mark, benchmarks_of, changes_of, kinds_of, compared_text, marked_texts)
+    environment.globals.update({function.__name__: function for function in functions})
+    environment.globals.update(most_completions=MOST_COMPLETIONS, changes_in_words=CHANGES, most_filters=64)
+    environment.globals.update(mark_of=mark_of, sure_words=SURE_WORDS)
+    return environment
 
 
 class MarkedText(NamedTuple):

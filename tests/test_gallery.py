@@ -1,0 +1,50 @@
+"""`bakeoff index`: a page of all studies in a folder, plain and inert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import bakeoff
+from test_report import Fake, Page
+
+from harness.errors import UserError
+from harness.report.compose import write_report
+from harness.report.gallery import write_index
+
+
+def test_every_study_has_its_question_answer_picture_and_link(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_report(Fake(items=60).write(tmp_path / name))
+    (tmp_path / "other").mkdir()
+    done = bakeoff("index", tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "index.html").read_text("utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert [name for name in ('href="one/report.html"', 'href="two/report.html"') if name not in text] == []
+    assert text.count("Which of 3 ways of aligning world/large") == 2
+    assert text.count('<svg class="front"') == 2
+    assert "world/large; 3 seeds; 24 cells; " in text
+    before = (tmp_path / "index.html").read_bytes()
+    assert write_index(tmp_path).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "planted", ['<g onload="x()"></g>', "<script>x()</script>", '<a href="http://x">x</a>', "<path"]
+)
+def test_a_picture_with_anything_but_shapes_is_left_out(tmp_path: Path, planted: str) -> None:
+    write_report(Fake(items=60).write(tmp_path / "one"))
+    web = tmp_path / "one" / "report.html"
+    web.write_text(
+        web.read_text("utf-8").replace('<svg class="front"', f'<svg class="front">{planted}</svg><svg class="x"')
+    )
+    text = write_index(tmp_path).read_text("utf-8")
+    assert planted not in text.split("<main", 1)[1]
+    assert "<svg" not in text
+
+
+def test_a_folder_without_reports_is_the_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no folder in it has a report"):
+        write_index(tmp_path)
