@@ -71,6 +71,10 @@ class IFBench(Benchmark):
         own = f"bakeoff's own, version {RULES_VERSION}; not the authors' code"
         return {"verifiers": own, "lemminflect": installed_version("lemminflect")}
 
+    def check_items(self) -> None:
+        """Raise UserError for a row that cannot be asked or judged, and for a key that comes twice."""
+        self._items(_trial)
+
     def _items(self, trial: Callable[[ConstraintItem], object] | None = None) -> list[ConstraintItem]:
         return constraint_items(self.data, self.split, self.limit, VERIFIERS, trial)
 

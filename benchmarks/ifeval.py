@@ -65,6 +65,10 @@ class IFEval(Benchmark):
         """The versions of lm-eval and of the packages that its rules use, and the sentence splitter."""
         return rules.facts()
 
+    def check_items(self) -> None:
+        """Raise UserError for a row that cannot be asked or judged, and for a key that comes twice."""
+        self._items(_trial)
+
     def _items(self, trial: Callable[[ConstraintItem], object] | None = None) -> list[ConstraintItem]:
         return constraint_items(self.data, self.split, self.limit, rules.TYPES, trial)
 

@@ -16,14 +16,12 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from harness.benchmark import Benchmark, Metric, Outcome
 from harness.errors import UserError
 from harness.lazy import LazyModule
 from harness.method import setting
 from harness.records import TestItem, TestSet
+from harness.scoring.lm_eval.task_files import files_of_task
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy
@@ -149,11 +147,11 @@ class LmEval(Benchmark):
     def _files(self) -> Iterator[Path]:
         for name in self._names():
             if name.endswith((".yaml", ".yml")):
-                yield from _files_of(Path(name))
+                yield from files_of_task(Path(name))
         if self.include_path:
             for pattern in ("*.yaml", "*.yml"):
                 for path in Path(self.include_path).rglob(pattern):
-                    yield from _files_of(path)
+                    yield from files_of_task(path)
 
 
 def chance_of(task: Any, sample: lm_eval_bridge.Sample) -> dict[str, float]:
@@ -176,38 +174,3 @@ def _item_id(task: str, number: int, digest: str) -> str:
 def _loaded(names: tuple[str, ...], include_path: str, digest: str) -> Mapping[str, Any]:
     """The loaded tasks, cached for all policies and seeds until a local file changes."""
     return lm_eval_bridge.load_tasks(names, include_path)
-
-
-def _files_of(path: Path) -> Iterator[Path]:
-    """A task's file, the Python files in its folder, the files that it includes, and the local data that it names."""
-    if not path.is_file():
-        raise UserError("the task file does not exist", where=str(path), fix="Name a YAML file or a task of lm-eval.")
-    yield path
-    yield from path.parent.glob("*.py")
-    content = _content_of(path)
-    if included := content.get("include"):
-        yield from _files_of(path.parent / included)
-    named = (content.get("dataset_kwargs") or {}).get("data_files") or ()
-    yield from (Path(name) for name in _texts(named) if Path(name).is_file())
-
-
-def _content_of(path: Path) -> Mapping[str, Any]:
-    """The content of a task's file, in which lm-eval's `!function module.name` is a tag and nothing is imported."""
-    reader = YAML()
-    reader.allow_duplicate_keys = True
-    try:
-        content = reader.load(path.read_text("utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the task file is not YAML: {reason}", where=str(path), fix="Correct it.") from error
-    return content if isinstance(content, Mapping) else {}
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from _texts(list(value.values()))
-    else:
-        for one in value:
-            yield from _texts(one)

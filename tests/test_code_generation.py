@@ -169,3 +169,8 @@ def test_every_published_solution_of_humaneval_passes_and_an_empty_one_does_not(
     for solutions, passed in (([row["canonical_solution"] for row in rows], 164), (["    pass\n"] * 164, 0)):
         programs = [program_of(problem, text) for problem, text in zip(problems, solutions, strict=True)]
         assert sum(one.how == "passed" for one in run_programs(programs, Limits())) == passed
+
+
+def test_an_id_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is also at"):
+        code_problems(written(tmp_path, [ROWS[0], ROWS[0]]), "test")

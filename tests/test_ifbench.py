@@ -119,6 +119,13 @@ def test_rows_of_another_form_are_refused_with_their_place(
     assert "items.jsonl" in (raised.value.where or "")
 
 
+def test_a_key_that_comes_twice_is_refused_with_both_places(tmp_path: Path) -> None:
+    data = written(tmp_path, [ROWS[0], ROWS[1] | {"key": "a"}])
+    with pytest.raises(UserError, match="the id 'a' is also at") as raised:
+        IFBench(data=data).check_items()
+    assert "items.jsonl:2" in (raised.value.where or "")
+
+
 def test_arguments_that_a_rule_does_not_know_are_refused_before_anything_is_asked(tmp_path: Path) -> None:
     data = written(tmp_path, [ROWS[0] | {"kwargs": [{"foreign": 1}]}])
 

@@ -233,3 +233,24 @@ def test_a_task_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not YAML") as raised:
         LmEval((str(file),)).data_digest()
     assert raised.value.where == str(file)
+
+
+def test_the_data_of_a_task_start_at_its_own_file_unless_they_are_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    (there / "data").mkdir(parents=True)
+    (there / "data/rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    where = {"data_files": {"test": "data/rows.jsonl"}, "cache_dir": str(tmp_path / "cache")}
+    whole = {"task": "near", "dataset_path": "json", "dataset_kwargs": where, "test_split": "test", **CHOICE}
+    (there / "near.yaml").write_text(yaml.safe_dump(whole))
+    monkeypatch.chdir(here)
+    benchmark = LmEval(tasks=(str(there / "near.yaml"),))
+    assert len(list(benchmark.evaluate(Oracle(), 0))) == len(ROWS)
+    digest = benchmark.data_digest()
+    (there / "data/rows.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    assert benchmark.data_digest() != digest
+    (here / "data").mkdir()
+    (here / "data/rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS[:2]))
+    assert len(list(benchmark.evaluate(Oracle(), 0))) == 2

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from harness.data.json_rows import line_rows
 from harness.data.placed import Faults, Placed
+from harness.data.readers import check_id
 from harness.data.rows import TOOLS
 from harness.data.turns import read_turns
 from harness.errors import UserError
@@ -64,8 +65,9 @@ def bfcl_items(folder: Path, category: str) -> list[BfclItem]:
     answers: dict[str, Placed] = {}
     if not category.endswith("irrelevance"):
         answers = {str(one.row.get("id")): one for one in _rows(folder / ANSWERS / path.name)}
-    items = []
+    items, seen = [], dict[str, str]()
     for placed in rows:
+        check_id(str(placed.row.get("id")), placed.where, seen)
         answer = answers.get(str(placed.row.get("id")))
         if answer is None and not category.endswith("irrelevance"):
             raise UserError(f"no accepted answer for {placed.row.get('id')!r}", where=placed.where, fix=FIX)

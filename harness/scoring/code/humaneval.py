@@ -10,7 +10,7 @@ from math import comb
 from typing import Any
 
 from harness.data.placed import Faults
-from harness.data.readers import placed_rows
+from harness.data.readers import check_id, placed_rows
 from harness.errors import UserError
 from harness.scoring.code.sandbox import Program
 
@@ -31,8 +31,11 @@ class CodeProblem:
 
 
 def code_problems(name: str, split: str) -> list[CodeProblem]:
-    """The problems of a file, folder or hub id. Raises UserError for a row that lacks a column."""
-    found = [_problem(placed.row, placed.where) for placed in placed_rows(name, Faults(), split)]
+    """The problems of a file, folder or hub id. Raises UserError for a row that lacks a column or repeats an id."""
+    found, seen = [], dict[str, str]()
+    for placed in placed_rows(name, Faults(), split):
+        found.append(_problem(placed.row, placed.where))
+        check_id(found[-1].id, placed.where, seen)
     if not found:
         raise UserError("it contains no problems", where=name, fix="Name a file in HumanEval's columns.")
     return found

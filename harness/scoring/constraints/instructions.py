@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from harness.benchmark import Metric, Outcome
 from harness.data.folders import folder_and_configuration
 from harness.data.placed import Faults
-from harness.data.readers import is_local, placed_rows
+from harness.data.readers import check_id, is_local, placed_rows
 from harness.errors import UserError
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message, TestItem
@@ -106,15 +106,18 @@ def constraint_items(
     known: Collection[str],
     trial: Callable[[ConstraintItem], object] | None = None,
 ) -> list[ConstraintItem]:
-    """The items of a file, folder or hub id. Raises UserError for a row of another form or an unknown type.
+    """The items of a file, folder or hub id. Raises UserError for a row of another form, an unknown type
+    or a repeated key.
 
     trial  called with each item, so that unusable arguments are found before the policy is asked
     """
     items: list[ConstraintItem] = []
+    seen: dict[str, str] = {}
     for placed in placed_rows(data, Faults("stop"), split):
         if limit is not None and len(items) >= limit:
             break
         item = _item(placed.row, placed.where, known)
+        check_id(item.key, placed.where, seen)
         if trial:
             _try(trial, item, placed.where)
         items.append(item)

@@ -31,6 +31,7 @@ from harness.policy.stepwise import StepwisePolicy
 from harness.policy.types import Prompt, Sampling
 from harness.records import Message
 from harness.scoring.lm_eval.samples import Sample, by_document, sample_of
+from harness.scoring.lm_eval.task_files import folder_of_data
 
 if TYPE_CHECKING:
     from harness.policy.encoding import TextEncoder
@@ -247,6 +248,10 @@ def _manager_for(name: str, include_path: str) -> Any:
     return local if name in local.all_tasks else _manager(include_path, everything=True)
 
 
+def _where_its_data_is(name: str) -> contextlib.AbstractContextManager[None]:
+    return contextlib.chdir(folder_of_data(Path(name))) if _is_file(name) else contextlib.nullcontext()
+
+
 def _load(name: str, manager: Any) -> dict[str, Any]:
     from datasets.exceptions import DatasetsError
 
@@ -255,8 +260,8 @@ def _load(name: str, manager: Any) -> dict[str, Any]:
         hint = f"Nearest: {', '.join(near)}. " if near else ""
         raise UserError(f"lm-eval has no task {name!r}", fix=hint + "`lm-eval ls tasks` lists them all.")
     try:
-        with _quiet():
-            return dict(manager.load([name])["tasks"])
+        with _quiet(), _where_its_data_is(name):
+            return dict(manager.load([str(Path(name).resolve()) if _is_file(name) else name])["tasks"])
     except ImportError as error:
         raise UserError(
             f"the task needs a package that is not installed: {first_line(error)}",
