@@ -188,3 +188,24 @@ def test_a_right_answer_outside_the_choices_is_refused_at_plan(tmp_path: Path) -
         assert done.returncode == code, done.stderr
     assert "its right answer '7' is not among its 2 choices" in " ".join(done.stderr.split())
     assert "asked, document 1" in done.stderr
+
+
+@pytest.mark.usefixtures("without_models")
+@pytest.mark.parametrize("benchmark", ["math_problems: {data: gone.jsonl}", "perplexity: {data: ./gone}"])
+def test_a_benchmark_whose_local_file_is_missing_is_refused_at_its_line(tmp_path: Path, benchmark: str) -> None:
+    named = benchmark.split(": ")[2].rstrip("}")
+    done = planned(experiment(tmp_path, [row(*GOOD)], benchmarks=f"[knowledge, {{{benchmark}}}]"))
+    assert done.returncode == 2
+    assert f"experiment.yaml:4: data is '{named}', and there is no such file or folder" in done.stderr
+
+
+@pytest.mark.usefixtures("without_models")
+def test_a_missing_file_may_be_skipped_and_a_set_of_the_hub_is_no_missing_file(tmp_path: Path) -> None:
+    skipped = "{math_problems: {data: gone.jsonl}, on_error: skip}"
+    hub = "{math_problems: {data: 'someone/problems:main'}, as: hub}"
+    done = planned(
+        experiment(tmp_path, [row(*GOOD)], "[base]", benchmarks=f"[{{knowledge: {{limit: 4}}}}, {skipped}, {hub}]")
+    )
+    assert done.returncode == 0
+    assert "n/a: gone.jsonl: no such file" in done.stdout
+    assert "3 cells: 1 to run, 2 n/a" in done.stdout

@@ -9,13 +9,13 @@ from dataclasses import replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.data.load import KINDS, SHIPPED, DataSpec
 from harness.data.readers import is_local
 from harness.engine.claims_file import ClaimsFile, read_claims
 from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry, On, Stop, Tune
-from harness.engine.plugin_fields import build_plugin, checked, entry_parts, field_types, typed
+from harness.engine.plugin_fields import build_plugin, check_files, checked, entry_parts, field_types, typed
 from harness.engine.registry import source_file
 from harness.engine.search import TUNED, searchable
 from harness.engine.showable import is_plain
@@ -86,7 +86,7 @@ def _entries(given: Located) -> Iterator[tuple[str, str, Located, dict[str, Loca
     """(label, plugin, fields, options) of every entry of `methods` or `benchmarks`."""
     seen: set[str] = set()
     for _, item in given.parts():
-        plugin, fields, options = entry_parts(item, ("as", "on") if given.path == ("methods",) else ("as",))
+        plugin, fields, options = entry_parts(item, ("as", "on" if given.path == ("methods",) else "on_error"))
         label, below = (options["as"].value, "as") if "as" in options else (plugin, plugin)
         if not isinstance(label, str) or not LABEL.fullmatch(label) or not is_plain(label):
             what = f"a label must begin with a letter or digit and have no / and : in it, got {short(label)}"
@@ -244,8 +244,11 @@ class _Reader:
 
     def _benchmarks(self, given: Located) -> tuple[BenchmarkEntry, ...]:
         found = []
-        for label, plugin, fields, _ in _entries(given):
+        for label, plugin, fields, options in _entries(given):
             built = build_plugin("benchmarks", plugin, fields, {}, self.file.parent)
+            # a file that is missing is the user's mistake; what cannot be reached today is not
+            if "on_error" not in options or typed(Literal["stop", "skip"], options["on_error"]) == "stop":
+                check_files(built, fields)
             found.append(BenchmarkEntry(label, plugin, sound(built, source_file("benchmarks", plugin))))
         return tuple(found)
 

@@ -14,6 +14,7 @@ from annotated_types import Ge
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from harness.data.folders import READABLE
 from harness.engine.registry import Kind, place_in_plugin, plugin_class, source_file
 from harness.engine.yaml_lines import Located, foreign, short
 from harness.errors import UserError, did_you_mean, first_line
@@ -167,6 +168,28 @@ def _located_paths(value: Any, folder: Path) -> Any:
         except (OSError, ValueError):  # too long for a path, or not one at all
             continue
     return value
+
+
+def check_files(plugin: Any, given: Located) -> None:
+    """Raise UserError at the line of a field that names a local file or folder which does not exist."""
+    for item in dataclasses.fields(plugin):
+        value = getattr(plugin, item.name)
+        for name in value if isinstance(value, tuple) else (value,):
+            if item.metadata.get("path") and item.name in given.value and _is_missing(name):
+                raise given.error(
+                    f"{item.name} is {short(name)}, and there is no such file or folder",
+                    item.name,
+                    fix="Paths start at the experiment file. `on_error: skip` in the entry leaves its cells out (n/a).",
+                )
+
+
+def _is_missing(name: Any) -> bool:
+    """Whether a name can only be that of a file or folder, and there is none: hub ids have neither form."""
+    if not isinstance(name, str) or not name:
+        return False
+    written = name.startswith((".", "/", "~")) or name.lower().endswith((*READABLE, ".txt", ".yaml", ".yml"))
+    places = (Path(one).expanduser() for one in (name, name.rpartition(":")[0]) if one)
+    return written and not any(map(os.path.exists, places))
 
 
 def _field(hint: Any, given: Located, labels: Mapping[str, Method], folder: Path) -> Any:
