@@ -18,6 +18,7 @@ from harness.files import HARNESS
 from harness.method import Footprint, Method
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.types import Prompt, Sampling
+from harness.training.c_allocator import KEPT_SHARE
 from harness.training.footprint import TrainingMemory, shape_of, training_memory, training_operations
 from harness.training.loop import Optimisation
 from methods.base import Base
@@ -111,6 +112,28 @@ def test_a_peak_holds_activations_or_gradients_with_what_stays() -> None:
     assert memory.peak(**{**one, "first": False, "paged": True}) == 40 + 105
 
 
+def test_what_the_c_library_retains_is_held_without_checkpointing() -> None:
+    sizes = {"weights": 40, "gradients": 40, "optimizer": 80, "activations": 100, "checkpointed": 20, "loss": 5}
+    memory = TrainingMemory(10, 10, **sizes, retained=30)
+    one = {"accumulates": False, "first": False, "paged": False}
+    assert memory.peak(**one, checkpointed=False) == 40 + 100 + 30 + 5 + 80
+    assert memory.peak(**one, checkpointed=True) == 40 + max(20 + 5 + 80, 40 + 80)
+
+
+def test_a_c_library_retains_a_share_of_what_a_forward_pass_frees_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adapter of rank 1 frees more: per matrix and token the base's output, the product and its scaled copy."""
+    monkeypatch.setattr("harness.training.footprint.keeps_freed_blocks", lambda device: device == "cpu")
+    config = transformers.LlamaConfig(**SMALL)
+    sft, lora = (memory_of(config, method, rows=2, tokens=10) for method in (Sft(), Lora(rank=1)))
+    # outputs of four matrices of width 8, two of 16 and one of 8, in two layers
+    outputs = 4 * 20 * (5 * 8 + 2 * 16) * 2
+    assert lora.retained - sft.retained == pytest.approx(KEPT_SHARE * 3 * outputs, rel=0.3)
+    elsewhere = training_memory(
+        config, "float32", Sft().footprint, Optimisation.of(Sft()), rows=2, tokens=10, logits=1, device="cuda"
+    )
+    assert elsewhere.retained == 0
+
+
 def test_what_a_method_trains_is_counted_as_its_fit_counts_it() -> None:
     config = transformers.LlamaConfig(**SMALL)
     # rank 2: (in + out) x 2 of four matrices 8 x 8 and three 8 x 16, in two layers
@@ -197,14 +220,14 @@ def estimate(tmp_path: Path, base: str, *more: str) -> Any:
 
 def test_without_weights_memory_and_work_are_said_and_seconds_are_blank(tmp_path: Path) -> None:
     folder = bare(tmp_path / "wide", hidden_size=1024, intermediate_size=4096)
-    done = estimate(tmp_path, f"{{name: {folder}, device: cpu}}", "--memory", "0.05,80")
+    done = estimate(tmp_path, f"{{name: {folder}, device: cpu}}", "--memory", "0.05,80", "--wide")
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
     assert "the weights are not here" in said
     assert "in 0.05 GB" in said
     assert "in 80 GB" in said
     row = next(line.split("│") for line in done.output.splitlines() if line.startswith("│ sft"))
-    assert [cell.strip() for cell in row[-4:-1]] == ["-", "no", "yes"]
+    assert [cell.strip() for cell in row[-4:-1]] == ["–", "no", "yes"]
     assert not (tmp_path / "experiment").exists()
 
 
@@ -212,7 +235,10 @@ def test_with_weights_a_pass_is_timed(tmp_path: Path) -> None:
     done = estimate(tmp_path, "microworld/small")
     assert done.exit_code == 0, done.output
     row = next(line.split("│") for line in done.output.splitlines() if line.startswith("│ sft"))
-    assert float(row[-4].replace(",", "")) > 0
+    assert float(row[-3].replace(",", "")) > 0
+    assert row[-2].strip() == "24, 80"
+    tables = [line for line in done.output.splitlines() if line[:1] in "┏┃┡│└"]
+    assert max(map(len, tables)) <= 80
     assert "weights are not here" not in done.output
 
 

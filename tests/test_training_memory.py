@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, call
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from harness.errors import UserError
 from harness.method import FitContext, Input, Method
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.records import Demonstration, Message, PreferencePair, TrainingData
-from harness.training import blocks, loop
+from harness.training import blocks, c_allocator, loop
 from methods.base import Base
 from methods.dpo import Dpo
 from methods.grpo import Grpo
@@ -135,3 +136,28 @@ def test_the_optimiser_and_the_checkpointing_reach_the_library(
 def test_a_prefix_in_the_cache_is_not_trained_with_checkpointing() -> None:
     with pytest.raises(UserError, match="prefix_tuning: transformers drops the cache"):
         Peft(type="prefix_tuning", activation_checkpointing=True).check()
+
+
+def test_only_a_checkpointed_fit_on_a_cpu_gives_freed_blocks_back_and_the_threshold_is_large_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = Mock()
+    monkeypatch.setattr(c_allocator.ctypes, "CDLL", lambda name: library)
+    with c_allocator.freed_at_once(False):
+        pass
+    assert library.mock_calls == []
+    with pytest.raises(ValueError, match="diverged"), c_allocator.freed_at_once(True):
+        raise ValueError("diverged")
+    assert library.mock_calls == [call.mallopt(-3, 2**21), call.mallopt(-3, 2**25), call.malloc_trim(0)]
+
+
+@pytest.mark.parametrize(
+    ("device", "library", "own", "keeps"),
+    [("cpu", "glibc", "", True), ("cuda:0", "glibc", "", False), ("cpu", "", "", False), ("cpu", "glibc", "9", False)],
+)
+def test_a_heap_is_known_on_glibc_unless_the_user_sets_its_threshold(
+    device: str, library: str, own: str, keeps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(c_allocator.platform, "libc_ver", lambda: (library, "2.36"))
+    monkeypatch.setattr(c_allocator.os, "environ", {"MALLOC_MMAP_THRESHOLD_": own} if own else {})
+    assert c_allocator.keeps_freed_blocks(device) is keeps

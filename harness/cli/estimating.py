@@ -11,37 +11,45 @@ from rich.table import Table
 from harness.cli.running import command, wide_console
 from harness.engine.config import load_experiment
 from harness.engine.estimate import Estimator, Work
-from harness.engine.plan import Cell, make_plan
+from harness.engine.plan import Cell
 from harness.engine.progress import print_line
+from harness.engine.refusals import plan_of_usable_rows, skipped_rows
 from harness.engine.store.store import Store
 from harness.errors import UserError
+from harness.report.render.tabular import BLANK
 
-BLANK = "-"
-WIDTH = 190
+WIDTH, NARROW = 200, 80
 NOTES = (
-    "GB are 10^9 bytes. A fit holds weights, gradients, averages of the optimizer, activations and blocks of logits; "
-    "it needs the most that is held at once. A cell holds the policy and the shared base. Sampled tokens are the most "
+    "GB are 10^9 bytes; * fits with activation_checkpointing alone. A fit holds weights, gradients, averages of the "
+    "optimizer, activations and blocks of logits, and on a CPU what the C library retains of freed ones; it needs the "
+    "most that is held at once. A cell holds the policy and the shared base. Sampled tokens are the most "
     "that may be drawn, and answers often end earlier. Seconds follow from one short measurement on this machine as it "
     "is now, and were not checked against whole runs. The formulas are in docs/running.md."
 )
 
 
-def estimate_verb(file: Path, store_folder: Path, settings: Sequence[str], memory: str) -> None:
-    """Print the estimates of an experiment's fits and cells. Writes nothing."""
+def estimate_verb(file: Path, store_folder: Path, settings: Sequence[str], memory: str, *, wide: bool) -> None:
+    """Print the estimates of an experiment's fits and cells, with all parts where `wide`. Writes nothing."""
     import transformers
 
     sizes = _sizes(memory)
-    plan = make_plan(load_experiment(file, settings), Store(store_folder).root, weights=False)
+    plan = plan_of_usable_rows(load_experiment(file, settings), Store(store_folder).root, weights=False)
     transformers.logging.disable_progress_bar()
     estimator = Estimator(plan)
-    console = wide_console(WIDTH)
+    console = wide_console(WIDTH if wide else NARROW)
     with warnings.catch_warnings():
         # peft reads a name of transformers that is going out of use
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*")
         fits = [(node.title, estimator.fit(node)) for node in estimator.nodes]
         cells = [(_title(cell), estimator.cell(cell)) for cell in plan.cells]
-    console.print(_fit_table(fits, sizes))
-    console.print(_cell_table(cells, sizes))
+    if wide:
+        console.print(_fit_table(fits, sizes))
+        console.print(_cell_table(cells, sizes))
+    else:
+        console.print(_short_table("fit", fits, sizes))
+        console.print(_short_table("cell", cells, sizes))
+    for line in skipped_rows(plan):
+        print_line(console, line)
     for line in _remarks([*fits, *cells]):
         print_line(console, line)
     print_line(console, NOTES)
@@ -64,14 +72,15 @@ def _title(cell: Cell) -> str:
 
 
 def _fit_table(fits: Sequence[tuple[str, Work]], sizes: Sequence[float]) -> Table:
-    heads = ("parameters", "trained", "weights", "gradients", "optimizer", "activations", "checkpointed", "logits")
+    heads = ("parameters", "trained", "weights", "gradients", "optimizer", "activations", "checkpointed", "logits",
+             "retained")  # fmt: skip
     table = _table("fit", (*heads, "GB needed", "tokens", "sampled", "FLOPs", "seconds", *_fits_in(sizes)))
     for title, work in fits:
         if work.peak is None:
             table.add_row(title, *[BLANK] * (len(table.columns) - 1))
             continue
         parts = [gigabytes(work.parts.get(name)) for name in
-                 ("weights", "gradients", "optimizer", "activations", "checkpointed", "loss")]  # fmt: skip
+                 ("weights", "gradients", "optimizer", "activations", "checkpointed", "loss", "retained")]  # fmt: skip
         verdicts = [verdict(work, size) for size in sizes]
         table.add_row(title, _count(work.parameters), _count(work.trained), *parts, gigabytes(work.peak), *_work(work),
                       *verdicts)  # fmt: skip
@@ -85,6 +94,22 @@ def _cell_table(cells: Sequence[tuple[str, Work]], sizes: Sequence[float]) -> Ta
         parts = [gigabytes(work.parts.get(name)) for name in names]
         table.add_row(title, *parts, gigabytes(work.peak), *_work(work), *(verdict(work, size) for size in sizes))
     return table
+
+
+def _short_table(first: str, works: Sequence[tuple[str, Work]], sizes: Sequence[float]) -> Table:
+    table = _table(first, ("GB needed", "tokens", "FLOPs", "seconds", "fits in GB"))
+    for title, work in works:
+        tokens, _, operations, seconds = _work(work)
+        table.add_row(title, gigabytes(work.peak), tokens, operations, seconds, _room(work, sizes))
+    return table
+
+
+def _room(work: Work, sizes: Sequence[float]) -> str:
+    """The sizes into which the work fits, with * where it does with activation_checkpointing alone."""
+    marks = {"yes": "", "checkpointed": "*"}
+    found = [(size, verdict(work, size)) for size in sizes]
+    fitting = ", ".join(f"{size:g}{marks[said]}" for size, said in found if said in marks)
+    return fitting or (BLANK if work.peak is None else "none")
 
 
 def _table(first: str, heads: Sequence[str]) -> Table:

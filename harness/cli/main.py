@@ -144,6 +144,7 @@ def plan_command(
     ] = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="show the memory, work and time of every part")] = False,
     memory: Annotated[str, typer.Option("--memory", metavar="GB,...", help="sizes that --estimate compares")] = "24,80",
+    wide: Annotated[bool, typer.Option("--wide", help="show memory by purpose in --estimate's tables")] = False,
 ) -> None:
     """Show every cell and its state, or with --power the chance that the run decides each question.
 
@@ -154,7 +155,7 @@ def plan_command(
     if estimate:
         from harness.cli.estimating import estimate_verb
 
-        estimate_verb(file, store, settings, memory)
+        estimate_verb(file, store, settings, memory, wide=wide)
     elif power or pilot is not None:
         power_verb(file, store, settings, pilot)
     else:

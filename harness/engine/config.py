@@ -15,7 +15,7 @@ from harness.data.load import KINDS, SHIPPED, DataSpec
 from harness.data.readers import is_local
 from harness.engine.claims_file import ClaimsFile, read_claims
 from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry, On, Stop, Tune
-from harness.engine.plugin_fields import build_plugin, check_files, checked, entry_parts, field_types, typed
+from harness.engine.plugin_fields import build_plugin, checked, entry_parts, field_types, require_local_files, typed
 from harness.engine.registry import source_file
 from harness.engine.search import TUNED, searchable
 from harness.engine.showable import is_plain
@@ -248,7 +248,7 @@ class _Reader:
             built = build_plugin("benchmarks", plugin, fields, {}, self.file.parent)
             # a file that is missing is the user's mistake; what cannot be reached today is not
             if "on_error" not in options or typed(Literal["stop", "skip"], options["on_error"]) == "stop":
-                check_files(built, fields)
+                require_local_files(built, fields)
             found.append(BenchmarkEntry(label, plugin, sound(built, source_file("benchmarks", plugin))))
         return tuple(found)
 

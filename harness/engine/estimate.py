@@ -228,6 +228,7 @@ class Estimator:
             tokens=max(length for length, _ in worst),
             logits=sum(labelled for _, labelled in worst),
             attention=node.base.spec.attention,
+            device=node.base.spec.device,
         )
         return self._trained(node, declared, optimisation, memory, read, len(rows[0]))
 
@@ -293,6 +294,7 @@ class Estimator:
                 "activations": memory.activations,
                 "checkpointed": memory.checkpointed,
                 "loss": memory.loss,
+                "retained": memory.retained,
             },
             seconds=seconds,
             why=why,

@@ -170,7 +170,7 @@ def _located_paths(value: Any, folder: Path) -> Any:
     return value
 
 
-def check_files(plugin: Any, given: Located) -> None:
+def require_local_files(plugin: Any, given: Located) -> None:
     """Raise UserError at the line of a field that names a local file or folder which does not exist."""
     for item in dataclasses.fields(plugin):
         value = getattr(plugin, item.name)

@@ -57,17 +57,17 @@ def _check_items(label: str, benchmark: Any) -> None:
         return
 
 
-def plan_of_usable_rows(experiment: Experiment, store: Path, *, download: bool = False) -> Plan:
+def plan_of_usable_rows(experiment: Experiment, store: Path, *, download: bool = False, weights: bool = True) -> Plan:
     """The plan, without the rows that may be skipped and that any of its methods would refuse.
 
-    They are left out for every method, so that all are trained on the same rows.
+    They are left out for every method, so that all are trained on the same rows. weights: as for `make_plan`
     """
-    plan = make_plan(experiment, store, download=download)
+    plan = make_plan(experiment, store, download=download, weights=weights)
     gone: dict[tuple[str, str], dict[str, str]] = {}
     for _, loaded, refused in _refused(plan, store, skipping=True):
         place = (loaded.kind, loaded.quality)
         gone[place] = {**refused, **gone.get(place, {})}
-    return make_plan(experiment, store, download=download, without=gone) if gone else plan
+    return make_plan(experiment, store, download=download, weights=weights, without=gone) if gone else plan
 
 
 def skipped_rows(plan: Plan, most: int = 3) -> Iterator[str]:

@@ -14,6 +14,7 @@ from harness.errors import UserError, first_line
 from harness.lazy import torch, transformers
 from harness.method import Footprint
 from harness.policy.causal import unwrapped
+from harness.training.c_allocator import KEPT_SHARE, keeps_freed_blocks
 from harness.training.loop import Optimisation
 
 BLOCK = 1 << 24
@@ -45,7 +46,11 @@ class ModelShape:
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes of a fit by purpose; `checkpointed` is what activations take with activation_checkpointing."""
+    """Bytes of a fit by purpose.
+
+    checkpointed  what activations take with activation_checkpointing
+    retained      what the C library keeps of freed activations without it (harness/training/c_allocator.py)
+    """
 
     parameters: int
     trained: int
@@ -55,13 +60,16 @@ class TrainingMemory:
     activations: float
     checkpointed: float | None
     loss: float
+    retained: float = 0.0
 
     def peak(self, *, accumulates: bool, first: bool, paged: bool, checkpointed: bool) -> float:
         """The most that is held at once.
 
         accumulates  gradients of earlier micro-batches are there while one is read; first: no update was made before
         """
-        kept = self.checkpointed if checkpointed and self.checkpointed is not None else self.activations
+        kept = self.activations + self.retained
+        if checkpointed and self.checkpointed is not None:
+            kept = self.checkpointed
         averages = 0 if paged else self.optimizer
         before = kept + self.loss + (0 if first else averages) + (self.gradients if accumulates else 0)
         return self.weights + max(before, self.gradients + averages)
@@ -121,6 +129,7 @@ def training_memory(
     tokens: int,
     logits: int,
     attention: str = "",
+    device: str = "cpu",
 ) -> TrainingMemory:
     """The memory of an update whose micro-batch has so many rows of so many tokens, `logits` of them labelled."""
     with torch.device("meta"):
@@ -133,7 +142,7 @@ def training_memory(
     trained = [weight for weight in trainee.parameters() if weight.requires_grad]
     weights = sum(weight.numel() * weight.element_size() for weight in trainee.parameters())
     head = unwrapped(trainee).get_output_embeddings().weight
-    kept = _kept_bytes(trainee, rows, tokens, autocast=dtype == "bfloat16", frozen=not whole)
+    kept, freed = _activation_bytes(trainee, rows, tokens, autocast=dtype == "bfloat16", frozen=not whole)
     count, everything = (sum(weight.numel() for weight in some) for some in (trained, trainee.parameters()))
     text = config.get_text_config()
     layers = getattr(text, "num_hidden_layers", None)
@@ -147,6 +156,7 @@ def training_memory(
         activations=kept,
         checkpointed=min(kept, layers * inputs + kept / layers) if layers else None,
         loss=_loss_bytes(logits * head.shape[0], head.numel() if head.requires_grad else 0),
+        retained=KEPT_SHARE * freed if keeps_freed_blocks(device) else 0.0,
     )
 
 
@@ -156,16 +166,28 @@ def _loss_bytes(logits: int, trained_head: int) -> float:
     return 3 * 4 * at_once + (2 * 4 * trained_head if logits > BLOCK else 0)
 
 
-def _kept_bytes(model: Any, rows: int, tokens: int, *, autocast: bool, frozen: bool) -> int:
-    """The bytes that autograd keeps of a forward pass below the head, without the weights."""
+def _activation_bytes(model: Any, rows: int, tokens: int, *, autocast: bool, frozen: bool) -> tuple[int, int]:
+    """The bytes of a forward pass below the head, without the weights: what autograd keeps of it, and what it frees."""
     from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils._python_dispatch import TorchDispatchMode
 
-    found: dict[int, Any] = {}
+    kept: dict[int, Any] = {}
+    made: dict[int, Any] = {}
 
-    def keep(tensor: Any) -> Any:
+    def note(tensor: Any, found: dict[int, Any]) -> Any:
         storage = tensor.untyped_storage()
         found[storage._cdata] = storage  # held, so that no other one gets its address
         return tensor
+
+    class Noting(TorchDispatchMode):  # type: ignore[misc]
+        """Notes what every operation makes."""
+
+        def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            output = operation(*args, **(kwargs or {}))
+            for tensor in torch.utils._pytree.tree_leaves(output):
+                if isinstance(tensor, torch.Tensor):
+                    note(tensor, made)
+            return output
 
     with FakeTensorMode(allow_non_fake_inputs=True):
         _on_cpu(model)
@@ -174,15 +196,18 @@ def _kept_bytes(model: Any, rows: int, tokens: int, *, autocast: bool, frozen: b
             inner.get_input_embeddings().register_forward_hook(lambda module, given, output: output.requires_grad_())
         ids = torch.zeros(rows, tokens, dtype=torch.long)
         with (
-            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            torch.autograd.graph.saved_tensors_hooks(lambda tensor: note(tensor, kept), lambda tensor: tensor),
             torch.autocast("cpu", torch.bfloat16, enabled=autocast),
+            Noting(),
         ):
             output = inner.train().base_model(input_ids=ids, use_cache=False)
         for weight in model.parameters():
-            found.pop(weight.untyped_storage()._cdata, None)
-        total = sum(int(storage.nbytes()) for storage in found.values())
+            for found in (kept, made):
+                found.pop(weight.untyped_storage()._cdata, None)
+        whole = sum(int(storage.nbytes()) for storage in kept.values())
+        freed = sum(int(storage.nbytes()) for place, storage in made.items() if place not in kept)
         del output
-    return total
+    return whole, freed
 
 
 def reading_bytes(config: Any, dtype: str, rows: int, tokens: int) -> float:
@@ -190,7 +215,7 @@ def reading_bytes(config: Any, dtype: str, rows: int, tokens: int) -> float:
     with torch.device("meta"):
         model = new_model_of(config, dtype).requires_grad_(False)
     layers = getattr(config.get_text_config(), "num_hidden_layers", 1)
-    return _kept_bytes(model, rows, tokens, autocast=False, frozen=True) / layers
+    return _activation_bytes(model, rows, tokens, autocast=False, frozen=True)[0] / layers
 
 
 def _on_cpu(model: Any) -> None:

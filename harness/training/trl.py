@@ -23,6 +23,7 @@ from harness.errors import UserError
 from harness.method import UNCHANGED
 from harness.policy.causal import unwrapped
 from harness.training.blocks import blockwise_loss
+from harness.training.c_allocator import freed_at_once, keeps_freed_blocks
 from harness.training.labelled_rows import IGNORED
 from harness.training.parallel import first_process, gathered_here, mean_over_processes, use_on_cpu
 
@@ -161,8 +162,11 @@ def run_trainer(
     if context.processes > 1:
         # the processes began with equal adapters, and drop out each their own units
         torch.manual_seed(context.seed * context.processes + int(os.environ["RANK"]))
+    # checkpointing asks for little memory at the cost of time, and so does this
+    sparing = trainer.args.activation_checkpointing and keeps_freed_blocks(trainer.args.device.type)
     try:
-        trainer.train()
+        with freed_at_once(sparing):
+            trainer.train()
         if context.processes > 1:
             gathered_here(trainer.model)
     finally:

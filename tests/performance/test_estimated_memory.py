@@ -132,6 +132,4 @@ def test_estimates_are_within_a_quarter_of_measured_peaks(model: str) -> None:
         estimate, peak = foretold(model, how), measured(model, how)
         apart[how] = estimate / peak - 1
         print(f"\n{model}, {how}: estimate {estimate:.2f} GB, peak {peak:.2f} GB ({apart[how]:+.0%})", flush=True)
-    if missed := {how: error for how, error in apart.items() if abs(error) >= 0.25}:
-        # -35 % (checkpointing) and -41 % (lora) on smollm2-135m: on a CPU the peak has 1 to 2 GB that no part explains
-        pytest.xfail(f"more than a quarter apart: {missed}")
+    assert max(map(abs, apart.values())) < 0.25, apart

@@ -70,4 +70,4 @@ def test_blocks_and_checkpointing_save_memory_and_leave_the_loss(folder: str) ->
     losses = [loss for _, _, loss in found.values()]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
     if folder:
-        assert peaks[-1] < 4.0
+        assert peaks[-1] < 3.0, "the aim is 4 GB"
