@@ -16,6 +16,7 @@ micro-batch and not over the update.
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -169,7 +170,7 @@ class Kto(Method):
                 args=trl_config(trl.DPOConfig, scratch, base, Optimisation.of(self), context, **own),
                 data_collator=collate_judged,
                 train_dataset=datasets.Dataset.from_dict(columns | {"good": list(good)}),
-                processing_class=base.tokenizer,
+                processing_class=copy.deepcopy(base.tokenizer),  # TRL may add a pad token
             )
             trainer.model_accepts_loss_kwargs = trainer.loss_is_scaled_for_ga = True
             trainer.loss_of = partial(judged_loss, self)
