@@ -84,7 +84,7 @@ print("RESULT", json.dumps([found["results"]["hand_choice"]["acc,none"],
 """
 EXPERIMENT = """\
 name: by_hand
-bases: [{path: MODEL, dtype: float32}]
+bases: [{name: MODEL, dtype: float32}]
 data: {demonstrations: ROWS}
 methods:
   - base
