@@ -160,6 +160,7 @@ class Method(ABC):
     depends_on_seed, costs  two attributes that a method may define where `trains` says too much: whether another seed
                gives another artifact, and whether a fit reads tokens and makes parameters; both are as `trains`
                otherwise. A mean of activations costs something and is the same for every seed
+    trains_on_prompts  another such attribute, False if it is left out: whether the words of prompts are trained on
     draws      True: its policies sample at their own temperature, so the seed changes even greedy answers
     libraries  the packages whose versions affect its artifact
     """

@@ -1,4 +1,4 @@
-"""What `distill` and `sdft` do alike: train a student on its own answers towards a teacher, and report it."""
+"""The common part of `distill` and `sdft`: train a student on its own answers towards a teacher, and report it."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def rows_of(pair: PreferencePair, encoder: TextEncoder, max_length: int | None, 
 
 
 def fault_of(rows: Pair) -> str:
-    """What a pair has that makes it useless; "" where nothing is wrong with it."""
+    """The fault that makes a pair useless; "" where it has none."""
     if not all(row.labelled for row in rows):
         return NOTHING_LEFT
     return ALIKE if rows[0] == rows[1] else ""

@@ -96,6 +96,11 @@ class Sft(Method):
         if self.replay:
             object.__setattr__(self, "replay", checked_replay(self.replay))
 
+    @property
+    def trains_on_prompts(self) -> bool:
+        """Whether `loss_on` gives the tokens of prompts a weight."""
+        return self._labels() is not None
+
     def requires(self) -> dict[str, ArtifactSpec]:
         """The artifact that training starts from, unless that is the base."""
         return {} if self.start == Base() else {"start": ArtifactSpec(self.start)}

@@ -18,13 +18,14 @@ import pytest
 import torch
 
 from harness.engine.contract import artifacts, conduct, learning
-from harness.engine.contract.bench import Bench, Broken, quick
+from harness.engine.contract.bench import Bench, Broken, NotApplicable, quick
 from harness.engine.contract.clauses import CLAUSES, Clause
 from harness.method import FitReport, Method, setting
 from harness.policy.causal import CausalPolicy
 from harness.training.labelled_rows import TrainingRow, TrainingRows, training_rows
 from harness.training.loop import Optimisation, seed_everything, train
 from harness.training.models import load_model, save_model
+from methods.sft import Sft
 
 
 @dataclass(frozen=True)
@@ -273,3 +274,11 @@ def test_a_fit_may_cost_something_and_depend_on_no_seed(tmp_path: Path) -> None:
         artifacts.other_seeds_give_other_bytes(
             Bench(type("Plugin", (Mean,), {"depends_on_seed": True})(), tmp_path / "seeded")
         )
+
+
+def test_a_loss_on_prompts_that_is_declared_is_no_fault(tmp_path: Path) -> None:
+    clause = conduct.training_leaves_the_prompts_themselves_alone
+    for chosen, declared in (("answers", False), ("all", True), ({"prompt": 0.1}, True), ({"prompt": 0.0}, False)):
+        assert Sft(loss_on=chosen).trains_on_prompts is declared
+    with pytest.raises(NotApplicable, match="declares trains_on_prompts"):
+        clause(Bench(quick(Sft(loss_on="all")), tmp_path / "declared"))

@@ -1,4 +1,4 @@
-"""Two declarations that a method may make besides `trains`: whether its fit depends on the seed, and whether it costs.
+"""Declarations of a method besides `trains`: whether its fit depends on the seed, costs, and trains on prompts.
 
 They are class attributes that `Method` describes and does not define, so that a method without them has the content
 key that it had before there were any.
@@ -17,3 +17,8 @@ def depends_on_seed(method: Method) -> bool:
 def costs(method: Method) -> bool:
     """Whether its fit reads training tokens and makes parameters, which its report counts; False for a merge."""
     return bool(getattr(method, "costs", method.trains))
+
+
+def trains_on_prompts(method: Method) -> bool:
+    """Whether the words of prompts are trained on, as its user asked; False for a loss on answers alone."""
+    return bool(getattr(method, "trains_on_prompts", False))

@@ -1,4 +1,4 @@
-"""What every benchmark promises, checked by `bakeoff check` with policies that answer from a script and no model."""
+"""The promises of every benchmark, checked by `bakeoff check` with policies that answer from a script and no model."""
 
 from __future__ import annotations
 

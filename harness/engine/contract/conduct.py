@@ -12,6 +12,7 @@ from harness.engine.contract.bench import Bench, NotApplicable, expect
 from harness.engine.contract.scores import expect_same, scored
 from harness.engine.contract.tiny import COMPLETIONS, DATA, KEYS, PROMPTS, WORDS
 from harness.engine.contract.watching import scratch, watched
+from harness.engine.declarations import trains_on_prompts
 from harness.policy.policy import Policy
 from harness.policy.types import Completion, Prompt, Sampling
 
@@ -51,7 +52,7 @@ def no_text_of_an_artifact_is_an_absolute_path(bench: Bench) -> None:
 
 
 def a_fit_writes_into_its_folder_and_reads_nothing_by_the_current_one(bench: Bench) -> None:
-    """What it writes elsewhere is lost, and a relative path is another file wherever the command is run."""
+    """Files that it writes elsewhere are lost, and a relative path is another file wherever the command is run."""
     here, _ = Path.cwd(), bench.fit(0)
     before = {here: _names(here), bench.folder: _names(bench.folder)}
     with watched() as seen:
@@ -169,6 +170,8 @@ def training_leaves_the_prompts_themselves_alone(bench: Bench) -> None:
         raise NotApplicable("it imitates no demonstrations")
     if "text" not in bench.method.gives:
         raise NotApplicable("it reads no bare text, in which a prompt can be scored")
+    if trains_on_prompts(bench.method):
+        raise NotApplicable("it declares trains_on_prompts")
     asked = [Prompt(text=f"<u> {example.messages[0].content.split()[0]}") for example in DATA.demonstrations]
     words = [" " + " ".join(example.messages[0].content.split()[1:]) for example in DATA.demonstrations]
     turns = [Prompt(messages=example.messages[:1]) for example in DATA.demonstrations]
@@ -182,7 +185,7 @@ def training_leaves_the_prompts_themselves_alone(bench: Bench) -> None:
     expect(
         prompt <= most,
         f"prompts that gain at most {most:.2f} nats per token, as their answers do",
-        f"a gain of {prompt:.2f}, as if the loss were on the prompt too",
+        f"a gain of {prompt:.2f}, as if the loss were on the prompt too; if it is meant, declare trains_on_prompts",
     )
 
 

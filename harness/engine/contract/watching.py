@@ -40,7 +40,7 @@ _HOOKED: list[bool] = []
 
 @contextmanager
 def watched() -> Iterator[Seen]:
-    """What happens in this block, in this process: Python reports it to audit hooks (PEP 578)."""
+    """The events of this block, in this process: Python reports them to audit hooks (PEP 578)."""
     if not _HOOKED:  # a hook stays for good, and does nothing outside such blocks
         sys.addaudithook(_audit)
         _HOOKED.append(True)
