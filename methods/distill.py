@@ -108,7 +108,7 @@ class Distill(Method):
             for one in data.demonstrations
         ]
         if not asked:
-            raise UserError("there are no demonstrations to ask", fix="Name some under data: demonstrations.")
+            raise UserError("no demonstrations are given to ask", fix="Name some under data: demonstrations.")
         model = trainable_copy(start)
         seed_everything(context)
         answers = Answers(asked, base.encoder, sampling, self.on_policy)

@@ -105,7 +105,7 @@ class Sdft(Method):
     ) -> FitReport:
         """Train a copy of the start and write it as a model folder."""
         if not data.demonstrations:
-            raise UserError("there are no demonstrations to ask", fix="Name some under data: demonstrations.")
+            raise UserError("no demonstrations are given to ask", fix="Name some under data: demonstrations.")
         if lost := self.refused(data, base.encoder):
             name, why = next(iter(lost.items()))
             raise UserError(f"{len(lost)} demonstrations cannot be used: {why}", where=name, fix="Remove them.")

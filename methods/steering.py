@@ -74,7 +74,7 @@ class Steering(Method):
 
         layer = self.block_of(base.config)
         if not data.preferences:
-            raise UserError("there are no preference pairs to read", fix="Name some under data: preferences.")
+            raise UserError("no preference pairs are given to read", fix="Name some under data: preferences.")
         rows = [row for pair in data.preferences for row in _answers(pair, base.encoder, self.max_length)]
         means = answer_means(base.policy().model, layer, rows, context)
         vector = (means[0::2] - means[1::2]).mean(0)
