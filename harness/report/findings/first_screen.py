@@ -403,10 +403,9 @@ def _pictures(
             continue
         up = f"{bands.benchmark_title(result, gains)}, {bands.unit_of(result)}"
         unit = "points" if across.percent else across.metric.unit
-        lower = "" if across.metric.higher_is_better else "; lower is better, to the right"
-        label = f"change in {name}, {unit}".rstrip(", ") + lower
-        zone = 100 * matrix.margin if across.metric.role == "knowledge" and across.percent else 0.0
         higher = across.metric.higher_is_better
+        label = (f"change in {name}" if higher else "change, better to the right") + (f", {unit}" if unit else "")
+        zone = 100 * matrix.margin if across.metric.role == "knowledge" and across.percent else 0.0
         picture, words = draw_front(marks, label, up, zone, (result.metric.higher_is_better, higher))
         yield bands.benchmark_title(result, gains), picture, words
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import jinja2
 
 TEMPLATES = Path(__file__).parent
-LINES_OPEN = 48  # of one section
+LINES_OPEN = 44  # of one section
 OPEN = 3  # sections that are unfolded at first view
 MOST_WORDS = 500  # comparing longer answers takes longer than reading them
 LEAST_ALIKE = 0.3  # below it almost everything differs, and marks would say nothing
