@@ -113,6 +113,7 @@ class Joining(Mortal):
     joins = True
 
 
+@pytest.mark.slow  # two minutes: it kills a run in each of its readings
 def test_killed_in_any_reading_a_batch_that_took_rows_is_kept_whole_or_computed_again(tmp_path: Path) -> None:
     """An answer has 24 tokens at most, and one in five ends before: some batches take rows, and some end alike."""
     asked = PROMPTS, Sampling(24, temperature=1.0, samples=3, seed=2), KEYS

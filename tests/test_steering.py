@@ -124,7 +124,7 @@ def test_a_layer_beyond_the_model_and_no_pairs_are_one_line(bench: Bench, tmp_pa
     with pytest.raises(UserError, match="layer 2 is beyond the model, which has 2") as found:
         fitted(Steering(layer=2), bench, tmp_path / "beyond")
     assert found.value.fix == "Choose among 0 to 1."
-    with pytest.raises(UserError, match="there are no preference pairs"):
+    with pytest.raises(UserError, match="no preference pairs are given"):
         fitted(Steering(), bench, tmp_path / "none", TrainingData())
 
 

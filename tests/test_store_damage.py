@@ -627,8 +627,13 @@ def test_training_of_one_update_trains_and_a_fit_that_changes_nothing_says_so(
     assert (said in (hostile / "out" / "costs.json").read_text()) != changed
 
 
-def test_a_benchmark_whose_items_cannot_be_read_is_not_applicable_and_stops_no_other(folder: Path) -> None:
+def test_a_benchmark_whose_file_is_missing_is_refused_or_on_request_not_applicable(folder: Path) -> None:
     lost = f"{{perplexity: {{data: {folder / 'nowhere.txt'}}}}}"
+    heard = run(folder, benchmarks=f"[outside_bench, {lost}]")
+    assert "experiment.yaml:4: data is" in heard
+    assert "nowhere.txt" in heard
+    assert heard.endswith("exit 2")
+    lost = lost[:-1] + ", on_error: skip}"
     heard = run(folder, benchmarks=f"[outside_bench, {lost}]")
     assert "done    outside/outside_bench/0" in heard
     assert "n/a     perplexity: " in heard
