@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from harness.data.folders import READABLE
 from harness.engine.registry import Kind, place_in_plugin, plugin_class, source_file
 from harness.engine.yaml_lines import Located, foreign, short
-from harness.errors import UserError, did_you_mean, first_line
+from harness.errors import UserError, did_you_mean, first_line, shortened
 from harness.method import LocalPath, Method, required_fields
 
 # pydantic reads the entry points of all installed packages; a malformed line of any of them would end every run
@@ -177,7 +177,7 @@ def require_local_files(plugin: Any, given: Located) -> None:
         for name in value if isinstance(value, tuple) else (value,):
             if item.metadata.get("path") and item.name in given.value and _is_missing(name):
                 raise given.error(
-                    f"{item.name} is {short(name)}, and there is no such file or folder",
+                    f"{item.name} is {shortened(repr(name))}, and there is no such file or folder",
                     item.name,
                     fix="Paths start at the experiment file. `on_error: skip` in the entry leaves its cells out (n/a).",
                 )
