@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.lazy import torch
 from harness.records import PreferencePair
-from harness.training.labelled_rows import TrainingRow, answer_row
-from harness.training.loop import collate
+from harness.training.labelled_rows import TrainingRow, answer_row, refusals
+from harness.training.loop import Optimisation, collate, thinned, trl_config
 
 if TYPE_CHECKING:
+    from harness.method import FitContext
+    from harness.policy.base_model import BaseModel
     from harness.policy.encoding import TextEncoder
 
 
@@ -57,18 +61,11 @@ def refused_pairs(
     preferences: Sequence[PreferencePair], encoder: TextEncoder, max_length: int | None, *, end: bool
 ) -> dict[str, str]:
     """The ids of pairs for which `preference_rows` would raise UserError, each with the reason."""
-    found = {}
-    for pair in preferences:
-        try:
-            why = fault_of(rows_of(pair, encoder, max_length, end=end))
-        except UserError as error:
-            why = error.what
-        if why:
-            found[pair.id] = why
-    return found
+    return refusals(preferences, lambda pair: fault_of(rows_of(pair, encoder, max_length, end=end)))
 
 
 def rows_of(pair: PreferencePair, encoder: TextEncoder, max_length: int | None, *, end: bool) -> Pair:
+    """The pair as two rows, cut to max_length, whose labels are those of `preference_rows`."""
     row = partial(answer_row, encoder=encoder, max_length=max_length, end=end)
     return row(pair.prompt, pair.chosen), row(pair.prompt, pair.rejected)
 
@@ -100,3 +97,44 @@ def collate_pairs(pairs: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.T
     if "start_logprobs" in pairs[0]:
         batch["start"] = torch.tensor([pair["start_logprobs"] for pair in pairs]).T.flatten()
     return batch
+
+
+def train_on_pairs(
+    method: Any,
+    model: Any,
+    pairs: Sequence[Pair],
+    base: BaseModel,
+    context: FitContext,
+    *,
+    trainer_class: Callable[..., Any],
+    loss: Callable[..., torch.Tensor],
+    collated: Callable[..., dict[str, torch.Tensor]] = collate_pairs,
+    **columns: Any,
+) -> list[tuple[int, float]]:
+    """Train the model in place on pairs in this order; the course of its loss.
+
+    trainer_class  a DpoTrainer
+    loss           of (method, model, a batch of `collated`, the number of pairs of the whole update)
+    columns        further columns of the data set, one value for each pair
+    """
+    import datasets
+    import trl
+
+    from harness.training.trl import run_trainer
+
+    for at, side in enumerate(("chosen", "rejected")):
+        for name in ("input_ids", "labels"):
+            columns[f"{side}_{name}"] = [getattr(pair[at], name) for pair in pairs]
+    with tempfile.TemporaryDirectory() as scratch:
+        own = {"max_length": None, "remove_unused_columns": False, "precompute_ref_log_probs": True}
+        trainer = trainer_class(
+            model=model,
+            args=trl_config(trl.DPOConfig, scratch, base, Optimisation.of(method), context, **own),
+            data_collator=collated,
+            train_dataset=datasets.Dataset.from_dict(columns),
+            processing_class=copy.deepcopy(base.tokenizer),  # TRL may add a pad token
+        )
+        # an update's pairs are counted before it is split to fit into memory, and our loss divides by them
+        trainer.model_accepts_loss_kwargs = trainer.loss_is_scaled_for_ga = True
+        trainer.loss_of = partial(loss, method)
+        return thinned(run_trainer(trainer, context))

@@ -21,11 +21,8 @@ averages IPO over tokens.
 
 from __future__ import annotations
 
-import copy
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,12 +38,10 @@ from harness.training.loop import (
     require_trained_end,
     seed_everything,
     sorted_within_batches,
-    thinned,
-    trl_config,
 )
 from harness.training.models import SavedIn, load_model, model_folder, save_model, trainable_copy
 from methods._dpo_losses import LOSSES, pair_losses
-from methods._pairs import Pair, collate_pairs, cut_pairs, preference_rows, refused_pairs
+from methods._pairs import Pair, cut_pairs, preference_rows, refused_pairs, train_on_pairs
 from methods.base import Base
 from methods.sft import Sft
 
@@ -173,33 +168,11 @@ class Dpo(Method):
     def _train(
         self, model: Any, pairs: Sequence[Pair], base: BaseModel, context: FitContext
     ) -> list[tuple[int, float]]:
-        import datasets
-        import trl
-
-        from harness.training.trl import run_trainer
         from methods._dpo_trainer import DpoTrainer
 
-        names = ("input_ids", "labels")
-        columns = {
-            f"{side}_{name}": [getattr(pair[at], name) for pair in pairs]
-            for at, side in enumerate(("chosen", "rejected"))
-            for name in names
-        }
-        if not LOSSES[self.loss].reference:
-            columns["start_logprobs"] = [[0.0, 0.0]] * len(pairs)
-        with tempfile.TemporaryDirectory() as scratch:
-            own = {"max_length": None, "remove_unused_columns": False, "precompute_ref_log_probs": True}
-            trainer = DpoTrainer(
-                model=model,
-                args=trl_config(trl.DPOConfig, scratch, base, Optimisation.of(self), context, **own),
-                data_collator=collate_pairs,
-                train_dataset=datasets.Dataset.from_dict(columns),
-                processing_class=copy.deepcopy(base.tokenizer),  # TRL may add a pad token
-            )
-            # an update's pairs are counted before it is split to fit into memory, and our loss divides by them
-            trainer.model_accepts_loss_kwargs = trainer.loss_is_scaled_for_ga = True
-            trainer.loss_of = partial(pair_loss, self)
-            return thinned(run_trainer(trainer, context))
+        # a loss without a reference model needs no log-probabilities of the start
+        known = {} if LOSSES[self.loss].reference else {"start_logprobs": [[0.0, 0.0]] * len(pairs)}
+        return train_on_pairs(self, model, pairs, base, context, trainer_class=DpoTrainer, loss=pair_loss, **known)
 
 
 def pair_loss(settings: Dpo, model: Any, inputs: Any, pairs: Any) -> torch.Tensor:

@@ -16,11 +16,8 @@ micro-batch and not over the update.
 
 from __future__ import annotations
 
-import copy
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,18 +25,10 @@ from harness.errors import UserError
 from harness.lazy import torch
 from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
 from harness.records import JudgedAnswer, TrainingData
-from harness.training.labelled_rows import TrainingRow, answer_row
-from harness.training.loop import (
-    Optimisation,
-    Optimizer,
-    data_order,
-    seed_everything,
-    sorted_within_batches,
-    thinned,
-    trl_config,
-)
+from harness.training.labelled_rows import TrainingRow, answer_row, refusals
+from harness.training.loop import Optimisation, Optimizer, data_order, seed_everything, sorted_within_batches
 from harness.training.models import SavedIn, load_model, model_folder, save_model, trainable_copy
-from methods._pairs import NOTHING_LEFT, collate_pairs
+from methods._pairs import NOTHING_LEFT, collate_pairs, train_on_pairs
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -87,27 +76,22 @@ class Kto(Method):
 
     def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
         """Answers without a token within max_length."""
-        found = {}
-        for judged in data.judged:
-            try:
-                if not self._row(judged, judged, encoder).labelled:
-                    found[judged.id] = NOTHING_LEFT
-            except UserError as error:
-                found[judged.id] = error.what
-        return found
+        return refusals(data.judged, lambda one: "" if self._row(one, one, encoder).labelled else NOTHING_LEFT)
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
         """Train a copy of the start and write it as a model folder."""
+        from methods._kto_trainer import KtoTrainer
+
         if len({one.good for one in data.judged}) < 2:
             raise UserError(
                 "the judged answers do not have both labels",
                 fix="Give good and bad ones, such as `data: {judged: FILE}` with rows that have a label.",
             )
         rows = [self._row(one, one, base.encoder) for one in data.judged]
-        if lost := self.refused(data, base.encoder):
-            raise UserError(f"{len(lost)} judged answers have {NOTHING_LEFT}", fix="Remove them, or raise max_length.")
+        if lost := sum(not row.labelled for row in rows):
+            raise UserError(f"{lost} judged answers have {NOTHING_LEFT}", fix="Remove them, or raise max_length.")
         model = trainable_copy(inputs["start"].load())
         seed_everything(context)
         lengths = [len(row.input_ids) for row in rows]
@@ -117,7 +101,10 @@ class Kto(Method):
             for at, after in zip(order, [*order[1:], order[0]], strict=True)
         ]
         good = [data.judged[at].good for at in order]
-        curve = self._train(model, [rows[at] for at in order], elsewhere, good, base, context)
+        # the trainer and the collation of pairs: here an answer, and the one that z is estimated with
+        pairs = list(zip([rows[at] for at in order], elsewhere, strict=True))
+        own = {"trainer_class": KtoTrainer, "loss": judged_loss, "collated": collate_judged}
+        curve = train_on_pairs(self, model, pairs, base, context, good=good, **own)
         noted = save_model(model, base, out, self.saved_in)
         counts = {"rows": len(rows), "rows_good": sum(one.good for one in data.judged)}
         return FitReport(
@@ -141,40 +128,6 @@ class Kto(Method):
     def _row(self, asked: JudgedAnswer, answered: JudgedAnswer, encoder: TextEncoder) -> TrainingRow:
         """The prompt of one with the answer of another."""
         return answer_row(asked.messages[:-1], answered.messages[-1].content, encoder, self.max_length)
-
-    def _train(
-        self,
-        model: Any,
-        rows: Sequence[TrainingRow],
-        elsewhere: Sequence[TrainingRow],
-        good: Sequence[bool],
-        base: BaseModel,
-        context: FitContext,
-    ) -> list[tuple[int, float]]:
-        import datasets
-        import trl
-
-        from harness.training.trl import run_trainer
-        from methods._kto_trainer import KtoTrainer
-
-        # the trainer and the collation of pairs: here an answer, and the one that z is estimated with
-        columns = {
-            f"{side}_{name}": [getattr(row, name) for row in own]
-            for side, own in (("chosen", rows), ("rejected", elsewhere))
-            for name in ("input_ids", "labels")
-        }
-        with tempfile.TemporaryDirectory() as scratch:
-            own = {"max_length": None, "remove_unused_columns": False, "precompute_ref_log_probs": True}
-            trainer = KtoTrainer(
-                model=model,
-                args=trl_config(trl.DPOConfig, scratch, base, Optimisation.of(self), context, **own),
-                data_collator=collate_judged,
-                train_dataset=datasets.Dataset.from_dict(columns | {"good": list(good)}),
-                processing_class=copy.deepcopy(base.tokenizer),  # TRL may add a pad token
-            )
-            trainer.model_accepts_loss_kwargs = trainer.loss_is_scaled_for_ga = True
-            trainer.loss_of = partial(judged_loss, self)
-            return thinned(run_trainer(trainer, context))
 
 
 def collate_judged(rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:

@@ -25,7 +25,8 @@ from harness.policy.batching import padded
 from harness.policy.edited import EditedPolicy
 from harness.policy.hidden_states import block_count, changed_outputs, decoder_blocks
 from harness.records import PreferencePair, TrainingData
-from harness.training.labelled_rows import IGNORED, TrainingRow, answer_row
+from harness.training.labelled_rows import IGNORED, TrainingRow, refusals
+from methods._pairs import Pair, rows_of
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -58,13 +59,12 @@ class Steering(Method):
 
     def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
         """Pairs with an answer of which no token is left within the length."""
-        found = {}
-        for pair in data.preferences:
-            try:
-                _answers(pair, encoder, self.max_length)
-            except UserError as error:
-                found[pair.id] = error.what
-        return found
+
+        def fault(pair: PreferencePair) -> str:
+            _answers(pair, encoder, self.max_length)
+            return ""
+
+        return refusals(data.preferences, fault)
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
@@ -118,15 +118,14 @@ class Added:
         return hidden + self.vector.to(hidden.dtype)
 
 
-def _answers(pair: PreferencePair, encoder: TextEncoder, max_length: int | None) -> tuple[TrainingRow, TrainingRow]:
+def _answers(pair: PreferencePair, encoder: TextEncoder, max_length: int | None) -> Pair:
     """The rows of both answers, whose labels are those of the answer without its end of turn."""
-    chosen, rejected = (answer_row(pair.prompt, text, encoder, max_length, end=False) for text in
-                        (pair.chosen, pair.rejected))  # fmt: skip
-    if not (chosen.labelled and rejected.labelled):
+    rows = rows_of(pair, encoder, max_length, end=False)
+    if not all(row.labelled for row in rows):
         raise UserError(
             f"pair {pair.id} has an answer of which no token is left", fix="Remove it, or raise max_length."
         )
-    return chosen, rejected
+    return rows
 
 
 def answer_means(model: Any, layer: int, rows: Sequence[TrainingRow], context: FitContext) -> torch.Tensor:

@@ -122,17 +122,26 @@ def _first_trained(demonstration: Demonstration, encoder: TextEncoder, prompts: 
 def too_long(problems: Sequence[Problem], encoder: TextEncoder, answer: int) -> dict[str, str]:
     """The ids of problems whose prompt and an answer of so many tokens exceed the context, each with the reason."""
     room = encoder.max_length - answer
-    found = {}
-    for problem in problems:
-        try:
-            encoded = encoder.encode(Prompt(messages=problem.prompt))
-        except UserError as error:
-            found[problem.id] = error.what
-            continue
+
+    def fault(problem: Problem) -> str:
+        encoded = encoder.encode(Prompt(messages=problem.prompt))
         read = len(encoded.prompt) + len(encoded.prefix)
-        if read > room:
-            context = f"the context of {encoder.max_length:,}"
-            found[problem.id] = f"a prompt of {read:,} tokens and an answer of {answer:,} exceed {context}"
+        context = f"the context of {encoder.max_length:,}"
+        return f"a prompt of {read:,} tokens and an answer of {answer:,} exceed {context}" if read > room else ""
+
+    return refusals(problems, fault)
+
+
+def refusals(records: Sequence[Any], fault: Callable[[Any], str]) -> dict[str, str]:
+    """The ids of records that have a fault, each with it: a text, or the UserError that looking for it raises."""
+    found = {}
+    for record in records:
+        try:
+            why = fault(record)
+        except UserError as error:
+            why = error.what
+        if why:
+            found[record.id] = why
     return found
 
 

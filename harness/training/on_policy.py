@@ -18,12 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UserError
 from harness.lazy import torch
 from harness.policy.causal import CausalPolicy
 from harness.policy.types import Prompt, Sampling
 from harness.records import Demonstration
-from harness.training.labelled_rows import IGNORED, TrainingRow, TrainingRows
+from harness.training.labelled_rows import IGNORED, TrainingRow, TrainingRows, refusals
 from harness.training.loop import collate
 from harness.training.objectives import labelled_log_probs
 
@@ -61,17 +60,14 @@ def too_long_answers(
     demonstrations: Sequence[Demonstration], encoder: TextEncoder, max_new_tokens: int
 ) -> dict[str, str]:
     """The ids of demonstrations that leave no room for a prompt next to their answer or a sampled one."""
-    found = {}
-    for one in demonstrations:
-        try:
-            known = encoder.encode_turn(one.messages[:-1], one.messages[-1].content)
-        except UserError as error:
-            found[one.id] = error.what
-            continue
+
+    def fault(one: Demonstration) -> str:
+        known = encoder.encode_turn(one.messages[:-1], one.messages[-1].content)
         longest = max(max_new_tokens, len(known.completion) + len(encoder.end_of_turn))
-        if longest >= encoder.max_length or len(known.prompt) + longest > encoder.max_length:
-            found[one.id] = f"its prompt and an answer of {longest:,} tokens exceed the context"
-    return found
+        fits = longest < encoder.max_length and len(known.prompt) + longest <= encoder.max_length
+        return "" if fits else f"its prompt and an answer of {longest:,} tokens exceed the context"
+
+    return refusals(demonstrations, fault)
 
 
 @dataclass

@@ -3,8 +3,8 @@
     pytest -m slow -s tests/performance/test_by_hand.py
 
 By hand is one TRL script per method and one lm-eval call per model, each in a process of its own. The parts are
-measured in one process: a fit beside a bare loop over labelled positions, multiple choice beside HFLM, generation
-beside `generate` at an equal batch. Everything in rounds of alternating order, on one thread; the ratio of each round
+measured in one process: a fit against a bare loop over labelled positions, multiple choice beside HFLM, generation
+against `generate` at an equal batch. Everything in rounds of alternating order, on one thread; the ratio of each round
 is printed when it is done. A ratio is one of user seconds; it holds on a busy machine, and the wall seconds do not.
 
 100 questions of MMLU whose choices are texts, 20 of GSM8K with 64 new tokens, 32 rows of GSM8K to train on. Smaller

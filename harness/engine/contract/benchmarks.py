@@ -116,7 +116,7 @@ def item_ids_are_those_of_every_policy_and_seed(bench: BenchmarkBench) -> None:
 
 
 def metrics_are_declared_and_finite(bench: BenchmarkBench) -> None:
-    """What is not declared is not shown, and a metric that is missing would shift a mean."""
+    """A metric that is not declared is not shown, and a metric that is missing would shift a mean."""
     declared = {metric.name for metric in bench.benchmark.metrics()}
     primary = [metric for metric in bench.benchmark.metrics() if metric.primary]
     expect(bool(declared), "at least one metric", "none")

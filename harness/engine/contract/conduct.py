@@ -128,7 +128,7 @@ def sampling_follows_seed_and_temperature(bench: Bench) -> None:
 
 
 def a_policy_answers_alike_however_much_it_was_asked(bench: Bench) -> None:
-    """What was asked before changes nothing: a cell that goes on after a kill asks less before."""
+    """Earlier questions change nothing: a cell that goes on after a kill asks less before."""
     policy, sampling = bench.policy(), Sampling(max_new_tokens=4, temperature=1.0, seed=3)
     scores = "score" in bench.method.gives
 

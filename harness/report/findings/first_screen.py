@@ -309,7 +309,7 @@ def at_chance(block: Block, matrix: Matrix) -> bool:
 
 
 def _badges(model: ReportModel) -> Iterator[Badge]:
-    """What may overturn the answer first, facts after it."""
+    """Warnings that may overturn the answer first, facts after them."""
     matrix, blocks = model.matrix, model.blocks
     done = [block for block in blocks if any(result.scores for result in block.results)]
     if any(block.one_seed for block in done):
@@ -379,7 +379,7 @@ def _legend(model: ReportModel) -> Iterator[tuple[Sure, str]]:
 
 
 def _across(block: Block, matrix: Matrix) -> tuple[str, Result | None]:
-    """What quality is set against: knowledge, or else the first primary metric of another role."""
+    """The metric that quality is set against: knowledge, or else the first primary metric of another role."""
     knowledge = [result for result in block.of_role("knowledge") if result.comparisons]
     if knowledge:
         return "knowledge", knowledge[0]

@@ -1,4 +1,4 @@
-"""What would decide an open answer: items or seeds, by the numbers of 'Resolution of this experiment', corrected."""
+"""The items or seeds that would decide an open answer, by the numbers of 'Resolution of this experiment', corrected."""
 
 from __future__ import annotations
 

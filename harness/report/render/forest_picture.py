@@ -35,7 +35,7 @@ def draw_forest(rows: Sequence[ForestRow], title: str, unit: str, zone: tuple[fl
     known = [row.ends for row in rows if row.ends is not None]
     values = [end for ends in known for end in ends] + [0.0]
     if zone is not None:
-        # the margin is in view, and so is no loss at all; how much more may be gained is not limited
+        # the margin is in view, and so is a loss of 0; how much more may be gained is not limited
         values += [end for end in (1.3 * zone[0], 1.3 * zone[1]) if abs(end) < float("inf")]
     axis = Axis.around(values, *SPAN)
     floor = TOP_ROW + ROW * len(rows)

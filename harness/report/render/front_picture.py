@@ -1,7 +1,7 @@
 """Quality against the change in knowledge, as SVG: a mark for each method, whose colour and shape say how sure it is.
 
-Names are in two columns beside the plot and joined to their marks by lines, so that they never overlap. The front joins
-the means that no other mean beats on both axes. Colours are classes of the page; every text is escaped here.
+Names are in two columns next to the plot and joined to their marks by lines, so that they never overlap. The front
+joins the means that no other mean beats on both axes. Colours are classes of the page; every text is escaped here.
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ def files_of_task(path: Path) -> Iterator[Path]:
     content = _content_of(path)
     if included := content.get("include"):
         yield from files_of_task(path.parent / included)
-    folder = folder_of_data(path)
-    yield from (folder / name for name in _data_files(content) if (folder / name).is_file())
+    names = _data_files(content)
+    folder = _start_of(names, path)
+    yield from (folder / name for name in names if (folder / name).is_file())
 
 
 def folder_of_data(path: Path) -> Path:
@@ -31,7 +32,11 @@ def folder_of_data(path: Path) -> Path:
     lm-eval starts them at the current folder. Where none of them is there, they start at the task's own file, as paths
     in an experiment start at the experiment.
     """
-    names = [name for name in _data_files(_content_of(path)) if not Path(name).is_absolute()]
+    return _start_of(_data_files(_content_of(path)), path)
+
+
+def _start_of(data_files: list[str], path: Path) -> Path:
+    names = [name for name in data_files if not Path(name).is_absolute()]
     elsewhere = not any(Path(name).exists() for name in names) and any((path.parent / name).exists() for name in names)
     return path.parent.resolve() if elsewhere else Path()
 
