@@ -218,6 +218,28 @@ def report_command(folder: ResultsFolder) -> None:
         typer.echo(clean(str(path)))
 
 
+@app.command("judge")
+def judge_command(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="files and folders of scores, or METHOD=PATH, or METHOD/SEED=PATH"),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="the results folder to write")] = Path("judged"),
+    baseline: Annotated[
+        str, typer.Option("--baseline", metavar="METHOD", help="the method that others are compared with (the first)")
+    ] = "",
+) -> None:
+    """Compare models on scores that others measured, and write the report.
+
+    Reads folders of `lm_eval --log_samples`, and tables (CSV, Parquet) with the columns method, seed, item and score.
+    Runs no model. Facts that the files do not state are blank and named; the audit flags benchmarks that were asked
+    in two ways.
+    """
+    from harness.cli.judge_scores import judge_verb
+
+    judge_verb(paths, out, baseline)
+
+
 @app.command("index")
 def index_command(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a folder of results folders")],

@@ -21,6 +21,7 @@ from harness.report.findings.equal_quality import equal_quality_parts
 from harness.report.findings.finish import finish_parts
 from harness.report.findings.first_screen import opening_of
 from harness.report.findings.harm import harm_parts
+from harness.report.findings.judged_files import judged_parts
 from harness.report.findings.looks_taken import looks_parts
 from harness.report.findings.next_hour import next_hour_parts
 from harness.report.findings.precision import precision_parts, precisions_of
@@ -85,6 +86,8 @@ def compose(model: ReportModel) -> Document:
         sections.append(Section("Looks", looked))
     if declared := tuple(declared_parts(model)):
         sections.insert(1, Section("Declared contrasts", declared))
+    if model.matrix.judged:
+        sections.append(Section("Files of others", tuple(judged_parts(model))))
     several = len(model.blocks) > 1
     for block in model.blocks:
         if several:

@@ -330,6 +330,9 @@ def experiment_question(matrix: Matrix) -> str:
     rivals = [method for method in matrix.methods if method.label != matrix.baseline]
     roles = {metric.role for benchmark in matrix.benchmarks for metric in benchmark.metrics if metric.primary}
     kept = ", how much of its knowledge is kept" if "knowledge" in roles else ""
+    if matrix.judged:
+        asked = f"Is {rivals[0].label}" if len(rivals) == 1 else f"Which of {len(rivals)} methods is"
+        return f"{asked} better than {matrix.baseline} on scores that others measured?"
     bases = text.listed(list(matrix.bases)) or "no base model"
     against = f" over {matrix.baseline}" if matrix.baseline else ""
     if len(rivals) == 1:
@@ -349,7 +352,9 @@ def verdict_parts(model: ReportModel) -> Iterator[Part]:
         if entry["flagged"]:
             held = f"{len(entry['matched'])} of {entry['items']} items of {entry['benchmark']} occur in {entry['set']}"
             yield Paragraph(f"{held}: see the scores without them below.", "warning")
-    if len(model.matrix.bases) == 1 and any(block.results for block in model.blocks):
+    if model.matrix.judged:
+        yield Paragraph("Others measured these scores: see what their files do not state.", "open")
+    elif len(model.matrix.bases) == 1 and any(block.results for block in model.blocks):
         yield Paragraph("One base model: whether this holds for another model is not tested.", "open")
 
 

@@ -22,6 +22,7 @@ from harness.engine.results.schema import (
     JOINT_COLUMNS,
     JOINT_FILES,
     JOINT_KEY,
+    JUDGED_FILE,
     OWN_FILES,
     PART_COLUMNS,
     PARTS_FILE,
@@ -78,17 +79,22 @@ def check_files(folder: Path) -> Iterator[Check]:
     yield from _cells(matrix, tables)
     yield from _recorded(folder, _json(folder / DIGESTS) or {})
     text = (_json(folder / "provenance.json") or {}).get("experiment")
-    yield from _experiment(folder, text)
+    yield from (_judged(folder, text) if matrix.get("judged") else _experiment(folder, text))
     yield _matrix_digest(matrix, text)
 
 
 def _names(matrix: Mapping[str, Any]) -> tuple[str, ...]:
     """The files that a folder with this matrix holds."""
-    return (*DATA_FILES, EXPERIMENT, *REPORT_FILES, *(JOINT_FILES if matrix.get("joint") else ()))
+    return (
+        *DATA_FILES,
+        JUDGED_FILE if matrix.get("judged") else EXPERIMENT,
+        *REPORT_FILES,
+        *(JOINT_FILES if matrix.get("joint") else ()),
+    )
 
 
 def _matrix(folder: Path) -> Mapping[str, Any]:
-    fix = "Name a folder that `bakeoff run` wrote: it holds matrix.json, rows.parquet and report.html."
+    fix = "Name a folder that `bakeoff run` or `judge` wrote: it holds matrix.json, rows.parquet and report.html."
     if not (folder / "matrix.json").is_file():
         raise UserError("it is not a results folder: it has no matrix.json", where=str(folder), fix=fix)
     matrix = _json(folder / "matrix.json")
@@ -217,6 +223,20 @@ def _experiment(folder: Path, text: str | None) -> Iterator[Check]:
         yield Check("NOT ok", EXPERIMENT, "it differs from the experiment that was run (recorded in provenance.json)")
 
 
+def _judged(folder: Path, text: str | None) -> Iterator[Check]:
+    """Whether judged.json names the files that were read; whether they are right cannot be told from this folder."""
+    told = _json(folder / JUDGED_FILE)
+    if told is None:
+        return
+    files = told.get("files") or []
+    if text != (folder / JUDGED_FILE).read_text("utf-8", errors="replace"):
+        yield Check("NOT ok", JUDGED_FILE, "it differs from the record of the files that were read (provenance.json)")
+    else:
+        yield Check("ok", JUDGED_FILE, f"it names the {len(files)} files that the scores were read from")
+    said = "others measured these scores; their files are not part of this folder, and only their digests are recorded"
+    yield Check("unchecked", JUDGED_FILE, said)
+
+
 def _without_settings(text: str) -> str:
     lines = text.split("\n")
     while len(lines) > 1 and (not lines[-1] or lines[-1].startswith(SETTING)):
@@ -242,7 +262,7 @@ def check_report(folder: Path) -> Iterator[Check]:
     """Write the report again in another folder and compare it with the existing one."""
     from harness.report.compose import write_report
 
-    names = (*_names(_matrix(folder)), *OWN_FILES)
+    names = dict.fromkeys((*_names(_matrix(folder)), *OWN_FILES))
     with tempfile.TemporaryDirectory() as elsewhere:
         for name in (name for name in names if name not in REPORT_FILES and (folder / name).is_file()):
             (Path(elsewhere) / name).symlink_to((folder / name).resolve())

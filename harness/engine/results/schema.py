@@ -11,6 +11,7 @@ A results folder holds, next to the experiment file:
     contamination.json  the test items that each training set contains
     provenance.json   the experiment as it was run, versions, commit, device, data and model revisions
     tuning.json       the trials, where settings were searched for
+    judged.json       the files of others that the rows were read from, in place of the experiment (`bakeoff judge`)
     tested_claims.yaml  the claims that the report tests, where the experiment names a file of them
     parts.parquet     the order of the items in a run that may stop (harness/engine/stopping.py)
     declared.json     the contrasts that were declared, and how many cells were scored by then
@@ -43,7 +44,8 @@ TUNING_FILE = "tuning.json"  # only where settings were searched for
 CLAIMS_FILE = "tested_claims.yaml"  # only where the experiment names a claims file
 DECLARED_FILE = "declared.json"  # only where contrasts were declared
 PARTS_FILE = "parts.parquet"  # only of a run that may stop
-OWN_FILES = (TUNING_FILE, CLAIMS_FILE, DECLARED_FILE, PARTS_FILE)
+JUDGED_FILE = "judged.json"  # only of scores that others measured
+OWN_FILES = (TUNING_FILE, CLAIMS_FILE, DECLARED_FILE, PARTS_FILE, JUDGED_FILE)
 REPORT_FILES = ("report.md", "report.html")
 
 # name -> (arrow type, meaning)

@@ -59,6 +59,14 @@ def audit_parts(block: Block, matrix: Matrix, provenance: Mapping[str, Any]) -> 
         yield Paragraph("No recorded field of the protocol differs between two methods.", "open")
     if idle := idle_fits(block):
         yield Paragraph(idle, "warning")
+    if matrix.judged:
+        yield Paragraph(
+            "The files state these fields of each benchmark; the training of the methods is not known to them. A value "
+            "that is not stated is unknown and equals no other."
+        )
+        yield _fields_table(audit)
+        yield from _pairs_part(audit)
+        return
     yield Paragraph(
         "Methods that train nothing have no loss mask, truncation or training tokens. Tokens include those of the "
         "artifacts that a method is built on; counts within 1 % are treated as equal. A value that is not recorded is "
@@ -71,13 +79,17 @@ def audit_parts(block: Block, matrix: Matrix, provenance: Mapping[str, Any]) -> 
     if data := _data_rows(block, provenance):
         columns = (Column("method", left=True), Column("data", "rows of each source or kind", left=True))
         yield Table(columns, tuple(data), caption="What the data of each method is made of")
+    yield from _pairs_part(audit)
+    yield Folded("Each method's own settings, which may differ", _settings_table(matrix))
+
+
+def _pairs_part(audit: Audit) -> Iterator[Part]:
     if audit.pairs:
         head = (Column("method", left=True), Column("and", left=True), Column("differ in", left=True))
         rows = tuple(
             (TableCell(first), TableCell(second), TableCell(", ".join(names))) for first, second, names in audit.pairs
         )
         yield Folded(f"The {len(rows)} pairs that differ", Table(head, rows))
-    yield Folded("Each method's own settings, which may differ", _settings_table(matrix))
 
 
 def incompetent(block: Block, matrix: Matrix) -> Iterator[str]:

@@ -330,7 +330,9 @@ def _badges(model: ReportModel) -> Iterator[Badge]:
     states = Counter(cell.state for cell in matrix.cells)
     if missing := sum(states[name] for name in ("failed", "to run", "running")):
         yield Badge(f"{missing} of {len(matrix.cells)} cells missing", "Cells without a result", True)
-    if len(matrix.bases) == 1 and done:
+    if matrix.judged:
+        yield Badge("others measured the scores", "Files of others", False)
+    elif len(matrix.bases) == 1 and done:
         yield Badge("one base model", "Provenance", True)
     few = [
         r for block in done for r in block.results if r.metric.primary and 0 < r.effective_clusters < FLAGGED_CLUSTERS

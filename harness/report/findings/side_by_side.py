@@ -43,6 +43,11 @@ def _of_benchmark(samples: pandas.DataFrame, one: Measured, matrix: Matrix, most
     labels = [method.label for method in matrix.methods if method.label in {*one.panel.methods, *one.panel.constants}]
     values = numpy.stack([one.panel.scores_of(label)[0] for label in labels])
     own = samples[samples["benchmark"] == one.metric.benchmark]
+    if matrix.judged:  # of long logs only some texts are kept
+        own = own[own["prompt"] != ""]
+        kept = set(zip(own["group"], own["item"], strict=True))
+        places = zip(one.panel.groups, one.panel.items, strict=True)
+        values[:, [place not in kept for place in places]] = numpy.nan
     for index in _most_different(values, one, most):
         item, group = str(one.panel.items[index]), str(one.panel.groups[index])
         rows = own[(own["item"] == item) & (own["group"] == group)]

@@ -67,6 +67,7 @@ class CellState:
     state: str
     why: str
     backend: str = ""
+    protocol: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Matrix:
     quality_order        better, worse -> the training sets of which the experiment says so; empty where it does not
     contrasts            the differences (first, second) that the experiment declares
     stop                 the looks of a run that may stop; None for a run of the whole matrix
+    judged               whether others measured the scores, so that their files state the protocol of each cell
     """
 
     name: str
@@ -96,6 +98,7 @@ class Matrix:
     quality_order: Mapping[str, str] = field(default_factory=dict)
     contrasts: tuple[tuple[str, str], ...] = ()
     stop: Looked | None = None
+    judged: bool = False
 
     @cached_property
     def by_method(self) -> dict[tuple[str, str, DataChoice], list[CellState]]:
@@ -160,6 +163,7 @@ def read_matrix(folder: Path) -> Matrix:
         quality_order=raw.get("quality_order") or {},
         contrasts=tuple((str(first), str(second)) for first, second in raw.get("contrasts") or ()),
         stop=looked_of(raw["stop"]) if raw.get("stop") else None,
+        judged=bool(raw.get("judged")),
     )
 
 
@@ -205,4 +209,5 @@ def _cell(raw: Mapping[str, Any]) -> CellState:
         raw["state"],
         raw.get("why", ""),
         raw.get("backend", ""),
+        raw.get("protocol", {}),
     )

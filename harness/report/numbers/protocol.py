@@ -91,9 +91,36 @@ def audit_of(
     shown = dict(_alike(tokens))
     for label, values in facts.items():
         values["training tokens"] = shown.get(label)
+    stated = tuple(_stated(matrix, base, data))
+    whole = {"base model", *(one.name for one in stated)} if matrix.judged else set()
     names = [name for name in FIELDS if name != TRAINED or any(values[name] for values in facts.values())]
+    names = [name for name in names if name not in whole]
     fields = tuple(ProtocolField(name, {label: facts[label][name] for label in facts}) for name in names)
-    return Audit((*fields, *_backends(matrix, base, data)))
+    return Audit((*stated, *fields, *_backends(matrix, base, data)))
+
+
+def _stated(matrix: Matrix, base: str, data: DataChoice) -> Iterator[ProtocolField]:
+    """The protocol that the files of others state of each cell.
+
+    A field has one row for all benchmarks on which the methods agree, and one for each benchmark on which they do not.
+    """
+    told: dict[str, dict[str, dict[str, str]]] = {}
+    for method in matrix.methods:
+        for cell in matrix.by_method.get((base, method.label, data), ()):
+            for name, value in cell.protocol.items():
+                values = told.setdefault(name, {}).setdefault(cell.benchmark, {})
+                values[method.label] = ", ".join(sorted({value, *filter(None, [values.get(method.label)])}))
+    for name, of_benchmark in told.items():
+        rows = {b: {m.label: values.get(m.label) for m in matrix.methods} for b, values in of_benchmark.items()}
+        agreed = [b for b, values in of_benchmark.items() if len(set(values.values())) == 1]
+        if agreed:
+            kinds = sorted({next(iter(of_benchmark[b].values())) for b in agreed})
+            said = ", ".join(kinds) if len(kinds) <= MOST_NAMED_VALUES else f"{len(kinds)} values, alike"
+            known = {label for b in agreed for label in of_benchmark[b]}
+            yield ProtocolField(name, {m.label: said if m.label in known else None for m in matrix.methods})
+        for b in of_benchmark:
+            if b not in agreed:
+                yield ProtocolField(f"{name} of {b}", rows[b])
 
 
 def _backends(matrix: Matrix, base: str, data: DataChoice) -> Iterator[ProtocolField]:
@@ -112,6 +139,7 @@ def _backends(matrix: Matrix, base: str, data: DataChoice) -> Iterator[ProtocolF
             yield ProtocolField(f"backend of {benchmark.label}", values)
 
 
+MOST_NAMED_VALUES = 4
 OWN_BACKEND = "transformers"
 TRAINED = "trained weights"
 """The precision in which trained weights are saved and loaded, or adapters merged; shown where any method notes it."""

@@ -1,0 +1,1 @@
+"""Results that others measured, read into a results folder of ours: one reader per file."""
