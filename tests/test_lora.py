@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import peft
+import peft.optimizers
 import pytest
 import torch
 import transformers
@@ -148,3 +149,27 @@ def test_the_report_of_a_fit_says_in_which_precision_the_adapter_is_merged(
     method = replace(METHOD, epochs=1, merged_in=merged_in)
     assert method.fit(in_bfloat16(base), DATA, {}, tmp_path, FitContext(0, 4)).notes["merged_in"] == noted
     assert "merged_in" not in method.fit(base, DATA, {}, tmp_path, FitContext(0, 4)).notes
+
+
+def test_sixteen_times_the_alpha_trains_as_lora_plus_with_ratio_sixteen() -> None:
+    """PEFT's optimiser for LoRA+ is the oracle; B is 16 times smaller here, and alpha 16 times larger."""
+    answers = []
+    inputs, wanted = torch.randn(2, 32, 8, generator=torch.Generator().manual_seed(1))
+    for alpha in (4, 64):
+        torch.manual_seed(0)
+        config = peft.LoraConfig(r=2, lora_alpha=alpha, target_modules=["0"])
+        model = peft.get_peft_model(torch.nn.Sequential(torch.nn.Linear(8, 8)), config)
+        if alpha == 4:
+            optimizer = peft.optimizers.create_loraplus_optimizer(
+                model, torch.optim.AdamW, lr=1e-3, loraplus_lr_ratio=16
+            )
+        else:
+            optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
+        untrained = model(inputs).detach()
+        for _ in range(50):
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(model(inputs), wanted).backward()
+            optimizer.step()
+        answers.append(model(inputs).detach())
+    assert (answers[0] - untrained).abs().max() > 0.1
+    torch.testing.assert_close(answers[0], answers[1], rtol=0, atol=1e-4)
