@@ -24,6 +24,7 @@ from harness.engine.results.write import write_results
 from harness.engine.run import Tally, run_plan
 from harness.engine.store.store import Store
 from harness.files import read_json
+from harness.report.compose import write_report
 from harness.report.verify import check_files
 
 BENCHMARK = '''"""Compares policies."""
@@ -200,3 +201,22 @@ def test_the_command_line_finishes_what_was_killed_between_the_last_cell_and_the
     assert "done    meeting between policies" in bakeoff("run", *words).stdout
     assert read_table(folder, "joint")["value"].notna().all()
     assert "Nothing to do" in bakeoff("run", *words).stdout
+
+
+def test_results_without_texts_hold_every_score_and_no_prompt_or_answer(folder: Path) -> None:
+    plan, store = planned(folder)
+    go(plan, store)
+    write_results(plan, store, folder / "with")
+    silent, _ = planned(folder, extra="keep_texts: false\n")
+    assert [cell.key for cell in silent.cells] == [cell.key for cell in plan.cells]
+    write_results(silent, store, folder / "without")
+    for name in ("rows.parquet", "joint.parquet"):
+        assert (folder / "without" / name).read_bytes() == (folder / "with" / name).read_bytes()
+    full, bare = (read_table(folder / name, "samples") for name in ("with", "without"))
+    assert len(bare) == len(full) and set(bare["prompt"]) == {""} and full["prompt"].str.startswith("prompt ").all()
+    assert len(read_table(folder / "with", "excerpts")) and not len(read_table(folder / "without", "excerpts"))
+    write_report(folder / "without")
+    assert all(check.word == "ok" for check in check_files(folder / "without") if check.file.endswith(".parquet"))
+    assert "left prompts and answers out of this folder" in (folder / "without" / "report.md").read_text()
+    for file in (folder / "without").iterdir():
+        assert b"prompt 3" not in file.read_bytes() and b"<b>text</b>" not in file.read_bytes()

@@ -87,6 +87,7 @@ class Experiment:
     micro_batch  rows per forward pass in training, at most
     tuned_in     the results folder in which the methods' settings were tuned, for the fairness audit; in no content key
     stop         the looks of `run --until decided`, by which cells are scored in parts
+    keep_texts   whether results hold prompts and answers; false for sets that may not be passed on; in no content key
     time_limit   seconds that one fit, one load, and the scoring of one cell may take; in no content key
     """
 
@@ -105,6 +106,7 @@ class Experiment:
     baseline: str | None = None
     reference: str | None = None
     strict: bool = False
+    keep_texts: bool = True
     margin: Annotated[float, Ge(0)] = 0.02
     out_of_distribution: Mapping[str, str] = field(default_factory=dict)
     threads: Annotated[int, Ge(1), Le(1024)] = 2

@@ -27,7 +27,7 @@ from harness.report.findings.next_hour import next_hour_parts
 from harness.report.findings.precision import precision_parts, precisions_of
 from harness.report.findings.prices import price_parts, shift_parts
 from harness.report.findings.record import ledger_part, provenance_parts, unfinished_part
-from harness.report.findings.side_by_side import examples_of
+from harness.report.findings.side_by_side import examples_of, has_texts
 from harness.report.findings.tables import (
     FEW,
     FLAG_PARTIAL,
@@ -162,6 +162,9 @@ def _block_sections(block: Block, model: ReportModel) -> Iterator[Section]:
             "illustrate the differences and are not a sample of the benchmark."
         )
         yield Section("Some prompts, side by side", (Paragraph(words), Prompts(examples, matrix.baseline)), level)
+    elif block.samples is not None and len(block.samples) and not has_texts(block.samples):
+        words = "The run left prompts and answers out of this folder (`keep_texts: false`)."
+        yield Section("Some prompts, side by side", (Paragraph(words),), level)
 
 
 def _folded(parts: Iterable[Part]) -> tuple[Part, ...]:

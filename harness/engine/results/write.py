@@ -46,14 +46,15 @@ def write_results(plan: Plan, store: Store, folder: Path, looked: Looked | None 
     folder.mkdir(parents=True, exist_ok=True)
     states = [state_of(cell, store) for cell in plan.cells]
     done = [cell for cell, state in zip(plan.cells, states, strict=True) if state.name == "done"]
-    write_rows(folder, _rows(done, store), _samples(done, store))
+    texts = plan.experiment.keep_texts
+    write_rows(folder, _rows(done, store), _samples(done, store, texts))
     (folder / PARTS_FILE).unlink(missing_ok=True)
     if looked:
         write_table(folder / PARTS_FILE, _parts(done, store), PART_COLUMNS, [*PART_COLUMNS])
     joints = joint_cells(plan, store)
     if joints:
         finished = [joint for joint in joints if joint.groups and store.done("joint", joint.key)]
-        write_joint(folder, _joint_rows(finished, store), _joint_excerpts(finished, store))
+        write_joint(folder, _joint_rows(finished, store), _joint_excerpts(finished if texts else [], store))
     whole = matrix(plan, states, joints, store)
     write_json(folder / "matrix.json", {**whole, "stop": recorded(looked)} if looked else whole)
     write_json(folder / "costs.json", {"schema": SCHEMA_VERSION, "artifacts": list(_costs(done, plan, store))})
@@ -250,11 +251,13 @@ def _rows(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _samples(cells: list[Cell], store: Store) -> Iterator[dict[str, Any]]:
+def _samples(cells: list[Cell], store: Store, texts: bool) -> Iterator[dict[str, Any]]:
+    """Every item of every cell; without `texts`, its prompt, answers and reference are empty."""
     names = ("group", "item", "prompt", "completions", "reference", "flags")
+    left_out = {} if texts else {"prompt": "", "completions": [], "reference": ""}
     for cell in cells:
         for outcome in read_outcomes(store.folder("outcomes", cell.key) / "outcomes.jsonl"):
-            yield {**cell.columns, **{name: outcome[name] for name in names}}
+            yield {**cell.columns, **{name: outcome[name] for name in names}, **left_out}
 
 
 def _joint_states(joints: list[JointCell], store: Store) -> list[dict[str, Any]]:

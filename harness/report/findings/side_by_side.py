@@ -29,7 +29,7 @@ def examples_of(block: Block, matrix: Matrix, blocks: int = 1) -> tuple[ShownIte
         firsts.setdefault(one.metric.benchmark, one)
     chosen = [firsts[b.label] for b in matrix.benchmarks if b.label in firsts and firsts[b.label].panel.methods]
     samples = block.samples
-    if not chosen or samples is None or samples.empty:
+    if not chosen or samples is None or not has_texts(samples):
         return ()
     allowed = max(MOST_EXAMPLES // blocks, 1)
     each = max(min(MOST_OF_BENCHMARK, allowed // len(chosen)), 1)
@@ -37,6 +37,11 @@ def examples_of(block: Block, matrix: Matrix, blocks: int = 1) -> tuple[ShownIte
     # the first of every benchmark, then the second, so that a shorter list includes every benchmark
     examples = [example for rank in zip_longest(*found) for example in rank if example is not None]
     return tuple(examples[:allowed])
+
+
+def has_texts(samples: pandas.DataFrame) -> bool:
+    """Whether any sample has its prompt or an answer: a run with `keep_texts: false` writes neither."""
+    return bool((samples["prompt"].fillna("") != "").any() or (samples["completions"].str.len() > 0).any())
 
 
 def _of_benchmark(samples: pandas.DataFrame, one: Measured, matrix: Matrix, most: int) -> Iterator[ShownItem]:
