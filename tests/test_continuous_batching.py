@@ -11,7 +11,7 @@ import transformers
 from test_sampling import drawn_plainly, some_prompts, tiny_llama, word_tokenizer
 
 from harness.policy import sampling as drawing_loop
-from harness.policy.batching import take
+from harness.policy.batching import like_lengths, take
 from harness.policy.causal import CausalPolicy, CausalState
 from harness.policy.encoding import TextEncoder
 from harness.policy.types import Prompt, Sampling
@@ -67,6 +67,29 @@ def test_rows_that_join_have_the_texts_of_rows_drawn_alone(model: Any, sampling:
     for at in (0, 7, 23):
         for sample, completion in enumerate(found[at]):
             assert list(completion.token_ids) == drawn_plainly(joining, PROMPTS[at], sampling, KEYS[at], sample)
+
+
+def test_lengths_that_pad_each_other_much_make_groups() -> None:
+    """Worked by hand: 3 x 40 = 120 slots for 100 tokens are one read; 4 x 40 = 160 for 78 are groups."""
+    assert like_lengths([40, 30, 30]) == [range(3)]
+    assert like_lengths([40, 27, 6, 5]) == [range(2), range(2, 4)]
+    assert like_lengths([40, 26, 6, 6]) == [range(1), range(1, 2), range(2, 4)]
+    assert like_lengths([5, 40, 5]) == [range(1), range(1, 2), range(2, 3)]
+    assert like_lengths([]) == [range(0)]
+
+
+@pytest.mark.parametrize("model", [tiny_llama, tiny_gemma])
+def test_one_long_prompt_does_not_pad_the_others_and_changes_no_text(model: Any) -> None:
+    prompts = [Prompt(text=" ".join(f"w{(at + step) % 40}" for step in range(40 if at == 3 else 2 + at % 3)))
+               for at in range(6)]  # fmt: skip
+    joining, sampling = Watched(model()), Sampling(12, temperature=1.0, seed=2)
+    widths: list[tuple[int, ...]] = []
+    read = joining.read
+    joining.read = lambda tokens, mask: (widths.append(tuple(tokens.shape)), read(tokens, mask))[1]  # type: ignore
+    found = joining.sample(prompts, sampling, KEYS[:6])
+    assert len(widths) > 1
+    assert max(rows for rows, width in widths if width >= 40) == 1
+    assert found == Watched(model(), joins=False).sample(prompts, sampling, KEYS[:6])
 
 
 def test_a_proxy_joins_the_rows_of_its_three_parts() -> None:

@@ -213,10 +213,12 @@ def test_results_without_texts_hold_every_score_and_no_prompt_or_answer(folder: 
     for name in ("rows.parquet", "joint.parquet"):
         assert (folder / "without" / name).read_bytes() == (folder / "with" / name).read_bytes()
     full, bare = (read_table(folder / name, "samples") for name in ("with", "without"))
-    assert len(bare) == len(full) and set(bare["prompt"]) == {""} and full["prompt"].str.startswith("prompt ").all()
-    assert len(read_table(folder / "with", "excerpts")) and not len(read_table(folder / "without", "excerpts"))
+    assert len(bare) == len(full)
+    assert set(bare["prompt"]) == {""}
+    assert full["prompt"].str.startswith("prompt ").all()
+    assert [len(read_table(folder / name, "excerpts")) > 0 for name in ("with", "without")] == [True, False]
     write_report(folder / "without")
     assert all(check.word == "ok" for check in check_files(folder / "without") if check.file.endswith(".parquet"))
     assert "left prompts and answers out of this folder" in (folder / "without" / "report.md").read_text()
     for file in (folder / "without").iterdir():
-        assert b"prompt 3" not in file.read_bytes() and b"<b>text</b>" not in file.read_bytes()
+        assert not any(text in file.read_bytes() for text in (b"prompt 3", b"<b>text</b>"))

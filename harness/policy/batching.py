@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from harness.lazy import torch
@@ -107,6 +108,21 @@ def by_prompt(requests: Sequence[Encoded], max_rows: int) -> Iterator[list[int]]
             indices = [*indices, *part]
     if indices:
         yield indices
+
+
+def like_lengths(lengths: Sequence[int]) -> list[range]:
+    """Successive rows in groups of like length; one group where padding to the longest adds less than half.
+
+    A group has lengths from two thirds of its first to its first.
+    """
+    if not lengths or 2 * max(lengths) * len(lengths) <= 3 * sum(lengths):
+        return [range(len(lengths))]
+    starts = [0]
+    for at, length in enumerate(lengths):
+        longest = lengths[starts[-1]]
+        if 3 * length < 2 * longest or length > longest:
+            starts.append(at)
+    return [range(start, end) for start, end in pairwise([*starts, len(lengths)])]
 
 
 def cache_budget(policy: Steps) -> int:

@@ -15,7 +15,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from harness.lazy import torch
-from harness.policy.batching import Waiting, by_prompt, cache_budget, padded, places, shared_prompts, take, within_cache
+from harness.policy.batching import (
+    Waiting,
+    by_prompt,
+    cache_budget,
+    like_lengths,
+    padded,
+    places,
+    shared_prompts,
+    take,
+    within_cache,
+)
 from harness.policy.drawing import draw_tokens
 from harness.policy.finished import PolicyRequest, Result, in_batches, requests_digest, watcher
 from harness.policy.noise import stream_of
@@ -166,7 +176,7 @@ def _joined(policy: Steps, running: _Running, new: _Running) -> _Running:
 def _start(policy: Steps, requests: Sequence[Encoded], indices: Sequence[int]) -> tuple[torch.Tensor, Any]:
     """Logits (B, V) for the first new token of every request, after its assistant prefix."""
     prompts, prompt_of_row = shared_prompts(requests, indices)
-    logits, state = policy.prefill(prompts)
+    logits, state = _prefilled(policy, prompts)
     chosen = torch.tensor(prompt_of_row, device=policy.device)
     if len(prompts) != len(indices):
         logits, state = logits[chosen], policy.select(state, chosen)
@@ -175,6 +185,19 @@ def _start(policy: Steps, requests: Sequence[Encoded], indices: Sequence[int]) -
         return logits, state
     logits, state = policy.extend(state, *padded(prefixes, policy.device))
     return logits[:, -1], state
+
+
+def _prefilled(policy: Steps, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, Any]:
+    """Logits (B, V) and state after the prompts, in groups of like length: one long prompt would pad all others."""
+    first, *groups = like_lengths([len(prompt.prompt) for prompt in prompts])
+    logits, state = policy.prefill([prompts[at] for at in first])
+    if groups and not policy.can_join(state):
+        return policy.prefill(prompts)
+    found = [logits]
+    for group in groups:
+        logits, read = policy.prefill([prompts[at] for at in group])
+        found, state = [*found, logits], policy.join(state, read)
+    return torch.cat(found), state
 
 
 def _draw(policy: Steps, sampling: Sampling, running: _Running) -> list[_Row]:
