@@ -100,6 +100,11 @@ FAULTS: dict[str, tuple[type[Benchmark], dict[str, Any], Callable[[Any], None], 
     "a metric that is missing": (
         Written, {"change": changing(metrics={})}, clauses.metrics_are_declared_and_finite, "no found"
     ),
+    "a role that there is not": (
+        Written, {"declared": (Metric("found", "", role="qualty"),)},  # type: ignore[arg-type]
+        clauses.metrics_are_declared_and_finite,
+        "the metric 'found' has the role 'qualty'; it is one of quality, knowledge, other",
+    ),
     "a metric that is not finite": (
         Written, {"change": changing(metrics=NAN)}, clauses.metrics_are_declared_and_finite, "nan"
     ),
@@ -162,6 +167,16 @@ def test_a_sound_benchmark_keeps_every_promise(shape: type[Benchmark]) -> None:
         except NotApplicable:
             continue
     assert kept >= 7
+
+
+def test_a_chance_that_cannot_be_tested_is_said_to_be_untested() -> None:
+    """A sampled answer has no random choice; the declared level is shown in the report all the same."""
+    declared = (Metric("found", "the word is there", role="quality", chance=0.5),)
+    with pytest.raises(NotApplicable, match=r"so the chance declared \(0\.5\) was not tested"):
+        clauses.a_random_policy_lands_at_the_declared_chance(BenchmarkBench(made(Written, {"declared": declared})))
+    with pytest.raises(NotApplicable) as skipped:
+        clauses.a_random_policy_lands_at_the_declared_chance(BenchmarkBench(made(Written, {})))
+    assert "declared" not in str(skipped.value)
 
 
 LONG = {"call_or_ask", "ood", "knowledge", "instruction_following", "knowledge_answers", "diversity"}

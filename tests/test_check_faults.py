@@ -20,7 +20,7 @@ import torch
 from harness.engine.contract import artifacts, conduct, learning
 from harness.engine.contract.bench import Bench, Broken, NotApplicable, quick
 from harness.engine.contract.clauses import CLAUSES, Clause
-from harness.method import FitReport, Method, setting
+from harness.method import FitReport, Footprint, Method, setting
 from harness.policy.causal import CausalPolicy
 from harness.training.labelled_rows import TrainingRow, TrainingRows, training_rows
 from harness.training.loop import Optimisation, seed_everything, train
@@ -106,6 +106,21 @@ class Starts(CausalPolicy):
 
 
 FAULTS: dict[str, tuple[Clause, dict[str, Any], str]] = {
+    "a fit without a report": (artifacts.it_fits_and_loads, {"fit": lambda *given: None}, "None"),
+    "a footprint that is a number": (
+        artifacts.it_declares_what_the_engine_knows,
+        {"footprint": lambda self, model: 512},
+        "512 (int), not a Footprint",
+    ),
+    "a footprint of a number": (
+        artifacts.it_declares_what_the_engine_knows, {"footprint": lambda self, model: Footprint(512)},  # type: ignore[arg-type]
+        "a trainee of the type int, not a model",
+    ),
+    "a footprint with another policy": (
+        artifacts.it_declares_what_the_engine_knows,
+        {"footprint": lambda self, model: Footprint(model, policy="all")},  # type: ignore[arg-type]
+        "policy = 'all', which is not one of nothing, base, float32",
+    ),
     "a tokenizer that gains tokens in load": (
         conduct.the_shared_tokenizer_encoder_and_configuration_stay_as_they_were,
         {"loads": lambda base: base.tokenizer.add_tokens([f"new{len(base.tokenizer)}"])},

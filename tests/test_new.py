@@ -20,6 +20,7 @@ from harness.engine import registry
 from harness.engine.contract.bench import Bench, quick
 from harness.engine.contract.benchmarks import BENCHMARK_CLAUSES, BenchmarkBench
 from harness.engine.contract.clauses import CLAUSES, try_clause
+from harness.errors import UserError
 from harness.method import Method
 
 Patch = pytest.MonkeyPatch
@@ -31,7 +32,7 @@ def here(tmp_path: Path) -> Iterator[Path]:
     registry._outside.cache_clear()
     yield tmp_path
     registry._outside.cache_clear()
-    for name in ("a_method", "a_benchmark"):
+    for name in ("a_method", "a_benchmark", "one", "two", "three"):
         sys.modules.pop(name, None)
 
 
@@ -39,17 +40,24 @@ def written(kind: str, name: str, here: Path, monkeypatch: Patch) -> Path:
     """The package, as `pip install -e` would register it; its module's file."""
     done = bakeoff("new", kind, name, "--package", folder=here)
     assert done.returncode == 0, done.stderr
-    assert f"pip install -e ./{name}, then: bakeoff check {name}" in done.stdout
-    project = tomllib.loads((here / name / "pyproject.toml").read_text())
-    info = here / name / f"{name}-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
-    ((group, points),) = project["project"]["entry-points"].items()
-    lines = [f"{point} = {target}\n" for point, target in points.items()]
-    (info / "entry_points.txt").write_text(f"[{group}]\n{''.join(lines)}")
-    monkeypatch.syspath_prepend(here / name)
+    folder = here / f"bakeoff-{name}"
+    assert f"pip install -e ./{folder.name}, then: bakeoff check {name}" in done.stdout
+    assert f"python -m pytest {folder.name}/tests/test_{name}.py" in done.stdout
+    install(folder)
+    monkeypatch.syspath_prepend(folder)
     registry._outside.cache_clear()
-    return here / name / f"{name}.py"
+    return folder / f"{name}.py"
+
+
+def install(folder: Path) -> None:
+    """Register the package as `pip install -e` would."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())
+    info = folder / "mine-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['project']['name']}\nVersion: 0.1.0\n")
+    tables = project["project"]["entry-points"].items()
+    lines = [f"[{group}]\n{name} = {target}\n" for group, points in tables for name, target in points.items()]
+    (info / "entry_points.txt").write_text("".join(lines))
 
 
 def test_a_new_benchmark_is_short_is_found_and_passes_its_check(here: Path, monkeypatch: Patch) -> None:
@@ -87,7 +95,9 @@ def test_the_test_that_comes_with_it_passes(kind: str, here: Path, monkeypatch: 
         (["method", "sft", "--package"], "a method is called 'sft' already"),
         (["benchmark", "knowledge", "--package"], "a benchmark is called 'knowledge' already"),
         (["method", "my-method", "--package"], "'my-method' is not a name for a plugin"),
-        (["method", "class", "--package"], "'class' is not a name for a plugin"),
+        (["method", "class", "--package"], "a name begins with a letter and is not a Python keyword"),
+        (["method", "1x", "--package"], "a name begins with a letter and is not a Python keyword"),
+        (["methd", "mine"], "Error: KIND is 'methd', which is not method or benchmark\n  Did you mean 'method'?"),
         (["method", "json", "--package"], "a module is called 'json' already"),
         (["method", "mine"], "Use --package"),
     ],
@@ -101,11 +111,56 @@ def test_a_name_that_cannot_be_used_writes_nothing(words: list[str], said: str, 
 
 def test_what_is_there_is_not_overwritten(here: Path) -> None:
     assert bakeoff("new", "method", "mine", "--package", folder=here).returncode == 0
-    (here / "mine" / "mine.py").write_text("changed")
+    (here / "bakeoff-mine" / "mine.py").write_text("changed")
     done = bakeoff("new", "method", "mine", "--package", folder=here)
     assert done.returncode == 2
     assert "it exists already" in done.stderr
-    assert (here / "mine" / "mine.py").read_text() == "changed"
+    assert (here / "bakeoff-mine" / "mine.py").read_text() == "changed"
+
+
+def test_one_package_takes_several_plugins(here: Path, monkeypatch: Patch) -> None:
+    """A method, then a second one, then a benchmark: three names in two tables, all of them found."""
+    for words in (["method", "one", "--package"], ["method", "two"], ["benchmark", "three"]):
+        further = [] if "--package" in words else ["--into", "bakeoff-one"]
+        done = bakeoff("new", *words, *further, folder=here)
+        assert done.returncode == 0, done.stderr
+    project = tomllib.loads((here / "bakeoff-one" / "pyproject.toml").read_text())
+    assert project["tool"]["setuptools"]["py-modules"] == ["one", "two", "three"]
+    assert project["project"]["entry-points"] == {
+        "bakeoff.methods": {"one": "one:One", "two": "two:Two"},
+        "bakeoff.benchmarks": {"three": "three:Three"},
+    }
+    install(here / "bakeoff-one")
+    monkeypatch.syspath_prepend(here / "bakeoff-one")
+    registry._outside.cache_clear()
+    assert registry.plugin_class("methods", "two").__name__ == "Two"
+    assert registry.plugin_class("benchmarks", "three").__name__ == "Three"
+
+
+@pytest.mark.parametrize("text", [None, "[project]\nname = 'x'\n", "no toml"])
+def test_a_package_of_another_form_is_left_as_it_is(text: str | None, here: Path) -> None:
+    folder = here / "other"
+    folder.mkdir()
+    if text is not None:
+        (folder / "pyproject.toml").write_text(text)
+    before = sorted(folder.iterdir())
+    done = bakeoff("new", "method", "mine", "--into", folder, folder=here)
+    assert done.returncode == 2
+    assert str(folder / "pyproject.toml") in done.stderr
+    assert sorted(folder.iterdir()) == before
+    assert text is None or before[0].read_text() == text
+
+
+def test_a_folder_that_hides_a_module_is_named(here: Path, monkeypatch: Patch) -> None:
+    """A folder of that name without `__init__.py`, found on the path, and the module nowhere."""
+    (here / "hiding").mkdir()
+    monkeypatch.syspath_prepend(here)
+    point = registry.EntryPoint("hiding", "hiding:Hiding", "mine", "0.1.0")
+    with pytest.raises(UserError, match=r"names the module hiding, which the folder .*/hiding hides") as refused:
+        point.file()
+    assert f"Rename {here / 'hiding'}" in refused.value.fix
+    with pytest.raises(UserError, match="which does not exist"):
+        registry.EntryPoint("nowhere", "nowhere_at_all:It", "mine", "0.1.0").file()
 
 
 def whole_files(document: str) -> list[str]:
@@ -114,13 +169,13 @@ def whole_files(document: str) -> list[str]:
     return [text for text in fenced if text.startswith('"""')]
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 @pytest.mark.slow
 def test_a_method_of_the_guide_keeps_every_promise(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = whole_files("methods/README.md")
-    assert len(texts) == 3
+    assert len(texts) == 4
     module = loaded(texts[number], f"guide_method_{number}", tmp_path, monkeypatch)
     (found,) = (
         it for it in vars(module).values() if isinstance(it, type) and issubclass(it, Method) and it is not Method

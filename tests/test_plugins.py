@@ -211,6 +211,14 @@ def test_a_plugin_that_shadows_a_built_in_one_is_refused_with_both_files(folder:
     assert run(folder).returncode == 0
 
 
+PLAIN = """
+from dataclasses import dataclass
+from harness.method import Method
+@dataclass
+class Broken(Method):
+    def fit(self, base, data, inputs, out, context): ...
+    def load(self, base, artifact, inputs): ...
+"""
 BROKEN = {
     "raise RuntimeError('no luck')": "RuntimeError: no luck",
     "import nothing_there": "ModuleNotFoundError: No module named 'nothing_there'",
@@ -219,6 +227,7 @@ BROKEN = {
     "raise RuntimeError('x' * 100_000)": "xxx... (100,000 characters)",
     "x = 1": "AttributeError: module 'broken_plugin' has no attribute 'Broken'",
     "Broken = 5": "int is not a method",
+    PLAIN: "Broken is a dataclass that is not frozen",
 }
 
 

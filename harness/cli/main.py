@@ -9,15 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from harness.cli.data import app as data_app
 from harness.engine.showable import clean, message
 from harness.engine.store.store import DEFAULT_STORE
-from harness.errors import UserError
+from harness.errors import UserError, did_you_mean
 
 OF_THE_MACHINE = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO}
 """Errors that say what is wrong with a place on the disk, and nothing about the program."""
@@ -44,8 +45,18 @@ Settings = Annotated[
         "--set", metavar="LABEL.FIELD=VALUE", help="change a field of an entry, or a top-level key: KEY=VALUE"
     ),
 ]
-Until = Literal["decided"]
 Out = Annotated[Path | None, typer.Option("--out", help="the results folder (default: next to the experiment file)")]
+
+
+def _one_of(name: str, *words: str) -> Callable[[str], str]:
+    """A parser of an argument that is one of these words; typer's own says `Value error` as pydantic does."""
+
+    def parse(given: str) -> str:
+        if given in words:
+            return given
+        raise UserError(f"{name} is {given!r}, which is not {' or '.join(words)}", fix=did_you_mean(given, words))
+
+    return parse
 
 
 def _version(wanted: bool) -> None:
@@ -102,19 +113,25 @@ def check_command(
 
 @app.command("new")
 def new_command(
-    kind: Annotated[Literal["method", "benchmark"], typer.Argument(help="method or benchmark")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", parser=_one_of("KIND", "method", "benchmark"), help="method or benchmark")
+    ],
     name: Annotated[str, typer.Argument(help="its name in experiments, such as my_method")],
     package: Annotated[
-        bool, typer.Option("--package", help="write a package of your own with an entry point, in the current folder")
+        bool, typer.Option("--package", help="write a package of your own with an entry point: the folder bakeoff-NAME")
     ] = False,
+    into: Annotated[
+        Path | None, typer.Option("--into", metavar="FOLDER", help="add it to a package that --package wrote")
+    ] = None,
 ) -> None:
     """Write a new method or benchmark that works, with its test, to be changed into yours.
 
-    In a checkout of bakeoff the file goes where the others are; anywhere else use --package.
+    In a checkout of bakeoff the file goes where the others are; anywhere else use --package, and --into for the further
+    plugins of that package.
     """
     from harness.cli.new import new_verb
 
-    new_verb(kind, name, package=package)
+    new_verb(kind, name, package=package, into=into)
 
 
 @app.command("check-model")
@@ -171,7 +188,13 @@ def run_command(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try failed cells again")] = False,
     workers: Annotated[int, typer.Option("--workers", metavar="N", help="number of processes that share the work")] = 1,
     until: Annotated[
-        Until | None, typer.Option("--until", help="release methods whose questions a look of `stop` has decided")
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="decided",
+            parser=_one_of("--until", "decided"),
+            help="release methods whose questions a look of `stop` has decided",
+        ),
     ] = None,
 ) -> None:
     """Fill the matrix and write the report. Finished work is never repeated.

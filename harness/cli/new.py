@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import keyword
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 
@@ -19,38 +20,49 @@ from harness.files import HARNESS
 TEMPLATES = HARNESS / "cli" / "templates"
 
 
-def new_verb(kind: Literal["method", "benchmark"], name: str, *, package: bool) -> None:
-    """Write the files and say what comes next. Raises UserError for a name that is taken, and files that are there."""
+def new_verb(kind: str, name: str, *, package: bool, into: Path | None) -> None:
+    """Write the files and say what comes next. Raises UserError for a name that is taken, and files that are there.
+
+    package  in a new package; into: in one that `new` wrote
+    """
     plural: Kind = "methods" if kind == "method" else "benchmarks"
     _require_free(name)
-    files = dict(_files(kind, plural, name, package))
+    # not the folder NAME, which would hide the module NAME from a program that runs in the folder above
+    folder = into or (Path(f"bakeoff-{name}") if package else None)
+    files = dict(_files(kind, plural, name, folder, begun=into is not None))
+    changed = _extended(into / "pyproject.toml", f"bakeoff.{plural}", name) if into else {}
     if there := [str(path) for path in files if path.exists()]:
         raise UserError("it exists already", where=there[0], fix="Choose another name, or remove it.")
-    if package and importlib.util.find_spec(name) is not None:
+    if folder and importlib.util.find_spec(name) is not None:
         raise UserError(f"a module is called {name!r} already", fix=f"Choose another name, such as my_{name}.")
     say = Console(soft_wrap=True)
-    for path, text in files.items():
+    for path, text in {**files, **changed}.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
-        print_line(say, f"wrote {path}")
-    install = f"pip install -e ./{name}, then: " if package else ""
+        print_line(say, f"{'changed' if path in changed else 'wrote'} {path}")
+    install = f"pip install -e {'' if folder.is_absolute() else './'}{folder}, then: " if folder else ""
     print_line(say, f"\nIt works as it is. Next: {install}bakeoff check {name}; change it; see {plural}/README.md.")
+    print_line(say, f"Its tests need pytest: python -m pytest {next(path for path in files if 'tests' in path.parts)}")
 
 
 def _require_free(name: str) -> None:
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or not name.isascii():
-        raise UserError(f"{name!r} is not a name for a plugin", fix="Use letters, digits and _, such as my_method.")
+        raise UserError(
+            f"{name!r} is not a name for a plugin",
+            fix="Use letters (a to z), digits and _: a name begins with a letter and is not a Python keyword. "
+            "Example: my_method",
+        )
     for kind in registry.CONTRACTS:
         if name in registry.plugin_names(kind):
             raise UserError(f"a {kind[:-1]} is called {name!r} already", fix="Choose another name.")
 
 
-def _files(kind: str, plural: Kind, name: str, package: bool) -> Iterator[tuple[Path, str]]:
-    """Every file to write, with its text."""
-    words = {"CLASS": "".join(part.title() for part in name.split("_")), "KIND": kind}
-    if package:
-        folder = Path(name)
-        yield folder / "pyproject.toml", _filled("package", name, words)
+def _files(kind: str, plural: Kind, name: str, folder: Path | None, *, begun: bool) -> Iterator[tuple[Path, str]]:
+    """Every file to write, with its text; `folder` is that of a package, which may be there already."""
+    words = {"CLASS": _class_of(name), "KIND": kind}
+    if folder:
+        if not begun:
+            yield folder / "pyproject.toml", _filled("package", name, words)
         yield folder / f"{name}.py", _filled(kind, name, words)
         yield folder / "tests" / f"test_{name}.py", _filled(f"test_{kind}", name, words | {"MODULE": name})
         return
@@ -63,8 +75,39 @@ def _files(kind: str, plural: Kind, name: str, package: bool) -> Iterator[tuple[
     yield Path("tests") / f"test_{name}.py", _filled(f"test_{kind}", name, words | {"MODULE": f"{plural}.{name}"})
 
 
+def _class_of(name: str) -> str:
+    return "".join(part.title() for part in name.split("_"))
+
+
 def _filled(template: str, name: str, words: dict[str, str]) -> str:
     text = (TEMPLATES / f"{template}.txt").read_text("utf-8")
     for word, value in {**words, "NAME": name}.items():
         text = text.replace(word, value)
     return text
+
+
+def _extended(file: Path, group: str, name: str) -> dict[Path, str]:
+    """The pyproject.toml of a package with one more plugin. Raises UserError unless it reads as `new` wrote it."""
+    own, header = f'{name} = "{name}:{_class_of(name)}"', f'[project.entry-points."{group}"]'
+    try:
+        text = file.read_text("utf-8")
+        before = tomllib.loads(text)
+        listed, tables = before["tool"]["setuptools"]["py-modules"], before["project"]["entry-points"]
+        written = f"py-modules = {json.dumps(listed)}"
+        text = text.replace(written, f"py-modules = {json.dumps([*listed, name])}")
+        table = f"{header}\n{own}\n"
+        text = text.replace(f"{header}\n", table) if group in tables else f"{text.rstrip()}\n\n{table}"
+        after = tomllib.loads(text)
+        kept = after["tool"]["setuptools"]["py-modules"] == [*listed, name]
+        kept = kept and after["project"]["entry-points"][group].get(name) == f"{name}:{_class_of(name)}"
+    except OSError as error:
+        raise UserError(f"it cannot be read: {error.strerror}", where=str(file), fix="Use --package.") from error
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError):
+        kept = False
+    if not kept:
+        raise UserError(
+            "its entry points and `py-modules` are not as `bakeoff new --package` writes them",
+            where=str(file),
+            fix=f"Write the file {name}.py yourself, list it there, and add under {header}: {own}",
+        )
+    return {file: text}

@@ -6,7 +6,12 @@ key that it had before there were any.
 
 from __future__ import annotations
 
-from harness.method import Method
+from typing import Any, get_args, get_type_hints
+
+from harness.errors import UserError
+from harness.method import Footprint, Method, plugin_name
+
+POLICY_KINDS = get_args(get_type_hints(Footprint)["policy"])
 
 
 def depends_on_seed(method: Method) -> bool:
@@ -22,3 +27,19 @@ def costs(method: Method) -> bool:
 def trains_on_prompts(method: Method) -> bool:
     """Whether the words of prompts are trained on, as its user asked; False for a loss on answers alone."""
     return bool(getattr(method, "trains_on_prompts", False))
+
+
+def declared_footprint(method: Method, model: Any) -> Footprint | None:
+    """What `footprint` says of a model without numbers; raises UserError where that is not a Footprint."""
+    found: Any = method.footprint(model)
+    if found is None:
+        return None
+    what, fix = f"`footprint` of {plugin_name(method)} gives ", "Example: return Footprint(model)"
+    if not isinstance(found, Footprint):
+        raise UserError(f"{what}{found!r:.80} ({type(found).__name__}), not a Footprint or None", fix=fix)
+    if not hasattr(found.trainee, "get_output_embeddings"):
+        raise UserError(f"{what}a trainee of the type {type(found.trainee).__name__}, not a model", fix=fix)
+    if found.policy not in POLICY_KINDS:
+        kinds = ", ".join(POLICY_KINDS)
+        raise UserError(f"{what}policy = {found.policy!r:.80}, which is not one of {kinds}", fix=fix)
+    return found

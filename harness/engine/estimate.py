@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.data.load import set_of, training_data
 from harness.engine.cost import wait_for
+from harness.engine.declarations import declared_footprint
 from harness.engine.plan import Cell, Node, Plan
 from harness.engine.soundness import Unsound
 from harness.errors import UserError, first_line
@@ -206,7 +207,7 @@ class Estimator:
         return self._works[node.key]
 
     def _footprint(self, node: Node, model: Any) -> Footprint | None:
-        self._kinds[node.key] = found = node.method.footprint(model)
+        self._kinds[node.key] = found = declared_footprint(node.method, model)
         return found
 
     def _fit(self, node: Node) -> Work:

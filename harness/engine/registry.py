@@ -58,10 +58,13 @@ class EntryPoint:
     def file(self) -> Path:
         """The module's file, found without importing anything."""
         if (found := module_file(self.module)) is None:
+            what = f"the entry point {self.name!r} of {self.distribution} names the module {self.module}, which "
+            if not (folder := _folder_called(self.module)):
+                raise UserError(f"{what}does not exist", where=self.distribution)
             raise UserError(
-                f"the entry point {self.name!r} of {self.distribution} names the module {self.module}, which does not "
-                f"exist",
+                f"{what}the folder {folder} hides: Python takes that folder for the package",
                 where=self.distribution,
+                fix=f"Rename {folder}, or run it where {folder.parent} is not on Python's path.",
             )
         return found
 
@@ -70,6 +73,15 @@ class EntryPoint:
             what = f"the entry point {self.name!r} is {self.target!r}"
             raise UserError(what, where=self.distribution, fix="Write NAME = MODULE:CLASS.")
         return found[name]
+
+
+def _folder_called(module: str) -> Path | None:
+    """The folder without `__init__.py` that Python imports in place of the top-level module."""
+    top = module.partition(".")[0]
+    spec = importlib.util.find_spec(top)
+    if spec is None or spec.origin or not spec.submodule_search_locations or top != module:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 @lru_cache
@@ -111,6 +123,11 @@ def plugin_class(kind: Kind, name: str) -> type[Any]:
         what = f"{getattr(found, '__name__', type(found).__name__)} is not a {kind[:-1]}"
         fix = f"It must be a frozen dataclass that derives from harness.{kind[:-1]}.{CONTRACTS[kind].__name__}."
         raise UserError(what, where=where, fix=fix)
+    if not found.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        fix = (
+            "Write @dataclass(frozen=True) above it: settings that could change would not be those of its content key."
+        )
+        raise UserError(f"{found.__name__} is a dataclass that is not frozen", where=where, fix=fix)
     setattr(found, "plugin", name)  # noqa: B010
     return found
 

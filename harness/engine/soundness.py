@@ -39,11 +39,16 @@ def sound(benchmark: Benchmark, file: Path) -> Benchmark:
 
     file  the plugin's
     """
-    try:
-        why = next(_faults(benchmark, file), "")
-    except (Exception, SystemExit) as error:
-        why = f"{type(error).__name__}: {first_line(error)} ({place_in_plugin(error, file)})"
+    why = fault_of(benchmark, file)
     return Unsound(why) if why else benchmark
+
+
+def fault_of(benchmark: Benchmark, file: Path) -> str:
+    """The first declaration that is wrong or raises an error, with its place; "" where all are sound."""
+    try:
+        return next(_faults(benchmark, file), "")
+    except (Exception, SystemExit) as error:
+        return f"{type(error).__name__}: {first_line(error)} ({place_in_plugin(error, file)})"
 
 
 def _faults(benchmark: Benchmark, file: Path) -> Iterator[str]:

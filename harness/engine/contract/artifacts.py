@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from harness.engine.contract.bench import Bench, differing, expect
 from harness.engine.contract.tiny import COMPLETIONS, KEYS, PROMPTS
-from harness.engine.declarations import depends_on_seed
-from harness.method import Need
+from harness.engine.declarations import declared_footprint, depends_on_seed
+from harness.errors import UserError
+from harness.lazy import torch
+from harness.method import FitReport, Need
 from harness.policy.types import Capability, Sampling
-
-if TYPE_CHECKING:
-    import torch
+from harness.training.footprint import new_model_of
 
 PLAIN_FILES = {".safetensors", ".json", ".jsonl", ".jinja", ".txt", ".md"}
 
 
 def it_fits_and_loads(bench: Bench) -> None:
     """A fit and a load with the quick settings raise no error. All other clauses need this one."""
+    report = bench.fit(0)[1]
+    expect(isinstance(report, FitReport), "a FitReport from `fit`", f"{report!r:.80}")
     bench.policy()
 
 
@@ -28,6 +30,13 @@ def it_declares_what_the_engine_knows(bench: Bench) -> None:
     for name, (words, known) in declared.items():
         unknown = sorted(set(words) - set(known))
         expect(not unknown, f"`{name}` made of {', '.join(known)}", ", ".join(unknown))
+    try:
+        with torch.device("meta"):
+            declared_footprint(bench.method, new_model_of(bench.base.config, "float32"))
+    except NotImplementedError:
+        return  # its estimate is blank
+    except UserError as error:
+        expect(False, "a Footprint, or None where no weight is trained", error.what)
 
 
 def its_policy_says_how_it_reads_a_prompt(bench: Bench) -> None:
@@ -39,8 +48,6 @@ def its_policy_says_how_it_reads_a_prompt(bench: Bench) -> None:
 
 def fitting_and_loading_leave_the_shared_bases_bit_for_bit(bench: Bench) -> None:
     """No weight and no score of the base or the small base changes, and no hook stays behind."""
-    import torch
-
     shared = {"base": bench.base.policy(), "small base": bench.small.policy()}
     weights = {name: _weights(policy) for name, policy in shared.items()}
     scores = {name: policy.score(PROMPTS, COMPLETIONS) for name, policy in shared.items()}

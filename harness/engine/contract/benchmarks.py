@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from harness.benchmark import Benchmark, Outcome
 from harness.engine.contract.bench import NotApplicable, differing, expect
+from harness.engine.soundness import fault_of
 from harness.engine.store.keys import key_of
 from harness.files import HARNESS
 from harness.policy.base_model import BaseModel, BaseSpec
@@ -117,6 +120,8 @@ def item_ids_are_those_of_every_policy_and_seed(bench: BenchmarkBench) -> None:
 
 def metrics_are_declared_and_finite(bench: BenchmarkBench) -> None:
     """A metric that is not declared is not shown, and a metric that is missing would shift a mean."""
+    file = Path(inspect.getfile(type(bench.again())))
+    expect(not (fault := fault_of(bench.again(), file)), "declarations as benchmarks/README.md describes them", fault)
     declared = {metric.name for metric in bench.benchmark.metrics()}
     primary = [metric for metric in bench.benchmark.metrics() if metric.primary]
     expect(bool(declared), "at least one metric", "none")
@@ -140,7 +145,9 @@ def _expect_finite(one: Outcome) -> None:
 def a_random_policy_lands_at_the_declared_chance(bench: BenchmarkBench) -> None:
     """A choice by likelihood has a level of chance, which the report shows, and guessing reaches it and no more."""
     if bench.benchmark.needs != {"score"}:
-        raise NotApplicable("its answers are written, and random texts are not random choices")
+        stated = [f"{one.chance:.3g}" for one in bench.benchmark.metrics() if one.primary and one.chance is not None]
+        untested = f", so the chance declared ({', '.join(stated)}) was not tested" if stated else ""
+        raise NotApplicable(f"its answers are written, and random texts are not random choices{untested}")
     outcomes = bench.outcomes("a") + bench.outcomes("b")
     for metric in (one for one in bench.benchmark.metrics() if one.primary):
         pairs = [(one.metrics.get(metric.name), one.metrics.get("chance", metric.chance)) for one in outcomes]
