@@ -70,6 +70,31 @@ def log(
     return folder
 
 
+def record(
+    folder: Path, right: Callable[[int], bool], lower: bool = False, rows: int = 40, **sample: Any
+) -> tuple[Path, Path]:  # fmt: skip
+    """An aggregate of Every Eval Ever and its samples, schema 0.2.1."""
+    folder.mkdir()
+    told = {
+        "schema_version": "0.2.1", "evaluation_id": f"quiz/{folder.name}/1", "retrieved_timestamp": "1",
+        "source_metadata": {}, "model_info": {"name": folder.name, "id": f"lab/{folder.name}"},
+        "eval_library": {"name": "inspect_ai", "version": "0.3"},
+        "evaluation_results": [{"evaluation_name": "quiz", "metric_config": {"lower_is_better": lower}}],
+        "detailed_evaluation_results": {"format": "jsonl", "file_path": "far/away/it.jsonl", "total_rows": rows},
+    }  # fmt: skip
+    lines = [
+        {"schema_version": "instance_level_eval_0.2.1", "evaluation_id": told["evaluation_id"], "model_id": "m",
+         "evaluation_name": "quiz", "sample_id": f"s{at}", "interaction_type": "single_turn",
+         "input": {"raw": f"q{at}?", "reference": ["yes"]}, "output": {"raw": ["no"]}, "answer_attribution": [],
+         "evaluation": {"score": float(right(at)), "is_correct": right(at)}, **sample}
+        for at in range(40)
+    ]  # fmt: skip
+    aggregate, samples = folder / "it.json", folder / "it.jsonl"
+    aggregate.write_text(json.dumps(told))
+    samples.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return aggregate, samples
+
+
 def judged(tmp_path: Path, *words: object, baseline: str = "") -> ReportModel:
     """The numbers of the report, which is not written."""
     found = list(read_scores(map(str, words)))
@@ -173,6 +198,44 @@ def test_a_log_of_lm_eval_gives_its_accuracy_its_secondary_metrics_and_the_level
     assert set(model.rows["item"]) == {f"quiz/{at}/00000000" for at in range(40)}
 
 
+@pytest.mark.parametrize("lower", [False, True])
+def test_records_of_every_eval_ever_keep_every_score_text_and_direction(lower: bool, tmp_path: Path) -> None:
+    first, _ = record(tmp_path / "base", lambda at: at % 4 == 0, lower)
+    record(tmp_path / "sft", lambda at: at % 4 != 1, lower)
+    model = judged(tmp_path, first, tmp_path / "sft")
+    assert [method.label for method in model.matrix.methods] == ["lab/base", "lab/sft"]
+    (result,) = model.blocks[0].results
+    assert (result.metric.benchmark, result.metric.higher_is_better) == ("quiz", not lower)
+    assert result.comparisons["lab/sft"].estimate.value == 0.5
+    rows = model.rows[model.rows["method"] == "lab/base"].set_index("item")["value"]
+    assert dict(rows.items()) == {f"s{at}": float(at % 4 == 0) for at in range(40)}
+    samples = model.blocks[0].samples
+    assert samples is not None
+    shown = samples[samples["item"] == "s7"].iloc[0]
+    assert (shown["prompt"], list(shown["completions"]), shown["reference"]) == ("q7?", ["no"], "yes")
+
+
+BAD_RECORDS: dict[str, tuple[dict[str, Any], str]] = {
+    "fewer samples": ({"rows": 41}, "it holds 40 samples of 41 that its aggregate records"),
+    "text": ({"evaluation": {"score": "C"}}, "row 1: the score is 'C', which is text"),
+    "twice": ({"sample_id": "s"}, "row 2: the item 's' comes twice"),
+    "of another": ({"evaluation_id": "x"}, "row 1: it is of the evaluation 'x'"),
+    "no score": ({"evaluation": {}}, "row 1: it lacks 'score'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_RECORDS)
+def test_a_bad_record_of_every_eval_ever_is_refused_with_its_row(case: str, tmp_path: Path) -> None:
+    given, said = BAD_RECORDS[case]
+    assert said in refused(tmp_path, record(tmp_path / "base", lambda at: True, **given)[0])
+
+
+def test_a_record_without_its_samples_is_refused(tmp_path: Path) -> None:
+    aggregate, samples = record(tmp_path / "base", lambda at: True)
+    samples.unlink()
+    assert "its samples, it.jsonl, are not next to it" in refused(tmp_path, aggregate)
+
+
 def test_the_tasks_of_a_group_are_one_benchmark_with_a_group_each(tmp_path: Path) -> None:
     groups = {"mmlu": ["stem", "arts"], "stem": ["physics", "maths"], "arts": ["music"], "quiz": []}
     paths = [
@@ -239,7 +302,9 @@ def test_a_bad_table_is_refused_with_its_row(case: str, tmp_path: Path) -> None:
 def test_a_table_without_its_columns_and_a_path_that_holds_no_scores_are_refused(tmp_path: Path) -> None:
     assert "it has no column item, score" in refused(tmp_path, table(tmp_path / "t.csv", [("a", 1)], "method,seed"))
     (tmp_path / "empty").mkdir()
-    assert "no log of lm-eval is below it" in refused(tmp_path, tmp_path / "empty")
+    assert "neither a log of lm-eval nor a record of Every Eval Ever is below it" in refused(
+        tmp_path, tmp_path / "empty"
+    )
     assert "no such file or folder" in refused(tmp_path, "sft=nowhere")
     (tmp_path / "t.txt").write_text("")
     assert "files that end in .txt are not read" in refused(tmp_path, tmp_path / "t.txt")

@@ -254,7 +254,8 @@ def judge_command(
 ) -> None:
     """Compare models on scores that others measured, and write the report.
 
-    Reads folders of `lm_eval --log_samples`, and tables (CSV, Parquet) with the columns method, seed, item and score.
+    Reads folders of `lm_eval --log_samples`, records of Every Eval Ever with their samples, and tables (CSV, Parquet)
+    with the columns method, seed, item and score.
     Runs no model. Facts that the files do not state are blank and named; the audit flags benchmarks that were asked
     in two ways.
     """

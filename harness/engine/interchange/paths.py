@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.engine.interchange.every_eval_ever import aggregates, read_every_eval_ever
 from harness.engine.interchange.lm_eval_logs import is_log_folder, read_lm_eval
 from harness.engine.interchange.score_tables import read_score_table
 from harness.engine.interchange.scored import TEXTS, LeftOut, Scored, only_one, without_scores
@@ -45,9 +46,11 @@ def read_scores(words: Iterable[str]) -> Iterator[Scored | LeftOut]:
 
 def _read(asked: Given, texts: int) -> Iterator[Scored | LeftOut]:
     path = asked.path
-    if path.is_dir():
+    if (path.is_dir() or path.suffix == ".json") and aggregates(path):
+        yield from read_every_eval_ever(path, asked.method, asked.seed, texts)
+    elif path.is_dir():
         if not is_log_folder(path):
-            raise without_scores(path, "no log of lm-eval is below it")
+            raise without_scores(path, "neither a log of lm-eval nor a record of Every Eval Ever is below it")
         yield from read_lm_eval(path, asked.method, asked.seed, texts)
     elif path.suffix in (".csv", ".parquet"):
         yield from _named(list(read_score_table(path)), asked)

@@ -51,8 +51,9 @@ def flagged_shares(block: Block, matrix: Matrix) -> tuple[FlaggedShare, ...]:
     if block.samples is None or block.samples.empty:
         return ()
     found = []
+    seen = {flag for flags in block.samples["flags"] for flag in flags}
     for flag in IN_WORDS:
-        if any(flag in flags for flags in block.samples["flags"]):
+        if flag in seen:
             for benchmark in matrix.benchmarks:
                 one = _measured(block, matrix, benchmark.label, flag)
                 found += [_share(one, flag, label, matrix) for label in one.panel.methods] if one else []

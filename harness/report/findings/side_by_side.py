@@ -29,6 +29,8 @@ def examples_of(block: Block, matrix: Matrix, blocks: int = 1) -> tuple[ShownIte
         firsts.setdefault(one.metric.benchmark, one)
     chosen = [firsts[b.label] for b in matrix.benchmarks if b.label in firsts and firsts[b.label].panel.methods]
     samples = block.samples
+    if matrix.judged and samples is not None:  # of long logs only some texts are kept, and tables have none
+        samples = samples[samples["prompt"] != ""]
     if not chosen or samples is None or not has_texts(samples):
         return ()
     allowed = max(MOST_EXAMPLES // blocks, 1)
@@ -48,8 +50,7 @@ def _of_benchmark(samples: pandas.DataFrame, one: Measured, matrix: Matrix, most
     labels = [method.label for method in matrix.methods if method.label in {*one.panel.methods, *one.panel.constants}]
     values = numpy.stack([one.panel.scores_of(label)[0] for label in labels])
     own = samples[samples["benchmark"] == one.metric.benchmark]
-    if matrix.judged:  # of long logs only some texts are kept
-        own = own[own["prompt"] != ""]
+    if matrix.judged:
         kept = set(zip(own["group"], own["item"], strict=True))
         places = zip(one.panel.groups, one.panel.items, strict=True)
         values[:, [place not in kept for place in places]] = numpy.nan
