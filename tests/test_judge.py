@@ -157,6 +157,7 @@ def test_facts_that_are_not_in_the_files_are_blank_and_named(tmp_path: Path) -> 
     assert "base model" not in fields
     report = (tmp_path / "out" / "report.md").read_text()
     assert "training seeds (every model counts as one training run" in report
+    assert "The files of others hold no prompts and answers." in report
 
 
 def test_items_that_only_some_methods_have_are_counted(tmp_path: Path) -> None:

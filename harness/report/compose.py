@@ -164,6 +164,8 @@ def _block_sections(block: Block, model: ReportModel) -> Iterator[Section]:
         yield Section("Some prompts, side by side", (Paragraph(words), Prompts(examples, matrix.baseline)), level)
     elif block.samples is not None and len(block.samples) and not has_texts(block.samples):
         words = "The run left prompts and answers out of this folder (`keep_texts: false`)."
+        if matrix.judged:
+            words = "The files of others hold no prompts and answers."
         yield Section("Some prompts, side by side", (Paragraph(words),), level)
 
 
