@@ -1,4 +1,5 @@
-"""Declarations of a method besides `trains`: whether its fit depends on the seed, costs, and trains on prompts.
+"""Declarations of a method besides `trains`: whether its fit depends on the seed, costs, and trains on prompts, and
+whether its answers are fixed.
 
 They are class attributes that `Method` describes and does not define, so that a method without them has the content
 key that it had before there were any.
@@ -27,6 +28,11 @@ def costs(method: Method) -> bool:
 def trains_on_prompts(method: Method) -> bool:
     """Whether the words of prompts are trained on, as its user asked; False for a loss on answers alone."""
     return bool(getattr(method, "trains_on_prompts", False))
+
+
+def answers_are_fixed(method: Method) -> bool:
+    """Whether a prompt has one answer, at every seed and temperature; False for whatever asks a model."""
+    return bool(getattr(method, "answers_are_fixed", False))
 
 
 def declared_footprint(method: Method, model: Any) -> Footprint | None:
