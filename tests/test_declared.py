@@ -109,6 +109,7 @@ def test_a_run_records_claims_and_contrasts_and_its_report_says_when_they_were_d
     assert {"declared.json", "tested_claims.yaml"} <= set(recorded)
     report = (tmp_path / "report.md").read_text()
     assert "Declared before the first cell was scored: shots - base" in report
+    assert "contrasts declared before the first cell was scored" in report
     assert "Every other comparison in this report is exploratory" in report
     assert "The claims of this experiment, tested on these rows" in report
     assert bakeoff("verify", tmp_path).returncode == 0
@@ -126,6 +127,7 @@ def test_a_run_records_claims_and_contrasts_and_its_report_says_when_they_were_d
     assert [one["scored"] for one in declared] == [0, 2]
     report = (tmp_path / "report.md").read_text()
     assert "Declared after 2 of 2 cells had been scored: base - shots" in report
+    assert "contrasts declared after 2 of 2 cells had been scored" in report
     assert "until then it was: shots - base" in report
     assert {one["key"] for one in read_json(tmp_path / "matrix.json")["cells"]} == keys
 
@@ -168,6 +170,7 @@ def test_contrasts_whose_declaration_is_not_recorded_are_said_to_be_perhaps_chos
     assert len(json.loads((folder / "declared.json").read_text())["declared"]) == 1
     write_report(folder)
     assert "Declared after 3 of 24 cells had been scored: tuned - plain" in report.read_text()
+    assert "contrasts declared after 3 of 24 cells had been scored" in report.read_text()
 
 
 def test_an_experiment_without_contrasts_has_no_such_section(tmp_path: Path) -> None:

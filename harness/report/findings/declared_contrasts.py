@@ -20,7 +20,7 @@ from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell, text_columns
 from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate
 
-EXPLORATORY = "Exploratory, apart from the declared contrasts: this experiment said beforehand what it tests (below)."
+EXPLORATORY = "Exploratory, apart from the declared contrasts (below)."
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,14 @@ def _history(said: Sequence[str], known: Sequence[Mapping[str, Any]]) -> Iterato
                 f"The declaration was changed {_when(later)}; until then it was: "
                 f"{text.listed(list(earlier['contrasts'])) or 'no contrast'}."
             )
+
+
+def declared_when(model: ReportModel) -> str:
+    """When the experiment's contrasts were declared, in words that a reader can trust."""
+    known = declarations(model.folder)
+    if not known or known[-1]["contrasts"] != contrast_texts(model.matrix.contrasts):
+        return "at a time that is not recorded"
+    return _when(known[-1])
 
 
 def _when(entry: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from harness.engine.progress import spelled
 from harness.report.collect import Block, MethodCost, ReportModel
 from harness.report.findings.audit import idle_fits
+from harness.report.findings.declared_contrasts import declared_when
 from harness.report.findings.how_sure import ORDER, change_of, gains_of, in_order, knowledge_change, sure_of
 from harness.report.findings.what_decides import decided_by
 from harness.report.numbers.comparisons import Result
@@ -345,7 +346,8 @@ def _badges(model: ReportModel) -> Iterator[Badge]:
     if tests:
         yield Badge(f"corrected for {bands.counted(max(tests), 'test')}", "Verdict")
     if matrix.contrasts:
-        yield Badge("contrasts declared before the run", "Declared contrasts")
+        when = declared_when(model)
+        yield Badge(f"contrasts declared {when}", "Declared contrasts", not when.startswith("before"))
     if matrix.stop:
         yield Badge("stopped by its results", "Looks")
     if model.contamination and not flagged:
