@@ -14,9 +14,11 @@ from harness.report.collect import collect
 from harness.report.findings.first_screen import opening_of
 from harness.report.findings.how_sure import sure_of
 from harness.report.numbers.matrix import read_matrix
-from harness.report.render.bands import in_plain, number
+from harness.report.render.bands import Ends, in_plain, lines_of, number, shown_ends
 from harness.report.render.document import Opening
 from harness.report.render.front_picture import Mark, draw_front, spread
+from harness.report.render.tabular import change, change_interval, deciding_digits
+from harness.stats.contrasts import Estimate
 
 SAFE = {"plain": (0.3, 0.7), "tuned": (0.8, 0.76), "harsh": (0.6, 0.3), "weak": (0.31, 0.7)}
 """With 600 items, tuned is shown to gain and to lose less than 10 points: its answers are drawn apart from plain's."""
@@ -134,3 +136,42 @@ def test_the_front_joins_the_means_that_no_other_beats_and_names_what_is_too_far
 def test_numbers_are_signed_and_identifiers_are_words() -> None:
     assert [number(value, 1) for value in (1.26, -0.04, -3.0)] == ["+1.3", "0.0", "−3.0"]
     assert in_plain("instruction_following") == "instruction following"
+
+
+@pytest.mark.parametrize(
+    ("ends", "lines", "digits"),
+    [
+        ((-3.4, 0.0), (0.0,), 1),  # an end that is 0
+        ((-3.4, -0.04), (0.0,), 2),
+        ((-3.4, -0.0004), (0.0,), 4),
+        ((-3.4, -0.06), (0.0,), 1),  # -0.1 is on its own side of 0
+        ((-1.97, 0.3), (0.0, -2.0), 2),  # -2.0 would be on the margin
+        ((-1.97, 0.3), (0.0,), 1),
+        ((-2.0, 0.3), (0.0, -2.0), 1),
+        ((-2.3, 0.3), (0.0, -2.25), 1),
+        ((-2.24, 0.3), (0.0, -2.25), 1),  # -2.2 is above -2.25, as -2.24 is
+    ],
+)
+def test_an_end_is_never_rounded_onto_a_line_that_decides(
+    ends: tuple[float, float], lines: tuple[float, ...], digits: int
+) -> None:
+    assert deciding_digits(ends, lines, 1) == digits
+
+
+def test_a_value_has_the_decimals_of_its_interval_in_sentences_and_tables(tmp_path: Path) -> None:
+    """-0.04 points decide that knowledge is lost: one decimal would show them as 0.0."""
+    folder = Fake(items=60).write(tmp_path)
+    model = collect(folder)
+    knowledge = next(result for result in model.blocks[0].of_role("knowledge") if result.comparisons)
+    lost: Ends = (-0.034, -0.017, -0.0004)
+    assert shown_ends(lost, knowledge, model.matrix) == ("−1.70", "−3.40", "−0.04", "points")
+    estimate = Estimate(lost[1], lost[0], lost[2])
+    shown = change(estimate, True), change_interval(estimate, True, lines_of(knowledge, model.matrix))
+    assert shown == ("−1.70", "[−3.40, −0.04]")
+
+
+def test_a_number_that_is_not_a_share_has_more_digits_where_the_margin_needs_them() -> None:
+    """0.019996 is below a margin of 0.02, and with three significant digits would be 0.02."""
+    estimate = Estimate(0.01, -0.001, 0.019996)
+    assert change_interval(estimate, False, (0.0, 0.02)) == "[−0.001, +0.019996]"
+    assert change_interval(estimate, False) == "[−0.001, +0.02]"

@@ -26,6 +26,7 @@ from harness.report.numbers.comparisons import Comparison, Result, compared
 from harness.report.numbers.matrix import BenchmarkInfo, CellState, Matrix, MethodInfo, read_matrix
 from harness.report.numbers.panel import Measured, block_rows, groups_of, panels_of
 from harness.report.render import tabular, text
+from harness.report.render.bands import lines_of
 from harness.report.render.tabular import BLANK
 from harness.report.verdict import ONE_SEED
 
@@ -319,8 +320,9 @@ def _row(pairing: Pairing, result: Result, name: tuple[str, ...], first: str, se
         score = result.scores.get(label)
         yield plain_text(tabular.score_text(None if score is None else score.estimate.value, result.percent))
     estimate = comparison.estimate
-    yield plain_text(tabular.change(estimate, result.percent))
-    yield plain_text(tabular.change_interval(estimate, result.percent) or BLANK)
+    lines = lines_of(result, pairing.matrix)
+    yield plain_text(tabular.change(estimate, result.percent, lines))
+    yield plain_text(tabular.change_interval(estimate, result.percent, lines) or BLANK)
     yield plain_text(tabular.p_value(comparison.adjusted))
     yield _finding(pairing, result, comparison)
     yield plain_text(f"{sample_size_text(comparison)}{FLAG_FEW if estimate.few_clusters else ''}")

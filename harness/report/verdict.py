@@ -17,7 +17,7 @@ from harness.report.findings.forests import forest_part
 from harness.report.numbers.comparisons import Result, is_kept
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
-from harness.report.render.bands import benchmark_title
+from harness.report.render.bands import benchmark_title, lines_of
 from harness.report.render.document import Bullets, Drawn, Folded, Paragraph, Part, Statement, Tucked
 from harness.report.render.tabular import (
     Column,
@@ -32,7 +32,6 @@ from harness.report.render.tabular import (
     rank,
     score_text,
     seconds,
-    signed,
 )
 from harness.report.render.text import listed
 from harness.stats.contrasts import FEWEST_CLUSTERS, FLAGGED_CLUSTERS, Estimate
@@ -104,7 +103,7 @@ def _on_metric(result: Result, matrix: Matrix) -> list[Statement]:
     said = []
     for kind, (lead, mood) in leads.items():
         if groups[kind]:
-            named = ", ".join(_named(label, result) for label in groups[kind])
+            named = ", ".join(_named(label, result, matrix) for label in groups[kind])
             said.append(Statement(lead, named + (_unseen(groups[kind], result) if kind == "open" else ""), mood))
     return said
 
@@ -133,12 +132,13 @@ def _undecided(estimate: Estimate) -> str:
     return "open" if estimate.low <= 0 <= estimate.high else "near"
 
 
-def _named(label: str, result: Result) -> str:
+def _named(label: str, result: Result, matrix: Matrix) -> str:
     """The method with its difference and the interval of it."""
     estimate = result.comparisons[label].estimate
     if estimate.low is None:
         return f"{label} ({estimate.reason})" if estimate.reason else label
-    return f"{label} {change(estimate, result.percent)} {change_interval(estimate, result.percent)}"
+    lines = lines_of(result, matrix)
+    return f"{label} {change(estimate, result.percent, lines)} {change_interval(estimate, result.percent, lines)}"
 
 
 def _unseen(labels: Sequence[str], result: Result) -> str:
@@ -257,7 +257,7 @@ def _on_metric_named(result: Result, knowledge: Sequence[Result], block: Block, 
     if not named or better[0] not in named[0][1]:
         named.append(("highest score regardless of knowledge loss", ordered, "bad"))
     for lead, candidates, mood in named:
-        yield _all_named(lead, candidates, result, block, cast(Mood, mood))
+        yield _all_named(lead, candidates, result, block, matrix, cast(Mood, mood))
 
 
 def _ordered(result: Result) -> list[str]:
@@ -278,7 +278,9 @@ def _lost(label: str, knowledge: Result) -> bool:
     return comparison is None or comparison.worse
 
 
-def _all_named(lead: str, candidates: Sequence[str], result: Result, block: Block, mood: Mood) -> Statement:
+def _all_named(
+    lead: str, candidates: Sequence[str], result: Result, block: Block, matrix: Matrix, mood: Mood
+) -> Statement:
     """The best of the candidates that is shown to be better than the baseline: its score, knowledge and cost."""
     label = next(one for one in candidates if result.comparisons[one].better)
     own = result.scores[label]
@@ -290,9 +292,10 @@ def _all_named(lead: str, candidates: Sequence[str], result: Result, block: Bloc
     parts += _raised(label, candidates, result, block)
     kept = block.kept.get(label)
     if kept is not None and kept.difference is not None and kept.difference.value is not None:
-        change = interval(kept.difference.low, kept.difference.high, kept.percent, "+")
+        lines = lines_of(block.of_role("knowledge")[0], matrix)
+        ends = change_interval(kept.difference, kept.percent, lines)
         unit = " points" if kept.percent else ""
-        parts.append(f"knowledge {signed(kept.difference.value, kept.percent)} {change}{unit}")
+        parts.append(f"knowledge {change(kept.difference, kept.percent, lines)} {ends}{unit}")
     return Statement(lead, "; ".join([*parts, *_cost(block.costs.get(label, MethodCost()))]), mood)
 
 

@@ -99,12 +99,12 @@ def _strip(block: Block, matrix: Matrix) -> Strip:
         return _ranked_strip(block, matrix)
     for result in shown_gains:
         changes = {label: change_of(label, result) for label in chosen}
-        axis, made = _column(bands.benchmark_title(result, shown_gains), changes, result, 0.0)
+        axis, made = _column(bands.benchmark_title(result, shown_gains), changes, result, matrix)
         axes.append(axis)
         cells.append(made)
     if knowledge := [result for result in block.of_role("knowledge") if result.comparisons]:
         kept = {label: knowledge_change(label, block) for label in chosen}
-        axis, made = _column("knowledge", kept, knowledge[0], matrix.margin)
+        axis, made = _column("knowledge", kept, knowledge[0], matrix)
         axes.append(axis)
         cells.append(made)
     candidates = tuple(
@@ -147,9 +147,9 @@ def _caption(order: Sequence[str], chosen: Sequence[str]) -> str:
 
 
 def _column(
-    head: str, changes: dict[str, Ends | None], result: Result, margin: float
+    head: str, changes: dict[str, Ends | None], result: Result, matrix: Matrix
 ) -> tuple[BandAxis, dict[str, BandCell]]:
-    """A column of bands on one axis."""
+    """A column of bands on one axis; a cell has more decimals where an end would be rounded onto 0 or the margin."""
     ratio = any(pair.estimate.scale == "ratio" for pair in result.comparisons.values())
     factor = 100.0 if result.percent or ratio else 1.0
     unit = "%" if ratio else "points" if result.percent else result.metric.unit or bands.in_plain(result.metric.name)
@@ -157,7 +157,9 @@ def _column(
     known = [one for one in scaled.values() if one is not None]
     limit = 100.0 if result.percent and not ratio else None
     higher = result.metric.higher_is_better
-    axis = axis_of(head, unit if higher else f"{unit}, lower is better", known, margin * factor, higher, limit)
+    lines = [factor * line for line in bands.lines_of(result, matrix)]
+    margin = abs(lines[-1])
+    axis = axis_of(head, unit if higher else f"{unit}, lower is better", known, margin, higher, limit)
     digits = bands.decimals(known) if factor == 100 else None
     best = (max if higher else min)((one[1] for one in known), default=None)
     cells = {}
@@ -167,7 +169,8 @@ def _column(
         if pair is not None and one is None and pair.estimate.value is not None:
             cells[label] = BandCell(bands.number(factor * pair.estimate.value, digits), text.one_line(reason, 40))
         else:
-            cells[label] = band_cell(one, axis, digits, text.one_line(reason, 40), one is not None and one[1] == best)
+            own = digits if one is None else bands.deciding(one, digits, lines)
+            cells[label] = band_cell(one, axis, own, text.one_line(reason, 40), one is not None and one[1] == best)
     return axis[0], cells
 
 
@@ -230,24 +233,25 @@ def sentence_of(block: Block, matrix: Matrix, order: Sequence[str], sure: dict[s
         lead = f"In these trained runs, {top}:" if block.one_seed else f"Use {top}:"
         price = _prices(top, block)
         kept = _knowledge_words(top, block, matrix, "shown to lose less than")
-        return lead, f"{_gain_words(top, gains)}{kept}{price}{also}."
+        return lead, f"{_gain_words(top, gains, matrix)}{kept}{price}{also}."
     if kind in ("likely", "undecided"):
         said = "knowledge likely kept" if kind == "likely" else "knowledge undecided"
         if not knowledge:
-            return "No clear winner yet:", f"most likely {top}, {_gain_words(top, gains)}."
+            return "No clear winner yet:", f"most likely {top}, {_gain_words(top, gains, matrix)}."
         return (
             "No clear winner yet:",
-            f"closest is {top}, {_gain_words(top, gains)}, {said}{_change_words(top, block)}.",
+            f"closest is {top}, {_gain_words(top, gains, matrix)}, {said}{_change_words(top, block, matrix)}.",
         )
     better = [one for one in order if sure[one] == "worse" and any(_better(one, result) for result in gains)]
     if better:
-        best, lost = better[0], _change_words(better[0], block) if knowledge else ""
+        best, lost = better[0], _change_words(better[0], block, matrix) if knowledge else ""
         what = f"lose knowledge{lost}" if knowledge else "be worse on another benchmark"
         it = "it is" if len(order) == 1 else f"like every method that improves {matrix.baseline} it is"
-        return "No winner:", f"the best gain is that of {best}, {_gain_words(best, gains)}, but {it} shown to {what}."
+        gain = _gain_words(best, gains, matrix)
+        return "No winner:", f"the best gain is that of {best}, {gain}, but {it} shown to {what}."
     return (
         f"No method is shown to improve {matrix.baseline}:",
-        f"the largest difference is that of {top}, {_gain_words(top, gains)}.",
+        f"the largest difference is that of {top}, {_gain_words(top, gains, matrix)}.",
     )
 
 
@@ -262,7 +266,7 @@ def _better(label: str, result: Result) -> bool:
     return label in result.comparisons and result.comparisons[label].better
 
 
-def _gain_words(label: str, gains: Sequence[Result]) -> str:
+def _gain_words(label: str, gains: Sequence[Result], matrix: Matrix) -> str:
     """'+83 points on instruction following (+76 to +91)'; of several metrics the values alone."""
     parts: list[str] = []
     units: list[str] = []
@@ -270,7 +274,7 @@ def _gain_words(label: str, gains: Sequence[Result]) -> str:
         change = change_of(label, result)
         if change is None:
             continue
-        value, low, high, unit = shown_ends(change, result)
+        value, low, high, unit = shown_ends(change, result, matrix)
         interval = f" ({low} to {high})" if len(gains) == 1 else ""
         units.append(unit)
         shown = f"{value} {unit}" if len(parts) == 0 or unit != units[0] else value
@@ -279,11 +283,11 @@ def _gain_words(label: str, gains: Sequence[Result]) -> str:
     return (text.listed(parts) if not more else ", ".join(parts) + more) or "whose gain has no interval"
 
 
-def _change_words(label: str, block: Block) -> str:
+def _change_words(label: str, block: Block, matrix: Matrix) -> str:
     change, results = knowledge_change(label, block), block.of_role("knowledge")
     if change is None or not results:
         return ""
-    value, low, high, _ = shown_ends(change, results[0])
+    value, low, high, _ = shown_ends(change, results[0], matrix)
     return f" ({value}, {low} to {high})"
 
 
@@ -293,7 +297,7 @@ def _knowledge_words(label: str, block: Block, matrix: Matrix, lead: str) -> str
         return "; knowledge was not measured"
     if at_chance(block, matrix):
         return f"; knowledge says nothing here, since {matrix.baseline} itself answers by chance"
-    return f", and {lead} {bands.margin_words(matrix, results)} of knowledge{_change_words(label, block)}"
+    return f", and {lead} {bands.margin_words(matrix, results)} of knowledge{_change_words(label, block, matrix)}"
 
 
 def at_chance(block: Block, matrix: Matrix) -> bool:

@@ -32,8 +32,9 @@ def forest_part(result: Result, groups: Mapping[str, Sequence[str]], matrix: Mat
         else:
             scaled.append((one.low * factor, one.value * factor, one.high * factor))
     digits = bands.decimals([ends for ends in scaled if ends is not None]) if factor == 100 else None
+    lines = [factor * line for line in bands.lines_of(result, matrix)]
     rows = [
-        ForestRow(label, ends, kinds[label], _said(ends, digits, estimate.reason))
+        ForestRow(label, ends, kinds[label], _said(ends, digits, lines, estimate.reason))
         for label, ends, estimate in zip(order, scaled, estimates, strict=True)
     ]
     unit = "%" if ratio else "points" if result.percent else bands.unit_of(result)
@@ -45,9 +46,10 @@ def forest_part(result: Result, groups: Mapping[str, Sequence[str]], matrix: Mat
     return Drawn(f"{title}: difference to {matrix.baseline}", svg)
 
 
-def _said(ends: bands.Ends | None, digits: int | None, reason: str) -> str:
+def _said(ends: bands.Ends | None, digits: int | None, lines: Sequence[float], reason: str) -> str:
     if ends is None:
         return reason or "not measured"
+    digits = bands.deciding(ends, digits, lines)
     low, value, high = (bands.number(end, digits) for end in ends)
     return f"{value}  ({low} to {high})"
 

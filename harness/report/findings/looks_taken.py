@@ -8,6 +8,7 @@ from harness.report.collect import Block, ReportModel
 from harness.report.numbers.comparisons import Comparison, Result, is_kept
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import tabular
+from harness.report.render.bands import lines_of
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, text_columns
 from harness.stats.families import LEVEL
@@ -61,8 +62,9 @@ def _rows(result: Result, block: Block, matrix: Matrix) -> Iterator[tuple[int, t
     for label, comparison in result.comparisons.items():
         look = matrix.stop.releases.get((block.base, block.data, label, result.metric.benchmark), matrix.stop.reached)
         estimate = comparison.estimate
-        change = tabular.signed(estimate.value, result.percent)
-        shown = f"{_finding(comparison)}: {change} {tabular.interval(estimate.low, estimate.high, result.percent, '+')}"
+        lines = lines_of(result, matrix)
+        ends = tabular.change_interval(estimate, result.percent, lines)
+        shown = f"{_finding(comparison)}: {tabular.change(estimate, result.percent, lines)} {ends}"
         cells = (str(look), label, result.metric.title, shown.strip(), f"{comparison.items:,}", str(estimate.seeds))
         yield look, tuple(TableCell(cell) for cell in cells)
 

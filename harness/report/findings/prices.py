@@ -70,7 +70,8 @@ def _tax_table(block: Block, matrix: Matrix) -> Table | None:
         if kept is None or kept.difference is None:
             continue
         lost = _negative(kept.difference)
-        rows.append((TableCell(method.label), estimate_cell(lost, kept.percent, signed=True)))
+        cell = estimate_cell(lost, kept.percent, signed=True, lines=(0.0, matrix.margin))
+        rows.append((TableCell(method.label), cell))
     if not rows:
         return None
     unit = f"{'points' if any(k.percent for k in block.kept.values()) else 'score'} of knowledge lost, pointwise 95 %"

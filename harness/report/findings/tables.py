@@ -12,6 +12,7 @@ from harness.report.findings.audit import flagged
 from harness.report.numbers.comparisons import Comparison, Kept, MethodScore, Result, is_kept
 from harness.report.numbers.matrix import CellState, Matrix, MethodInfo
 from harness.report.render import tabular, text
+from harness.report.render.bands import lines_of
 from harness.report.render.tabular import BLANK, Column, Mood, Table, TableCell, blank_cell, estimate_cell
 from harness.stats.contrasts import FLAGGED_CLUSTERS
 from harness.stats.families import Gap
@@ -65,7 +66,7 @@ def _matrix_row(
     cells = [_method_cell(method, block, matrix)]
     cells += [score_cell(method.label, result, block, matrix) for result in results]
     if block.kept:
-        cells.append(_kept_cell(block.kept.get(method.label), method.label == matrix.baseline))
+        cells.append(_kept_cell(block.kept.get(method.label), method.label == matrix.baseline, matrix.margin))
     for result in quality:
         gap = block.gaps.get((method.label, *_named(result)))
         cells.append(_gap_cell(gap, method.label, matrix))
@@ -126,7 +127,7 @@ def state_cell(cells: Sequence[CellState]) -> TableCell:
     return TableCell(BLANK, small="no scores", mood="blank")
 
 
-def _kept_cell(kept: Kept | None, is_baseline: bool) -> TableCell:
+def _kept_cell(kept: Kept | None, is_baseline: bool, margin: float) -> TableCell:
     if kept is None:
         return blank_cell()
     if kept.difference is None:
@@ -135,9 +136,9 @@ def _kept_cell(kept: Kept | None, is_baseline: bool) -> TableCell:
         return TableCell("100", f"of {shown}") if is_baseline else TableCell(shown, interval)
     if kept.share is None:
         return blank_cell(kept.difference.reason)
-    low, high = kept.difference.low, kept.difference.high
-    change = tabular.signed(kept.difference.value, kept.percent)
-    interval = tabular.interval(low, high, kept.percent, "+") or BLANK
+    lines = (0.0, -margin)
+    change = tabular.change(kept.difference, kept.percent, lines)
+    interval = tabular.change_interval(kept.difference, kept.percent, lines) or BLANK
     return TableCell(tabular.score_text(kept.share, True), f"{change} {interval}", note=kept.difference.reason)
 
 
@@ -252,15 +253,15 @@ def differences_table(result: Result, matrix: Matrix, methods: Sequence[MethodIn
 
 def _difference_row(method: MethodInfo, result: Result, matrix: Matrix) -> tuple[TableCell, ...]:
     comparison = result.comparisons[method.label]
-    estimate, percent = comparison.estimate, result.percent
-    cells = [TableCell(method.label), TableCell(tabular.change(estimate, percent))]
+    estimate, percent, lines = comparison.estimate, result.percent, lines_of(result, matrix)
+    cells = [TableCell(method.label), TableCell(tabular.change(estimate, percent, lines))]
     if estimate.low is None:
         reason = TableCell(text.one_line(estimate.reason, 80), mood="blank")
         cells += [TableCell(BLANK), TableCell(BLANK), reason, *[TableCell(BLANK)] * 3]
     else:
         clusters = f"{estimate.clusters}{FLAG_FEW if estimate.few_clusters else ''}"
         cells += [
-            TableCell(tabular.change_interval(estimate, percent)),
+            TableCell(tabular.change_interval(estimate, percent, lines)),
             TableCell(tabular.p_value(comparison.adjusted)),
             finding_cell(comparison, result, matrix),
             TableCell(_effects(comparison, percent)),

@@ -9,7 +9,7 @@ from statistics import median
 from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import Matrix
 from harness.report.render.document import BandAxis, BandCell
-from harness.report.render.tabular import BLANK
+from harness.report.render.tabular import BLANK, Lines, deciding_digits
 
 Ends = tuple[float, float, float]
 """(low, value, high)."""
@@ -69,12 +69,28 @@ def number(value: float, digits: int | None, sign: str = "+") -> str:
     return shown.replace("-", "−")
 
 
-def shown_ends(change: Ends, result: Result) -> tuple[str, str, str, str]:
+def lines_of(result: Result, matrix: Matrix) -> Lines:
+    """The values that decide about a difference on this metric, in its own unit: 0, and for knowledge the margin."""
+    if result.metric.role != "knowledge" or not matrix.margin > 0:
+        return (0.0,)
+    return 0.0, -matrix.margin if result.metric.higher_is_better else matrix.margin
+
+
+def deciding(ends: Ends, digits: int | None, lines: Sequence[float]) -> int | None:
+    """The decimals of a difference and its interval, `digits` or more: no end is rounded onto a line that decides.
+
+    None: three significant digits, which never round onto 0
+    """
+    return None if digits is None else deciding_digits((ends[0], ends[2]), lines, digits)
+
+
+def shown_ends(change: Ends, result: Result, matrix: Matrix) -> tuple[str, str, str, str]:
     """(value, low, high, unit) of a difference, all with the same decimals."""
     ratio = any(pair.estimate.scale == "ratio" for pair in result.comparisons.values())
     factor = 100.0 if result.percent or ratio else 1.0
     scaled = change[0] * factor, change[1] * factor, change[2] * factor
-    digits = decimals([scaled]) if factor == 100 else None
+    lines = [factor * line for line in lines_of(result, matrix)]
+    digits = deciding(scaled, decimals([scaled]) if factor == 100 else None, lines)
     unit = "%" if ratio else "points" if result.percent else result.metric.unit or in_plain(result.metric.name)
     low, value, high = (number(end, digits) for end in scaled)
     return value, low, high, unit
