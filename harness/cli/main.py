@@ -149,6 +149,26 @@ def check_model_command(
     raise typer.Exit(check_model_verb(name, template, date))
 
 
+@app.command("init")
+def init_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="the experiment to write")] = Path("mine.yaml"),
+    base: Annotated[str, typer.Option("--base", help="a Hugging Face id, a folder, or microworld/large")] = "",
+    data: Annotated[
+        list[str], typer.Option("--data", metavar="[KIND=]NAME", help="a file, a folder, or a Hugging Face id")
+    ] = [],  # noqa: B006
+    methods: Annotated[str, typer.Option("--methods", metavar="NAME,...", help="the methods to compare")] = "",
+    budget: Annotated[str, typer.Option("--budget", help="quick, standard or thorough: 1, 3 or 5 seeds")] = "",
+    small_base: Annotated[str, typer.Option("--small-base", help="for methods that need a small model")] = "",
+) -> None:
+    """Write a commented experiment from four answers: base, data, methods and budget.
+
+    On a terminal it asks for those that no option gives. `plan` accepts what it writes.
+    """
+    from harness.cli.init import init_verb
+
+    init_verb(file, base, data, methods, budget, small_base)
+
+
 @app.command("plan")
 def plan_command(
     file: ExperimentFile,
