@@ -20,6 +20,7 @@ from harness.engine.contract.bench import Bench, quick
 from harness.engine.contract.clauses import CLAUSES, try_clause
 from harness.engine.plan import make_plan
 from harness.method import Method
+from harness.report.render.opening_text import sentence_in
 from harness.stats.contrasts import Scale, Scores, difference, seed_pool
 from harness.stats.resolution import minimum_detectable_effect
 
@@ -312,3 +313,9 @@ def test_licence_citation_and_hooks_agree_with_the_project() -> None:
     assert lint is not None
     run_by_make = {line.split("$(BIN)/")[1].split()[0] for line in lint[1].splitlines()}
     assert run_by_make == {hook["entry"].split("/bin/")[1].split()[0] for hook in local["hooks"]}
+
+
+def test_the_answer_that_the_readme_quotes_is_that_of_the_committed_report() -> None:
+    quoted = " ".join(line.removeprefix("> ") for line in README.splitlines() if line.startswith("> "))
+    report = (ROOT / "results" / "microworld" / "report.md").read_text("utf-8")
+    assert quoted.split(" ([results/")[0] == sentence_in(report)

@@ -16,7 +16,7 @@ from harness.report.findings.how_sure import sure_of
 from harness.report.numbers.matrix import read_matrix
 from harness.report.render.bands import Ends, in_plain, lines_of, number, shown_ends
 from harness.report.render.document import Opening
-from harness.report.render.front_picture import Mark, draw_front, spread
+from harness.report.render.front_picture import Mark, Trade, draw_front, spread
 from harness.report.render.tabular import change, change_interval, deciding_digits
 from harness.stats.contrasts import Estimate
 
@@ -127,7 +127,7 @@ def test_the_front_joins_the_means_that_no_other_beats_and_names_what_is_too_far
         Mark("c", -3.0, 70.0, (-6.0, 0.0), None, "worse", False),
         Mark("d", -60.0, 90.0, None, None, "worse", False),
     ]
-    svg, said = draw_front(marks, "change", "score", 2.0, (True, True))
+    svg, said = draw_front(Trade("", tuple(marks), "change", "score", 2.0, (True, True)))
     assert said.endswith("On the front of the means: a and b.")
     assert "not drawn: d (−60.0)" in svg
     assert svg.count('class="mark"') == 3

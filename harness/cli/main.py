@@ -294,6 +294,18 @@ def index_command(
     typer.echo(clean(str(write_index(folder))))
 
 
+@app.command("card")
+def card_command(
+    folder: ResultsFolder,
+    out: Annotated[Path | None, typer.Option("--out", help="the folder to write to (default: the results)")] = None,
+) -> None:
+    """Write one page to show: the answer, numbers and front as card.png and card.svg, and in words as card.txt."""
+    from harness.report.card import write_card
+
+    for path in write_card(folder, out):
+        typer.echo(clean(str(path)))
+
+
 @app.command("verify")
 def verify_command(folder: ResultsFolder) -> None:
     """Check that a results folder is intact.

@@ -13,18 +13,19 @@ from harness.engine.progress import spelled
 from harness.report.collect import Block, MethodCost, ReportModel
 from harness.report.findings.audit import idle_fits
 from harness.report.findings.declared_contrasts import declared_when
-from harness.report.findings.how_sure import ORDER, change_of, gains_of, in_order, knowledge_change, sure_of
+from harness.report.findings.how_sure import ORDER, change_of, chosen_of, gains_of, in_order, knowledge_change, sure_of
+from harness.report.findings.trades import against, trades_of
 from harness.report.findings.what_decides import decided_by
 from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import bands, text
 from harness.report.render.bands import Ends, axis_of, band_cell, shown_ends
 from harness.report.render.document import SURE_WORDS, Badge, BandAxis, BandCell, Candidate, Opening, Strip, Sure
-from harness.report.render.front_picture import Mark, draw_front
+from harness.report.render.front_picture import draw_front
 from harness.report.render.tabular import BLANK
 from harness.stats.contrasts import FLAGGED_CLUSTERS
 
-MOST_CANDIDATES, MOST_GAINS = 5, 3
+MOST_GAINS = 3
 FEW_METHODS = 3
 AS_THE_BASE = 0.05  # decoding times within five per cent are the same
 
@@ -92,7 +93,7 @@ def _strip(block: Block, matrix: Matrix) -> Strip:
     rivals = [method.label for method in block.methods if method.label != matrix.baseline]
     order = in_order(block, matrix, rivals)
     sure = {label: sure_of(label, block, matrix) for label in order}
-    chosen = _chosen(order, sure)
+    chosen = chosen_of(order, sure)
     gains, axes, cells = gains_of(block)[:MOST_GAINS], [], []
     shown_gains = [*gains, *(r for r in block.of_role("other") if r.comparisons and r not in gains)][:MOST_GAINS]
     if matrix.baseline is None:
@@ -116,8 +117,8 @@ def _strip(block: Block, matrix: Matrix) -> Strip:
         for label in chosen
     )  # fmt: skip
     tally = Counter(sure.values())
-    pictures = tuple(_pictures(block, matrix, sure, chosen, gains))
-    across = _across(block, matrix)[0]
+    pictures = tuple((one.name, *draw_front(one)) for one in trades_of(block, matrix))
+    across = against(block, matrix)[0]
     return Strip(
         block.title, sentence_of(block, matrix, order, sure), decided_by(block, matrix, order, sure),
         tuple((kind, tally[kind]) for kind in ORDER if tally[kind]), tuple(axes), candidates,
@@ -127,17 +128,6 @@ def _strip(block: Block, matrix: Matrix) -> Strip:
 
 def _ranked_strip(block: Block, matrix: Matrix) -> Strip:
     return Strip(block.title, sentence_of(block, matrix, [], {}), "", (), (), (), "", (), "", "")
-
-
-def _chosen(order: Sequence[str], sure: dict[str, Sure]) -> list[str]:
-    """At most five: the surest, and the best of those shown to be worse, for contrast."""
-    first = [label for label in order if sure[label] not in ("worse", "missing")]
-    worse = [label for label in order if sure[label] == "worse"]
-    rest = [label for label in order if sure[label] == "missing"]
-    promising = [label for label in first if sure[label] != "idle"]
-    if worse and len(promising) >= MOST_CANDIDATES - 1:
-        return [*promising[: MOST_CANDIDATES - 1], worse[0]]
-    return [*promising, *worse, *[label for label in first if sure[label] == "idle"], *rest][:MOST_CANDIDATES]
 
 
 def _caption(order: Sequence[str], chosen: Sequence[str]) -> str:
@@ -381,74 +371,3 @@ def _legend(model: ReportModel) -> Iterator[tuple[Sure, str]]:
         "missing": "a benchmark that the answer needs has no result",
     }
     yield from ((kind, said[kind]) for kind in ORDER if kind in used)
-
-
-# ---- the picture
-
-
-def _across(block: Block, matrix: Matrix) -> tuple[str, Result | None]:
-    """The metric that quality is set against: knowledge, or else the first primary metric of another role."""
-    knowledge = [result for result in block.of_role("knowledge") if result.comparisons]
-    if knowledge:
-        return "knowledge", knowledge[0]
-    gains = gains_of(block)
-    others = [
-        result for result in (*block.of_role("other"), *gains[1:]) if result.comparisons and result not in gains[:1]
-    ]
-    return (bands.benchmark_title(others[0], block.results), others[0]) if others else ("", None)
-
-
-def _pictures(
-    block: Block, matrix: Matrix, sure: dict[str, Sure], chosen: Sequence[str], gains: Sequence[Result]
-) -> Iterator[tuple[str, str, str]]:
-    name, across = _across(block, matrix)
-    if across is None or matrix.baseline is None:
-        return
-    spreads = {result.metric.title: _spread(result, chosen) for result in gains}
-    for result in sorted(gains, key=lambda one: -spreads[one.metric.title]):
-        marks = list(_marks(block, matrix, result, across, sure, chosen))
-        if len(marks) < 2 or result is across:
-            continue
-        up = f"{bands.benchmark_title(result, gains)}, {bands.unit_of(result)}"
-        unit = "points" if across.percent else across.metric.unit
-        higher = across.metric.higher_is_better
-        label = (f"change in {name}" if higher else "change, better to the right") + (f", {unit}" if unit else "")
-        zone = 100 * matrix.margin if across.metric.role == "knowledge" and across.percent else 0.0
-        picture, words = draw_front(marks, label, up, zone, (result.metric.higher_is_better, higher))
-        yield bands.benchmark_title(result, gains), picture, words
-
-
-def front_pictures(block: Block, matrix: Matrix) -> list[tuple[str, str, str]]:
-    """(name, drawing, the same in words) of every gain metric against knowledge, with the candidates in front."""
-    rivals = [method.label for method in block.methods if method.label != matrix.baseline]
-    sure = {label: sure_of(label, block, matrix) for label in rivals}
-    chosen = _chosen(in_order(block, matrix, rivals), sure)
-    return list(_pictures(block, matrix, sure, chosen, gains_of(block)))
-
-
-def _spread(result: Result, labels: Sequence[str]) -> float:
-    values = [change[1] for label in labels if (change := change_of(label, result)) is not None]
-    return max(values) - min(values) if len(values) > 1 else 0.0
-
-
-def _marks(
-    block: Block, matrix: Matrix, result: Result, across: Result, sure: dict[str, Sure], chosen: Sequence[str]
-) -> Iterator[Mark]:
-    """The methods of which both numbers are known, and the baseline at no change."""
-    up_by, across_by = 100 if result.percent else 1, 100 if across.percent else 1
-    for method in block.methods:
-        label, score = method.label, result.scores.get(method.label)
-        base = label == matrix.baseline
-        if score is None or score.estimate.value is None:
-            continue
-        change = knowledge_change(label, block) if across.metric.role == "knowledge" else change_of(label, across)
-        if change is None and not base:
-            continue
-        low, value, high = change or (0.0, 0.0, 0.0)
-        ends = score.estimate.low, score.estimate.high
-        up = None if ends[0] is None or ends[1] is None else (ends[0] * up_by, ends[1] * up_by)
-        yield Mark(
-            label, value * across_by, score.estimate.value * up_by,
-            None if base else (low * across_by, high * across_by), up,
-            "base" if base else sure[label], label in chosen,
-        )  # fmt: skip

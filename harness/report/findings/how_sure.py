@@ -21,6 +21,7 @@ from harness.report.numbers.matrix import Matrix
 from harness.report.render.document import Sure
 from harness.stats.contrasts import Estimate
 
+MOST_CANDIDATES = 5
 ORDER: tuple[Sure, ...] = ("shown", "likely", "undecided", "idle", "worse", "missing")
 
 
@@ -138,3 +139,14 @@ def _beats(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
     """Whether `one` is better in every mean that both have."""
     pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
     return bool(pairs) and all(a > b for a, b in pairs)
+
+
+def chosen_of(order: Sequence[str], sure: dict[str, Sure]) -> list[str]:
+    """At most five: the surest, and the best of those shown to be worse, for contrast."""
+    first = [label for label in order if sure[label] not in ("worse", "missing")]
+    worse = [label for label in order if sure[label] == "worse"]
+    rest = [label for label in order if sure[label] == "missing"]
+    promising = [label for label in first if sure[label] != "idle"]
+    if worse and len(promising) >= MOST_CANDIDATES - 1:
+        return [*promising[: MOST_CANDIDATES - 1], worse[0]]
+    return [*promising, *worse, *[label for label in first if sure[label] == "idle"], *rest][:MOST_CANDIDATES]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.report.collect import Block
-from harness.report.findings.first_screen import front_pictures
+from harness.report.findings.trades import trades_of
 from harness.report.numbers.comparisons import Kept, Result
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import tabular, text
 from harness.report.render.axes import Point, draw
 from harness.report.render.document import Paragraph, Part, Picture
+from harness.report.render.front_picture import draw_front
 from harness.stats.contrasts import Estimate
 
 MOST_PICTURES = 6
@@ -18,8 +19,8 @@ MOST_PICTURES = 6
 
 def tradeoff_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     if matrix.baseline is not None:
-        fronts = tuple(front_pictures(block, matrix)) if block.of_role("knowledge") else ()
-        yield from (Picture(svg, said) for _, svg, said in fronts[:MOST_PICTURES])
+        fronts = trades_of(block, matrix)[:MOST_PICTURES] if block.of_role("knowledge") else ()
+        yield from (Picture(*draw_front(one)) for one in fronts)
         if fronts:
             yield Paragraph(
                 "Higher is better quality, further right keeps more knowledge. A mark shows means, its colour and "

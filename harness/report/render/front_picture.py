@@ -34,22 +34,65 @@ class Mark:
     loud: bool
 
 
-def draw_front(
-    marks: Sequence[Mark], across: str, up: str, margin: float, higher: tuple[bool, bool]
-) -> tuple[str, str]:
-    """The drawing and the same in words; `higher`: whether more is better (up, across); margin 0: no zone."""
-    near, far = _parted(marks, margin)
-    x_axis, y_axis = _axes(near, margin, higher)
-    best = _front(near, higher)
-    loud = {mark.name for mark in near if mark.loud or mark.name in {one.name for one in best} or mark.kind == "base"}
+@dataclass(frozen=True)
+class Trade:
+    """A picture: name, marks, words of the axes, margin (0: none), and whether more is better (up, across)."""
+
+    name: str
+    marks: tuple[Mark, ...]
+    across: str
+    up: str
+    margin: float
+    higher: tuple[bool, bool]
+
+    def parted(self) -> tuple[list[Mark], list[Mark]]:
+        """The marks to draw, and those so far away that drawing them would squeeze the others."""
+        close = [one for one in self.marks if one.loud or one.kind == "base"] or list(self.marks)
+        ends = [end for one in close for end in (one.x, *(one.across or ()))]
+        ends += [-1.5 * self.margin, 1.0 * self.margin]
+        low, high = min(ends), max(ends)
+        room = FAR * (high - low)
+        near = [one for one in self.marks if low - room <= one.x <= high + room]
+        return near, [one for one in self.marks if one not in near]
+
+    def axes(self, plot: tuple[float, float], upright: tuple[float, float]) -> tuple[Axis, Axis]:
+        """The axes of the marks to draw, between these places across and (floor, ceiling) up."""
+        x_values = [0.0, -1.4 * self.margin, 0.5 * self.margin]
+        y_values: list[float] = []
+        for mark in self.parted()[0]:
+            x_values += [mark.x, *(mark.across or () if mark.loud else ())]
+            y_values += [mark.y, *(mark.up or () if mark.loud else ())]
+        ends = plot if self.higher[1] else (plot[1], plot[0])
+        return Axis.around(x_values, *ends), Axis.around(y_values, *(upright if self.higher[0] else upright[::-1]))
+
+    def front(self) -> list[Mark]:
+        """The marks that no other beats on both axes, from the one that keeps most."""
+        up, across = (1 if one else -1 for one in self.higher)
+        found: list[Mark] = []
+        for mark in sorted(self.parted()[0], key=lambda one: (-across * one.x, -up * one.y)):
+            if not found or up * mark.y > up * found[-1].y:
+                found.append(mark)
+        return found
+
+    def named(self) -> set[str]:
+        """The names of the candidates, of the front, and of the base."""
+        best = {one.name for one in self.front()}
+        return {mark.name for mark in self.parted()[0] if mark.loud or mark.name in best or mark.kind == "base"}
+
+
+def draw_front(trade: Trade) -> tuple[str, str]:
+    """The drawing and the same in words."""
+    near, far = trade.parted()
+    x_axis, y_axis = trade.axes(PLOT, (FLOOR, CEILING))
+    best, loud, up, across = trade.front(), trade.named(), trade.up, trade.across
     parts = [
         f'<svg class="front" viewBox="0 0 {FRONT_WIDTH} {FRONT_HEIGHT}" role="img" '
         f'aria-label="{attribute(text.one_line(f"{up} against {across}", 120))}">',
-        *_zone(x_axis, margin, higher[1]),
+        *_zone(x_axis, trade.margin, trade.higher[1]),
         *_lines(x_axis, y_axis),
         f'<text class="tick middle" x="{sum(PLOT) / 2:.1f}" y="{FLOOR + 38}">'
         f"{escape(text.one_line(across, 60))}</text>",
-        *_steps(best, x_axis, y_axis, higher),
+        *_steps(best, x_axis, y_axis),
     ]
     for mark in sorted(near, key=lambda one: (one.name in loud, one.loud)):
         parts += _drawn(mark, x_axis, y_axis)
@@ -59,43 +102,12 @@ def draw_front(
         said += f" and {len(far) - 3} more" if len(far) > 3 else ""
         shown = escape(said.replace("-", "−"))
         parts.append(f'<text class="tick" x="4" y="{FRONT_HEIGHT - 4}">{shown}</text>')
-    places = "; ".join(f"{one.name}: {one.y:.1f} at {one.x:+.1f}" for one in marks)
+    places = "; ".join(f"{one.name}: {one.y:.1f} at {one.x:+.1f}" for one in trade.marks)
     on_it = text.listed([one.name for one in best])
     return "\n".join([*parts, "</svg>"]), f"{up} against {across}: {places}. On the front of the means: {on_it}."
 
 
-def _parted(marks: Sequence[Mark], margin: float) -> tuple[list[Mark], list[Mark]]:
-    """Those to draw, and those so far away that drawing them would squeeze the others."""
-    close = [one for one in marks if one.loud or one.kind == "base"] or list(marks)
-    ends = [end for one in close for end in (one.x, *(one.across or ()))] + [-1.5 * margin, 1.0 * margin]
-    low, high = min(ends), max(ends)
-    room = FAR * (high - low)
-    near = [one for one in marks if low - room <= one.x <= high + room]
-    return near, [one for one in marks if one not in near]
-
-
-def _axes(marks: Sequence[Mark], margin: float, higher: tuple[bool, bool]) -> tuple[Axis, Axis]:
-    x_values = [0.0, -1.4 * margin, 0.5 * margin]
-    y_values: list[float] = []
-    for mark in marks:
-        x_values += [mark.x, *(mark.across or () if mark.loud else ())]
-        y_values += [mark.y, *(mark.up or () if mark.loud else ())]
-    ends = PLOT if higher[1] else (PLOT[1], PLOT[0])
-    upright = (FLOOR, CEILING) if higher[0] else (CEILING, FLOOR)
-    return Axis.around(x_values, *ends), Axis.around(y_values, *upright)
-
-
-def _front(marks: Sequence[Mark], higher: tuple[bool, bool]) -> list[Mark]:
-    """The marks that no other beats on both axes, from the one that keeps most."""
-    up, across = (1 if one else -1 for one in higher)
-    found: list[Mark] = []
-    for mark in sorted(marks, key=lambda one: (-across * one.x, -up * one.y)):
-        if not found or up * mark.y > up * found[-1].y:
-            found.append(mark)
-    return found
-
-
-def _steps(best: Sequence[Mark], x_axis: Axis, y_axis: Axis, higher: tuple[bool, bool]) -> Iterator[str]:
+def _steps(best: Sequence[Mark], x_axis: Axis, y_axis: Axis) -> Iterator[str]:
     if len(best) < 2:
         return
     places = [(x_axis.place(one.x), y_axis.place(one.y)) for one in best]
