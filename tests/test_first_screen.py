@@ -98,6 +98,20 @@ def test_several_settings_have_a_grid_and_an_answer_each(tmp_path: Path) -> None
     assert found.answer == ("In all 2 settings:", "tuned is shown to improve plain and to keep its knowledge.")
 
 
+def test_the_sentence_over_several_settings_names_what_is_worse(tmp_path: Path) -> None:
+    """Where the second benchmark is not one of knowledge, a method that is worse on it is still shown to improve."""
+    skills = {"plain": (0.3, 0.7), "tuned": (0.8, 0.3)}
+    folder = Fake(skills=skills, items=200, reference=None, bases=("world/large", "world/other")).write(tmp_path)
+    matrix = json.loads((folder / "matrix.json").read_text())
+    (title,) = {in_plain(b["label"]) for b in matrix["benchmarks"] for m in b["metrics"] if m["role"] == "knowledge"}
+    for benchmark in matrix["benchmarks"]:
+        for metric in benchmark["metrics"]:
+            metric["role"] = "other" if metric["role"] == "knowledge" else metric["role"]
+    write_json(folder / "matrix.json", matrix)
+    said = f"tuned is shown to improve plain, but to be worse on {title}; knowledge was not measured."
+    assert opening(folder).answer == ("In all 2 settings:", said)
+
+
 def test_every_badge_and_contents_link_leads_to_an_anchor_of_the_page(tmp_path: Path) -> None:
     for fake in (Fake(), Fake(seeds=(0,)), Fake(bases=("world/large", "world/other"), items=60)):
         _, web, _ = pages(fake.write(tmp_path / str(len(fake.bases)) / str(len(fake.seeds))))

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from test_report import Fake
+from test_report import Fake, pages
 
 from harness.report.compose import write_report
 from harness.report.render.document import Answer, ShownItem
-from harness.report.render.html import CHANGES, benchmarks_of, changes_of, kinds_of, marked_texts
+from harness.report.render.html import CHANGES, Explained, benchmarks_of, changes_of, is_wide, kinds_of, marked_texts
+from harness.report.render.tabular import Column, Table, TableCell
 
 
 def answers(**correct: bool | None) -> ShownItem:
@@ -68,3 +69,25 @@ def test_marks_hold_hostile_text_as_text(tmp_path: Path) -> None:
     html = write_report(folder)[1].read_text("utf-8")
     assert "<script" not in html
     assert "&lt;script&gt;" in html
+
+
+def test_each_term_is_explained_once_where_a_pointer_or_the_keyboard_reaches_it(tmp_path: Path) -> None:
+    web = pages(Fake().write(tmp_path))[1]
+    found = re.findall(r'<abbr tabindex="0" title="([^"]+)">([^<]+)</abbr>', web)
+    assert len({meaning for meaning, _ in found}) == len(found)
+    assert {"margin", "not established", "gap closed"} <= {term for _, term in found}
+    assert any(term.startswith("rank ") for _, term in found)
+
+
+def test_a_term_in_an_answer_or_a_name_is_never_markup() -> None:
+    explained = Explained()
+    assert str(explained("<b> margin & margins")).startswith("&lt;b&gt; <abbr")
+    assert str(explained("margin")) == "margin"
+
+
+def test_only_a_box_that_is_wider_than_a_screen_is_a_tab_stop() -> None:
+    narrow = Table(
+        (Column("method", left=True), Column("score")), ((TableCell("sft"), TableCell("0.5", "[0.4, 0.6]")),)
+    )
+    wide = Table(tuple(Column("a longer head") for _ in range(12)), ((TableCell("1"),) * 12,))
+    assert [is_wide(narrow), is_wide(wide)] == [False, True]

@@ -17,7 +17,7 @@ from harness.report.findings.forests import forest_part
 from harness.report.numbers.comparisons import Result, is_kept
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
-from harness.report.render.bands import benchmark_title, lines_of
+from harness.report.render.bands import benchmark_title, in_plain, lines_of
 from harness.report.render.document import Bullets, Drawn, Folded, Paragraph, Part, Statement, Tucked
 from harness.report.render.tabular import (
     Column,
@@ -81,7 +81,7 @@ def statements(block: Block, matrix: Matrix) -> tuple[tuple[str, tuple[Statement
         for result in block.of_role(role):
             said = _on_metric(result, matrix) if matrix.baseline is not None else _ranked(result)
             if said:
-                title = f"{result.metric.title} ({role})" if role != "other" else result.metric.title
+                title = in_plain(result.metric.title) + (f" ({role})" if role != "other" else "")
                 lines.append((title, tuple(said)))
     return tuple(lines)
 
@@ -198,7 +198,11 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
             f"Skewed scores, so that intervals are too narrow (fewer clusters than 25 times the squared skewness): "
             f"{lopsided}."
         )
-    none = [r.metric.title for r in block.results if r.metric.primary and 0 < r.effective_clusters < FEWEST_CLUSTERS]
+    none = [
+        in_plain(r.metric.title)
+        for r in block.results
+        if r.metric.primary and 0 < r.effective_clusters < FEWEST_CLUSTERS
+    ]
     if none:
         said.append(f"Fewer than {FEWEST_CLUSTERS} effective clusters, so no interval and no test: {', '.join(none)}.")
     if idle := idle_fits(block):
@@ -211,7 +215,7 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
 
 def _titles(results: Sequence[Result], concerned: Callable[[Estimate], bool], *, compared: bool = False) -> str:
     """The metrics on which any method's score, or its difference to the baseline, has this property."""
-    scored = ((r.metric.title, (r.comparisons if compared else r.scores).values()) for r in results)
+    scored = ((in_plain(r.metric.title), (r.comparisons if compared else r.scores).values()) for r in results)
     return ", ".join(sorted({title for title, own in scored for one in own if concerned(one.estimate)}))
 
 
@@ -232,9 +236,8 @@ def answers(block: Block, matrix: Matrix) -> tuple[tuple[str, tuple[Statement, .
     for result in block.of_role("quality")[:MOST_METRICS]:
         said = tuple(_on_metric_named(result, knowledge, block, matrix))
         if said:
-            found.append(
-                (f"{result.metric.title}, within the margin of {margin_of(knowledge, matrix)} of knowledge", said)
-            )
+            title, margin = in_plain(result.metric.title), margin_of(knowledge, matrix)
+            found.append((f"{title}, within the margin of {margin} of knowledge", said))
     return tuple(found)
 
 

@@ -45,11 +45,12 @@ def opening_of(model: ReportModel) -> Opening:
         for method in matrix.methods
         if method.label != matrix.baseline
     )
-    return Opening(_over_blocks(grid, matrix, len(strips)), badges, strips, legend, grid)
+    return Opening(_over_blocks(grid, model), badges, strips, legend, grid)
 
 
-def _over_blocks(grid: Sequence[tuple[str, Sequence[Sure]]], matrix: Matrix, blocks: int) -> tuple[str, str]:
+def _over_blocks(grid: Sequence[tuple[str, Sequence[Sure]]], model: ReportModel) -> tuple[str, str]:
     """The sentence over several blocks: the methods that pass in all of them, or in most."""
+    matrix, blocks = model.matrix, len(model.blocks)
     if matrix.baseline is None:
         return "No baseline is declared:", "the methods are ranked in each setting, and not tested."
     roles = {metric.role for benchmark in matrix.benchmarks for metric in benchmark.metrics if metric.primary}
@@ -61,9 +62,10 @@ def _over_blocks(grid: Sequence[tuple[str, Sequence[Sure]]], matrix: Matrix, blo
         verb = "is" if len(everywhere) == 1 else "are"
         some = [label for label, count in passes.items() if 0 < count < blocks]
         also = f"; {_named(some)} in some of them" if some else ""
+        price = _price_over_blocks(everywhere, model)
         return (
             f"In all {blocks} settings:",
-            f"{_named(everywhere)} {verb} shown to improve {matrix.baseline}{kept}{also}.",
+            f"{_named(everywhere)} {verb} shown to improve {matrix.baseline}{price}{kept}{also}.",
         )
     best = max(passes.values(), default=0)
     if best:
@@ -76,6 +78,23 @@ def _over_blocks(grid: Sequence[tuple[str, Sequence[Sure]]], matrix: Matrix, blo
     lost = [label for label, count in worse.items() if count == blocks]
     end = f"; shown worse in all of them: {_named(lost)}." if lost else "."
     return "No clear winner in any setting:", f"{blocks} choices of base model and data were tried{end}"
+
+
+def _price_over_blocks(labels: Sequence[str], model: ReportModel) -> str:
+    """', but 11 of them to be worse on diversity (similarity)': worse in any block, on metrics that are no gain."""
+    worse: dict[str, set[str]] = {}
+    for block in model.blocks:
+        others = [result for result in block.of_role("other") if result not in gains_of(block)]
+        for result in others:
+            own = {one for one in labels if one in result.comparisons and result.comparisons[one].worse}
+            worse.setdefault(bands.benchmark_title(result, others), set()).update(own)
+    found = sorted(((title, len(own)) for title, own in worse.items() if own), key=lambda one: -one[1])[:2]
+    if len(labels) == 1:
+        return f", but to be worse on {text.listed([title for title, _ in found])}" if found else ""
+    said = [
+        f"{number}{' of them to be worse' if not at else ''} on {title}" for at, (title, number) in enumerate(found)
+    ]
+    return f", but {text.listed(said)}" if found else ""
 
 
 def _counted_words(own: Sequence[Sure]) -> str:

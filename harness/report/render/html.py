@@ -32,12 +32,23 @@ from harness.report.render.tabular import Table
 
 if TYPE_CHECKING:
     import jinja2
+    from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parent
 LINES_OPEN = 44  # of one section
 OPEN = 3  # sections that are unfolded at first view
 MOST_WORDS = 500  # comparing longer answers takes longer than reading them
 LEAST_ALIKE = 0.3  # below it almost everything differs, and marks would say nothing
+GLOSSARY = {
+    r"rank (?:interval|\d+–\d+)": "the ranks that the corrected tests allow: the best and the worst it may have",
+    r"margin": "the loss of knowledge that the experiment declares as still kept",
+    r"Holm": "a correction for several tests: the smallest p is multiplied by their number, the next by one less, ...",
+    r"gap closed": "how much of the way from the baseline to the reference a method goes: 0 % none, 100 % all of it",
+    r"not established": "neither better nor worse is shown, which does not mean equal",
+}
+"""Terms (as patterns) with their meaning; the first use of each is explained where a reader points or tabs to it."""
+
+WIDE_TABLE = 130  # characters across; a wider table scrolls on a screen of 1440 pixels
 CHANGES = {"gained": "baseline wrong, another right", "lost": "baseline right, another wrong"}
 
 
@@ -109,15 +120,49 @@ def page_environment() -> jinja2.Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["prose"] = lambda value: text.one_line(value, text.LONGEST_PROSE)
+    environment.filters["explained"] = Explained()
     environment.filters["shorten"] = lambda value: text.cut(text.clean(value))
     environment.filters["line"] = text.one_line
     environment.filters["kind"] = lambda part: type(part).__name__
     environment.filters["drawn"] = lambda svg: Markup(svg)  # made by axes.py and its like, which escape
-    functions = (mark, benchmarks_of, changes_of, kinds_of, compared_text, marked_texts)
+    functions = (mark, benchmarks_of, changes_of, kinds_of, compared_text, marked_texts, is_wide)
     environment.globals.update({function.__name__: function for function in functions})
     environment.globals.update(most_completions=MOST_COMPLETIONS, changes_in_words=CHANGES, most_filters=64)
     environment.globals.update(mark_of=mark_of, sure_words=SURE_WORDS)
     return environment
+
+
+class Explained:
+    """A filter for one page: prose whose terms have a tooltip where they are used for the first time."""
+
+    def __init__(self) -> None:
+        self.left = dict(GLOSSARY)
+
+    def __call__(self, value: str) -> Markup:
+        from markupsafe import Markup, escape
+
+        shown = str(escape(text.one_line(value, text.LONGEST_PROSE)))
+        for pattern, meaning in list(self.left.items()):
+            found = re.search(rf"(?<![\w&;])(?:{pattern})(?!\w)", shown, re.IGNORECASE)
+            if found is not None and "<abbr" not in shown:
+                term = f'<abbr tabindex="0" title="{escape(meaning)}">{found.group()}</abbr>'
+                shown = shown[: found.start()] + term + shown[found.end() :]
+                del self.left[pattern]
+        return Markup(shown)
+
+
+def is_wide(table: Table) -> bool:
+    """Whether a table is about as wide as to scroll on a desktop, so that its box is a tab stop."""
+    lines = [
+        [(c.head, c.unit) for c in table.columns],
+        *([(c.text, c.detail, c.small) for c in row] for row in table.rows),
+    ]
+    widths = [0] * len(table.columns)
+    for line in lines:
+        for at, parts in enumerate(line):
+            whole = 30 if table.columns[at].left else 40  # longer texts are folded
+            widths[at] = max(widths[at], *(min(len(part), whole) for part in parts))
+    return sum(wide + 3 for wide in widths) > WIDE_TABLE
 
 
 class MarkedText(NamedTuple):
