@@ -153,10 +153,8 @@ class Explained:
 
 def is_wide(table: Table) -> bool:
     """Whether a table is about as wide as to scroll on a desktop, so that its box is a tab stop."""
-    lines = [
-        [(c.head, c.unit) for c in table.columns],
-        *([(c.text, c.detail, c.small) for c in row] for row in table.rows),
-    ]
+    lines: list[list[tuple[str, ...]]] = [[(column.head, column.unit) for column in table.columns]]
+    lines += [[(cell.text, cell.detail, cell.small) for cell in row] for row in table.rows]
     widths = [0] * len(table.columns)
     for line in lines:
         for at, parts in enumerate(line):
