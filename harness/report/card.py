@@ -301,10 +301,10 @@ def _front(sheet: Sheet, front: Trade, top: float, title: str) -> None:
 
 def _placed(sheet: Sheet, one: Mark, across: Any, up: Any) -> None:
     if one.loud:
-        for ends, fixed, place in ((one.across, up(one.y), across), (one.up, across(one.x), up)):
-            if ends is not None:
-                span, still = tuple(place(end) for end in ends), (fixed, fixed)
-                sheet.line(*((span, still) if place is across else (still, span)), one.kind, 1.4)
+        if one.across is not None:
+            sheet.line([across(end) for end in one.across], [up(one.y)] * 2, one.kind, 1.4)
+        if one.up is not None:
+            sheet.line([across(one.x)] * 2, [up(end) for end in one.up], one.kind, 1.4)
     sheet.mark(across(one.x), up(one.y), one.kind, 10 if one.loud or one.kind == "base" else 6)
 
 
