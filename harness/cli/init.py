@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
 import typer
-import yaml
 from rich.console import Console
+from ruamel.yaml import YAML
 
 from harness.engine import registry
 from harness.engine.config import load_experiment
@@ -151,7 +152,7 @@ def _below(method: Method) -> set[str]:
 
 
 def _proposals(base: str) -> dict[str, Any]:
-    whole: dict[str, dict[str, Any]] = yaml.safe_load(PROPOSALS.read_text("utf-8"))
+    whole: dict[str, dict[str, Any]] = YAML(typ="safe").load(PROPOSALS.read_text("utf-8"))
     return whole["microworld" if base.startswith(EMBEDDED) else "other"]
 
 
@@ -230,7 +231,11 @@ def _text(file: Path, wanted: Wanted) -> str:
 
 def _yaml(value: Any) -> str:
     """A value on one line."""
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).removesuffix("\n...\n").strip()
+    writer, text = YAML(typ="safe", pure=True), StringIO()
+    writer.default_flow_style, writer.width = True, 10_000
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.dump(value, text)
+    return text.getvalue().removesuffix("\n...\n").strip()
 
 
 def _model(name: str, file: Path) -> str:
