@@ -24,7 +24,7 @@ from harness.engine.showable import clean, message
 from harness.engine.tuning import plans
 from harness.errors import UserError
 
-ON_FILES_ELSEWHERE = {"gemma-3-270m"}
+ON_FILES_ELSEWHERE = {"gemma-3-270m", "gemma-3-270m_rates"}
 """Studies whose model and data are not part of the project."""
 EXPERIMENTS = sorted(ROOT.glob("results/*/experiment.yaml"))
 SHIPPED = [ROOT / "demo.yaml", *(file for file in EXPERIMENTS if file.parent.name not in ON_FILES_ELSEWHERE)]

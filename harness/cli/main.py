@@ -300,9 +300,9 @@ def card_command(
     out: Annotated[Path | None, typer.Option("--out", help="the folder to write to (default: the results)")] = None,
 ) -> None:
     """Write one page to show: the answer, numbers and front as card.png and card.svg, and in words as card.txt."""
-    from harness.report.card import write_card
+    from harness.report.one_page import write_one_page
 
-    for path in write_card(folder, out):
+    for path in write_one_page(folder, out):
         typer.echo(clean(str(path)))
 
 

@@ -12,7 +12,7 @@ from test_report import Fake
 
 pytest.importorskip("matplotlib")
 
-from harness.report import card
+from harness.report import one_page
 from harness.report.collect import collect
 from harness.report.findings.first_screen import opening_of
 from harness.report.findings.trades import trades_of
@@ -26,20 +26,20 @@ SKILLS = {
 def boxes(folder: Path) -> list[tuple[str, tuple[float, float, float, float]]]:
     """Every text of the card with (left, top, right, bottom)."""
     model = collect(folder)
-    with card._figure() as sheet:
-        card._draw(sheet, opening_of(model), model, trades_of(model.blocks[0], model.matrix)[0])
+    with one_page._figure() as sheet:
+        one_page._draw(sheet, opening_of(model), model, trades_of(model.blocks[0], model.matrix)[0])
         renderer = sheet.figure.canvas.get_renderer()
         found = []
         for one in sheet.axes.texts:
             box = one.get_window_extent(renderer)
-            found.append((one.get_text(), (box.x0, card.HIGH - box.y1, box.x1, card.HIGH - box.y0)))
+            found.append((one.get_text(), (box.x0, one_page.HIGH - box.y1, box.x1, one_page.HIGH - box.y0)))
         return found
 
 
 def test_it_is_1200_by_675_with_equal_bytes_and_asks_nothing_of_the_network(tmp_path: Path) -> None:
     folder = Fake(skills=SKILLS, reference=None, items=60).write(tmp_path / "r")
-    first = {path.name: path.read_bytes() for path in card.write_card(folder)}
-    again = {path.name: path.read_bytes() for path in card.write_card(folder, tmp_path / "other")}
+    first = {path.name: path.read_bytes() for path in one_page.write_one_page(folder)}
+    again = {path.name: path.read_bytes() for path in one_page.write_one_page(folder, tmp_path / "other")}
     assert first == again
     assert struct.unpack(">II", first["card.png"][16:24]) == (1200, 675)
     root = ElementTree.fromstring(first["card.svg"])
@@ -67,7 +67,7 @@ def test_no_text_leaves_the_page_and_none_covers_another(tmp_path: Path, bases: 
 def test_the_words_hold_the_answer_and_every_number_of_the_table(tmp_path: Path) -> None:
     folder = Fake(skills=SKILLS, reference=None, items=60).write(tmp_path)
     opening = opening_of(collect(folder))
-    words = card.write_card(folder)[2].read_text("utf-8")
+    words = one_page.write_one_page(folder)[2].read_text("utf-8")
     assert " ".join(opening.answer) in words
     for one in opening.strips[0].candidates:
         assert one.method in words
@@ -79,4 +79,4 @@ def test_a_matrix_without_a_result_still_has_a_card(tmp_path: Path) -> None:
     matrix = json.loads((folder / "matrix.json").read_text())
     matrix["baseline"] = None
     (folder / "matrix.json").write_text(json.dumps(matrix))
-    assert "No baseline is declared" in card.write_card(folder)[2].read_text("utf-8")
+    assert "No baseline is declared" in one_page.write_one_page(folder)[2].read_text("utf-8")

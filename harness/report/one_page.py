@@ -38,7 +38,7 @@ MOST_ROWS, MOST_COLUMNS = 14, 5
 GRID_NAMES = 150.0
 
 
-def write_card(folder: Path, out: Path | None = None) -> list[Path]:
+def write_one_page(folder: Path, out: Path | None = None) -> list[Path]:
     """Write card.png, card.svg and card.txt (the same in words) into the folder, or into `out`; the paths.
 
     Equal results give equal bytes with one version of matplotlib.
