@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from harness.report.findings.how_sure import sure_of
 from harness.report.numbers.matrix import read_matrix
 from harness.report.render.bands import Ends, in_plain, lines_of, number, shown_ends
 from harness.report.render.document import Opening
+from harness.report.render.forest_picture import ForestRow, draw_forest
 from harness.report.render.front_picture import Mark, Trade, draw_front, spread
 from harness.report.render.tabular import change, change_interval, deciding_digits
 from harness.stats.contrasts import Estimate
@@ -189,3 +191,20 @@ def test_a_number_that_is_not_a_share_has_more_digits_where_the_margin_needs_the
     estimate = Estimate(0.01, -0.001, 0.019996)
     assert change_interval(estimate, False, (0.0, 0.02)) == "[−0.001, +0.019996]"
     assert change_interval(estimate, False) == "[−0.001, +0.02]"
+
+
+def test_a_long_name_or_interval_is_squeezed_into_its_room_and_a_short_one_is_not() -> None:
+    """Left of the plot are 91 px, so that 15 letters of 7.3 px are squeezed and 12 are not."""
+    marks = tuple(
+        Mark(name, -0.5, 0.1 + 0.2 * at, None, None, "idle", loud=True)
+        for at, name in enumerate(("constant_prompt", "twelve_names"))
+    )
+    label = "change in perplexity (bits per byte), bits; better to the right"
+    base = Mark("base", 0.0, 0.0, None, None, "base", loud=False)
+    drawing, _ = draw_front(Trade("x", (*marks, base), label, "ifeval", 0.0, (True, True)))
+    assert 'textLength="89" lengthAdjust="spacingAndGlyphs">constant_prompt<' in drawing
+    assert drawing.count("textLength") == 1
+    assert f">{label}<" in drawing
+    row = ForestRow("lora", (-0.1, 0.0, 0.1), "undecided", "+0.00765 (−0.0679 to +0.0832)")
+    assert "textLength" in draw_forest([row], "x", "bits", None)
+    assert "textLength" not in draw_forest([replace(row, said="+0.1 (−0.1 to +0.3)")], "x", "bits", None)

@@ -11,13 +11,14 @@ from xml.sax.saxutils import escape
 
 from harness.report.render import text
 from harness.report.render.axes import Axis, attribute, tick_text
-from harness.report.render.front_picture import mark_of, short_name
+from harness.report.render.front_picture import mark_of, short_name, squeezed
 
 FOREST_WIDTH = 760
 SPAN = (170.0, 560.0)  # where the axis begins and ends
 ROW = 19
 TOP_ROW = 22
 LONGEST_LABEL = 22
+DIGIT = 6.7  # the widest that a character of an interval is on average
 
 
 @dataclass(frozen=True)
@@ -71,4 +72,6 @@ def _line(row: ForestRow, y: float, axis: Axis) -> Iterator[str]:
         low, value, high = (axis.place(end) for end in row.ends)
         yield f'<g class="{row.kind}"><path class="span" d="M{low:.1f} {y:.1f}H{high:.1f}"/>'
         yield f"{mark_of(row.kind, value, y, 4.5)}</g>"
-    yield f'<text class="tick" x="{SPAN[1] + 12:g}" y="{y + 4:.1f}">{escape(text.one_line(row.said, 40))}</text>'
+    said, left = text.one_line(row.said, 40), SPAN[1] + 12
+    fitted = squeezed(len(said) * DIGIT, FOREST_WIDTH - left)
+    yield f'<text class="tick" x="{left:g}" y="{y + 4:.1f}"{fitted}>{escape(said)}</text>'

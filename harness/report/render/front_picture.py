@@ -18,6 +18,8 @@ PLOT = (100.0, 392.0)  # where the plot begins and ends across
 CEILING, FLOOR = 22.0, 322.0
 NAME_STEP = 15.0
 LONGEST_NAME = 15
+LONGEST_AXIS = 78
+LETTER = 7.3  # the widest that a letter of a name is on average, in bold
 FAR = 1.0  # a method further away than the width of the candidates' picture is named, and not drawn
 
 
@@ -91,7 +93,7 @@ def draw_front(trade: Trade) -> tuple[str, str]:
         *_zone(x_axis, trade.margin, trade.higher[1]),
         *_lines(x_axis, y_axis),
         f'<text class="tick middle" x="{sum(PLOT) / 2:.1f}" y="{FLOOR + 38}">'
-        f"{escape(text.one_line(across, 60))}</text>",
+        f"{escape(text.one_line(across, LONGEST_AXIS))}</text>",
         *_steps(best, x_axis, y_axis),
     ]
     for mark in sorted(near, key=lambda one: (one.name in loud, one.loud)):
@@ -189,7 +191,14 @@ def _names(marks: Sequence[Mark], loud: set[str], x_axis: Axis, y_axis: Axis) ->
             edge, anchor, at = (PLOT[0] - 6, " end", PLOT[0] - 9) if side == "left" else (PLOT[1] + 4, "", PLOT[1] + 7)
             kind = "name" if mark.name in loud else "name quiet"
             yield f'<path class="leader" d="M{x:.1f} {y_axis.place(mark.y):.1f}L{edge:.1f} {y:.1f}"/>'
-            yield f'<text class="{kind}{anchor}" x="{at:.1f}" y="{y + 4:.1f}">{short_name(mark.name)}</text>'
+            fitted = squeezed(min(len(mark.name), LONGEST_NAME) * LETTER, at if side == "left" else FRONT_WIDTH - at)
+            shown = short_name(mark.name)
+            yield f'<text class="{kind}{anchor}" x="{at:.1f}" y="{y + 4:.1f}"{fitted}>{shown}</text>'
+
+
+def squeezed(width: float, room: float) -> str:
+    """The attributes that make a text of this estimated width fit into its room; empty where it fits."""
+    return f' textLength="{room - 2:.0f}" lengthAdjust="spacingAndGlyphs"' if width > room else ""
 
 
 def short_name(name: str, longest: int = LONGEST_NAME) -> str:
