@@ -388,6 +388,8 @@ def test_blocks_of_a_cell_that_no_named_experiment_has_can_be_freed(tmp_path: Pa
 
 def test_every_kind_of_request_is_told_from_its_beginning(tmp_path: Path) -> None:
     _, blocks, told = watched(tmp_path, Mortal())
-    assert [said[::2] for said in told if said[1] == 0] == [("answers", 22), ("texts", 11), ("answers read", 11)]
+    # a slow machine tells more than once that nothing is finished yet
+    begun = dict.fromkeys(said[::2] for said in told if said[1] == 0)
+    assert list(begun) == [("answers", 22), ("texts", 11), ("answers read", 11)]
     blocks.remove()
     assert not files(tmp_path)
