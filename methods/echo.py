@@ -18,6 +18,7 @@ from harness.method import FitContext, FitReport, Input, Method
 from harness.policy.policy import Policy
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import TrainingData
+from methods._cut_answer import cut_answer
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -58,12 +59,5 @@ class EchoPolicy(Policy):
         return [(self._copy(prompt, sampling),) * sampling.samples for prompt in prompts]
 
     def _copy(self, prompt: Prompt, sampling: Sampling) -> Completion:
-        text, finish = prompt.messages[-1].content if prompt.messages else "", "stop"
-        found = [at for at in (text.find(stop) for stop in sampling.stop) if at >= 0]
-        if found:
-            text, finish = text[: min(found)], "stop_string"
-        ids = self.encoder.tokens(text, bare=True)
-        if len(ids) > sampling.max_new_tokens:
-            ids, finish = ids[: sampling.max_new_tokens], "length"
-            text = self.encoder.text(ids)
-        return Completion(text, tuple(ids), finish)
+        asked = prompt.messages[-1].content if prompt.messages else ""
+        return Completion(*cut_answer(asked, "stop", sampling, self.encoder))

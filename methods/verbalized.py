@@ -23,6 +23,7 @@ from harness.policy.noise import stream_of
 from harness.policy.policy import Policy
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, TrainingData
+from methods._cut_answer import cut_answer
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -118,13 +119,7 @@ class ListingPolicy(Policy):
             text, finish = drawn(answers, stream).removeprefix(prompt.assistant_prefix.strip()).strip(), "stop"
         else:
             text, finish = written.text, written.finish
-        ends = [at for at in (text.find(stop) for stop in sampling.stop) if at >= 0]
-        if ends:
-            text, finish = text[: min(ends)], "stop_string"
-        ids = self.encoder.tokens(text, bare=True)
-        if len(ids) > sampling.max_new_tokens:
-            ids, finish = ids[: sampling.max_new_tokens], "length"
-            text = self.encoder.text(ids)
+        text, ids, finish = cut_answer(text, finish, sampling, self.encoder)
         return replace(written, text=text, token_ids=ids, finish=finish, stop_id=None)
 
 

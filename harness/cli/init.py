@@ -16,10 +16,11 @@ from ruamel.yaml import YAML
 
 from harness.engine import registry
 from harness.engine.config import load_experiment
+from harness.engine.plan import needs_of
 from harness.engine.progress import print_line
 from harness.errors import UserError, did_you_mean
 from harness.files import HARNESS
-from harness.method import Method, required_fields
+from harness.method import required_fields
 
 PROPOSALS = HARNESS / "cli" / "templates" / "init.yaml"
 EMBEDDED = "microworld/"
@@ -138,14 +139,7 @@ def _needs(name: str) -> set[str]:
     if missing := required_fields(plugin):
         fix = f"Leave {name} out here, and write it into the file afterwards: bakeoff show {name} has its fields."
         raise UserError(f"{name} has fields without a default: {', '.join(missing)}", fix=fix)
-    return set(_below(plugin()))
-
-
-def _below(method: Method) -> set[str]:
-    found: set[str] = {*method.needs}
-    for spec in method.requires().values():
-        found |= _below(spec.method)
-    return found
+    return needs_of(plugin())
 
 
 # ---- what follows from the answers

@@ -36,7 +36,7 @@ def answers_are_fixed(method: Method) -> bool:
 
 
 def declared_footprint(method: Method, model: Any) -> Footprint | None:
-    """What `footprint` says of a model without numbers; raises UserError where that is not a Footprint."""
+    """The footprint on a model without numbers, checked; raises UserError where that is not a Footprint."""
     found: Any = method.footprint(model)
     if found is None:
         return None

@@ -391,6 +391,11 @@ def inside(method: Method) -> list[Method]:
     return found
 
 
+def needs_of(method: Method) -> set[str]:
+    """The kinds of data, and the small base, that a method and those inside it need."""
+    return {kind for one in (method, *inside(method)) for kind in one.needs}
+
+
 def _require_own_fits(method: Method) -> None:
     """Raise UserError where several processes are to fit a method that another one fits within its own fit."""
     apart = [needed.method for needed in method.requires().values()]

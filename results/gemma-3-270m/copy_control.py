@@ -1,28 +1,25 @@
-"""The score of a copy of the prompt on IFEval, and the methods' scores on the prompts that a copy does not satisfy.
+"""The methods' scores on the prompts that a copy (`echo`) satisfies, and on those that it does not.
 
-    python results/gemma-3-270m/copy_control.py results/gemma-3-270m
+    PYTHONPATH=. python results/gemma-3-270m/copy_control.py
 
-Writes without_copies.csv next to this file: method, seed, item and score, for `bakeoff judge`.
+Reads rows.parquet in this folder, and writes without_copies.csv: method, seed, item and score, for `bakeoff judge`.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from benchmarks.ifeval import IFEval, judged
 from harness.engine.results.schema import read_rows
 
 HERE = Path(__file__).parent
 
 
-def main(folder: Path) -> None:
+def main() -> None:
     """Print both scores, and write the rows."""
-    items = IFEval(data=str(HERE / "data/ifeval.jsonl"))._items()
-    copied = {item.key for item in items if judged(item, item.prompt).metrics()["prompt_strict"]}
-    print(f"a copy of the prompt satisfies {len(copied)} of {len(items)} prompts (prompt_strict)")
-    rows = read_rows(folder)
+    rows = read_rows(HERE)
     rows = rows[(rows["benchmark"] == "ifeval") & (rows["metric"] == "prompt_strict")]
+    copied = set(rows[(rows["method"] == "echo") & (rows["value"] == 1)]["item"])
+    print(f"a copy of the prompt satisfies {len(copied)} of {rows['item'].nunique()} prompts (prompt_strict)")
     for method, own in rows.groupby("method", observed=True):
         inside = own["item"].isin(copied)
         both = (100 * own[chosen]["value"].mean() for chosen in (inside, ~inside))
@@ -33,4 +30,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -3,7 +3,7 @@
     pytest -m slow -s tests/performance/test_by_hand.py
 
 By hand is one TRL script per method and one lm-eval call per model, each in a process of its own. The parts are
-measured in one process: a fit against a bare loop over labelled positions, multiple choice beside HFLM, generation
+measured in one process: a fit against a bare loop over labelled positions, multiple choice against HFLM, generation
 against `generate` at an equal batch. Everything in rounds of alternating order, on one thread; the ratio of each round
 is printed when it is done. A ratio is one of user seconds; it holds on a busy machine, and the wall seconds do not.
 

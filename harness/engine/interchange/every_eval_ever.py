@@ -34,28 +34,33 @@ class _Read:
     texts: dict[str, tuple[str, tuple[str, ...], str]] = field(default_factory=dict)
 
 
-def aggregates(path: Path) -> list[Path]:
-    """The aggregate files at or below a path."""
+def aggregates(path: Path) -> dict[Path, Mapping[str, Any]]:
+    """The aggregate files at or below a path, with their contents."""
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-    return [file for file in files if file.suffix == ".json" and _is_aggregate(file)]
+    read = {file: _aggregate(file) for file in files if file.suffix == ".json"}
+    return {file: told for file, told in read.items() if told is not None}
 
 
-def _is_aggregate(file: Path) -> bool:
+def _aggregate(file: Path) -> Mapping[str, Any] | None:
+    """The content of an aggregate; None for any other file."""
     try:
         found = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and all(name in found for name in _MARKS)
+        return None
+    return found if isinstance(found, dict) and all(name in found for name in _MARKS) else None
 
 
-def read_every_eval_ever(path: Path, name: str, seed: int | None, texts: int) -> Iterator[Scored]:
-    """The scores of every aggregate at or below a path; `name` is the method's, "" for the models' own."""
-    files = aggregates(path)
-    told = [(file, json.loads(file.read_text("utf-8"))) for file in files]
+def read_every_eval_ever(
+    path: Path, found: Mapping[Path, Mapping[str, Any]], name: str, seed: int | None, texts: int
+) -> Iterator[Scored]:
+    """The scores of the aggregates that were found at or below a path.
+
+    name  the method's; "" for the models' own
+    """
     if name:
-        only_one((_model(one) for _, one in told), path)
-    for file, one in told:
-        yield from _of_aggregate(file, one, name or _model(one), seed, texts // len(files))
+        only_one(map(_model, found.values()), path)
+    for file, told in found.items():
+        yield from _of_aggregate(file, told, name or _model(told), seed, texts // len(found))
 
 
 def _model(told: Mapping[str, Any]) -> str:

@@ -234,7 +234,7 @@ def _judged(cells: Sequence[JudgedCell], left_out: Sequence[LeftOut], methods: S
 
 
 def _blank(parts: Sequence[Scored]) -> Iterator[str]:
-    """What the files do not state."""
+    """The facts that no file states."""
     if any(part.seed is None for part in parts):
         yield "training seeds (every model counts as one training run, with the seed 0)"
     yield from ("the base model that each method started from", "training data, their contamination and their size")

@@ -46,8 +46,8 @@ def read_scores(words: Iterable[str]) -> Iterator[Scored | LeftOut]:
 
 def _read(asked: Given, texts: int) -> Iterator[Scored | LeftOut]:
     path = asked.path
-    if (path.is_dir() or path.suffix == ".json") and aggregates(path):
-        yield from read_every_eval_ever(path, asked.method, asked.seed, texts)
+    if (path.is_dir() or path.suffix == ".json") and (found := aggregates(path)):
+        yield from read_every_eval_ever(path, found, asked.method, asked.seed, texts)
     elif path.is_dir():
         if not is_log_folder(path):
             raise without_scores(path, "neither a log of lm-eval nor a record of Every Eval Ever is below it")

@@ -12,7 +12,7 @@ from harness.engine.declarations import depends_on_seed
 from harness.engine.experiment import Experiment, MethodEntry, Tune
 from harness.engine.gate import check_contamination
 from harness.engine.joint_cells import CellGroup, JointCell, joint_cells
-from harness.engine.plan import Cell, Plan, inside
+from harness.engine.plan import Cell, Plan, inside, needs_of
 from harness.engine.registry import summary
 from harness.engine.results.digests import matrix_digest, write_digests
 from harness.engine.results.looked import Looked, recorded
@@ -112,7 +112,7 @@ def matrix(plan: Plan, states: list[State], joints: list[JointCell], store: Stor
                 "fields": fields_of(entry.method),
                 "summary": summary("methods", entry.plugin),
                 "deterministic": deterministic(entry.method),
-                "needs": sorted({kind for one in (entry.method, *inside(entry.method)) for kind in one.needs}),
+                "needs": sorted(needs_of(entry.method)),
                 "inputs": _inputs(entry, experiment),
                 "seed_group": groups.get(entry.label, ""),
                 "badges": badges(plan, entry.label),
