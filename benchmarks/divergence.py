@@ -16,49 +16,25 @@ noise. An answer cut at `max_new_tokens` counts up to there.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from harness.benchmark import Benchmark, Metric, Outcome
-from harness.method import setting
-from harness.microworld.items import INSTRUCTION_KINDS, instruction_items
-from harness.microworld.phrases import prompt_templates
+from benchmarks._asked_once import AskedOnce
+from harness.benchmark import Metric, Outcome
 from harness.policy.divergence import divergences
 from harness.policy.policy import base_of
-from harness.policy.types import Prompt, Sampling
-from harness.records import Message, TestItem, TestSet
-from harness.scoring.diversity.open_prompts import EMBEDDED, open_prompts
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy
 
-KINDS = ("plain", "open", "story", *INSTRUCTION_KINDS)
-
-
-class Asked(NamedTuple):
-    id: str
-    cluster: str
-    group: str
-    text: str
-
 
 @dataclass(frozen=True)
-class Divergence(Benchmark):
+class Divergence(AskedOnce):
     """Each prompt answered once at temperature 1, and the answer read by the policy and by its base."""
 
     version = 2  # 1 weighed answers by their length, which differs between methods
-    needs = frozenset({"score", "sample"})
-    reads_logits = True
-    divisible = True
     stochastic = True
-
-    prompts: str = setting(EMBEDDED, "microworld, or a file or hub id with prompts", path=True)
-    split: str = setting("test", "split; test or validation for the microworld")
-    limit: int | None = setting(None, "number of prompts, for the microworld of each kind (none: 20)", least=1)
-    max_new_tokens: int = setting(48, "longest answer in tokens")
 
     def metrics(self) -> tuple[Metric, ...]:
         """Per token and per answer; lower is closer to the base model."""
@@ -71,10 +47,7 @@ class Divergence(Benchmark):
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
         """One outcome per prompt. Raises UserError where the policy's base model is unknown."""
         base = base_of(policy)
-        items = self.chosen(self._items(), lambda item: item.cluster)
-        asked = [Prompt(messages=(Message("user", item.text),)) for item in items]
-        sampling = Sampling(self.max_new_tokens, temperature=1.0, seed=seed)
-        drawn = [answers[0] for answers in policy.sample(asked, sampling, [item.id for item in items])]
+        items, asked, drawn = self.answers(policy, 1.0, seed)
         found = divergences(policy, base, asked, drawn)
         for item, prompt, answer, steps in zip(items, asked, drawn, found, strict=True):
             yield Outcome(
@@ -86,18 +59,3 @@ class Divergence(Benchmark):
                 completions=(answer.whole,),
                 flags=answer.flags,
             )
-
-    def data_digest(self) -> str:
-        """Digest of the prompts."""
-        return hashlib.sha256(json.dumps(self._items()).encode()).hexdigest()[:16]
-
-    def test_set(self) -> TestSet:
-        """The prompts, without reference answers."""
-        items = tuple(TestItem(item.id, item.text) for item in self._items())
-        return TestSet("divergence", items, tuple(prompt_templates()) if self.prompts == EMBEDDED else ())
-
-    def _items(self) -> list[Asked]:
-        if self.prompts == EMBEDDED:
-            found = instruction_items(self.split, self.limit or 20, KINDS)
-            return [Asked(item.id, item.cluster, item.kind, item.prompt) for item in found]
-        return [Asked(p.id, p.cluster, "", p.text) for p in open_prompts(self.prompts, self.split)][: self.limit]

@@ -179,11 +179,14 @@ def test_a_chance_that_cannot_be_tested_is_said_to_be_untested() -> None:
     assert "declared" not in str(skipped.value)
 
 
-LONG = {"call_or_ask", "ood", "knowledge", "instruction_following", "knowledge_answers", "diversity"}
+LONG = {
+    "call_or_ask", "divergence", "diversity", "instruction_following", "knowledge", "knowledge_answers", "ood",
+    "token_shift",
+}  # fmt: skip
 OWN = [
     pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
-    for name in ("call_or_ask", "diversity", "instruction_following", "knowledge", "knowledge_answers", "multi_turn",
-                 "ood", "perplexity", "stories")
+    for name in ("call_or_ask", "divergence", "diversity", "instruction_following", "knowledge", "knowledge_answers",
+                 "multi_turn", "ood", "perplexity", "stories", "token_shift")
 ]  # fmt: skip
 
 
@@ -209,7 +212,6 @@ def test_the_command_checks_a_benchmark_and_says_what_it_skips() -> None:
     ("text", "said"),
     [
         ("code_generation", "cannot be checked with these settings"),
-        ("divergence", "reads logits"),
         ("{math_problems: {data: nowhere.jsonl}}", "nowhere.jsonl"),
         ("{stories: {limt: 3}}", "Did you mean 'limit'?"),
     ],

@@ -12,7 +12,8 @@ import torch
 import transformers
 from saying import Sayer
 
-from benchmarks.divergence import KINDS, Divergence
+from benchmarks._asked_once import KINDS
+from benchmarks.divergence import Divergence
 from harness.errors import UserError
 from harness.microworld.tokenizer import make_tokenizer
 from harness.policy.causal import CausalPolicy

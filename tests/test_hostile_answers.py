@@ -63,6 +63,7 @@ NOT_HERE = {
     "lm_eval": "its rules are lm-eval's",
     "pairwise_judge": "the judge is a server: its own test below",
     "perplexity": "it asks for scores, not for answers",
+    "token_shift": "it compares distributions, and reads no answer",
 }
 
 

@@ -52,8 +52,6 @@ def _check_benchmark(text: str, benchmark: Benchmark) -> int:
     name = plugin_name(benchmark)
     if why := benchmark.unavailable():
         raise UserError(f"{name} cannot be checked with these settings: {why}")
-    if benchmark.reads_logits:
-        raise UserError(f"{name} reads logits or asks the base's policy, and the check answers from a script alone")
     say, started = partial(print_line, Console(soft_wrap=True)), time.monotonic()
     quiet()
     say(f"{name} with policies that answer at random:")

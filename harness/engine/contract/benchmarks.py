@@ -1,4 +1,7 @@
-"""The promises of every benchmark, checked by `bakeoff check` with policies that answer from a script and no model."""
+"""The promises of every benchmark, checked by `bakeoff check` with policies that answer from a script and no model.
+
+A benchmark that reads logits is checked with small models of random weights.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ from harness.engine.contract.bench import NotApplicable, differing, expect
 from harness.engine.soundness import fault_of
 from harness.engine.store.keys import key_of
 from harness.files import HARNESS
+from harness.lazy import torch, transformers
 from harness.policy.base_model import BaseModel, BaseSpec
+from harness.policy.causal import CausalPolicy
 from harness.policy.encoding import TextEncoder
 from harness.policy.noise import stream_of
 from harness.policy.policy import Policy
@@ -58,6 +63,32 @@ class Scripted(Policy):
         return Score(value, tokens, False, (value / tokens,) * tokens)
 
 
+class RandomModel(CausalPolicy):
+    """A model of two layers with random weights, for a benchmark that reads logits, which no script has."""
+
+    def __init__(self, encoder: TextEncoder, name: str) -> None:
+        config = transformers.LlamaConfig(
+            vocab_size=len(encoder.tokenizer),
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            initializer_range=0.3,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream_of(name) % 2**31)
+            model = transformers.AutoModelForCausalLM.from_config(config).requires_grad_(False)
+        super().__init__(model, encoder)
+        self.keys: list[Sequence[str]] = []
+
+    def sample(
+        self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[str]
+    ) -> list[tuple[Completion, ...]]:
+        """Its samples; the keys are noted."""
+        self.keys.append(tuple(keys))
+        return super().sample(prompts, sampling, keys)
+
+
 class BenchmarkBench:
     """One benchmark and the policies that it is tried with."""
 
@@ -78,8 +109,12 @@ class BenchmarkBench:
         made: Benchmark = dataclasses.replace(self.benchmark)  # type: ignore[type-var]
         return made
 
-    def random(self, name: str) -> Scripted:
-        """A policy that answers in a few random words."""
+    def random(self, name: str) -> Scripted | RandomModel:
+        """A policy that answers in a few random words; of a random model, if logits are read, with another as base."""
+        if self.benchmark.reads_logits:
+            policy, base = (RandomModel(self.encoder, own) for own in (name, "base"))
+            policy.base = lambda: base
+            return policy
         return Scripted(
             self.encoder,
             lambda key, n: " ".join(WORDS[stream_of(name, key, n, at) % len(WORDS)] for at in range(4)),
@@ -168,6 +203,8 @@ def hostile_answers_are_scored(bench: BenchmarkBench) -> None:
     """Empty, endless and broken answers get a finite score like any other: a model writes them."""
     if "sample" not in bench.benchmark.needs:
         raise NotApplicable("it reads no written answers")
+    if bench.benchmark.reads_logits:
+        raise NotApplicable("it reads logits or asks the base, and written answers alone have none")
     items = {one.item for one in bench.outcomes("a")}
     for text in HOSTILE:
         shown = f"{text[:20]!r} ({len(text):,} characters)"
