@@ -351,8 +351,8 @@ def max_t(tests: Tests, draws: Array) -> tuple[Array, Array]:
         later = numpy.maximum.accumulate(z[:, ::-1], axis=1)[:, ::-1]
         shares = ((later >= -special.ndtri(p[order] / 2)).sum(axis=0) + 1) / (number + 1)
         of_holm = numpy.minimum(numpy.maximum.accumulate(p[order] * numpy.arange(pairs, 0, -1)), 1.0)
-        adjusted[run, order] = numpy.maximum.accumulate(numpy.minimum(shares, of_holm))
-        levels[run] = max(2 * special.ndtr(-numpy.partition(later[:, 0], rank)[rank]), 0.05 / pairs)
+        adjusted[run, order] = numpy.maximum.accumulate(numpy.maximum(numpy.minimum(shares, of_holm), p[order]))
+        levels[run] = min(max(2 * special.ndtr(-numpy.partition(later[:, 0], rank)[rank]), 0.05 / pairs), 0.05)
     return adjusted, levels
 
 

@@ -210,7 +210,7 @@ def test_simultaneous_intervals_and_step_down_tests_follow_section_6(seed: int) 
         rest = [*order[step:], 5]
         share = float((z[:, rest].max(axis=1) >= -stats.norm.ppf(p[at] / 2)).mean())
         holms = max(min(1.0, (6 - one) * p[order[one]]) for one in range(step + 1))
-        reached = max(reached, min(share, holms))
+        reached = max(reached, p[at], min(share, holms))
         assert found.adjusted[at] == pytest.approx(reached, abs=0.012)
     assert found.adjusted[5] is None
     level = max(2 * stats.norm.sf(numpy.quantile(z.max(axis=1), 0.95)), 0.05 / 6)
@@ -231,6 +231,25 @@ def test_an_interval_leaves_out_zero_only_where_its_test_is_decided(seed: int) -
     for one, p in zip(tests, found.adjusted, strict=True):
         low, high = one.interval(found.level) or (0.0, 0.0)
         assert not (low > 0 or high < 0) or (p is not None and p < 0.05)
+
+
+@pytest.mark.parametrize("size", [1, 2, 6])
+def test_no_corrected_p_is_below_the_p_itself(size: int) -> None:
+    """Section 6: the draws only estimate a share; with them alone about half of the last steps were below their p."""
+    for seed in range(60 // size):
+        chance = numpy.random.default_rng(seed)
+        m = numpy.ones(40)
+        base = chance.binomial(1, 0.5, (3, 40)).astype(float)
+        rates = chance.uniform(0.4, 0.8, size)
+        tests = [difference(Scores(chance.binomial(1, r, (3, 40)).astype(float), m), Scores(base, m)) for r in rates]
+        found = max_t(tests, [0] * size)
+        assert found.level <= 0.05
+        for one, adjusted in zip(tests, found.adjusted, strict=True):
+            assert one.p is not None
+            assert adjusted is not None
+            assert adjusted >= one.p
+            if size == 1:
+                assert adjusted == one.p
 
 
 def effects_agree(theirs: Estimate, ours: Found, m: Array, seeds: int) -> None:

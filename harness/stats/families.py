@@ -85,7 +85,8 @@ def max_t(
     The k-th smallest p becomes max over i <= k of P(max |Z| over the i-th and later >= z_i) (Westfall and Young,
     Resampling-Based Multiple Testing, 1993, algorithm 2.8); `level` belongs to the 95 % quantile of max |Z| over all.
     Both come from 20,000 draws of a fixed seed (standard error at 5 %: 0.15 points) and are never more cautious than
-    Holm's procedure and Bonferroni's level, which hold for any dependence.
+    Holm's procedure and Bonferroni's level, which hold for any dependence, nor less cautious than a single test and its
+    interval: no corrected p is below the p itself, and no level is above LEVEL * spent.
 
     panels  contrasts of one panel are on the same items; their correlation is that of the items' contributions, times
             the items' share in both standard errors. Contrasts of different panels, contrasts with few effective
@@ -106,14 +107,15 @@ def max_t(
     adjusted, reached = list(of_holm), 0.0
     for step, (at, _, p) in enumerate(made):
         share = (int((drawn[:, step] >= _normal_score(p)).sum()) + 1) / (DRAWS + 1)
-        reached = max(reached, min(share, float(of_holm[at] or 0.0)))
+        # the draws estimate each share: alone they would put some corrected p below the p itself
+        reached = max(reached, p, min(share, float(of_holm[at] or 0.0)))
         adjusted[at] = reached
     # the rank at which an interval leaves 0 out only where its test is below the look's level
     rank = DRAWS + 2 - math.ceil(rate * (DRAWS + 1))
     if rank >= DRAWS:  # a level so small that the draws do not reach it
         return Joint(_of_look(adjusted, spent), rate / size)
     level = max(_two_sided(float(numpy.partition(drawn[:, 0], rank)[rank])), rate / size)
-    return Joint(_of_look(adjusted, spent), level)
+    return Joint(_of_look(adjusted, spent), min(level, rate))
 
 
 DRAWS = 20_000
