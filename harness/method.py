@@ -127,7 +127,8 @@ class Footprint:
     per_pair answers of a preference pair that are read
     sampled  answers sampled for each problem, and the longest in tokens
     by       the method whose settings the training follows, where it is another one
-    policy   what a loaded policy adds to the shared base: nothing, or a copy, in the base's dtype or in float32
+    policy   what a loaded policy adds to the shared base: nothing, or a copy, in the base's dtype, in float32 or in nf4
+    frozen   nf4: the frozen linear layers but the head are held in 4 bits
     """
 
     trainee: Any
@@ -136,7 +137,8 @@ class Footprint:
     per_pair: int = 2
     sampled: tuple[int, int] = (0, 0)
     by: Method | None = None
-    policy: Literal["nothing", "base", "float32"] = "base"
+    policy: Literal["nothing", "base", "float32", "nf4"] = "base"
+    frozen: Literal["base", "nf4"] = "base"
 
 
 @dataclass(frozen=True)

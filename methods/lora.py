@@ -11,6 +11,10 @@ never trained is an error.
 `load` merges the adapter into a fresh copy of the base, as is usual: decoding then costs as much as with the base,
 and scores differ from the unmerged model by rounding. Two loads give the same bits. The copy of a bfloat16 base is
 in float32, since in bfloat16 a small update is lost in rounding, merged or not; `merged_in: base` halves its memory.
+
+`quantized: nf4` is QLoRA (2305.14314): the frozen linear layers are held in 4 bits, in training and in answering, and
+the adapter, which is learnt on top of them, is not merged. What differs from the base is then the rounding as well as
+the training: `quantized: nf4` with `learning_rate: 0` is the control that has only the rounding.
 """
 
 from __future__ import annotations
@@ -21,9 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.method import FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
+from harness.policy.base_model import Quantized
 from harness.policy.causal import CausalPolicy
 from harness.records import TrainingData
-from harness.training.adapters import MergedIn, adapted_copy, fit_adapter
+from harness.training.adapters import MergedIn, adapted_copy, fit_adapter, require_quantizable
 from harness.training.labelled_rows import untrainable
 from harness.training.loop import Optimisation, Optimizer, Parallel
 
@@ -64,10 +69,12 @@ class Lora(Method):
     )
     max_length: int | None = setting(None, "longest row in tokens; none: the model's context")
     merged_in: MergedIn = setting("float32", "precision of the model when loaded: float32, or the base's")
+    quantized: Quantized | None = setting(None, "nf4: the frozen base in 4 bits, not merged (needs bitsandbytes)")
 
     def check(self) -> None:
-        """Refuse an optimiser that is not installed."""
+        """Refuse what is not installed, and settings that contradict each other."""
         Optimisation.of(self)
+        require_quantizable(self.quantized, self.merged_in, self.parallel)
 
     def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
         """Demonstrations without a trained token."""
@@ -77,23 +84,26 @@ class Lora(Method):
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
         """Train adapters on a fresh copy of the base and write them alone."""
-        own = {"max_length": self.max_length, "merged_in": self.merged_in}
+        own = {"max_length": self.max_length, "merged_in": self.merged_in, "quantized": self.quantized}
         return fit_adapter(self, self._adapter(), base, data.demonstrations, out, context, **own)
 
     def footprint(self, model: Any) -> Footprint:
         """The adapters are trained."""
         import peft
 
-        return Footprint(peft.get_peft_model(model, self._adapter()), policy=self.merged_in)
+        adapted = peft.get_peft_model(model, self._adapter())
+        return Footprint(adapted, policy=self.quantized or self.merged_in, frozen=self.quantized or "base")
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
-        """A copy of the base with the adapter merged into it."""
-        return CausalPolicy(adapted_copy(base, artifact, self.merged_in), base.encoder)
+        """A copy of the base with the adapter merged into it, or on top of it if it is quantized."""
+        return CausalPolicy(adapted_copy(base, artifact, self.merged_in, self.quantized), base.encoder)
 
     def plain_weights(self, dtype: str) -> PlainWeights | str:
         """Its artifact is an adapter, which a backend applies in the base's dtype."""
         if self.dora:
             return "no backend applies dora"
+        if self.quantized:
+            return "no backend applies an adapter to a base that is quantized by bitsandbytes"
         if self.merged_in == "float32" != dtype:
             return "it is merged in float32; with merged_in: base a backend applies it, and loses small updates"
         return PlainWeights("adapter", self.rank) if self.rank <= LARGEST_RANK else "its rank is too large"

@@ -30,6 +30,7 @@ from harness.training.footprint import (
     ModelShape,
     TrainingMemory,
     reading_bytes,
+    saved_by_nf4,
     shape_of,
     training_memory,
     training_operations,
@@ -393,7 +394,11 @@ class Estimator:
             others = [self._policy_bytes(one) for one in node.inputs.values()]
             small = node.base.small if "small_base" in node.method.needs else None
             return sum(others) + (self._base_bytes(small) if small else 0.0)
-        sizes = {"nothing": 0.0, "base": self._base_bytes(node.base), "float32": 4.0 * self.shape(node.base).parameters}
+        whole = self._base_bytes(node.base)
+        if declared.policy == "nf4":
+            with torch.device("meta"):
+                return whole - saved_by_nf4(_empty_model(node.base).requires_grad_(False))
+        sizes = {"nothing": 0.0, "base": whole, "float32": 4.0 * self.shape(node.base).parameters}
         return sizes[declared.policy]
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Dtype = Literal["float32", "bfloat16", "float16"]
 Backing = Literal["", "vllm"]
 Attention = Literal["", "eager", "sdpa", "flash_attention_2"]
+Quantized = Literal["nf4"]
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,11 @@ class BaseModel:
             return ()
         return tuple(ends) if isinstance(ends, list) else (int(ends),)
 
-    def load(self) -> Any:
-        """A fresh copy of the model in its dtype on its device: the caller may change it."""
+    def load(self, quantized: Quantized | None = None) -> Any:
+        """A fresh copy of the model in its dtype on its device: the caller may change it.
+
+        quantized  nf4: its linear layers but the head in 4 bits, for an adapter on top of them
+        """
         model = self._read(
             transformers.AutoModelForCausalLM,
             "the model",
@@ -132,6 +136,7 @@ class BaseModel:
             use_safetensors=True,
             **({"attn_implementation": self.spec.attention} if self.spec.attention else {}),
             **dequantising(self.folder),
+            **(_in_four_bits(self.spec) if quantized else {}),
         )
         if is_gguf(self.folder) or any(self.folder.glob("tokenizer*")):  # an artifact keeps its base's
             require_rows(self, model.get_input_embeddings().weight.shape[0])
@@ -194,6 +199,17 @@ def require_rows(base: BaseModel, rows: int) -> None:
             where=base.spec.label,
             fix="Resize the model's embeddings and save it again, or use the tokenizer that it was trained with.",
         )
+
+
+def _in_four_bits(spec: BaseSpec) -> dict[str, Any]:
+    """NF4 with quantised constants (Dettmers et al. 2023, 2305.14314, section 3), computed in the base's dtype."""
+    settings = transformers.BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, spec.dtype),
+    )
+    return {"quantization_config": settings, "device_map": {"": spec.device}}
 
 
 def _aligned(model: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +16,7 @@ from harness.training.loop import Optimisation, require_trained_end, seed_everyt
 from harness.training.parallel import first_process
 
 if TYPE_CHECKING:
-    from harness.policy.base_model import BaseModel
+    from harness.policy.base_model import BaseModel, Quantized
     from harness.records import Demonstration
     from harness.training.trl import LossOf
 
@@ -23,6 +24,27 @@ if TYPE_CHECKING:
 MergedIn = Literal["float32", "base"]
 """The precision of a loaded model with an adapter. In bfloat16 a small update is lost in the rounding of weights and
 activations: tests/performance/test_lora_rounding.py prints how much of it."""
+
+
+def require_quantizable(quantized: Quantized | None, merged_in: MergedIn, parallel: str | None) -> None:
+    """Raise UserError where a frozen base in 4 bits cannot be had, or another setting contradicts it."""
+    if quantized is None:
+        return
+    if find_spec("bitsandbytes") is None:
+        raise UserError(
+            f"quantized is {quantized}, which needs bitsandbytes, and it is not installed",
+            fix="Install the extra `bitsandbytes` (pip install 'bakeoff[bitsandbytes]'), or leave quantized out.",
+        )
+    if merged_in != "float32":
+        raise UserError(
+            f"merged_in: {merged_in} with quantized: {quantized}, which is not merged into anything",
+            fix="Leave one of them out: merged_in saves memory in answering, quantized in training too.",
+        )
+    if parallel:
+        raise UserError(
+            f"parallel: {parallel} with quantized: {quantized}, whose weights cannot be divided among processes",
+            fix="Leave one of them out.",
+        )
 
 
 def fit_adapter(
@@ -36,19 +58,21 @@ def fit_adapter(
     max_length: int | None = None,
     loss_of: LossOf | None = None,
     merged_in: MergedIn | None = None,
+    quantized: Quantized | None = None,
 ) -> FitReport:
     """Train the adapter of a PEFT configuration on a frozen copy of the base, and write only the adapter.
 
     method     its fields configure the optimisation
     loss_of    as for `train`
     merged_in  as for `adapted_copy`: noted in the report, unless the base is in float32
+    quantized  the frozen copy is in 4 bits: noted too
 
     Raises UserError where the adapter does not fit the model.
     """
     import peft
 
     rows = training_rows(demonstrations, base.encoder, max_length)
-    model = base.load()
+    model = base.load(quantized)
     require_trained_end(model, base.encoder)
     seed_everything(context)
     try:
@@ -61,6 +85,8 @@ def fit_adapter(
         ) from error
     report = train(adapted, rows, base, Optimisation.of(method), context, loss_of=loss_of)
     save_adapter(adapted, out)
+    if quantized:
+        return replace(report, notes={**report.notes, "frozen_in": quantized})
     if merged_in is None or base.spec.dtype == "float32":
         return report
     return replace(report, notes={**report.notes, "merged_in": merged_in.replace("base", base.spec.dtype)})
@@ -88,17 +114,22 @@ def save_adapter(model: Any, out: Path) -> None:
     )
 
 
-def adapted_copy(base: BaseModel, artifact: Path, merged_in: MergedIn) -> Any:
+def adapted_copy(base: BaseModel, artifact: Path, merged_in: MergedIn, quantized: Quantized | None = None) -> Any:
     """A frozen copy of the base with a written adapter, merged into its weights where PEFT can do that.
 
     merged_in  float32: the copy is in float32 too, whatever the base's dtype
+    quantized  the copy is in 4 bits as in training, and not merged: 4 bits would round the update away
     """
     import peft
 
     def adapted() -> Any:
-        model = base.load()
+        model = base.load(quantized)
+        if quantized:
+            return peft.PeftModel.from_pretrained(model, str(artifact))
         return peft.PeftModel.from_pretrained(model.float() if merged_in == "float32" else model, str(artifact))
 
+    if quantized:
+        return adapted().requires_grad_(False)
     try:
         return adapted().merge_and_unload().requires_grad_(False)
     except (NotImplementedError, AttributeError, ValueError):

@@ -141,6 +141,8 @@ def training_memory(
         trainee = trainee.float()
     trained = [weight for weight in trainee.parameters() if weight.requires_grad]
     weights = sum(weight.numel() * weight.element_size() for weight in trainee.parameters())
+    if declared.frozen == "nf4":
+        weights -= saved_by_nf4(trainee)
     head = unwrapped(trainee).get_output_embeddings().weight
     kept, freed = _activation_bytes(trainee, rows, tokens, autocast=dtype == "bfloat16", frozen=not whole)
     count, everything = (sum(weight.numel() for weight in some) for some in (trained, trainee.parameters()))
@@ -158,6 +160,18 @@ def training_memory(
         loss=_loss_bytes(logits * head.shape[0], head.numel() if head.requires_grad else 0),
         retained=KEPT_SHARE * freed if keeps_freed_blocks(device) else 0.0,
     )
+
+
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Bytes of a weight in NF4: 4 bits, a constant in 8 bits for each 64, and one in 32 bits for each 256 of those."""
+
+
+def saved_by_nf4(model: Any) -> float:
+    """The bytes that a model's frozen linear layers, without the head, take less in NF4 than as they are."""
+    head = id(unwrapped(model).get_output_embeddings().weight)
+    layers = [module.weight for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    frozen = {id(weight): weight for weight in layers if not weight.requires_grad and id(weight) != head}
+    return float(sum(weight.numel() * (weight.element_size() - NF4_BYTES) for weight in frozen.values()))
 
 
 def _loss_bytes(logits: int, trained_head: int) -> float:

@@ -212,7 +212,7 @@ def _kept_in(entries: Sequence[Entry]) -> Iterator[str]:
     """The precision of a loaded policy's trained weights, which a fit on a bfloat16 base notes."""
     for entry in entries:
         notes = entry.get("notes") or {}
-        yield from (str(notes[name]) for name in ("merged_in", "saved_in") if name in notes)
+        yield from (str(notes[name]) for name in ("merged_in", "saved_in", "frozen_in") if name in notes)
 
 
 def _lengths(fields: Mapping[str, Any]) -> Iterator[str]:
