@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
 
 SHIPPED = Path(__file__).parent / "constant_prompts"
+UNUSABLE = "the constant prompt (examples) is not usable"
 EXAMPLE = 'Example: question: "# Question\\n"'
 
 
@@ -51,9 +52,9 @@ def read_prompt(name: str) -> ConstantPrompt:
     file = file_of(name)
     if not file.is_file():
         near = difflib.get_close_matches(name, shipped_prompts(), n=1)
-        known = did_you_mean(name, shipped_prompts()) if near else f"Shipped: {', '.join(shipped_prompts())}."
-        raise UserError(f"examples is {name!r}, which is neither a shipped prompt nor a file", fix=known)
-    content = _parsed(file)
+        fix = did_you_mean(name, shipped_prompts()) if near else f"Shipped: {', '.join(shipped_prompts())}."
+        raise UserError(f"examples is {name!r}, which is neither a shipped prompt nor a file", fix=fix)
+    content = yaml_mapping(file, "examples", UNUSABLE)
     known = ("question", "answer", "end", "system", "examples")
     if unknown := [key for key in content if key not in known]:
         raise _fault(file, f"unknown key {unknown[0]!r}", did_you_mean(str(unknown[0]), known))
@@ -71,16 +72,18 @@ def read_prompt(name: str) -> ConstantPrompt:
     return ConstantPrompt(**texts, system=content.get("system", "").strip(), examples=examples)
 
 
-def _parsed(file: Path) -> dict[str, Any]:
+def yaml_mapping(file: Path, key: str, fault: str) -> dict[str, Any]:
+    """A YAML file: a mapping whose `key`, if there, is a list. Raises UserError, which begins with `fault`."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    see = "See methods/README.md for an example."
     try:
         content = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
     except (YAMLError, UnicodeDecodeError) as error:
-        raise _fault(file, f"broken YAML: {first_line(error)}", "See methods/README.md for an example.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("examples") or [], list):
-        raise _fault(file, "not a mapping with a list of examples", "See methods/README.md for an example.")
+        raise UserError(f"{fault}: broken YAML: {first_line(error)}", where=str(file), fix=see) from error
+    if not isinstance(content, dict) or not isinstance(content.get(key) or [], list):
+        raise UserError(f"{fault}: not a mapping with a list of {key}", where=str(file), fix=see)
     return content
 
 
@@ -97,7 +100,7 @@ def _example(file: Path, number: int, row: Any, marker: str) -> tuple[Message, M
 
 
 def _fault(file: Path, what: str, fix: str) -> UserError:
-    return UserError(f"the constant prompt (examples) is not usable: {what}", where=str(file), fix=fix)
+    return UserError(f"{UNUSABLE}: {what}", where=str(file), fix=fix)
 
 
 class MarkedEncoder(TextEncoder):
