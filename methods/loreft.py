@@ -17,7 +17,7 @@ to the whole edited state. No weight decay: it would pull R back to its initial 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -276,6 +276,11 @@ class ReftPolicy(CausalPolicy):
     ) -> None:
         super().__init__(model, encoder)
         self.settings, self.interventions = settings, interventions
+
+    def without_edits(self, blocks: Collection[int]) -> ReftPolicy:
+        """The policy without its interventions in these blocks."""
+        kept = {key: one for key, one in self.interventions.items() if int(key.split("-")[0]) not in blocks}
+        return ReftPolicy(self.model, self.encoder, self.settings, kept)
 
     def prefill(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, CausalState]:
         """Read left-padded prompts, each edited at its own first and last positions."""

@@ -7,7 +7,7 @@ output (B, T, d) that treats each position alone, so that batches and padding ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,11 @@ class EditedPolicy(CausalPolicy):
     ) -> None:
         super().__init__(model, encoder)
         self.changes, self.prompts = dict(changes), prompts
+
+    def without_edits(self, blocks: Collection[int]) -> EditedPolicy:
+        """The policy without its changes of these blocks."""
+        kept = {layer: change for layer, change in self.changes.items() if layer not in blocks}
+        return EditedPolicy(self.model, self.encoder, kept, prompts=self.prompts)
 
     def prefill(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, CausalState]:
         """Read left-padded prompts, edited where prompts are."""
