@@ -44,7 +44,7 @@ CLASSES = ("style", "content", "number", "format")
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 STYLE_WORDS = """
 a an the this that these those some any no every each all both either neither other another such what which whose
-i me my mine you your yours he him his she her hers it its we us our ours they them their theirs who whom one
+i me my mine you your yours he him his she her hers it its we us our ours they them their theirs who one
 myself yourself itself ourselves themselves there here
 of in on at by for with from to into onto over under about after before between through during without within
 against among as than like per up down out off upon near
