@@ -21,7 +21,7 @@ noise to embeddings (Jain et al. 2023, 2310.05914, who use 5, 10 and 15). `kl: {
 model from the base on the labelled tokens, KL(base || model): the quantity that forgetting follows (Shenfeld et al.
 2025, 2509.04259), as in Learning without Forgetting (Li and Hoiem 2016, 1606.09282). `replay: {share: 0.05, data: SET}`
 mixes rows of another set of demonstrations in, of which a share of 1 to 5 % is common (Scialom et al. 2022, 2205.12393;
-Ibrahim et al. 2024, 2403.08763); the check for contamination does not see that set. `start` names a method whose
+Ibrahim et al. 2024, 2403.08763); it is searched for test items as the demonstrations are. `start` names a method whose
 trained model is trained further.
 """
 

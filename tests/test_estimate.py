@@ -13,13 +13,17 @@ import transformers
 from typer.testing import CliRunner
 
 from harness.cli.main import app
-from harness.engine.estimate import Questioned
+from harness.engine.config import load_experiment
+from harness.engine.estimate import Estimator, Questioned
+from harness.engine.plan import make_plan
 from harness.files import HARNESS
 from harness.method import Footprint, Method
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.types import Prompt, Sampling
+from harness.records import Demonstration, Message
 from harness.training.c_allocator import KEPT_SHARE
 from harness.training.footprint import TrainingMemory, shape_of, training_memory, training_operations
+from harness.training.labelled_rows import training_rows
 from harness.training.loop import Optimisation
 from methods.base import Base
 from methods.dpo import Dpo
@@ -240,6 +244,27 @@ def test_with_weights_a_pass_is_timed(tmp_path: Path) -> None:
     tables = [line for line in done.output.splitlines() if line[:1] in "┏┃┡│└"]
     assert max(map(len, tables)) <= 80
     assert "weights are not here" not in done.output
+
+
+def test_a_fit_is_estimated_with_its_replayed_rows_and_with_the_prompts_that_it_trains(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "1 2 3 4"}, {"role": "assistant", "content": "5 6"}]
+    (tmp_path / "other.jsonl").write_text(json.dumps({"messages": turns}) + "\n", "utf-8")
+    file = tmp_path / "experiment.yaml"
+    methods = "[sft, {sft: {loss_on: all}, as: whole}, {sft: {replay: {share: 0.2, data: other.jsonl}}, as: replaying}]"
+    file.write_text(
+        "bases: [microworld/small]\ndata: {demonstrations: microworld/curated-1k}\ndata_sizes: [16]\n"
+        f"methods: {methods}\nbenchmarks: [knowledge]\n",
+        "utf-8",
+    )
+    plan = make_plan(load_experiment(file), tmp_path / "store")
+    estimator = Estimator(plan, timed=False)
+    plain, whole, replaying = (estimator.fit(node) for node in estimator.nodes)
+    encoder = shipped().encoder
+    one = Demonstration(tuple(Message(**turn) for turn in turns), "x")  # 16 rows and 4 more, three times each
+    length = len(training_rows([one], encoder).rows[0].input_ids)
+    assert replaying.read == plain.read + 3 * 4 * length
+    assert whole.read == plain.read
+    assert whole.operations > plain.operations  # a logit for every token of a prompt
 
 
 def test_sizes_that_are_no_numbers_are_refused(tmp_path: Path) -> None:

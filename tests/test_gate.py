@@ -33,7 +33,8 @@ benchmarks: [knowledge, {instruction_following: {limit: 5}}]
 
 def planned(folder: Path, rows: str = "microworld/curated-1k", more: str = "") -> Plan:
     file = folder / "gated.yaml"
-    file.write_text(MATRIX % rows + more)
+    matrix = MATRIX.replace("methods: [base, sft]\n", "") if "methods:" in more else MATRIX
+    file.write_text(matrix % rows + more)
     return make_plan(load_experiment(file), folder / "store")
 
 
@@ -71,6 +72,26 @@ def test_a_strict_experiment_refuses_to_run_and_says_what_would_help(tmp_path: P
         check_contamination(planned(tmp_path, rows, "strict: true\n"), tmp_path / "store")
     assert "bakeoff data decontaminate" in str(caught.value)
     assert check_contamination(planned(tmp_path, "microworld/curated-1k", "strict: true\n"), tmp_path / "store")
+
+
+def test_replayed_rows_and_constant_prompts_are_searched_as_training_sets_are(tmp_path: Path) -> None:
+    prompts = [item.prompt for item in instruction_items("test", 5)]
+    rows_with(tmp_path, prompts[:2])
+    shown = {"question": prompts[2], "answer": "some answer"}
+    constant = {"question": "Q: ", "answer": " A: ", "examples": [shown, {"question": "two?", "answer": "2"}]}
+    (tmp_path / "shown.yaml").write_text(json.dumps(constant))
+    replaying = "{sft: {replay: {share: 0.1, data: ./rows.jsonl}}, as: replaying}"
+    inside = "{rft: {samplers: [replaying], tune: {sft: {replay: {share: 0.2, data: ./rows.jsonl}}}}}"
+    methods = f"[base, sft, {{prompting: {{examples: ./shown.yaml}}}}, {replaying}, {inside}]"
+    plan = planned(tmp_path, "microworld/curated-1k, problems: microworld/stories", f"methods: {methods}\n")
+    own = [one for one in check_contamination(plan, tmp_path / "store") if one["benchmark"] == "instruction_following"]
+    found = {one["kind"]: (one["set"], {match["item"] for match in one["matched"]}) for one in own}
+    assert len(own) == 4  # the replayed rows once, though two methods read them
+    ids = [item.id for item in instruction_items("test", 5)]
+    assert found["replay"] == ("./rows.jsonl", set(ids[:2]))
+    assert found["examples"] == ("./shown.yaml", {ids[2]})
+    assert not found["demonstrations"][1]
+    assert not found["problems"][1]
 
 
 def test_nothing_is_compared_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from harness.engine.run import run_plan
 from harness.engine.search import Trial, draws, searchable
 from harness.engine.states import state_of
 from harness.engine.store.store import Store
-from harness.engine.tuning import plans, unfilled
+from harness.engine.tuning import plans, scored_on, unfilled
 from harness.errors import UserError
 from harness.report.compose import write_report
 from methods.best_of_n import BestOfN
@@ -195,6 +195,19 @@ def test_what_was_searched_for_is_in_the_results_and_in_the_report(folder: Path)
     gain = max(one["fields"]["strength"] for one in tuning["searches"][0]["trials"]) - 1.0
     section = report.split("## Search for settings")[1].split("\n## ")[0]
     assert f"+{gain:.3g}"[:5] in section
+
+
+def test_a_plan_says_which_benchmarks_have_no_split_to_score_trials_on(folder: Path) -> None:
+    file = outside.experiment(folder, extra=TUNE)
+    plain = file.read_text("utf-8")
+    assert scored_on(load_experiment(file)) == "Trials are scored on the split 'validation' of outside_bench."
+    file.write_text(plain.replace("[outside_bench]", "[outside_bench, function_calling]"), "utf-8")
+    said = scored_on(load_experiment(file))
+    assert said.endswith("Without a split, so no trial is scored on them: function_calling.")
+    file.write_text(plain.replace("[outside_bench]", "[function_calling]"), "utf-8")
+    with pytest.raises(UserError, match=r"nothing to tune on: .* \(without any split: function_calling\)"):
+        next(plans(load_experiment(file), folder / "store"))
+    assert scored_on(load_experiment(outside.experiment(folder))) == ""
 
 
 def test_a_second_search_finds_every_trial_done_and_chooses_the_same(folder: Path) -> None:

@@ -22,7 +22,7 @@ from harness.engine.pruning import prune, survey
 from harness.engine.refusals import check_before_run, skipped_rows
 from harness.engine.states import explain, find_cells, state_of
 from harness.engine.store.store import Store
-from harness.engine.tuning import plans, unfilled
+from harness.engine.tuning import plans, scored_on, unfilled
 from harness.errors import UserError
 
 
@@ -43,6 +43,8 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
     for line in (*remedies_of(plan, store.root), *remarks_on_data(plan), *skipped_rows(plan)):
         say(line)
     check_before_run(plan, store.root)
+    if told := scored_on(experiment):
+        say(told)
     if experiment.tune and not plan.experiment.tune:
         say("The rows of tuned settings are planned once the trials are done.")
     done = all(state.name not in ("to run", "running") for state in states)

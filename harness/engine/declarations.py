@@ -1,5 +1,5 @@
-"""Declarations of a method besides `trains`: whether its fit depends on the seed, costs, and trains on prompts, and
-whether its answers are fixed.
+"""Declarations of a method besides `trains`: whether its fit depends on the seed, costs, and trains on prompts,
+whether its answers are fixed, and which files its fields name.
 
 They are class attributes that `Method` describes and does not define, so that a method without them has the content
 key that it had before there were any.
@@ -7,10 +7,15 @@ key that it had before there were any.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator, Mapping
+from itertools import cycle, islice
 from typing import Any, get_args, get_type_hints
 
+from harness.data.load import DataSpec, load_set
 from harness.errors import UserError
 from harness.method import Footprint, Method, plugin_name
+from harness.records import Demonstration
 
 POLICY_KINDS = get_args(get_type_hints(Footprint)["policy"])
 
@@ -33,6 +38,32 @@ def trains_on_prompts(method: Method) -> bool:
 def answers_are_fixed(method: Method) -> bool:
     """Whether a prompt has one answer, at every seed and temperature; False for whatever asks a model."""
     return bool(getattr(method, "answers_are_fixed", False))
+
+
+def named_paths(method: Method) -> dict[str, Any]:
+    """The fields of a method that name files, with their values."""
+    own = dataclasses.fields(method)  # type: ignore[arg-type]
+    return {item.name: getattr(method, item.name) for item in own if item.metadata.get("path")}
+
+
+def paths_of(method: Method) -> Iterator[tuple[str, Any]]:
+    """The fields that name files, with their values: the method's own, and those of methods inside."""
+    yield from named_paths(method).items()
+    for item in dataclasses.fields(method):  # type: ignore[arg-type]
+        value = getattr(method, item.name)
+        for inner in value if isinstance(value, tuple) else (value,):
+            if isinstance(inner, Method):
+                yield from paths_of(inner)
+
+
+def shared_in(method: Method, rows: int) -> tuple[Demonstration, ...]:
+    """As many rows of another set as a field {share, data} adds to so many demonstrations; the set repeats."""
+    for value in named_paths(method).values():
+        if isinstance(value, Mapping) and value.get("share") and isinstance(value.get("data"), str):
+            known = load_set("demonstrations", DataSpec(value["data"])).records
+            count = max(1, round(rows * value["share"] / (1 - value["share"])))
+            return tuple(islice(cycle(known), count))
+    return ()
 
 
 def declared_footprint(method: Method, model: Any) -> Footprint | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.data.load import set_of, training_data
 from harness.engine.cost import wait_for
-from harness.engine.declarations import declared_footprint
+from harness.engine.declarations import declared_footprint, shared_in, trains_on_prompts
 from harness.engine.plan import Cell, Node, Plan
 from harness.engine.soundness import Unsound
 from harness.errors import UserError, first_line
@@ -37,6 +37,7 @@ from harness.training.footprint import (
 )
 from harness.training.labelled_rows import answer_row, training_rows
 from harness.training.loop import Optimisation, rows_at_once, sorted_within_batches
+from harness.training.objectives import plain_labels
 
 CALIBRATION_TOKENS = 256
 DECODED_ROWS, DECODED_TOKENS = 64, 4
@@ -317,7 +318,10 @@ class Estimator:
         data, encoder = self._data(node), node.base.encoder
         units: list[list[tuple[int, int]]] = []
         if data.demonstrations:
-            rows = training_rows(data.demonstrations, encoder, longest).rows
+            method = declared.by or node.method
+            shown = (*data.demonstrations, *shared_in(method, len(data.demonstrations)))
+            prompts = plain_labels if trains_on_prompts(method) else None
+            rows = training_rows(shown, encoder, longest, prompts=prompts).rows
             units += [[(len(row.input_ids), row.labelled)] for row in rows]
         for pair in data.preferences:
             answers = (pair.chosen, pair.rejected)[: declared.per_pair]

@@ -1,18 +1,20 @@
 """Checks before a run: do the training sets contain items of the benchmarks, and how does each base read a prompt?
 
-Contamination warns; `strict` blocks.
+Contamination warns; `strict` blocks. Rows that a method's fields name (replayed ones, those of a constant prompt) are
+searched as the training sets are.
 
 Results are kept in the store under the digests of both sides, so that nothing is compared twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.load import LoadedSet
+from harness.data.load import DataSpec, LoadedSet, load_set
+from harness.engine.declarations import paths_of
 from harness.engine.experiment import BenchmarkEntry
 from harness.engine.limits import TimeOverError, time_limit
 from harness.engine.plan import Plan, base_document
@@ -23,6 +25,7 @@ from harness.engine.store.keys import key_of, source_digests
 from harness.errors import UserError, first_line
 from harness.files import HARNESS, read_sealed, remember
 from harness.method import fields_of
+from harness.records import Demonstration, Message, digest_of
 
 if TYPE_CHECKING:
     from harness.curation.contamination import Contamination, Match
@@ -31,11 +34,12 @@ if TYPE_CHECKING:
 
 
 MOST_NAMED = 3
+PROMPT_FILES = (".yaml", ".yml", ".json")
 LONGEST_CHECK = 120.0  # seconds; importing the libraries and a large vocabulary take some tens
 
 
 def check_contamination(plan: Plan, folder: Path) -> list[dict[str, Any]]:
-    """Every training set against every benchmark: one entry each, in the experiment's order.
+    """Every training set, and what fields of methods read, against every benchmark: one entry each, in that order.
 
     folder  the store's root. Raises UserError where the experiment is strict and a set is flagged.
     """
@@ -44,7 +48,8 @@ def check_contamination(plan: Plan, folder: Path) -> list[dict[str, Any]]:
         for column in plan.experiment.benchmarks
         if column.label not in plan.unreachable and not isinstance(column.benchmark, Unsound)
     ]
-    found = [_entry(loaded, column, folder) for loaded in plan.sets for column in columns]
+    sets = (*plan.sets, *sets_of_fields(plan))
+    found = [_entry(loaded, column, folder) for loaded in sets for column in columns]
     flagged = [entry for entry in found if entry["flagged"]]
     if flagged and plan.experiment.strict:
         raise UserError(
@@ -53,6 +58,57 @@ def check_contamination(plan: Plan, folder: Path) -> list[dict[str, Any]]:
             fix="Remove them with `bakeoff data decontaminate`, or leave out `strict: true`.",
         )
     return found
+
+
+def sets_of_fields(plan: Plan) -> list[LoadedSet]:
+    """What the experiment's methods read apart from its training sets, each once.
+
+    A field declared `path` or `folder` may name a training set in a mapping with `data`, as `replay` of sft does, or
+    a file of questions with their answers, as a constant prompt. Folders and names without `data` are something else.
+    """
+    nodes = {key: one for node, _ in plan.groups() for key, one in (*node.beneath.items(), (node.key, node))}
+    found: dict[tuple[str, str], LoadedSet] = {}
+    for node in nodes.values():
+        for field, value in paths_of(node.method):
+            if isinstance(value, Mapping) and isinstance(value.get("data"), str):
+                loaded = load_set("demonstrations", DataSpec(value["data"]))
+                named = {**loaded.manifest, "name": getattr(value["data"], "written", value["data"])}
+                found.setdefault((field, named["digest"]), replace(loaded, kind=field, manifest=named))
+            elif isinstance(value, str) and (rows := rows_of_prompt(Path(value).expanduser())):
+                manifest = {"name": getattr(value, "written", value), "digest": digest_of(rows)}
+                found.setdefault((field, manifest["digest"]), LoadedSet(field, rows, manifest))
+    return list(found.values())
+
+
+def rows_of_prompt(file: Path) -> tuple[Demonstration, ...]:
+    """The questions of a YAML or JSON file with their answers, at any depth; none where it is another kind of file.
+
+    The names of their keys are those that test sets have. A file that cannot be read is refused by what reads it.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    from harness.curation.contamination import ANSWERED, ASKED, text_in
+
+    if file.suffix.lower() not in PROMPT_FILES or not file.is_file():
+        return ()
+    try:
+        waiting, rows = [YAML(typ="safe", pure=True).load(file.read_text("utf-8"))], []
+    except (OSError, ValueError, YAMLError):
+        return ()
+    while waiting:
+        part = waiting.pop(0)
+        waiting += [inner for inner in _inside(part) if isinstance(inner, (Mapping, list))]
+        if isinstance(part, Mapping):
+            said = [next((text_in(part[key]) for key in keys if part.get(key)), "") for keys in (ASKED, ANSWERED)]
+            if all(said):
+                turns = (Message("user", said[0]), Message("assistant", said[1]))
+                rows.append(Demonstration(turns, f"{file.name}:{len(rows) + 1}"))
+    return tuple(rows)
+
+
+def _inside(part: Any) -> Iterable[Any]:
+    return part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ()
 
 
 def base_checks(base: BaseModel, folder: Path) -> list[dict[str, Any]]:

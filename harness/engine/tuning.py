@@ -103,8 +103,21 @@ def _columns(experiment: Experiment, tune: Tune) -> tuple[BenchmarkEntry, ...]:
     roles = {metric.role for entry in found for metric in entry.benchmark.metrics() if metric.primary}
     if "quality" not in roles:
         what = f"nothing to tune on: no benchmark with a primary quality metric has a split {tune.on!r}"
-        raise _error(experiment, what, "Add such a benchmark, or leave out `tune`.")
+        without = [entry.label for entry in experiment.benchmarks if "split" not in fields_of(entry.benchmark)]
+        named = f" (without any split: {', '.join(without)})" if without else ""
+        raise _error(experiment, what + named, "Add such a benchmark, or leave out `tune`.")
     return tuple(found)
+
+
+def scored_on(experiment: Experiment) -> str:
+    """Which benchmarks the trials are scored on, and which have no split and so decide nothing; "" without `tune`."""
+    if not (tune := experiment.tune):
+        return ""
+    asked = [one for one in experiment.benchmarks if not tune.benchmarks or one.label in tune.benchmarks]
+    split = [one.label for one in asked if "split" in fields_of(one.benchmark)]
+    told = f"Trials are scored on the split {tune.on!r} of {', '.join(split)}."
+    without = [one.label for one in asked if one.label not in split]
+    return f"{told} Without a split, so no trial is scored on them: {', '.join(without)}." if without else told
 
 
 def _check_apart(experiment: Experiment, columns: tuple[BenchmarkEntry, ...], tune: Tune) -> None:

@@ -10,6 +10,7 @@ import numpy
 from rich.table import Table
 from rich.text import Text
 
+from harness.engine.estimate import Questioned
 from harness.engine.experiment import Experiment
 from harness.engine.plan import Plan
 from harness.engine.results.schema import read_rows
@@ -113,7 +114,7 @@ def _metric(
     elif metric.unit:
         return f"it counts {metric.unit}, and the priors are of shares"
     else:
-        size, where = _size_in_store(metric, plan, store)
+        size, where = _size_known(metric, plan, store)
         variation = prior_variation(tested, baseline, size, sampled=sampled)
         source = f"priors; {where}"
     if size.effective < FEWEST_CLUSTERS:
@@ -121,8 +122,8 @@ def _metric(
     return PlannedMetric(metric, tuple(tested), size, variation, sampled, True, source)
 
 
-def _size_in_store(metric: BenchmarkMetric, plan: Plan, store: Store) -> tuple[Size, str]:
-    """Items and clusters of a cell that is done; without one they are assumed."""
+def _size_known(metric: BenchmarkMetric, plan: Plan, store: Store) -> tuple[Size, str]:
+    """Items and clusters of a cell that is done, or of the benchmark as it asks; without either they are assumed."""
     seeds = len(plan.experiment.seeds)
     for cell in plan.cells:
         if cell.column.label != metric.benchmark or cell.why or not store.done("outcomes", cell.key):
@@ -133,11 +134,48 @@ def _size_in_store(metric: BenchmarkMetric, plan: Plan, store: Store) -> tuple[S
                 weight = float(outcome["weights"].get(metric.name, 1.0))
                 weights[outcome["cluster"]] = weights.get(outcome["cluster"], 0.0) + weight
         if len(weights) > 1:
-            sizes = numpy.array(list(weights.values()))
-            size = Size(float(sizes.sum()), sizes.size, float(sizes.sum() ** 2 / (sizes**2).sum()), seeds)
-            return size, f"items as in {cell.title}, which is done"
-    count = PRIOR.items
-    return Size(float(count), count, float(count), seeds), f"{count} items, each from a source of its own, are assumed"
+            return _size_by(weights, seeds), f"items as in {cell.title}, which is done"
+    if len(weights := _asked_weights(metric, plan)) > 1:
+        return _size_by(weights, seeds), "items are the benchmark's own"
+    known = _items_of_test_set(metric, plan)
+    count = known or PRIOR.items
+    source = "its test set's items" if known else f"{count} items"
+    return Size(float(count), count, float(count), seeds), f"{source}, each from a source of its own, are assumed"
+
+
+def _size_by(weights: Mapping[str, float], seeds: int) -> Size:
+    """The size of a metric whose clusters have these weights."""
+    sizes = numpy.array(list(weights.values()))
+    return Size(float(sizes.sum()), sizes.size, float(sizes.sum() ** 2 / (sizes**2).sum()), seeds)
+
+
+def _asked_weights(metric: BenchmarkMetric, plan: Plan) -> dict[str, float]:
+    """Cluster -> weight of the benchmark's items with this metric, told by a policy that answers nothing.
+
+    Empty where the benchmark needs a model, or asks more than answers and scores of a policy: a judge, for instance.
+    """
+    cell = next((one for one in plan.cells if one.column.label == metric.benchmark and not one.why), None)
+    weights: dict[str, float] = {}
+    if cell is None or cell.column.benchmark.reads_logits:
+        return weights
+    try:
+        for outcome in cell.column.benchmark.evaluate(Questioned(cell.node.base), cell.seed):
+            if metric.name in outcome.metrics:
+                weight = float(outcome.weights.get(metric.name, 1.0))
+                weights[outcome.cluster] = weights.get(outcome.cluster, 0.0) + weight
+    except (Exception, SystemExit):  # its own run will say so
+        return {}
+    return weights
+
+
+def _items_of_test_set(metric: BenchmarkMetric, plan: Plan) -> int:
+    """The number of its known items; 0 where they are not known."""
+    benchmark = next(one.benchmark for one in plan.experiment.benchmarks if one.label == metric.benchmark)
+    try:
+        known = benchmark.test_set()
+    except (Exception, SystemExit):
+        return 0
+    return len(known.items) if known else 0
 
 
 def _pilot_panels(folder: Path) -> Mapping[tuple[str, str], Measured]:
