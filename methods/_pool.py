@@ -23,6 +23,7 @@ class Pool:
     kept: dict[str, dict[str, str]] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
     generated_tokens: int = 0
+    verified: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -35,6 +36,7 @@ class Pool:
         answer = answer.strip()
         if not (answer and self.verify(problem, answer) and equations_hold(answer)):
             return
+        self.verified += 1
         paths = self.kept.setdefault(problem.id, {})
         self.problems[problem.id] = problem
         path = reasoning_path(answer)

@@ -10,8 +10,9 @@ larger stays; here distances count words. `samplers` may be several, whose answe
 (Llama 3, 2407.21783, runs six) the model of each round samples the next round's answers, which join the pool;
 each round fine-tunes the base again, never that model. In every round the demonstrations are mixed with the whole pool,
 without the answers in which an item of a test set of `decontaminate` is found (harness/curation/contamination.py); the
-notes have the figures of every round. Problems with the verifier unit_tests are run in a sandbox, if `execute` is set;
-those with the verifier reward are right where `reward_model` gives at least `threshold`.
+notes have the figures of every round, of which a report draws a curve. Problems with the verifier unit_tests are run
+in a sandbox, if `execute` is set; those with the verifier reward are right where `reward_model` gives at least
+`threshold`.
 
 Defaults: k = 100, temperature 0.7 and 256 new tokens as in the paper, which finds most of the gain at k = 3
 already; fine-tuning is `tune`. Sampling costs more than training: the ledger counts every generated token. The fair
@@ -159,15 +160,15 @@ class Rft(Method):
                 salt=f"{role}, round {number}",
             )
             prompts = [Prompt(messages=problem.prompt) for problem in problems]
-            drawn = policy.sample(prompts, sampling, [problem.id for problem in problems])
+            drawn, before = policy.sample(prompts, sampling, [problem.id for problem in problems]), pool.verified
             for problem, completions in zip(problems, drawn, strict=True):
                 pool.generated_tokens += sum(len(completion.token_ids) for completion in completions)
                 for completion in completions:
                     # training on an answer that was cut off would teach the model to end there
                     if completion.finish == "stop":
                         pool.offer(problem, completion.text)
-            drawn_by_now = self.samples * len(problems)
-            pool.history.append({"round": number + 1, "by": role, "drawn": drawn_by_now, "kept": pool.size})
+            figures = {"drawn": self.samples * len(problems), "verified": pool.verified - before, "kept": pool.size}
+            pool.history.append({"round": number + 1, "by": role, **figures})
         if not pool.size:
             raise UserError(
                 f"none of {self.samples} samples for each of {len(problems)} problems verified",
@@ -176,11 +177,14 @@ class Rft(Method):
 
 
 def _figures(number: int, pool: Pool, kept: Sequence[Demonstration], report: FitReport) -> dict[str, Any]:
-    """The figures of a round: answers trained on, those dropped as contaminated, and the loss at the end."""
+    """The figures of a round: answers drawn, right, trained on, dropped as contaminated, and the last loss."""
     losses = report.notes.get("loss") or [(0, None)]
     dropped = pool.size - len(kept)
+    own = [one for one in pool.history if one["round"] == number + 1]
+    drawn = {name: sum(one[name] for one in own) for name in ("drawn", "verified")}
     tokens = {"training_tokens": report.training_tokens, "generated_tokens": pool.generated_tokens}
-    return {"round": number + 1, "trained_on": len(kept), "contaminated": dropped, "loss": losses[-1][1], **tokens}
+    kept_of = {"trained_on": len(kept), "contaminated": dropped, "loss": losses[-1][1]}
+    return {"round": number + 1, **drawn, **kept_of, **tokens}
 
 
 def _curve(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:

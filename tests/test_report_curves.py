@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ import pytest
 
 from harness.records import DataChoice
 from harness.report.findings.curves import Curve, curve_parts, curves_of
+from harness.report.findings.rounds import rounds_of, rounds_parts
 from harness.report.numbers.matrix import BenchmarkInfo, BenchmarkMetric, Matrix, MethodInfo
 from harness.report.render.document import Bullets, Picture
 from harness.report.render.tabular import Table
@@ -178,3 +180,29 @@ def test_where_data_makes_no_difference_one_is_rarely_established() -> None:
         wrong += any(contrast.sign for contrast in curve.contrasts)
     print(f"\nsome difference was established in {wrong} of 300 experiments without one")
     assert wrong <= 0.17 * 300
+
+
+def test_rounds_of_training_are_a_curve_of_the_samples_that_verify_over_seeds() -> None:
+    """Of 8 samples 2 and 4 verify with the two seeds in round 1, and 6 each in round 2."""
+
+    def entry(seed: int, first: int) -> dict[str, Any]:
+        tokens = {"training_tokens": 100, "contaminated": 0, "loss": 0.5}
+        figures = [
+            {"round": 1, "drawn": 8, "verified": first, "trained_on": 3, **tokens},
+            {"round": 2, "drawn": 8, "verified": 6, "trained_on": 5, **tokens},
+        ]
+        return {"base": "world", "method": "rft", "seed": seed, "notes": {"rounds": figures}}
+
+    once = {"base": "world", "method": "sft", "seed": 0, "notes": {}}
+    ledger = (entry(0, 2), entry(1, 4), once)
+    (found,) = rounds_of(ledger)
+    assert [found.share(at) for at in range(2)] == [37.5, 75.0]
+    _, picture, table = rounds_parts(SimpleNamespace(ledger=ledger))  # type: ignore[arg-type]
+    assert isinstance(picture, Picture)
+    assert "rft: 37.5 in round 1, 75.0 in round 2" in picture.alternative
+    assert isinstance(table, Table)
+    assert [[cell.text for cell in row][:5] for row in table.rows] == [
+        ["rft", "1", "8", "3", "3"],
+        ["rft", "2", "8", "6", "5"],
+    ]
+    assert not list(rounds_parts(SimpleNamespace(ledger=(once,))))  # type: ignore[arg-type]

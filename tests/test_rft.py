@@ -249,6 +249,8 @@ def test_answers_with_an_item_of_a_test_set_are_dropped_in_every_round_and_each_
     figures = [(one["round"], one["trained_on"], one["contaminated"]) for one in report.notes["rounds"]]
     assert figures == [(1, 1, 1), (2, 2, 1)]
     assert [one["generated_tokens"] for one in report.notes["rounds"]] == [24, 48]
+    # four samples of each of two problems; each of two texts is right for one problem, then one text for the first
+    assert [(one["drawn"], one["verified"]) for one in report.notes["rounds"]] == [(8, 4), (8, 2)]
     rows = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
     assert [row["messages"][-1]["content"] for row in rows] == SEEN[1][1:]
     assert "rounds" not in fitted(METHOD, tmp_path, Saying("3 + 4 = 7", "it is 10")).notes

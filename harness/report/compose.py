@@ -27,6 +27,7 @@ from harness.report.findings.next_hour import next_hour_parts
 from harness.report.findings.precision import precision_parts, precisions_of
 from harness.report.findings.prices import price_parts, shift_parts
 from harness.report.findings.record import ledger_part, provenance_parts, unfinished_part
+from harness.report.findings.rounds import rounds_parts
 from harness.report.findings.side_by_side import examples_of, has_texts
 from harness.report.findings.tables import (
     FEW,
@@ -106,6 +107,8 @@ def compose(model: ReportModel) -> Document:
         sections.append(Section(title, tuple(joint_parts(joint, model.blocks, model.matrix))))
     if model.tuning:
         sections.append(Section("Search for settings", tuple(tuning_parts(model))))
+    if rounds := tuple(rounds_parts(model)):
+        sections.append(Section("Rounds of training", rounds))
     if not model.matrix.stop:
         sections.append(Section("Claims", tuple(claim_parts(model))))
     sections.append(Section("Training data", tuple(training_data_parts(model))))
