@@ -15,7 +15,6 @@ from typing import Any, get_args, get_type_hints
 from harness.data.load import DataSpec, load_set
 from harness.errors import UserError
 from harness.method import Footprint, Method, plugin_name
-from harness.records import Demonstration
 
 POLICY_KINDS = get_args(get_type_hints(Footprint)["policy"])
 
@@ -56,7 +55,7 @@ def paths_of(method: Method) -> Iterator[tuple[str, Any]]:
                 yield from paths_of(inner)
 
 
-def shared_in(method: Method, rows: int) -> tuple[Demonstration, ...]:
+def shared_in(method: Method, rows: int) -> tuple[Any, ...]:
     """As many rows of another set as a field {share, data} adds to so many demonstrations; the set repeats."""
     for value in named_paths(method).values():
         if isinstance(value, Mapping) and value.get("share") and isinstance(value.get("data"), str):

@@ -93,9 +93,10 @@ def rows_of_prompt(file: Path) -> tuple[Demonstration, ...]:
     if file.suffix.lower() not in PROMPT_FILES or not file.is_file():
         return ()
     try:
-        waiting, rows = [YAML(typ="safe", pure=True).load(file.read_text("utf-8"))], []
+        waiting = [YAML(typ="safe", pure=True).load(file.read_text("utf-8"))]
     except (OSError, ValueError, YAMLError):
         return ()
+    rows: list[Demonstration] = []
     while waiting:
         part = waiting.pop(0)
         waiting += [inner for inner in _inside(part) if isinstance(inner, (Mapping, list))]
