@@ -60,6 +60,7 @@ NOT_HERE = {
     "divergence": "it compares distributions, and reads no answer",
     "ifeval": "its rules are lm-eval's, and tests/test_ifeval.py tries the same answers on them",
     "knowledge": "it asks for scores, not for answers",
+    "layers": "it reads hidden states, and no answer",
     "lm_eval": "its rules are lm-eval's",
     "pairwise_judge": "the judge is a server: its own test below",
     "perplexity": "it asks for scores, not for answers",

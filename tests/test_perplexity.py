@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saying import PlainText
 
-from benchmarks.perplexity import Perplexity, pieces
+from benchmarks._held_out_text import pieces
+from benchmarks.perplexity import Perplexity
 from harness.errors import UserError
 from harness.microworld.corpus import KINDS, documents, held_out
 from harness.microworld.word_lists import ATTRIBUTES

@@ -10,11 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.lazy import torch
+from harness.policy.batching import padded
 from harness.policy.causal import unwrapped
+
+if TYPE_CHECKING:
+    from harness.policy.causal import CausalPolicy
+    from harness.policy.encoding import Encoded
+    from harness.policy.types import Prompt
 
 
 @dataclass(frozen=True)
@@ -103,3 +109,38 @@ def changed_outputs(changes: Iterable[tuple[Any, Callable[[torch.Tensor], torch.
 def _changed(change: Callable[[torch.Tensor], torch.Tensor], module: Any, arguments: Any, output: Any) -> Any:
     """Some modules return a tuple whose first element is the output."""
     return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+
+
+def states_along(
+    policy: CausalPolicy, prompts: Sequence[Prompt], completions: Sequence[str]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """(i, the output of every block (L, T, d) at the tokens of completions[i] after prompts[i]), in no order.
+
+    States are in float32 on the CPU, before an edit of the block's own output.
+    """
+    encoded = [policy.encode(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
+    requests = [one.fitted(policy.encoder.max_length, len(one.prefix) + len(one.completion)) for one in encoded]
+    order = sorted(range(len(requests)), key=lambda at: -len(requests[at].completion))
+    with torch.inference_mode():
+        for start in range(0, len(order), policy.max_rows):
+            chosen = order[start : start + policy.max_rows]
+            yield from zip(chosen, _states(policy, [requests[at] for at in chosen]), strict=True)
+
+
+def _states(policy: CausalPolicy, batch: Sequence[Encoded]) -> Iterator[torch.Tensor]:
+    blocks = decoder_blocks(policy.model)
+    seen: list[list[torch.Tensor]] = [[] for _ in blocks]
+    tokens, mask = padded([[*one.prefix, *one.completion] for one in batch], policy.device)
+    width = max(1, policy.budget // max(1, len(batch) * policy.vocabulary))
+    _, state = policy.prefill(batch)
+    with changed_outputs((block, partial(_noted, own)) for block, own in zip(blocks, seen, strict=True)):
+        for start in range(0, tokens.shape[1], width):
+            _, state = policy.extend(state, tokens[:, start : start + width], mask[:, start : start + width])
+    whole = torch.stack([torch.cat(own, dim=1) for own in seen])
+    for row, one in enumerate(batch):
+        yield whole[:, row, len(one.prefix) : len(one.prefix) + len(one.completion)]
+
+
+def _noted(seen: list[torch.Tensor], hidden: torch.Tensor) -> torch.Tensor:
+    seen.append(hidden.float().cpu())
+    return hidden
