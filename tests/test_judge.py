@@ -14,7 +14,8 @@ import pytest
 from command_line import Done, bakeoff
 from conftest import ROOT
 
-from harness.engine.interchange.judged import cells_of, methods_of, write_judged
+from harness.engine.interchange.cells import cells_of, methods_of
+from harness.engine.interchange.judged import write_judged
 from harness.engine.interchange.paths import read_scores
 from harness.engine.interchange.scored import Scored
 from harness.report.collect import ReportModel, collect
@@ -303,7 +304,7 @@ def test_a_bad_table_is_refused_with_its_row(case: str, tmp_path: Path) -> None:
 def test_a_table_without_its_columns_and_a_path_that_holds_no_scores_are_refused(tmp_path: Path) -> None:
     assert "it has no column item, score" in refused(tmp_path, table(tmp_path / "t.csv", [("a", 1)], "method,seed"))
     (tmp_path / "empty").mkdir()
-    assert "neither a log of lm-eval nor a record of Every Eval Ever is below it" in refused(
+    assert "neither a log of lm-eval or Inspect nor a record of Every Eval Ever is below it" in refused(
         tmp_path, tmp_path / "empty"
     )
     assert "no such file or folder" in refused(tmp_path, "sft=nowhere")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.running import wide_console
-from harness.engine.interchange.judged import cells_of, methods_of, write_judged
+from harness.engine.interchange.cells import cells_of, methods_of
+from harness.engine.interchange.judged import write_judged
 from harness.engine.interchange.paths import read_scores
 from harness.engine.interchange.scored import LeftOut, Scored
 from harness.engine.progress import print_line

@@ -356,19 +356,37 @@ def claims_command(
 @app.command("export")
 def export_command(
     folder: ResultsFolder,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="eee, lm-eval, inspect, hf-eval-results, csv, parquet, latex or markdown (default: all four tables)",
+        ),
+    ] = "",
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="the folder to write to (default: NAME-tables in this directory)"),
+        typer.Option("--out", metavar="DIR", help="the folder to write to (default: NAME-tables or NAME-FORMAT here)"),
+    ] = None,
+    date: Annotated[
+        str, typer.Option("--date", metavar="DATE", help="the date that records state (default: the start of 1970)")
+    ] = "",
+    datasets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset", metavar="BENCHMARK=OWNER/NAME#TASK", help="a benchmark's data set, for hf-eval-results"
+        ),
     ] = None,
 ) -> None:
-    """Write the report's numbers as tables.
+    """Write results for other tools: the report's numbers as tables, or every score as a record.
 
-    Scores and differences are written as CSV and Parquet, the matrix as LaTeX and Markdown. A value that could not
-    be computed is blank, never 0.
+    Without --format: scores and differences as CSV and Parquet, the matrix as LaTeX and Markdown. A value that could
+    not be computed is blank, never 0. `eee` (Every Eval Ever), `lm-eval` and `inspect` hold every score, and `bakeoff
+    judge` reads them again.
     """
-    from harness.cli.verbs import export_verb
+    from harness.cli.exporting import export_verb
 
-    export_verb(folder, out)
+    export_verb(folder, out, kind, date, datasets or [])
 
 
 @app.command("explain")

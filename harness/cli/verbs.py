@@ -1,4 +1,4 @@
-"""The verbs that work on experiments (plan, explain, gc) and on results folders (verify, compare, export)."""
+"""The verbs that work on experiments (plan, explain, gc) and on results folders (verify, compare, claims)."""
 
 from __future__ import annotations
 
@@ -173,23 +173,3 @@ def claims_verb(folder: Path, file: Path | None) -> None:
         print_line(console, one_line(f"not testable: {claim}: {why}", 1000))
     said = f"{len(tested.rows)} tests, corrected together (5 % family-wise); the intervals hold together with 95 %"
     print_line(console, f"\n{said}. Nothing was written. The full report is {folder / 'report.html'}")
-
-
-def export_verb(folder: Path, out: Path | None) -> None:
-    """Write the tables, by default into a folder with the results' name in the working directory."""
-    from harness.report.collect import collect
-    from harness.report.export import write_tables
-
-    say = _printer()
-    model = collect(folder)
-    target = out or Path(f"{folder.resolve().name}-tables")
-    try:
-        written = write_tables(model, target)
-    except OSError as error:
-        what = f"the tables cannot be written: {error.strerror}"
-        raise UserError(what, where=str(target), fix="Name another folder with --out.") from None
-    for path in written:
-        say(str(path))
-    say("\nValues are in the metric's own unit (a share is 0.5, not 50); blank: not computable, see `reason`.")
-    table = repr(str(target / "scores.parquet"))
-    say(f"Next: pandas.read_parquet({table}), or \\input{{{target / 'matrix'}}} in a paper (booktabs)")

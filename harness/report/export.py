@@ -7,7 +7,7 @@ computed is blank, with its reason; never 0.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,26 +66,29 @@ DIFFERENCE_COLUMNS = {
 }
 
 
-def write_tables(model: ReportModel, folder: Path) -> list[Path]:
+TABLES = ("csv", "parquet", "latex", "markdown")
+
+
+def write_tables(model: ReportModel, folder: Path, kinds: Collection[str] = TABLES) -> list[Path]:
     """Write scores and differences (.csv, .parquet) and the matrix (.tex, .md) into `folder`; their paths.
 
     The same results give the same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, columns, rows in (
-        ("scores", SCORE_COLUMNS, list(scores(model))),
-        ("differences", DIFFERENCE_COLUMNS, list(differences(model))),
-    ):
-        written += [folder / f"{name}.csv", folder / f"{name}.parquet"]
-        _write_csv(written[-2], columns, rows)
-        _write_parquet(written[-1], columns, rows)
+    for name, columns, rows_of in (("scores", SCORE_COLUMNS, scores), ("differences", DIFFERENCE_COLUMNS, differences)):
+        rows = list(rows_of(model))
+        for kind, write in (("csv", _write_csv), ("parquet", _write_parquet)):
+            if kind in kinds:
+                written.append(folder / f"{name}.{kind}")
+                write(written[-1], columns, rows)
     tables = [paper_table(block, model.matrix) for block in model.blocks]
     latex = "\n".join(to_latex(table, f"tab:matrix-{at}") for at, table in enumerate(tables, start=1))
     markdown = "\n".join(line for table in tables for line in (*table_lines(table), ""))
-    for name, content in (("matrix.tex", latex), ("matrix.md", markdown)):
-        written.append(folder / name)
-        write_text(written[-1], content)
+    for kind, name, content in (("latex", "matrix.tex", latex), ("markdown", "matrix.md", markdown)):
+        if kind in kinds:
+            written.append(folder / name)
+            write_text(written[-1], content)
     return written
 
 

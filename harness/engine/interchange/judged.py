@@ -12,16 +12,23 @@ A method of which no training seed is stated has the seed 0, as every other one 
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.benchmark import Metric
-from harness.engine.interchange.scored import NOT_STATED, LeftOut, LoggedMetric, Scored, Source
+from harness.engine.interchange.cells import (
+    CHANCE,
+    JudgedCell,
+    joined_values,
+    metrics_of,
+    of_metric,
+    study_of,
+    uneven_items,
+)
+from harness.engine.interchange.scored import NOT_STATED, LeftOut, Scored, Source
 from harness.engine.results.digests import matrix_digest, write_digests
 from harness.engine.results.provenance import commit
 from harness.engine.results.schema import (
@@ -33,85 +40,7 @@ from harness.engine.results.schema import (
     arrow_schema,
 )
 from harness.engine.store.keys import library_versions
-from harness.errors import UserError, did_you_mean
 from harness.files import replacing, write_json, write_text
-
-CHANCE = "chance"
-COMMON = "score"  # the name of the tested metric where the tasks of a benchmark have several
-
-
-@dataclass(frozen=True)
-class JudgedCell:
-    """The scores of one method on one benchmark at one seed; several parts where the benchmark is a group of tasks."""
-
-    parts: tuple[Scored, ...]
-
-    @property
-    def place(self) -> tuple[str, int, str]:
-        """(method, seed, benchmark)"""
-        first = self.parts[0]
-        return first.method, first.seed or 0, first.benchmark
-
-    @property
-    def protocol(self) -> dict[str, str]:
-        """The fields of all parts; values that differ between parts are joined."""
-        names = dict.fromkeys(name for part in self.parts for name in part.protocol)
-        return {name: _joined(part.protocol[name] for part in self.parts if name in part.protocol) for name in names}
-
-    @property
-    def key(self) -> str:
-        """A digest of the files that the cell was read from."""
-        read = sorted({part.source.digest for part in self.parts})
-        return hashlib.sha256("\n".join([*read, *map(str, self.place)]).encode()).hexdigest()[:24]
-
-
-def _joined(values: Iterable[str]) -> str:
-    """The values without repetition; more than three as the digest of all."""
-    found = sorted(set(values))
-    if len(found) <= 3:
-        return ", ".join(found)
-    return f"{len(found)} values, together {hashlib.sha256(chr(10).join(found).encode()).hexdigest()[:12]}"
-
-
-def cells_of(found: Iterable[Scored]) -> list[JudgedCell]:
-    """The cells in the order of their rows. Raises UserError where two files give one method's scores on one part."""
-    parts: dict[tuple[str, int, str], list[Scored]] = {}
-    for one in found:
-        own = parts.setdefault((one.method, one.seed or 0, one.benchmark), [])
-        for other in own:
-            if not (isinstance(one.groups, str) and isinstance(other.groups, str) and one.groups != other.groups):
-                raise UserError(
-                    f"two files give scores of {one.method!r} on {one.benchmark!r}; the other is {other.source.path}",
-                    where=str(one.source.path),
-                    fix="Name what differs: `bakeoff judge plain=FIRST chat=SECOND`, or for two training seeds "
-                    "`sft/0=FIRST sft/1=SECOND`; or leave one out.",
-                )
-        own.append(one)
-    cells = [JudgedCell(tuple(own)) for _, own in sorted(parts.items())]
-    _check_seeds(cells)
-    return cells
-
-
-def _check_seeds(cells: Sequence[JudgedCell]) -> None:
-    """Raise UserError where some seeds are stated and some not: an unknown seed must not be paired with a known one."""
-    parts = [part for cell in cells for part in cell.parts]
-    stated = {part.seed is None: part for part in parts}
-    if len(stated) == 2:
-        raise UserError(
-            f"no training seed is stated for {stated[True].method!r}, and one is for {stated[False].method!r}",
-            where=str(stated[True].source.path),
-            fix=f"Write it, such as `{stated[True].method}/0=PATH`, or fill in the column `seed`.",
-        )
-
-
-def methods_of(scored: Sequence[Scored], baseline: str) -> list[str]:
-    """The methods in the order of the files, the baseline first: the one named, or else the first of all."""
-    found = list(dict.fromkeys(one.method for one in scored))
-    if baseline and baseline not in found:
-        raise UserError(
-            f"the baseline is {baseline!r}, of which no scores were read", fix=did_you_mean(baseline, found)
-        )
-    return sorted(found, key=lambda name: name != (baseline or found[0]))
 
 
 def write_judged(
@@ -121,7 +50,7 @@ def write_judged(
 
     methods  in the order of the report; the first is the baseline
     """
-    metrics = _metrics_of(cells)
+    metrics = metrics_of(cells)
     told = _judged(cells, left_out, methods)
     text = json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,59 +65,33 @@ def write_judged(
     return told
 
 
-def _metrics_of(cells: Sequence[JudgedCell]) -> dict[str, list[Metric]]:
-    """Benchmark -> its metrics, the tested one first. Raises UserError where two files disagree on a direction."""
-    found: dict[str, dict[str, tuple[LoggedMetric, Path]]] = {}
-    mains: dict[str, set[str]] = {}
-    for cell in cells:
-        for part in cell.parts:
-            own = found.setdefault(part.benchmark, {})
-            mains.setdefault(part.benchmark, set()).add(part.metrics[0].name)
-            for one in part.metrics:
-                known, where = own.setdefault(one.name, (one, part.source.path))
-                if known.higher_is_better != one.higher_is_better:
-                    what = f"higher is better for {one.name} of {part.benchmark} here, and lower in {where}"
-                    fix = "Judge results of one version of the benchmark."
-                    raise UserError(what, where=str(part.source.path), fix=fix)
-    return {label: list(_ordered(own, mains[label])) for label, own in found.items()}
-
-
-def _ordered(own: Mapping[str, tuple[LoggedMetric, Path]], mains: set[str]) -> Iterator[Metric]:
-    main = next(iter(mains)) if len(mains) == 1 else COMMON
-    if main == COMMON and COMMON not in own:
-        words = f"of each task its main metric ({', '.join(sorted(mains))}), higher is better"
-        yield Metric(COMMON, words, role="quality", by_group=True)
-    for name, (one, _) in sorted(own.items(), key=lambda pair: pair[0] != main):
-        if name != CHANCE:
-            first = name == main
-            yield Metric(
-                name, one.description, role="quality" if first else "other", primary=first,
-                higher_is_better=one.higher_is_better, by_group=first,
-            )  # fmt: skip
-
-
 def _matrix(
     name: str, cells: Sequence[JudgedCell], methods: Sequence[str], metrics: Mapping[str, Sequence[Metric]],
     text: str,
 ) -> dict[str, Any]:  # fmt: skip
     seeds = sorted({cell.place[1] for cell in cells})
     entries = list(_entries(cells, methods, seeds, list(metrics)))
+    carried = {part.method: part.carried for cell in cells for part in cell.parts}
+    study = study_of(part for cell in cells for part in cell.parts)
     return {
         "schema": SCHEMA_VERSION, "digest": matrix_digest(text, entries, []), "name": name, "judged": True,
-        "baseline": methods[0], "reference": None, "margin": 0.0, "out_of_distribution": {}, "bases": [NOT_STATED],
+        "baseline": methods[0], "reference": study.get("reference"), "margin": study.get("margin") or 0.0,
+        "out_of_distribution": study.get("out_of_distribution") or {}, "bases": [NOT_STATED],
         "small_base": None, "seeds": seeds, "data_qualities": [], "data_sizes": [], "quality_order": {},
-        "contrasts": [], "cells": entries, "joint": [],
+        "contrasts": study.get("contrasts") or [], "cells": entries, "joint": [],
         "methods": [
             {
-                "label": method, "plugin": "", "on": "base", "fields": {}, "deterministic": False, "needs": [],
-                "summary": "scores that others measured", "inputs": [], "seed_group": "", "badges": [],
+                "label": method, "plugin": "", "on": "base", "fields": {}, "needs": [], "inputs": [], "badges": [],
+                "summary": "scores that others measured",
+                "deterministic": carried.get(method, {}).get("deterministic", False),
+                "seed_group": carried.get(method, {}).get("seed_group", ""),
             }
             for method in methods
         ],
         "benchmarks": [
             {
                 "label": label, "plugin": "", "fields": {}, "stochastic": False, "joint_metrics": [],
-                "version": _joined(c.protocol["task version"] for c in cells
+                "version": joined_values(c.protocol["task version"] for c in cells
                                    if c.place[2] == label and "task version" in c.protocol) or NOT_STATED,
                 "summary": "items and scores as the files give them",
                 "metrics": [vars(metric) for metric in own],
@@ -229,7 +132,7 @@ def _judged(cells: Sequence[JudgedCell], left_out: Sequence[LeftOut], methods: S
         ],
         "left_out": [{"file": one.source.path.name, "what": one.what, "why": one.why} for one in left_out],
         "blank": list(_blank(parts)),
-        "uneven": _uneven(cells, methods),
+        "uneven": uneven_items(cells, methods),
     }  # fmt: skip
 
 
@@ -241,22 +144,6 @@ def _blank(parts: Sequence[Scored]) -> Iterator[str]:
     yield from ("what training and sampling cost", "how settings were chosen")
     if any(not part.protocol for part in parts):
         yield "how the items were asked: version, examples in the context, template"
-
-
-def _uneven(cells: Sequence[JudgedCell], methods: Sequence[str]) -> dict[str, Any]:
-    """Benchmark -> its items, those that all methods have, and of each method how many it lacks; if all agree, none."""
-    found = {}
-    for benchmark in dict.fromkeys(cell.place[2] for cell in cells):
-        of_method: dict[str, set[str]] = {}
-        for cell in (cell for cell in cells if cell.place[2] == benchmark):
-            for part in cell.parts:
-                items = part.items if isinstance(part.items, list) else part.items.to_pylist()
-                of_method.setdefault(part.method, set()).update(items)
-        every, common = set.union(*of_method.values()), set.intersection(*of_method.values())
-        if every != common:
-            lacking = {method: len(every) - len(of_method[method]) for method in methods if method in of_method}
-            found[benchmark] = {"items": len(every), "in_all": len(common), "lacking": lacking}
-    return found
 
 
 def _write_tables(folder: Path, cells: Sequence[JudgedCell], metrics: Mapping[str, Sequence[Metric]]) -> None:
@@ -284,7 +171,7 @@ def _cell_rows(cell: JudgedCell, metrics: Sequence[Metric]) -> Iterator[Any]:
     for name in sorted({CHANCE, *(metric.name for metric in metrics)}):
         tables = []
         for part in cell.parts:
-            found, sign = _of_metric(part, name)
+            found, sign = of_metric(part, name)
             if found is not None:
                 values = pyarrow.array(found.values, pyarrow.float64(), from_pandas=True)
                 weights = pyarrow.array(found.weights, pyarrow.float64()) if found.weights is not None else None
@@ -296,14 +183,6 @@ def _cell_rows(cell: JudgedCell, metrics: Sequence[Metric]) -> Iterator[Any]:
         if tables:
             whole = pyarrow.concat_tables(tables)
             yield whole.sort_by([("group", "ascending"), ("item", "ascending")])
-
-
-def _of_metric(part: Scored, name: str) -> tuple[LoggedMetric | None, float]:
-    """The metric of that name; for the common name of several tasks, the task's own first, so that higher is better."""
-    found = next((one for one in part.metrics if one.name == name), None)
-    if found is None and name == COMMON:
-        return part.metrics[0], 1.0 if part.metrics[0].higher_is_better else -1.0
-    return found, 1.0
 
 
 def _cell_samples(cell: JudgedCell) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from harness.engine.interchange.carried import CARRIED, with_carried
 from harness.engine.interchange.scored import (
     LeftOut,
     LoggedMetric,
@@ -109,7 +110,7 @@ def read_lm_eval(path: Path, name: str, seed: int | None, texts: int) -> Iterato
     files = sum(len(run.samples) for run in runs)
     for run in runs:
         for task, file in sorted(run.samples.items()):
-            yield from _of_task(run, task, file, name or run.model, seed, texts // files)
+            yield from _of_task(run, task, file, name, seed, texts // files)
 
 
 def _runs(path: Path) -> Iterator[_Run]:
@@ -132,7 +133,7 @@ def _results(file: Path) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _of_task(run: _Run, task: str, file: Path, method: str, seed: int | None, texts: int) -> Iterator[Scored | LeftOut]:
+def _of_task(run: _Run, task: str, file: Path, named: str, seed: int | None, texts: int) -> Iterator[Scored | LeftOut]:
     """The documents of a task, in the order of the log."""
     results = run.results
     config = (results.get("configs") or {}).get(task) or {}
@@ -148,19 +149,25 @@ def _of_task(run: _Run, task: str, file: Path, method: str, seed: int | None, te
     except UserError as error:
         yield LeftOut(source, task, error.what)
         return
-    items = [f"{task}/{one.doc_id}/{one.doc_hash[:8]}" for one in samples]
-    yield Scored(
-        method=method,
-        benchmark=run.tops[task],
+    carried = (config.get("metadata") or {}).get(CARRIED)
+    own = [rows[0]["doc"] for rows in documents.values()]
+    if carried and not (isinstance(carried, dict) and "benchmark" in carried and all(own)):
+        what = "a document lacks its item, cluster or group, or the results lack the name of the benchmark"
+        raise UserError(what, where=str(file), fix="The export was changed: export the results again.")
+    items = [one["item"] for one in own] if carried else [f"{task}/{s.doc_id}/{s.doc_hash[:8]}" for s in samples]
+    found = Scored(
+        method=named or run.model,
+        benchmark=str(carried["benchmark"]) if carried else run.tops[task],
         seed=seed,
         source=source,
         items=items,
-        clusters=items,
-        groups=task,
+        clusters=[one["cluster"] for one in own] if carried else items,
+        groups=[one["group"] for one in own] if carried else task,
         metrics=_metrics(samples, logged, documents),
         protocol=_protocol(run, task, config, documents),
         texts=_kept(samples, items, documents),
     )
+    yield with_carried(found, carried, named, seed, str(file))
 
 
 def _documents(file: Path, texts: int) -> dict[int, list[dict[str, Any]]]:
@@ -191,7 +198,9 @@ def _row(line: str, where: str) -> dict[str, Any]:
         asked = row["arguments"].values() if isinstance(row["arguments"], dict) else row["arguments"]
         row["arguments"] = [list(one.values()) if isinstance(one, dict) else list(one) for one in asked]
         row["choices"] = sum(bool(one[0]) for one in row["arguments"]) or 1
-        row["doc"], row["filter"] = {}, row.get("filter", "none")
+        # only of a file of `bakeoff export` is the document read
+        row["doc"] = row["doc"] if isinstance(row["doc"], dict) and row["doc"].keys() >= _PLACED else {}
+        row["filter"] = row.get("filter", "none")
         # logs of older versions do not list their metrics
         row.setdefault("metrics", [name for name in row if name not in _OWN])
         for metric in row["metrics"]:
@@ -206,6 +215,7 @@ def _row(line: str, where: str) -> dict[str, Any]:
         raise UserError(lacks, where=where, fix=fix) from None
 
 
+_PLACED = {"item", "cluster", "group"}
 _NEEDED = ("doc_id", "doc_hash", "doc", "target", "arguments", "resps", "filter", "metrics", "prompt_hash", "choices")
 _OWN = {*_NEEDED, "filtered_resps", "target_hash", "task_name"}
 _NO_TEXTS = {"arguments": [["-", ""]], "resps": [[["0"]]], "target": "", "textless": True}
@@ -219,7 +229,8 @@ def _metrics(
     names = dict.fromkeys([*mains, *(name for one in samples for name in one.metrics)])
     found = []
     for name in names:
-        weights = [one.weights.get(name, 1.0) for one in samples]
+        own = (rows[0]["doc"].get("weights", {}) for rows in documents.values())
+        weights = [heavy.get(name, one.weights.get(name, 1.0)) for heavy, one in zip(own, samples, strict=True)]
         found.append(
             LoggedMetric(
                 name,

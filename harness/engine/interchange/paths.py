@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.engine.interchange.every_eval_ever import aggregates, read_every_eval_ever
+from harness.engine.interchange.inspect_logs import inspect_logs, read_inspect
 from harness.engine.interchange.lm_eval_logs import is_log_folder, read_lm_eval
 from harness.engine.interchange.score_tables import read_score_table
 from harness.engine.interchange.scored import TEXTS, LeftOut, Scored, only_one, without_scores
@@ -46,16 +47,21 @@ def read_scores(words: Iterable[str]) -> Iterator[Scored | LeftOut]:
 
 def _read(asked: Given, texts: int) -> Iterator[Scored | LeftOut]:
     path = asked.path
-    if (path.is_dir() or path.suffix == ".json") and (found := aggregates(path)):
-        yield from read_every_eval_ever(path, found, asked.method, asked.seed, texts)
-    elif path.is_dir():
-        if not is_log_folder(path):
-            raise without_scores(path, "neither a log of lm-eval nor a record of Every Eval Ever is below it")
+    logs = inspect_logs(path)
+    records = aggregates(path, logs) if path.is_dir() or path.suffix == ".json" else {}
+    if logs:
+        yield from read_inspect(path, logs, asked.method, asked.seed, texts)
+    if records:
+        yield from read_every_eval_ever(path, records, asked.method, asked.seed, texts)
+    if path.is_dir() and is_log_folder(path):
         yield from read_lm_eval(path, asked.method, asked.seed, texts)
     elif path.suffix in (".csv", ".parquet"):
         yield from _named(list(read_score_table(path)), asked)
-    else:
-        raise without_scores(path, f"files that end in {path.suffix or 'nothing'} are not read")
+    elif not logs and not records:
+        lacks = "neither a log of lm-eval or Inspect nor a record of Every Eval Ever is below it"
+        raise without_scores(
+            path, lacks if path.is_dir() else f"files that end in {path.suffix or 'nothing'} are not read"
+        )
 
 
 def _named(found: list[Scored], asked: Given) -> Iterator[Scored]:

@@ -1,6 +1,7 @@
 """The common shape of scores that others measured: one method on one benchmark at one seed, item by item.
 
-Every reader yields `Scored`; `judged.py` writes them. A reader raises UserError with file and row for a score that is
+Every reader yields `Scored`; `judged.py` writes them as a results folder, and the writers of other formats write the
+`Scored` of a results folder. A reader raises UserError with file and row for a score that is
 text or not finite, and for an item that comes twice.
 """
 
@@ -13,10 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.benchmark import Metric
 from harness.errors import UserError
 from harness.files import sha256
 
 NOT_STATED = "not stated"
+Texts = tuple[str, tuple[str, ...], str]
+"""Prompt, completions and reference of an item."""
 TEXTS = 100_000_000
 """Characters of prompts and answers that are kept of all files together, to show some of them side by side."""
 
@@ -46,6 +50,7 @@ class LoggedMetric:
 
     weights           where they are not 1
     higher_is_better  as the file says, or assumed where it does not
+    declared          the metric as a results folder declares it, in a file that `bakeoff export` wrote
     """
 
     name: str
@@ -53,6 +58,7 @@ class LoggedMetric:
     weights: Sequence[float] | None = None
     higher_is_better: bool = True
     description: str = "score as its file gives it"
+    declared: Metric | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class Scored:
     metrics   the first is the one that is tested
     protocol  how the benchmark was asked, such as its version: fields in which two methods must not differ
     texts     item -> (prompt, completions, reference), of the items whose texts are kept
+    carried   what a file of `bakeoff export` says of method and study beyond its format (`carried.py`)
     """
 
     method: str
@@ -75,7 +82,8 @@ class Scored:
     groups: Any
     metrics: tuple[LoggedMetric, ...]
     protocol: Mapping[str, str] = field(default_factory=dict)
-    texts: Mapping[str, tuple[str, tuple[str, ...], str]] = field(default_factory=dict)
+    texts: Mapping[str, Texts] = field(default_factory=dict)
+    carried: Mapping[str, Any] = field(default_factory=dict)
 
 
 def finite(value: Any, where: str, what: str = "the score") -> float:
