@@ -55,7 +55,9 @@ class Layers(HeldOutText):
             Metric(
                 "cka", "likeness of hidden states to the base's; 1: equal but for a rotation", chance=0.0, **already
             ),
-            Metric("weights", "change of weights, relative to the base's", False, higher_is_better=False, **already),
+            Metric(
+                "weights", "change of weights, relative to the base's", primary=False, higher_is_better=False, **already
+            ),
         )
 
     def evaluate(self, policy: Policy, seed: int) -> Iterator[Outcome]:
@@ -79,7 +81,7 @@ class Layers(HeldOutText):
                 )
 
     def test_set(self) -> TestSet | None:
-        """None: an item is a block, and its text is no question."""
+        """None: an item is a block, and its text asks nothing."""
         return None
 
     def _parts(self) -> list[tuple[str, list[CorpusDocument]]]:

@@ -64,6 +64,7 @@ NOT_HERE = {
     "lm_eval": "its rules are lm-eval's",
     "pairwise_judge": "the judge is a server: its own test below",
     "perplexity": "it asks for scores, not for answers",
+    "verification_gap": "it scores, too: tests/test_check_benchmarks.py tries such answers on it",
     "token_shift": "it compares distributions, and reads no answer",
 }
 

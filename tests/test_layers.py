@@ -91,3 +91,10 @@ def test_a_policy_that_is_not_one_model_is_refused() -> None:
     policy.base = lambda: policy
     with pytest.raises(UserError, match="is not one model with blocks"):
         next(Layers(limit=1).evaluate(policy, seed=0))
+
+
+def test_likeness_is_tested_and_the_change_of_weights_is_a_detail() -> None:
+    assert [(metric.name, metric.role, metric.primary) for metric in Layers().metrics()] == [
+        ("cka", "other", True),
+        ("weights", "other", False),
+    ]
