@@ -9,10 +9,11 @@ the length of their answers, as in `divergence`, so that methods stay paired. Th
 its own way, and the base model reads the bare prompt. The base itself has rank 1 everywhere, but for rounding; a random
 policy over V tokens would be shifted at a share of 1 - 3 / V. A policy without log-probabilities is n/a.
 
-`shifted_CLASS` is the share of the tokens of one class that are shifted, and has no value for an answer without such
-tokens. `share_CLASS` is the share that the class has of all tokens, to read them by. A rule gives each token its class,
-in any tokenizer. A word is a run of letters and digits, apostrophes and hyphens inside it included; a token belongs to
-the first word of which it writes a part.
+`shifted_CLASS` is the share of all tokens that are shifted and of one class, so that the classes sum to `shifted`;
+`share_CLASS` is the share that the class has of all tokens. Their ratio says how often a token of the class is shifted:
+take it of the means, since an answer may have no such token. A rule gives each token its class, in any tokenizer. A
+word is a run of letters and digits, apostrophes and hyphens inside it included; a token belongs to the first word of
+which it writes a part.
 
     number   the word has a digit
     style    the word is on the list below: function words of English, and words that greet, hedge, refuse or link
@@ -64,7 +65,7 @@ STYLE = frozenset(STYLE_WORDS.split())
 class TokenShift(AskedOnce):
     """Each prompt answered greedily, and each token of the answer ranked by the base model."""
 
-    version = 1
+    version = 2  # 1 had each class's own share, which answers without such tokens lack
 
     def metrics(self) -> tuple[Metric, ...]:
         """Shifted tokens first; lower is closer to the base model."""
@@ -75,7 +76,7 @@ class TokenShift(AskedOnce):
             Metric("marginal", "share of tokens that are second or third for the base model", **detail),
             Metric("unshifted", "share of tokens that are first for the base model", **detail),
             *(
-                Metric(f"shifted_{name}", f"share of {name} tokens that are shifted", primary=False, **lower)
+                Metric(f"shifted_{name}", f"share of tokens that are shifted {name} tokens", primary=False, **lower)
                 for name in CLASSES
             ),
             *(Metric(f"share_{name}", f"share that {name} has of all tokens", **detail) for name in CLASSES),
@@ -107,7 +108,7 @@ def shares(ranked: Sequence[float], classes: Sequence[str]) -> dict[str, Any]:
         "unshifted": _share([rank == 1 for rank in ranked]),
     }
     for name in CLASSES:
-        found[f"shifted_{name}"] = _share([up for up, its in zip(shifted, classes, strict=True) if its == name])
+        found[f"shifted_{name}"] = _share([up and its == name for up, its in zip(shifted, classes, strict=True)])
         found[f"share_{name}"] = _share([its == name for its in classes])
     return found
 

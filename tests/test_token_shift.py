@@ -30,7 +30,7 @@ def test_shares_by_hand() -> None:
     """Five tokens of ranks 1, 2, 3, 4, 90: one is unshifted, two marginal, two shifted, of which one is style."""
     found = shares((1, 2, 3, 4, 90), ("content", "content", "style", "style", "format"))
     assert [found[name] for name in SHARES] == [0.2, 0.4, 0.4]
-    assert [found[f"shifted_{name}"] for name in CLASSES] == [0.5, 0.0, None, 1.0]
+    assert [found[f"shifted_{name}"] for name in CLASSES] == [0.2, 0.0, 0.0, 0.2]
     assert [found[f"share_{name}"] for name in CLASSES] == [0.4, 0.4, 0.0, 0.2]
     assert set(shares((), ()).values()) == {None}
 
@@ -60,6 +60,7 @@ def test_the_base_is_unshifted_and_another_model_of_random_weights_is_shifted_ne
     for outcome in own + other:
         assert sum(outcome.metrics[name] for name in SHARES) == pytest.approx(1)
         assert sum(outcome.metrics[f"share_{name}"] for name in CLASSES) == pytest.approx(1)
+        assert sum(outcome.metrics[f"shifted_{name}"] for name in CLASSES) == pytest.approx(outcome.metrics["shifted"])
         assert not TokenShift().stochastic
 
 
