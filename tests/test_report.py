@@ -11,6 +11,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import numpy
 import pytest
@@ -155,6 +157,18 @@ class Fake:
         }  # fmt: skip
 
 
+def is_plain_picture(address: str) -> bool:
+    """Whether the address holds an SVG of shapes, text and rules that load nothing."""
+    start, _, told = address.partition(",")
+    root = ElementTree.fromstring(unquote(told))
+    tags = {element.tag.removeprefix("{http://www.w3.org/2000/svg}") for element in root.iter()}
+    names = {name for element in root.iter() for name in element.attrib}
+    rules = "".join(element.text or "" for element in root.iter() if element.tag.endswith("style"))
+    shapes = {"svg", "style", "g", "rect", "line", "path", "polyline", "circle", "text"}
+    loads = any(word in rules for word in ("url(", "@", "<"))
+    return start == "data:image/svg+xml" and tags <= shapes and not loads and not any(n[:2] == "on" for n in names)
+
+
 class Page(HTMLParser):
     """Collects what a browser would load or run: tags, event handlers, addresses."""
 
@@ -167,9 +181,11 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        saved = "download" in dict(attrs)
         self.suspicious += [
             name for name, value in attrs
-            if name.startswith("on") or name in ("src", "srcset") or (name == "href" and not str(value).startswith("#"))
+            if name.startswith("on") or name in ("src", "srcset")
+            or (name == "href" and not (is_plain_picture(str(value)) if saved else str(value).startswith("#")))
         ]  # fmt: skip
         if tag not in ("meta", "line", "circle", "input"):
             self.open.append(tag)

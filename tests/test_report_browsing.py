@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
-from test_report import Fake, pages
+from test_report import Fake, is_plain_picture, pages
 
 from harness.report.compose import write_report
 from harness.report.render.document import Answer, ShownItem
-from harness.report.render.html import CHANGES, Explained, benchmarks_of, changes_of, is_wide, kinds_of, marked_texts
+from harness.report.render.html import (
+    CHANGES,
+    Explained,
+    FigureNames,
+    benchmarks_of,
+    changes_of,
+    is_tall,
+    is_wide,
+    kinds_of,
+    marked_texts,
+)
+from harness.report.render.saved_figure import figure_name, saved_figure
 from harness.report.render.tabular import Column, Table, TableCell
 
 
@@ -83,6 +96,32 @@ def test_a_term_in_an_answer_or_a_name_is_never_markup() -> None:
     explained = Explained()
     assert str(explained("<b> margin & margins")).startswith("&lt;b&gt; <abbr")
     assert str(explained("margin")) == "margin"
+
+
+def test_a_text_is_a_tab_stop_only_where_its_box_may_scroll() -> None:
+    """A box of 14 lines, on a phone of 36 letters each."""
+    assert [is_tall(text) for text in ("x" * 36 * 14, "x" * (36 * 14 + 1), "\n" * 13, "\n" * 14)] == [
+        False, True, False, True,
+    ]  # fmt: skip
+
+
+def test_a_saved_figure_has_its_styles_and_the_light_colours_and_no_rule_of_others() -> None:
+    inner = '<title>x</title><text class="tick">5 % "</text>'
+    svg = f'<svg viewBox="0 0 30 20" role="img" aria-label="A &amp; b: c">{inner}</svg>'
+    address = saved_figure(svg)
+    assert is_plain_picture(address)
+    root = ElementTree.fromstring(unquote(address.partition(",")[2]))
+    assert (root.get("width"), root.get("height")) == ("30", "20")
+    style, _, shown = root
+    assert shown.text == '5 % "'
+    assert "fill:" in (style.text or "").replace(" ", "")
+    assert [word for word in ("var(", ".heat", ".front") if word in str(style.text)] == []
+    assert figure_name(svg) == "a-b-c.svg"
+
+
+def test_figures_of_equal_labels_have_addresses_of_their_own() -> None:
+    name = FigureNames()
+    assert [name('<svg aria-label="a b">') for _ in range(2)] == ["f-a-b", "f-a-b-2"]
 
 
 def test_only_a_box_that_is_wider_than_a_screen_is_a_tab_stop() -> None:

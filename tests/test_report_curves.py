@@ -16,7 +16,7 @@ from harness.records import DataChoice
 from harness.report.findings.curves import Curve, curve_parts, curves_of
 from harness.report.findings.rounds import rounds_of, rounds_parts
 from harness.report.numbers.matrix import BenchmarkInfo, BenchmarkMetric, Matrix, MethodInfo
-from harness.report.render.document import Bullets, Picture
+from harness.report.render.document import Bullets, Drawn, Picture
 from harness.report.render.tabular import Table
 
 SIZES, QUALITIES = (30, 300), ("good", "raw")
@@ -147,10 +147,27 @@ def test_the_picture_is_well_formed_and_has_a_line_for_each_quality_and_a_dashed
     assert kinds.count(("line", "bar")) == 4
 
 
-def test_qualities_at_one_size_are_drawn_side_by_side() -> None:
-    curve, axes = the_curve(sizes=(0,))
-    (picture,) = [part for part in curve_parts([curve], axes) if isinstance(part, Picture)]
-    assert {"good", "raw"} <= {element.text for element in ElementTree.fromstring(picture.svg).iter()}
+def test_qualities_at_one_size_are_drawn_as_differences_with_what_is_established() -> None:
+    axes = matrix(sizes=(0,))
+    (curve,) = curves_of(
+        rows_of(axes, lambda method, data: 0.2 if (method, data.quality) == ("tuned", "raw") else 0.6), axes
+    )
+    (drawn,) = [part for part in curve_parts([curve], axes) if isinstance(part, Drawn)]
+    assert drawn.caption.endswith(": raw minus good")
+    groups = [element.get("class") for element in ElementTree.fromstring(drawn.svg).iter() if element.tag == "g"]
+    assert groups == ["worse"]
+
+
+def test_many_lines_are_drawn_in_a_picture_for_each_method_on_one_axis() -> None:
+    labels = ("plain", "a", "b", "c", "d")
+    methods = tuple(MethodInfo(label, label, False, {}, "", label == "plain", ()) for label in labels)
+    axes = replace(matrix(), methods=methods)
+    (curve,) = curves_of(rows_of(axes, learns), axes)
+    pictures = [part for part in curve_parts([curve], axes) if isinstance(part, Picture)]
+    trees = [ElementTree.fromstring(picture.svg) for picture in pictures]
+    assert [sum(one.tag == "polyline" for one in tree.iter()) for tree in trees] == [2, 2, 2, 2]
+    ticks = [{one.text for one in tree.iter() if one.get("class") == "tick end"} for tree in trees]
+    assert ticks[1:] == ticks[:1] * 3
 
 
 def test_a_hostile_name_is_inert_in_the_picture() -> None:

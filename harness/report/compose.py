@@ -44,6 +44,7 @@ from harness.report.findings.tuned_settings import tuning_parts
 from harness.report.findings.turnover import length_parts, turnover_parts
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
+from harness.report.render.bands import in_plain
 from harness.report.render.document import Document, Folded, Paragraph, Part, Prompts, Section
 from harness.report.render.html import to_html
 from harness.report.render.markdown import to_markdown
@@ -216,7 +217,7 @@ def _gap_words(block: Block, matrix: Matrix) -> Iterator[str]:
     closed = [result for result in quality if gap_exists(block, result)]
     if closed:
         yield f"Gap closed: 0 is {matrix.baseline}, 100 is {matrix.reference}, with Fieller's interval."
-    if left := [result.metric.title for result in quality if result not in closed]:
+    if left := [in_plain(result.metric.title) for result in quality if result not in closed]:
         why = f"{matrix.reference} is not clearly better than {matrix.baseline}"
         yield f"No gap to close on {text.listed(left)}: {why}."
 
@@ -242,6 +243,8 @@ def _group_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         yield Paragraph(f"Groups form a separate family: the correction runs over {family} tests.")
     for result in block.groups:
         if result.family and result.comparisons:
-            yield Folded(f"{result.metric.title}, {result.group}", differences_table(result, matrix, block.methods))
+            yield Folded(
+                f"{in_plain(result.metric.title)}, {result.group}", differences_table(result, matrix, block.methods)
+            )
     for table in groups_tables(block, matrix, by_group=False):
         yield Folded(f"{table.caption}: scores by group", table)

@@ -68,14 +68,18 @@ def _studies(folder: Path) -> Iterator[Study]:
 
 
 def _facts(folder: Path, matrix: Matrix) -> str:
-    """Base models, seeds, cells, and the seconds that fitting and scoring took."""
+    """Base models, seeds, cells, the seconds of fitting and scoring, and the commit: no dates are recorded."""
     bases = ", ".join(matrix.bases)
     said = [f"{bases}", counted(len(matrix.seeds), "seed"), counted(len(matrix.cells), "cell")]
     costs = folder / "costs.json"
     artifacts = read_json(costs).get("artifacts", []) if costs.is_file() else []
     spent = sum(float(one.get("fit_seconds") or 0) for one in artifacts)
     spent += sum(float(value or 0) for one in artifacts for value in (one.get("evaluate_seconds") or {}).values())
-    return "; ".join([*said, *([f"{spelled(spent)} of fitting and scoring"] if spent else [])]) + "."
+    said += [f"{spelled(spent)} of fitting and scoring"] if spent else []
+    found = folder / "provenance.json"
+    code = read_json(found).get("code", {}) if found.is_file() else {}
+    said += [f"run by commit {str(code['commit'])[:8]}"] if isinstance(code, dict) and code.get("commit") else []
+    return "; ".join(said) + "."
 
 
 def _front(page: str) -> str:

@@ -19,6 +19,7 @@ from harness.report.numbers.comparisons import corrected_family, established_sig
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured
 from harness.report.render import tabular, text
+from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell
 from harness.stats.contrasts import Estimate, Scale, Scores, mean
@@ -126,7 +127,7 @@ def across_bases_parts(model: ReportModel) -> Iterator[Part]:
     )
     for title, data in dict.fromkeys((one.metric.title, one.data) for one in found):
         rows = [one for one in found if (one.metric.title, one.data) == (title, data)]
-        named = f"{title}, {data.title}" if data.title else title
+        named = f"{in_plain(title)}, {data.title}" if data.title else in_plain(title)
         yield Table(COLUMNS, tuple(_row(one) for one in rows), caption=f"{named}: method − {matrix.baseline}")
 
 

@@ -11,6 +11,7 @@ from harness.report.numbers.comparisons import Comparison, Result
 from harness.report.numbers.matrix import Matrix, MethodInfo
 from harness.report.numbers.protocol import Audit, ProtocolField
 from harness.report.render import text
+from harness.report.render.bands import in_plain
 from harness.report.render.document import Folded, Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, blank_cell
 
@@ -101,7 +102,9 @@ def incompetent(block: Block, matrix: Matrix) -> Iterator[str]:
     for method in block.methods:
         users = [one.label for one in block.methods if _built_on(one, method)]
         pairs = [(result, result.comparisons.get(method.label)) for result in quality]
-        weak = [result.metric.title for result, pair in pairs if pair is not None and not _above(result, pair)]
+        weak = [
+            in_plain(result.metric.title) for result, pair in pairs if pair is not None and not _above(result, pair)
+        ]
         if users and weak and method.label != matrix.baseline:
             yield (
                 f"{method.label}, on which {text.listed(users)} {'is' if len(users) == 1 else 'are'} built, does not "

@@ -18,8 +18,9 @@ from harness.report.collect import Block
 from harness.report.findings.tradeoff import scaled_interval
 from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
-from harness.report.render import tabular, text
+from harness.report.render import text
 from harness.report.render.axes import Point, draw
+from harness.report.render.bands import axis_title, in_plain
 from harness.report.render.document import Folded, Paragraph, Part, Picture, Reading, Readings
 from harness.report.render.heat_map import draw_heat_map
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, blank_cell, estimate_cell
@@ -234,7 +235,7 @@ def _legend(joint: JointFinding) -> str:
 def _table(joint: JointFinding) -> Table:
     known = [m for m in joint.metrics if any(m.name in one.scores for one in joint.comparisons)]
     columns = [Column("compared", left=True), Column("policies")]
-    columns += [Column(m.name, note=m.description) for m in known]
+    columns += [Column(in_plain(m.name), note=m.description) for m in known]
     rows = []
     for one in joint.comparisons:
         cells = [_cell(one.scores.get(metric.name)) for metric in known]
@@ -278,7 +279,7 @@ def _map_part(joint: JointFinding, metric: BenchmarkMetric, order: str, places: 
     values = {(at[one], at[other]): value for (one, other), value in found.items()}
     grouped = 0 if order == "by base" else 1
     breaks = [n for n in range(1, len(places)) if places[n][grouped] != places[n - 1][grouped]] if several else []
-    title = f"{joint.benchmark}: {metric.name} between policies, {order}"
+    title = f"{in_plain(joint.benchmark)}: {in_plain(metric.name)} between policies, {order}"
     yield Picture(draw_heat_map(names, values, title, breaks), f"{title}. {_words(names, values)}")
 
 
@@ -325,4 +326,4 @@ def _points(block: Block, across: Result, up: Result, matrix: Matrix) -> list[Po
 
 
 def _axis(result: Result) -> str:
-    return text.one_line(f"{result.metric.title}{tabular.unit_suffix(result.metric.unit, result.percent)}", 60)
+    return axis_title(result.metric, result.percent)

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy
 
 from harness.records import DataChoice
+from harness.report.findings.forests import forest_rows
 from harness.report.numbers.comparisons import corrected_family, established_sign
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, Panel, build_panel, difference_of, measure, method_rows, score_of
 from harness.report.render import tabular, text
+from harness.report.render.bands import in_plain
 from harness.report.render.curve_picture import Line, Place, draw_curves, size_ticks
-from harness.report.render.document import Bullets, Paragraph, Part, Picture, Statement
+from harness.report.render.document import Bullets, Drawn, Folded, Paragraph, Part, Picture, Statement, Sure
+from harness.report.render.forest_picture import draw_forest
 from harness.report.render.tabular import (
     BLANK,
     Column,
@@ -180,6 +183,7 @@ def _corrected(curves: list[Curve]) -> Iterator[Curve]:
 
 
 MOST_OPEN = 3
+MOST_LINES = 6  # in one picture of curves: more have a picture for each method
 
 
 def curve_parts(curves: Sequence[Curve], matrix: Matrix) -> Iterator[Part]:
@@ -192,12 +196,14 @@ def curve_parts(curves: Sequence[Curve], matrix: Matrix) -> Iterator[Part]:
     yield Paragraph(_legend(curves, matrix))
     for curve in curves:
         if any(estimate.value is not None for estimate in curve.scores.values()):
-            yield _picture(curve, matrix, several)
-            yield _table(curve, matrix, several)
+            yield from _pictures(curve, matrix, several)
+            table = _table(curve, matrix, several)
+            yield table if len(curves) == 1 else Folded(f"{table.caption}: means", replace(table, caption=""))
 
 
 def _title(curve: Curve, several: bool) -> str:
-    return f"{curve.base}, {curve.metric.title}" if several else curve.metric.title
+    title = in_plain(curve.metric.title)
+    return f"{curve.base}, {title}" if several else title
 
 
 def _legend(curves: Sequence[Curve], matrix: Matrix) -> str:
@@ -303,7 +309,7 @@ def _change(contrast: DataContrast, percent: bool, direction: int = 1) -> str:
 
 
 def _table(curve: Curve, matrix: Matrix, several: bool) -> Table:
-    unit = f"{curve.metric.name}{tabular.unit_suffix(curve.metric.unit, curve.percent)}"
+    unit = f"{in_plain(curve.metric.name)}{tabular.unit_suffix(curve.metric.unit, curve.percent)}"
     columns = [Column("method", left=True)]
     if matrix.data_qualities != ("",):
         columns.append(Column("data", left=True))
@@ -344,31 +350,55 @@ def _score(curve: Curve, estimate: Estimate | None, small: str, mood: Mood = "")
 # ---- picture
 
 
-def _picture(curve: Curve, matrix: Matrix, several: bool) -> Picture:
-    by_size = len(matrix.data_sizes) > 1
-    ticks = size_ticks(matrix.data_sizes) if by_size else list(matrix.data_qualities)
-    lines = [line for line in _lines(curve, matrix, by_size) if line.places]
+def _pictures(curve: Curve, matrix: Matrix, several: bool) -> Iterator[Part]:
+    """Curves over sizes; at one size, the differences between qualities, as lines between two places would overlap."""
+    if len(matrix.data_sizes) == 1:
+        for quality in matrix.data_qualities[1:]:
+            yield _forest(curve, matrix, quality, several)
+        return
+    lines = [line for line in _lines(curve, matrix) if line.places]
     up = text.one_line(f"{_title(curve, several)}{tabular.unit_suffix(curve.metric.unit, curve.percent)}", 60)
-    across = "training examples" if by_size else "training data"
-    said = "; ".join(
-        f"{line.label}: {', '.join(f'{place.up:.1f} at {place.across}' for place in line.places)}" for line in lines
+    ends = [end for line in lines for end in line.ends]
+    groups = [lines]
+    if len(lines) > MOST_LINES:
+        # a picture for each method, all on one axis
+        names = list(dict.fromkeys(line.method for line in lines if not line.level))
+        groups = [[line for line in lines if line.level or line.method == name] for name in names]
+    for group in groups:
+        said = "; ".join(
+            f"{line.label}: {', '.join(f'{place.up:.1f} at {place.across}' for place in line.places)}" for line in group
+        )
+        across = "training examples"
+        drawn = draw_curves(group, size_ticks(matrix.data_sizes), across, up, ends)
+        yield Picture(drawn, f"{up} against {across}: {said}.")
+
+
+def _forest(curve: Curve, matrix: Matrix, quality: str, several: bool) -> Drawn:
+    """Every method's difference between this quality and the first."""
+    better = 1 if curve.metric.higher_is_better else -1
+    kinds: dict[int, Sure] = {1: "shown", -1: "worse", 0: "idle"}
+    found = [c for c in curve.contrasts if (c.kind, c.data.quality) == ("quality", quality)]
+    found.sort(key=lambda one: -better * (one.estimate.value or 0.0))
+    rows, unit = forest_rows(
+        [(one.method, one.estimate, kinds[one.sign * better]) for one in found], curve.percent, (0.0,)
     )
-    return Picture(draw_curves(lines, ticks, across, up), f"{up} against {across}: {said}.")
+    title = f"{_title(curve, several)}: {quality} minus {matrix.data_qualities[0]}"
+    unit = unit or curve.metric.unit or in_plain(curve.metric.name)
+    together = f"intervals of all {curve.families['quality']} tests together" if len(found) > 1 else "95 % interval"
+    lower = "" if better > 0 else "; lower is better"
+    return Drawn(title, draw_forest(rows, title, f"{unit}; {together}{lower}", None))
 
 
-def _lines(curve: Curve, matrix: Matrix, by_size: bool) -> Iterator[Line]:
+def _lines(curve: Curve, matrix: Matrix) -> Iterator[Line]:
     sizes = sorted(matrix.data_sizes, key=lambda size: (size == 0, size))
     for method in curve.methods:
-        if not by_size:
-            choices = [(quality, DataChoice(quality, sizes[0])) for quality in matrix.data_qualities]
-            yield Line(method, tuple(_places(curve, method, choices)))
-            continue
         for quality in matrix.data_qualities:
             choices = [(_short(size), DataChoice(quality, size)) for size in sizes]
-            yield Line(f"{method}, {quality}" if quality else method, tuple(_places(curve, method, choices)))
+            label = f"{method}, {quality}" if quality else method
+            yield Line(label, tuple(_places(curve, method, choices)), method=method)
     for method in curve.flat:
         everywhere = [("any", data) for data in matrix.data][:1]
-        yield Line(method, tuple(_places(curve, method, everywhere)), level=True)
+        yield Line(method, tuple(_places(curve, method, everywhere)), level=True, method=method)
 
 
 def _places(curve: Curve, method: str, choices: Sequence[tuple[str, DataChoice]]) -> Iterator[Place]:

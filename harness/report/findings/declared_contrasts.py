@@ -16,6 +16,7 @@ from harness.report.collect import Block, ReportModel
 from harness.report.numbers.comparisons import corrected_family, established_sign
 from harness.report.numbers.panel import Measured, difference_of
 from harness.report.render import tabular, text
+from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell, text_columns
 from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate
@@ -129,7 +130,7 @@ def _row(one: DeclaredContrast, several: bool) -> tuple[TableCell, ...]:
     mood = {"better": "good", "worse": "bad"}.get(one.finding, "open")
     return (
         TableCell(f"{one.first} − {one.second}"),
-        TableCell(one.measured.metric.title, small=one.block.title if several else ""),
+        TableCell(in_plain(one.measured.metric.title), small=one.block.title if several else ""),
         effect,
         TableCell(tabular.p_value(one.adjusted)),
         TableCell(one.finding, small=one.estimate.reason, mood=mood),  # type: ignore[arg-type]

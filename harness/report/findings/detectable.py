@@ -16,6 +16,7 @@ from harness.report.numbers.comparisons import Comparison, Result
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured
 from harness.report.render import tabular
+from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell
 from harness.stats.resolution import NoiseFloor, needed, noise_floor
@@ -96,10 +97,10 @@ def _floor_table(floors: Sequence[Noise]) -> Table:
     rows = []
     for one in floors:
         floor = one.floor
-        unit = "points" if one.percent else one.metric.unit or one.metric.name
+        unit = "points" if one.percent else one.metric.unit or in_plain(one.metric.name)
         shown = partial(tabular.score_text, percent=one.percent)
         rows.append((
-            TableCell(one.metric.title), TableCell(SOURCES[one.source], small=", ".join(one.methods)),
+            TableCell(in_plain(one.metric.title)), TableCell(SOURCES[one.source], small=", ".join(one.methods)),
             TableCell(f"{floor.methods} x {floor.seeds}"),
             TableCell(shown(floor.deviation), tabular.interval(floor.low, floor.high, one.percent), unit),
             TableCell(f"{shown(floor.calmest)} to {shown(floor.wildest)}", unit),
@@ -127,7 +128,7 @@ def _needed_table(result: Result, matrix: Matrix, block: Block) -> Table:
             TableCell(" / ".join(tabular.count(plan[1]) for plan in plans)),
             TableCell(f"{comparison.estimate.clusters} x {comparison.estimate.seeds}"),
         ))  # fmt: skip
-    return Table(columns, tuple(rows), caption=f"{result.metric.title}: numbers needed to detect the margin")
+    return Table(columns, tuple(rows), caption=f"{in_plain(result.metric.title)}: numbers needed to detect the margin")
 
 
 def _plan(comparison: Comparison, result: Result, matrix: Matrix) -> list[tuple[int | None, int | None]] | None:

@@ -20,6 +20,7 @@ from harness.report.numbers.matrix import MethodInfo
 from harness.report.numbers.panel import Comparable, Measured, joined, measure, score_of
 from harness.report.render import tabular, text
 from harness.report.render.axes import Front, Point, draw_fronts
+from harness.report.render.bands import axis_title, in_plain
 from harness.report.render.document import Folded, Paragraph, Part, Picture
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell, text_columns
 from harness.stats.contrasts import Estimate
@@ -167,7 +168,7 @@ def equal_quality_parts(block: Block) -> Iterator[Part]:
     for at, (quality, knowledge, results) in enumerate(found):
         if at < MOST_PICTURES:
             yield _picture(quality, knowledge, sweeps)
-        title = f"{knowledge.metric.title} at equal {quality.metric.title}"
+        title = f"{in_plain(knowledge.metric.title)} at equal {in_plain(quality.metric.title)}"
         rows = tuple(row for one in results for row in _rows(one, quality, knowledge))
         if len(rows) > MOST_OPEN_ROWS:
             yield Folded(title, Table(_columns(quality, knowledge), rows))
@@ -228,10 +229,7 @@ def _named(reason: str, one: EqualQuality) -> str:
 
 
 def _picture(quality: Measured, knowledge: Measured, sweeps: Sequence[Sweep]) -> Picture:
-    up, across = (
-        text.one_line(f"{one.metric.title}{tabular.unit_suffix(one.metric.unit, one.percent)}", 60)
-        for one in (quality, knowledge)
-    )
+    up, across = (axis_title(one.metric, one.percent) for one in (quality, knowledge))
     fronts = [Front(sweep.name, tuple(_points(quality, knowledge, sweep))) for sweep in sweeps]
     fronts = [front for front in fronts if front.points]
     said = "; ".join(

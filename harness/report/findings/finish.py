@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from harness.report.collect import Block
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, build_panel, difference_of, measure, repeated_methods, score_of
+from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell, signed
 from harness.stats.contrasts import Estimate
@@ -110,7 +111,7 @@ def finish_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
             for method in block.methods
             if any((method.label, name) in own for name in benchmarks)
         )
-        columns = (Column("method", left=True), *(Column(name, "% of items") for name in benchmarks))
+        columns = (Column("method", left=True), *(Column(in_plain(name), "% of items") for name in benchmarks))
         yield Table(columns, rows, caption=f"Share of {IN_WORDS[flag]}")
 
 

@@ -11,6 +11,7 @@ from harness.report.collect import Block
 from harness.report.numbers.comparisons import Comparison, Result
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import tabular, text
+from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell
 
@@ -60,7 +61,7 @@ def _lists(block: Block, label: str) -> tuple[list[str], list[str]]:
         loss = _loss(result, comparison) if comparison is not None else 0.0
         if comparison is None or not loss:
             continue
-        name = ", ".join(part for part in (result.metric.title, result.group) if part)
+        name = ", ".join(part for part in (in_plain(result.metric.title), result.group) if part)
         said = f"{name} {tabular.change(comparison.estimate, result.percent)}"
         (worse if comparison.worse else lower).append((not result.percent, -loss, said))
     first, second = ([said for *_, said in sorted(found)] for found in (worse, lower))

@@ -8,7 +8,7 @@ from harness.report.collect import Block, ReportModel
 from harness.report.numbers.comparisons import Comparison, Result, is_kept
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import tabular
-from harness.report.render.bands import lines_of
+from harness.report.render.bands import in_plain, lines_of
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, text_columns
 from harness.stats.families import LEVEL
@@ -65,7 +65,14 @@ def _rows(result: Result, block: Block, matrix: Matrix) -> Iterator[tuple[int, t
         lines = lines_of(result, matrix)
         ends = tabular.change_interval(estimate, result.percent, lines)
         shown = f"{_finding(comparison)}: {tabular.change(estimate, result.percent, lines)} {ends}"
-        cells = (str(look), label, result.metric.title, shown.strip(), f"{comparison.items:,}", str(estimate.seeds))
+        cells = (
+            str(look),
+            label,
+            in_plain(result.metric.title),
+            shown.strip(),
+            f"{comparison.items:,}",
+            str(estimate.seeds),
+        )
         yield look, tuple(TableCell(cell) for cell in cells)
 
 

@@ -16,6 +16,7 @@ from harness.report.findings.tables import change_unit
 from harness.report.numbers.matrix import BenchmarkMetric, CellState, Matrix
 from harness.report.numbers.panel import Measured, block_rows, difference_of, panels_of
 from harness.report.numbers.protocol import OWN_BACKEND
+from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, estimate_cell
 from harness.stats.contrasts import Estimate
@@ -108,4 +109,6 @@ def precision_parts(found: Sequence[Precision]) -> Iterator[Part]:
         for method, difference in one.differences.items():
             shown = estimate_cell(difference, one.percent, signed=True)
             rows.append((TableCell(method), replace(shown, detail="", small=""), TableCell(shown.detail or BLANK)))
-        yield Table(columns, tuple(rows), caption=f"{one.metric.title}: {one.bases[1]} against {one.bases[0]}")
+        yield Table(
+            columns, tuple(rows), caption=f"{in_plain(one.metric.title)}: {one.bases[1]} against {one.bases[0]}"
+        )

@@ -18,6 +18,7 @@ from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import Matrix
 from harness.report.numbers.panel import Measured, difference_of, measure, score_of
 from harness.report.render import tabular
+from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, blank_cell, estimate_cell
 from harness.stats.contrasts import Estimate, contrast
@@ -101,7 +102,7 @@ def _price_table(result: Result, block: Block) -> Table:
         paid = (cost.seconds, cost.tokens, cost.trained)
         prices = [_price_cell(price(one, gain, result.metric.higher_is_better)) for one in paid]
         rows.append((TableCell(method.label), estimate_cell(gain, True, signed=True), *prices))
-    return Table(columns, tuple(rows), caption=f"{result.metric.title}: the cost of a point")
+    return Table(columns, tuple(rows), caption=f"{in_plain(result.metric.title)}: the cost of a point")
 
 
 def _price_cell(paid: Price) -> TableCell:
@@ -163,9 +164,9 @@ def _shift(method: str, baseline: str | None, inside: tuple[str, Measured], outs
     sides = [inside[1], outside[1]]
     scores = [_oriented(side, score_of(side, method)) for side in sides]
     gains = [_gain(side, method, baseline) for side in sides]
-    titles = [name if "/" in name else side.metric.title for name, side in (inside, outside)]
+    titles = [name if "/" in name else in_plain(side.metric.title) for name, side in (inside, outside)]
     percent = all(side.percent for side in sides)
-    unit = inside[1].metric.unit or inside[1].metric.name
+    unit = inside[1].metric.unit or in_plain(inside[1].metric.name)
     if any(side.panel.log for side in sides):
         blank = Estimate(None, reason="on the log scale")
         return Shift(method, titles[0], titles[1], blank, blank, blank, blank, percent, unit)

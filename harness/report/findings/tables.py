@@ -12,7 +12,7 @@ from harness.report.findings.audit import flagged
 from harness.report.numbers.comparisons import Comparison, Kept, MethodScore, Result, is_kept
 from harness.report.numbers.matrix import CellState, Matrix, MethodInfo
 from harness.report.render import tabular, text
-from harness.report.render.bands import lines_of
+from harness.report.render.bands import in_plain, lines_of
 from harness.report.render.tabular import BLANK, Column, Mood, Table, TableCell, blank_cell, estimate_cell
 from harness.stats.contrasts import FLAGGED_CLUSTERS
 from harness.stats.families import Gap
@@ -51,13 +51,13 @@ def _named(result: Result) -> tuple[str, str]:
 def _short(result: Result, among: Sequence[Result]) -> str:
     """The benchmark's name, with the metric's where the benchmark has several."""
     several = sum(1 for other in among if other.metric.benchmark == result.metric.benchmark) > 1
-    return result.metric.title if several else result.metric.benchmark
+    return in_plain(result.metric.title if several else result.metric.benchmark)
 
 
 def _score_column(result: Result) -> Column:
     arrow = "" if result.metric.higher_is_better else ", lower is better"
-    unit = f"{result.metric.name}{tabular.unit_suffix(result.metric.unit, result.percent)}{arrow}"
-    return Column(result.group or result.metric.benchmark, unit, note=result.metric.description)
+    unit = f"{in_plain(result.metric.name)}{tabular.unit_suffix(result.metric.unit, result.percent)}{arrow}"
+    return Column(in_plain(result.group or result.metric.benchmark), unit, note=result.metric.description)
 
 
 def _matrix_row(
@@ -184,7 +184,7 @@ def groups_tables(block: Block, matrix: Matrix, by_group: bool) -> list[Table]:
     tables: dict[str, list[Result]] = {}
     for result in block.groups:
         if (result.metric.primary and result.metric.by_group) == by_group:
-            tables.setdefault(result.metric.title, []).append(result)
+            tables.setdefault(in_plain(result.metric.title), []).append(result)
     return [_scores_table(block, groups, matrix, caption) for caption, groups in tables.items()]
 
 
@@ -222,7 +222,7 @@ def change_unit(metric: Metric, percent: bool) -> str:
     """The unit of a difference of a metric."""
     if metric.scale == "log":
         return "relative change"
-    return "points" if percent else metric.name
+    return "points" if percent else in_plain(metric.name)
 
 
 def differences_table(result: Result, matrix: Matrix, methods: Sequence[MethodInfo]) -> Table:
@@ -247,7 +247,7 @@ def differences_table(result: Result, matrix: Matrix, methods: Sequence[MethodIn
         if method.label in result.comparisons:
             rows.append(_difference_row(method, result, matrix))
     group = f", group {result.group}" if result.group else ""
-    title = f"{result.metric.title}{group}: method − {matrix.baseline}"
+    title = f"{in_plain(result.metric.title)}{group}: method − {matrix.baseline}"
     return Table(tuple(columns), tuple(rows), caption=title)
 
 

@@ -10,6 +10,7 @@ from harness.report.numbers.comparisons import Kept, Result
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import tabular, text
 from harness.report.render.axes import Point, draw
+from harness.report.render.bands import axis_title
 from harness.report.render.document import Paragraph, Part, Picture
 from harness.report.render.front_picture import draw_front
 from harness.stats.contrasts import Estimate
@@ -38,7 +39,7 @@ def tradeoff_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         points = points_of(block, result, matrix)
         if not points:
             continue
-        up = text.one_line(f"{result.metric.title}{tabular.unit_suffix(result.metric.unit, result.percent)}", 60)
+        up = axis_title(result.metric, result.percent)
         drawn = draw(points, text.one_line(across, 60), up, margin)
         places = "; ".join(f"{p.label}: {p.y:.1f} at {p.x:.1f}" for p in points)
         yield Picture(drawn, f"{up} against {across}: {places}.")

@@ -11,6 +11,7 @@ from harness.report.collect import Block, ReportModel
 from harness.report.numbers.matrix import BenchmarkMetric
 from harness.report.numbers.panel import Measured, measure, score_of
 from harness.report.render import tabular, text
+from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, estimate_cell, text_columns
 from harness.stats.contrasts import Estimate
@@ -116,7 +117,7 @@ def _row(entry: Mapping[str, Any]) -> tuple[TableCell, ...]:
 
 
 def _scores_table(without: Without, block: Block, several: bool) -> Table:
-    unit = f"{without.metric.name}{tabular.unit_suffix(without.metric.unit, without.percent)}"
+    unit = f"{in_plain(without.metric.name)}{tabular.unit_suffix(without.metric.unit, without.percent)}"
     columns = (Column("method", left=True), Column("all items", unit), Column(f"without {without.matched}", unit))
     rows = [
         (
@@ -127,4 +128,6 @@ def _scores_table(without: Without, block: Block, several: bool) -> Table:
         if method.label in without.scores
     ]
     place = f"{block.title}: " if several else ""
-    return Table(columns, tuple(rows), caption=f"{place}{without.metric.title}, with and without the matched items")
+    return Table(
+        columns, tuple(rows), caption=f"{place}{in_plain(without.metric.title)}, with and without the matched items"
+    )

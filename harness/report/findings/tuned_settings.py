@@ -18,6 +18,7 @@ from harness.report.collect import ReportModel
 from harness.report.numbers.matrix import BenchmarkMetric
 from harness.report.numbers.panel import Measured, difference_of
 from harness.report.render import tabular, text
+from harness.report.render.bands import in_plain
 from harness.report.render.document import Folded, Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell
 from harness.stats.contrasts import Estimate
@@ -122,7 +123,7 @@ def _total(trials: Sequence[Trial], name: str) -> float:
 def _test_table(tuned: Sequence[Tuned], where: str) -> Table:
     """On the test items; pointwise intervals, nothing is tested."""
     titles = list(dict.fromkeys(one.metric.title for one in tuned))
-    columns = (Column("method", left=True), *(Column(title, "tuned minus as written") for title in titles))
+    columns = (Column("method", left=True), *(Column(in_plain(title), "tuned minus as written") for title in titles))
     rows = []
     for method in dict.fromkeys(one.method for one in tuned):
         own = {one.metric.title: one for one in tuned if one.method == method}

@@ -20,6 +20,7 @@ import numpy
 from harness.report.collect import Block
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, MethodValues, Panel, at_seeds, measure, score_of
+from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell
 from harness.stats.contrasts import Estimate
@@ -90,7 +91,7 @@ def turnover_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         unit = "points" if own[0].percent else "score"
         columns = (Column("method", left=True), Column("gained", unit), Column("lost", unit))
         rows = tuple((TableCell(o.method), *(estimate_cell(e, o.percent) for e in (o.gained, o.lost))) for o in own)
-        yield Table(columns, rows, caption=f"{title}: items gained and lost")
+        yield Table(columns, rows, caption=f"{in_plain(title)}: items gained and lost")
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from statistics import median
 
 from harness.report.numbers.comparisons import Result
-from harness.report.numbers.matrix import Matrix
+from harness.report.numbers.matrix import BenchmarkMetric, Matrix
+from harness.report.render import text
 from harness.report.render.document import BandAxis, BandCell
-from harness.report.render.tabular import BLANK, Lines, deciding_digits
+from harness.report.render.tabular import BLANK, Lines, deciding_digits, unit_suffix
 
 Ends = tuple[float, float, float]
 """(low, value, high)."""
@@ -36,6 +37,11 @@ def benchmark_title(result: Result, among: Sequence[Result]) -> str:
 def unit_of(result: Result) -> str:
     """The unit of a score."""
     return "%" if result.percent else result.metric.unit or in_plain(result.metric.name)
+
+
+def axis_title(metric: BenchmarkMetric, percent: bool) -> str:
+    """The benchmark and metric in words, with the unit."""
+    return text.one_line(f"{in_plain(metric.title)}{unit_suffix(metric.unit, percent)}", 60)
 
 
 def counted(number: int, noun: str) -> str:
@@ -79,9 +85,13 @@ def lines_of(result: Result, matrix: Matrix) -> Lines:
 def deciding(ends: Ends, digits: int | None, lines: Sequence[float]) -> int | None:
     """The decimals of a difference and its interval, `digits` or more: no end is rounded onto a line that decides.
 
-    None: three significant digits, which never round onto 0
+    None: so many decimals that the interval's width has two digits; for an interval without width still None
     """
-    return None if digits is None else deciding_digits((ends[0], ends[2]), lines, digits)
+    if digits is None:
+        if not ends[2] > ends[0]:
+            return None
+        digits = max(0, 1 - math.floor(math.log10(ends[2] - ends[0])))
+    return deciding_digits((ends[0], ends[2]), lines, digits)
 
 
 def shown_ends(change: Ends, result: Result, matrix: Matrix) -> tuple[str, str, str, str]:

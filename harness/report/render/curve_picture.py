@@ -24,6 +24,7 @@ from harness.report.render.axes import (
 )
 
 GAP = 15  # pixels between the names of two lines
+SHAPES = 4
 SIDE = 7  # pixels between the intervals of two lines
 
 
@@ -39,19 +40,24 @@ class Place:
 
 @dataclass(frozen=True)
 class Line:
-    """A method with its scores; level: the same everywhere, drawn as a dashed line."""
+    """A method's scores on some data; level: the same everywhere, drawn as a dashed line."""
 
     label: str
     places: tuple[Place, ...]
     level: bool = False
+    method: str = ""
+
+    @property
+    def ends(self) -> list[float]:
+        """Every number that the axis must show."""
+        return [value for place in self.places for value in (place.up, place.low, place.high) if value is not None]
 
 
-def draw_curves(lines: Sequence[Line], ticks: Sequence[str], across: str, up: str) -> str:
-    """The SVG of `lines` over equally spaced `ticks` (sizes on a log scale, or qualities)."""
+def draw_curves(lines: Sequence[Line], ticks: Sequence[str], across: str, up: str, shown: Sequence[float] = ()) -> str:
+    """The SVG of `lines` over equally spaced `ticks` (sizes on a log scale); `shown`: the least that the axis shows."""
     room = 16 + LETTER * max((len(_name(line)) for line in lines), default=0)
     right = WIDTH - RIGHT - min(room, WIDTH / 3)
-    values = [v for line in lines for p in line.places for v in (p.up, p.low, p.high) if v is not None]
-    y_axis = Axis.around(values, HEIGHT - BOTTOM, TOP)
+    y_axis = Axis.around([*shown, *(end for line in lines for end in line.ends)], HEIGHT - BOTTOM, TOP)
     places = {tick: LEFT + 30 + (right - LEFT - 60) * _share(at, len(ticks)) for at, tick in enumerate(ticks)}
     named = ((x, text.one_line(tick, 20)) for tick, x in places.items())
     grid = [*y_ticks(y_axis, round(right, 1)), *(part for x, name in named for part in x_tick(x, name))]
@@ -86,7 +92,19 @@ def _line(line: Line, index: int, y_axis: Axis, places: dict[str, float], shift:
         if place.low is not None and place.high is not None:
             low, high = y_axis.place(place.low), y_axis.place(place.high)
             yield f'<line class="bar {colour}" x1="{x:.1f}" y1="{low:.1f}" x2="{x:.1f}" y2="{high:.1f}"/>'
-        yield f'<circle class="dot {colour}" cx="{x:.1f}" cy="{y_axis.place(place.up):.1f}" r="4"/>'
+        yield _dot(index, x, y_axis.place(place.up))
+
+
+def _dot(index: int, x: float, y: float) -> str:
+    """The mark of a line: its shape tells neighbours apart where colours do not."""
+    looks = f'class="dot c{index % COLOURS}"'
+    if index % SHAPES == 1:
+        return f'<path {looks} d="M{x - 4:.1f} {y - 4:.1f}h8v8h-8z"/>'
+    if index % SHAPES == 2:
+        return f'<path {looks} d="M{x:.1f} {y - 6:.1f}l6 6l-6 6l-6 -6z"/>'
+    if index % SHAPES == 3:
+        return f'<path {looks} d="M{x:.1f} {y - 6:.1f}l5.5 9.5h-11z"/>'
+    return f'<circle {looks} cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
 
 
 def _names(ends: Sequence[tuple[float, int, Line]], right: float) -> Iterator[str]:

@@ -41,7 +41,7 @@ def draw_heat_map(
     height = below + SCALE * scaled
     parts = [f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{attribute(text.one_line(title))}">']
     parts += _names(labels, left, size)
-    parts += _squares(names, values, left, size, ends)
+    parts += ['<g class="heat">', *_squares(names, values, left, size, ends), "</g>"]
     end = size * len(names)
     for at in breaks:
         place = size * at
@@ -71,7 +71,8 @@ def _scale(left: float, top: float, ends: tuple[float, float]) -> Iterator[str]:
     """The legend of the colours."""
     for at, value in enumerate(STEPS):
         x = left + 40 * at
-        yield f'<rect class="heat" x="{x:.1f}" y="{top}" width="40" height="10" fill-opacity="{FULL * value:.3f}"/>'
+        shade = f'fill-opacity="{FULL * value:.3f}"'
+        yield f'<g class="heat"><rect x="{x:.1f}" y="{top}" width="40" height="10" {shade}/></g>'
         number = ends[0] + value * (ends[1] - ends[0])
         yield f'<text class="tick middle fine" x="{x + 20:.1f}" y="{top + 22}">{number:.2g}</text>'
 
@@ -83,10 +84,13 @@ def _squares(
         x, y = left + size * column, HEAD + size * row
         full = FULL * min(max((value - ends[0]) / (ends[1] - ends[0]), 0.0), 1.0)
         said = escape(f"{text.one_line(names[row], 60)} with {text.one_line(names[column], 60)}: {value:.3f}")
-        yield (
-            f'<rect class="heat" x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}" '
-            f'fill-opacity="{full:.3f}"><title>{said}</title></rect>'
-        )
+        place = f'x="{_short(x)}" y="{_short(y)}" width="{_short(size)}" height="{_short(size)}"'
+        yield f'<rect {place} fill-opacity="{full:.3f}"><title>{said}</title></rect>'
         if size >= READABLE:
             shown = f"{value:.2f}".replace("0.", ".", 1).replace("-", "−")
-            yield f'<text class="value middle" x="{x + size / 2:.1f}" y="{y + size / 2 + 3:.1f}">{shown}</text>'
+            yield f'<text x="{_short(x + size / 2)}" y="{_short(y + size / 2 + 3)}">{shown}</text>'
+
+
+def _short(place: float) -> str:
+    """A place with one decimal at most: a large map has thousands of them, twice."""
+    return f"{place:.1f}".removesuffix(".0")

@@ -1,7 +1,7 @@
 """The document as one HTML file that requests nothing from elsewhere: jinja2 escapes every text of it.
 
-The sample browser filters its prompts without a script, by style rules on the checked buttons, because the
-report's content policy allows no script.
+The sample browser filters its prompts without a script, by style rules on the checked buttons and options, because
+the report's content policy allows no script.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,7 +29,8 @@ from harness.report.render.document import (
 )
 from harness.report.render.front_picture import mark_of
 from harness.report.render.markdown import MOST_COMPLETIONS, mark
-from harness.report.render.tabular import Table
+from harness.report.render.saved_figure import figure_name, saved_figure
+from harness.report.render.tabular import Table, TableCell
 
 if TYPE_CHECKING:
     import jinja2
@@ -48,7 +50,8 @@ GLOSSARY = {
 }
 """Terms (as patterns) with their meaning; the first use of each is explained where a reader points or tabs to it."""
 
-WIDE_TABLE = 130  # characters across; a wider table scrolls on a screen of 1440 pixels
+BOX_LINES, BOX_LETTERS = 14, 36  # of an answer's box: lines at full height, letters across on a phone
+WIDE_TABLE, NARROW_TABLE = 130, 36  # characters across; wider tables scroll on a screen of 1440 pixels, and of 390
 CHANGES = {"gained": "baseline wrong, another right", "lost": "baseline right, another wrong"}
 
 
@@ -104,10 +107,15 @@ def bounded(parts: Sequence[Part]) -> tuple[Part, ...]:
 def height_of(part: Part) -> int:
     """About how many lines of a table a part is as high as."""
     if isinstance(part, Table):
-        return len(part.rows) + 2
+        return round(sum(map(_lines_of, part.rows))) + 2
     if isinstance(part, Bullets):
         return sum(1 + len(said) for _, said in part.items)
     return 8 if isinstance(part, Picture | Drawn) else 1
+
+
+def _lines_of(row: Sequence[TableCell]) -> float:
+    """The height of a row; lines in small print are lower."""
+    return max((1 + 0.6 * (bool(cell.detail) + bool(cell.small)) for cell in row), default=1)
 
 
 def page_environment() -> jinja2.Environment:
@@ -125,9 +133,22 @@ def page_environment() -> jinja2.Environment:
     environment.filters["line"] = text.one_line
     environment.filters["kind"] = lambda part: type(part).__name__
     environment.filters["drawn"] = lambda svg: Markup(svg)  # made by axes.py and its like, which escape
-    functions = (mark, benchmarks_of, changes_of, kinds_of, compared_text, marked_texts, is_wide)
+    environment.globals.update(figure_id=FigureNames(), figure_name=figure_name, saved_figure=saved_figure)
+    functions = (
+        mark,
+        benchmarks_of,
+        changes_of,
+        kinds_of,
+        compared_text,
+        marked_texts,
+        is_wide,
+        is_tall,
+        methods_shown,
+    )
     environment.globals.update({function.__name__: function for function in functions})
-    environment.globals.update(most_completions=MOST_COMPLETIONS, changes_in_words=CHANGES, most_filters=64)
+    environment.globals.update(
+        most_completions=MOST_COMPLETIONS, changes_in_words=CHANGES, most_filters=64, narrow_table=NARROW_TABLE
+    )
     environment.globals.update(mark_of=mark_of, sure_words=SURE_WORDS)
     return environment
 
@@ -151,8 +172,26 @@ class Explained:
         return Markup(shown)
 
 
-def is_wide(table: Table) -> bool:
-    """Whether a table is about as wide as to scroll on a desktop, so that its box is a tab stop."""
+class FigureNames:
+    """A name for each picture of one page, by which it is cited; of equal labels, the second ends in 2."""
+
+    def __init__(self) -> None:
+        self.used: set[str] = set()
+
+    def __call__(self, svg: str) -> str:
+        name = "f-" + figure_name(svg).removesuffix(".svg")
+        found = next(one for one in chain([name], (f"{name}-{at}" for at in count(2))) if one not in self.used)
+        self.used.add(found)
+        return found
+
+
+def is_tall(shown: str) -> bool:
+    """Whether a text is about as high as to scroll in its box on a phone, so that the box is limited and a tab stop."""
+    return sum(max(1, -(-len(line) // BOX_LETTERS)) for line in shown.split("\n")) > BOX_LINES
+
+
+def is_wide(table: Table, least: int = WIDE_TABLE) -> bool:
+    """Whether a table is about as wide as to scroll on a desktop (`least` characters), so that it is a tab stop."""
     lines: list[list[tuple[str, ...]]] = [[(column.head, column.unit) for column in table.columns]]
     lines += [[(cell.text, cell.detail, cell.small) for cell in row] for row in table.rows]
     widths = [0] * len(table.columns)
@@ -160,7 +199,7 @@ def is_wide(table: Table) -> bool:
         for at, parts in enumerate(line):
             whole = 30 if table.columns[at].left else 40  # longer texts are folded
             widths[at] = max(widths[at], *(min(len(part), whole) for part in parts))
-    return sum(wide + 3 for wide in widths) > WIDE_TABLE
+    return sum(wide + 3 for wide in widths) > least
 
 
 class MarkedText(NamedTuple):
@@ -173,6 +212,11 @@ class MarkedText(NamedTuple):
 def benchmarks_of(examples: Sequence[ShownItem]) -> list[str]:
     """The benchmarks to choose from, in their order."""
     return list(dict.fromkeys(example.benchmark for example in examples))
+
+
+def methods_shown(examples: Sequence[ShownItem]) -> list[str]:
+    """The methods to choose from, in their order."""
+    return list(dict.fromkeys(answer.method for example in examples for answer in example.answers))
 
 
 def changes_of(examples: Sequence[ShownItem], baseline: str | None) -> list[str]:
