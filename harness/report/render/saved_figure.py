@@ -26,8 +26,12 @@ def saved_figure(svg: str) -> str:
     )
     style = "".join(_rules(told)).replace("system-ui, ", "")
     told = told.replace(">", f'><style>{style}</style><rect width="100%" height="100%" fill="#fff"/>', 1)
-    # quotes of the other kind need no escape in the page's attribute; a text with such a quote keeps its own
-    return "data:image/svg+xml," + quote(told if "'" in told else told.replace('"', "'"), safe=KEPT)
+    return "data:image/svg+xml," + quote(re.sub(r"<[^>]*>", _other_quotes, told), safe=KEPT)
+
+
+def _other_quotes(tag: re.Match[str]) -> str:
+    """The tag with quotes that need no escape in the page's attribute, where it has none of them."""
+    return tag[0] if "'" in tag[0] else tag[0].replace('"', "'")
 
 
 def figure_name(svg: str) -> str:
