@@ -241,7 +241,7 @@ class DocumentPolicy(Policy):
         return [made[prompt] for prompt in prompts]
 
     def _firsts(self, asked: Sequence[Asked]) -> Iterator[str]:
-        """What the policy writes after the first document of every turn; "" where its form has none."""
+        """The policy's continuation of the first document of every turn; "" where its form has none."""
         texts = [self.forms.opens + one.filled(one.form.first) if one.form.first else "" for one in asked]
         different = [text for text in dict.fromkeys(texts) if text]
         found = dict(zip(different, self._continued(different, FIRST_TOKENS), strict=True))
