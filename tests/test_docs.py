@@ -121,14 +121,6 @@ def test_the_experiments_of_the_guides_are_read_as_they_are(tmp_path: Path) -> N
     assert len(make_plan(found[2], tmp_path / "store").cells) == 2 * 4 * 2 * 2
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "results" / "examples").glob("*.yaml")), ids=lambda file: file.stem)
-def test_an_example_of_a_study_plans_offline_and_says_that_it_was_not_run(file: Path, tmp_path: Path) -> None:
-    assert file.read_text("utf-8").startswith("# NOT RUN")
-    experiment = load_experiment(file)
-    cells = make_plan(experiment, tmp_path / "store").cells
-    assert len(cells) == len(experiment.methods) * len(experiment.benchmarks) * len(experiment.seeds) > 0
-
-
 def test_the_tree_of_the_readme_names_every_room_and_no_file_that_is_missing() -> None:
     (tree,) = blocks("README.md", "")
     named, top = set(), ""
