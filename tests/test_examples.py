@@ -59,7 +59,8 @@ def test_an_example_of_real_models_plans_offline_with_stand_ins(file: Path, tmp_
     yaml.dump(told, stood_in)
     plan = make_plan(load_experiment(stood_in), tmp_path / "store")
     labels = {cell.node.base.spec.label for cell in plan.cells}
-    assert labels == {entry["as"] for entry in told["bases"]} | ({"microworld/small"} if "small_base" in told else set())
+    small = {"microworld/small"} if "small_base" in told else set()
+    assert labels == {entry["as"] for entry in told["bases"]} | small
     # a prompting method has no bare text to precede: the only reason why a cell may not be runnable
     alone = "acts on conversations alone, and the benchmark asks in bare text"
     assert all(cell.why.endswith(alone) for cell in plan.cells if cell.why)
