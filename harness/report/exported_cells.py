@@ -98,7 +98,7 @@ class _Tables:
         """(group, item) -> its prompt, completions and reference, where they were kept."""
         own = self._samples.slice(*self._places[1].get(place, (0, 0)))
         names = ("group", "item", "prompt", "completions", "reference")
-        lists = [own[name].to_pylist() for name in names]
+        lists = [_listed(own[name]) for name in names]
         found = {(group, item): (prompt, tuple(said), right) for group, item, prompt, said, right in zip(*lists)}  # noqa: B905
         return {key: texts for key, texts in found.items() if texts != ("", (), "")}
 
@@ -128,6 +128,19 @@ def _runs(table: Any) -> dict[tuple[Any, ...], tuple[int, int]]:
     return {place: (start, end - start) for place, start, end in zip(zip(*names), starts, ends, strict=True)}  # noqa: B905
 
 
+def _listed(column: Any) -> list[Any]:
+    """The values of a column; of a dictionary, without a Python object for each row."""
+    import pyarrow
+
+    whole = column.combine_chunks()
+    if isinstance(whole, pyarrow.ChunkedArray):
+        whole = pyarrow.concat_arrays(whole.chunks)
+    if pyarrow.types.is_dictionary(whole.type):
+        names = whole.dictionary.to_pylist()
+        return [names[code] for code in whole.indices.to_numpy().tolist()]
+    return list(whole.to_numpy().tolist() if pyarrow.types.is_floating(whole.type) else whole.to_pylist())
+
+
 _Key = tuple[str, str]
 
 
@@ -137,7 +150,7 @@ def _values(rows: Any) -> tuple[dict[str, dict[_Key, float]], dict[str, dict[_Ke
     values: dict[str, dict[_Key, float]] = {}
     weights: dict[str, dict[_Key, float]] = {}
     clusters: dict[_Key, str] = {}
-    for metric, group, item, cluster, value, weight in zip(*(rows[name].to_pylist() for name in names), strict=True):
+    for metric, group, item, cluster, value, weight in zip(*(_listed(rows[name]) for name in names), strict=True):
         key = (group, item)
         values.setdefault(metric, {})[key] = value
         if weight != 1:

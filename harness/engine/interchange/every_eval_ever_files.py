@@ -11,6 +11,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Iterator
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
@@ -110,26 +111,22 @@ def _lines(one: Scored, evaluation: str) -> Iterator[str]:
 def _parts(one: Scored, at: int, item: str) -> tuple[str, str]:
     """What a line says of an item: what was asked and answered, and the beginning of its metadata."""
     prompt, said, right = one.texts.get(item) or _NO_TEXTS
-    reference = [right] if right else []
-    known = item in one.texts
-    told: dict[str, Any] = {
-        "sample_id": item,
-        "sample_hash": hashlib.sha256("\n".join([prompt, *reference]).encode("utf-8", "replace")).hexdigest()
-        if known
-        else None,
-        "interaction_type": "single_turn",
-        "input": {"raw": prompt, "reference": reference},
-        "output": {"raw": list(said)},
-        "answer_attribution": [],
-    }
-    place = {"cluster": str(one.clusters[at]), "group": str(one.groups[at])}
-    return _half(told)[1:-1], f'"metadata": {_half(place)[:-1]}'
+    told = _quoted(right) if right else ""
+    whole = "\n".join([prompt, right] if right else [prompt]).encode("utf-8", "replace")
+    digest = f'"{hashlib.sha256(whole).hexdigest()}"' if item in one.texts else "null"
+    asked = (
+        f'"sample_id": {_quoted(item)}, "sample_hash": {digest}, "interaction_type": "single_turn", '
+        f'"input": {{"raw": {_quoted(prompt)}, "reference": [{told}]}}, '
+        f'"output": {{"raw": [{", ".join(map(_quoted, said))}]}}, "answer_attribution": []'
+    )
+    place = f'"cluster": {_quoted(str(one.clusters[at]))}, "group": {_quoted(str(one.groups[at]))}'
+    return asked, f'"metadata": {{{place}'
 
 
 _NO_TEXTS: Texts = ("", (), "")
 
 
-def _half(value: Any) -> str:
-    """JSON, where half a character (a lone surrogate) is its escape."""
-    found = json.dumps(value, ensure_ascii=False)
+def _quoted(text: str) -> str:
+    """A JSON string, where half a character (a lone surrogate) is its escape."""
+    found = encode_basestring(text)
     return found if found.isascii() else found.encode("utf-8", "backslashreplace").decode()

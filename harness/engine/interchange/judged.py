@@ -181,8 +181,7 @@ def _cell_rows(cell: JudgedCell, metrics: Sequence[Metric]) -> Iterator[Any]:
                 table = pyarrow.table([columns[one] for one in ROW_COLUMNS], schema=arrow_schema(ROW_COLUMNS))
                 tables.append(table.filter(compute.is_valid(table["value"])))
         if tables:
-            whole = pyarrow.concat_tables(tables)
-            yield whole.sort_by([("group", "ascending"), ("item", "ascending")])
+            yield _in_order(pyarrow.concat_tables(tables))
 
 
 def _cell_samples(cell: JudgedCell) -> Any:
@@ -191,16 +190,47 @@ def _cell_samples(cell: JudgedCell) -> Any:
 
     tables = []
     for part in cell.parts:
-        items = part.items if isinstance(part.items, list) else part.items.to_pylist()
-        texts = [part.texts.get(item, ("", (), "")) for item in items]
-        columns = {**_columns(cell, part, len(items)), "prompt": [one[0] for one in texts],
-                   "completions": [list(one[1]) for one in texts], "reference": [one[2] for one in texts],
-                   "flags": [[]] * len(items)}  # fmt: skip
+        count = len(part.items)
+        columns = {**_columns(cell, part, count), **_said(part, count), "flags": _empty_lists(count)}
         schema = arrow_schema(SAMPLE_COLUMNS)
-        arrays = [pyarrow.array(columns[one.name], one.type) if isinstance(columns[one.name], list)
-                  else columns[one.name] for one in schema]  # fmt: skip
-        tables.append(pyarrow.table(arrays, schema=schema))
-    return pyarrow.concat_tables(tables).sort_by([("group", "ascending"), ("item", "ascending")])
+        tables.append(pyarrow.table([columns[one.name] for one in schema], schema=schema))
+    return _in_order(pyarrow.concat_tables(tables))
+
+
+def _said(part: Scored, count: int) -> dict[str, Any]:
+    """The columns of the texts; a file without any, such as a table, has empty ones."""
+    import pyarrow
+
+    if not part.texts:
+        return {"prompt": _constant("", count), "completions": _empty_lists(count), "reference": _constant("", count)}
+    items = part.items if isinstance(part.items, list) else part.items.to_pylist()
+    texts = [part.texts.get(item, ("", (), "")) for item in items]
+    return {
+        "prompt": pyarrow.array([one[0] for one in texts], pyarrow.string()),
+        "completions": pyarrow.array([list(one[1]) for one in texts], pyarrow.list_(pyarrow.string())),
+        "reference": pyarrow.array([one[2] for one in texts], pyarrow.string()),
+    }
+
+
+def _empty_lists(count: int) -> Any:
+    import numpy
+    import pyarrow
+
+    ends = pyarrow.array(numpy.zeros(count + 1, dtype=numpy.int32))
+    return pyarrow.ListArray.from_arrays(ends, pyarrow.array([], pyarrow.string()))
+
+
+def _in_order(table: Any) -> Any:
+    """The rows by group and item; those that are so already, as of a table of scores, are not sorted again."""
+    import pyarrow.compute as compute
+
+    table = table.combine_chunks()
+    groups, items = (table[name].combine_chunks() for name in ("group", "item"))
+    if len(items) and compute.all(compute.equal(groups, groups[0])).as_py():
+        first, second = items.slice(0, len(items) - 1), items.slice(1)
+        if compute.all(compute.less(first, second)).as_py() is not False:
+            return table
+    return table.sort_by([("group", "ascending"), ("item", "ascending")])
 
 
 def _columns(cell: JudgedCell, part: Scored, count: int) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy
+
 from harness.report.collect import Block
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, build_panel, difference_of, measure, repeated_methods, score_of
@@ -52,7 +54,10 @@ def flagged_shares(block: Block, matrix: Matrix) -> tuple[FlaggedShare, ...]:
     if block.samples is None or block.samples.empty:
         return ()
     found = []
-    seen = {flag for flags in block.samples["flags"] for flag in flags}
+    column = block.samples["flags"]
+    # of millions of items few have a flag
+    some = column[numpy.fromiter(map(len, column), dtype=numpy.int64, count=len(column)) > 0]
+    seen = {flag for flags in some for flag in flags}
     for flag in IN_WORDS:
         if flag in seen:
             for benchmark in matrix.benchmarks:
