@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from harness.benchmark import Benchmark
 from harness.method import plugin_name, setting
@@ -37,6 +37,7 @@ class AskedOnce(Benchmark):
     needs = frozenset({"score", "sample"})
     reads_logits = True
     divisible = True
+    of_each: ClassVar[int] = 20
 
     prompts: str = setting(EMBEDDED, "microworld, or a file or hub id with prompts", path=True)
     split: str = setting("test", "split; test or validation for the microworld")
@@ -64,6 +65,6 @@ class AskedOnce(Benchmark):
 
     def _items(self) -> Sequence[Asked]:
         if self.prompts == EMBEDDED:
-            found = instruction_items(self.split, self.limit or 20, KINDS)
+            found = instruction_items(self.split, self.limit or self.of_each, KINDS)
             return [Asked(item.id, item.cluster, item.kind, item.prompt) for item in found]
         return [Asked(p.id, p.cluster, "", p.text) for p in open_prompts(self.prompts, self.split)][: self.limit]

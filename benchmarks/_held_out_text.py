@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from harness.benchmark import Benchmark
 from harness.data.placed import Faults
@@ -26,6 +27,7 @@ class HeldOutText(Benchmark):
 
     needs = frozenset({"score"})
     divisible = True
+    of_each: ClassVar[int] = 40
 
     data: str = setting(EMBEDDED, "microworld, a .txt file of paragraphs, or a file, folder or hub id", path=True)
     split: str = setting("test", "split; test or validation for the microworld")
@@ -54,7 +56,7 @@ class HeldOutText(Benchmark):
 
     def _items(self) -> list[CorpusDocument]:
         if self.data == EMBEDDED:
-            return held_out(self.split, self.limit or 40)
+            return held_out(self.split, self.limit or self.of_each)
         texts = _paragraphs(self.data)[: self.limit] if self.data.endswith(".txt") else self._rows()
         items = [piece for at, text in enumerate(texts) for piece in pieces(f"{self.split}-{at}", text, self.longest)]
         if not items:

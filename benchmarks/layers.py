@@ -44,8 +44,10 @@ class Layers(HeldOutText):
 
     version = 1
     reads_logits = True
+    of_each = 10
 
-    parts: int = setting(20, "number of parts of the text, each with documents of all kinds", least=1)
+    limit: int | None = setting(None, "number of documents, for the microworld of each kind (none: 10)", least=1)
+    parts: int = setting(10, "number of parts of the text, each with documents of all kinds", least=1)
     most: int = setting(512, "most tokens of a part whose states are compared, evenly spread", least=4)
 
     def metrics(self) -> tuple[Metric, ...]:

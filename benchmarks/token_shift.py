@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks._asked_once import AskedOnce
 from harness.benchmark import Metric, Outcome
+from harness.method import setting
 from harness.policy.divergence import ranks
 from harness.policy.policy import base_of
 
@@ -66,6 +67,9 @@ class TokenShift(AskedOnce):
     """Each prompt answered greedily, and each token of the answer ranked by the base model."""
 
     version = 2  # 1 had each class's own share, which answers without such tokens lack
+    of_each = 8
+
+    limit: int | None = setting(None, "number of prompts, for the microworld of each kind (none: 8)", least=1)
 
     def metrics(self) -> tuple[Metric, ...]:
         """Shifted tokens first; lower is closer to the base model."""
