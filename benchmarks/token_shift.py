@@ -67,9 +67,9 @@ class TokenShift(AskedOnce):
     """Each prompt answered greedily, and each token of the answer ranked by the base model."""
 
     version = 2  # 1 had each class's own share, which answers without such tokens lack
-    of_each = 8
+    of_each = 6
 
-    limit: int | None = setting(None, "number of prompts, for the microworld of each kind (none: 8)", least=1)
+    limit: int | None = setting(None, "number of prompts, for the microworld of each kind (none: 6)", least=1)
 
     def metrics(self) -> tuple[Metric, ...]:
         """Shifted tokens first; lower is closer to the base model."""

@@ -64,7 +64,7 @@ def _along(
     read: Read,
     more: tuple[object, ...],
 ) -> list[tuple[float, ...]]:
-    """What `read` makes of the logits at each token of drawn[i]; `more` goes into the digest of the request."""
+    """The values that `read` makes of the logits at each token of drawn[i]; `more` is part of the request's digest."""
     requests = [
         [fit_for_scoring(one, _written(one, prompt, answer)) for prompt, answer in zip(prompts, drawn, strict=True)]
         for one in steps
