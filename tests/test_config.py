@@ -74,7 +74,7 @@ def test_set_changes_a_field_of_the_labelled_method_and_top_level_keys(tmp_path:
         ("as: small_sft", "as: tuned", 8, ["two entries are labelled 'tuned'"]),
         ("small_base: microworld/small\n", "", 7, ["small_sft runs on the small base"]),
         ("seeds: [0, 1]", "seeds: [0, 0]", 10, ["`seeds` is [0, 0]"]),
-        ("seeds: [0, 1]", "seeds: [0, 1", 11, ["broken YAML"]),
+        ("seeds: [0, 1]", "seeds: [0, 1", 10, ["broken YAML", "a bracket is not closed"]),
         ("seeds: [0, 1]", "name: twice", 10, ["'name' is given twice", "the first is at", "yaml:1."]),
         ("benchmarks: [knowledge]\n", "", 1, ["`benchmarks` is missing"]),
     ],
@@ -91,6 +91,41 @@ def test_a_mistake_is_named_with_its_line_and_what_would_be_right(
     assert str(file) in message
     if "missing" not in message:
         assert f"{file}:{line}" in message, message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "what", "fix"),
+    [
+        ("  - base\n", "\t- base\n", 5, "a tab in the indentation", "`  - sft`"),
+        ("  - base\n", "  - lora\n      rank: 4\n", 5, "lora has fields below it and no colon", "- {lora: {rank: 4}}"),
+        ("  - base\n", "  - lora:\n    rank: 4\n", 5, "must name one plugin, got 2", "{lora: {rank: 4}}"),
+        ("  - base\n", "  - lora: {rank: 4}\n    alpha: 2\n", 5, "must name one", "{lora: {rank: 4, alpha: 2}}"),
+        ("  - base\n", "  - base\n - sft\n", 6, "it begins in another column", "`- sft` below `- base`"),
+        ("seeds: [0, 1]", "seeds:[0, 1]", 10, "no space after the colon of seeds", "Write seeds: [0, 1]"),
+        ("baseline: base", "baseline: a: b", 11, "a second colon", "baseline: 'a: b'"),
+        ("baseline: base", "baseline: @base", 11, "character '@'", "'@base'"),
+        ("baseline: base", "baseline: base\ndata: microworld/stories", 12, "`data` must be a mapping",
+         "data: {demonstrations: microworld/stories}"),
+    ],
+)  # fmt: skip
+def test_a_mistake_of_notation_has_its_line_and_an_example(
+    tmp_path: Path, old: str, new: str, line: int, what: str, fix: str
+) -> None:
+    file = write(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(UserError) as caught:
+        load_experiment(file)
+    assert caught.value.where == f"{file}:{line}"
+    assert what in caught.value.what
+    assert fix in caught.value.fix
+    assert "\n" not in caught.value.what + caught.value.fix
+
+
+def test_a_setting_that_a_shell_took_apart_is_told_to_be_quoted(tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD)
+    for setting in ("methods=[base", "methods"):
+        with pytest.raises(UserError) as caught:
+            load_experiment(file, [setting])
+        assert "--set '" in caught.value.fix
 
 
 SPREAD = """\

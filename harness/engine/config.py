@@ -64,7 +64,10 @@ def _apply(root: Located, setting: str) -> None:
     target, separator, text = setting.partition("=")
     place = f"--set {setting}"
     if not separator:
-        raise UserError(f"--set {setting!r} has no value", fix="Write --set LABEL.FIELD=VALUE or --set KEY=VALUE.")
+        raise UserError(
+            f"--set {setting!r} has no value",
+            fix="Write --set LABEL.FIELD=VALUE or --set KEY=VALUE. Example: --set 'sft.epochs=3'",
+        )
     if not setting.isprintable():  # it is recorded as a line of the experiment
         raise UserError(f"--set {setting!r} is not one line of text", fix="Write --set LABEL.FIELD=VALUE.")
     value = parse_yaml(text, place).value

@@ -223,6 +223,11 @@ def entry_parts(entry: Located, options: tuple[str, ...] = ("as", "on")) -> tupl
     plugins = [key for key in entry.value if key not in options]
     if len(plugins) != 1:
         names = ", ".join(map(str, plugins))
+        if len(plugins) > 1:
+            own = entry.value[plugins[0]]
+            inside = {**(own if isinstance(own, Mapping) else {}), **{key: entry.value[key] for key in plugins[1:]}}
+            inner = ", ".join(f"{key}: {short(value)}" for key, value in inside.items())
+            fix = f"Fields are one level further in than the name. Example: {{{plugins[0]}: {{{inner}}}}}"
         raise entry.error(f"an entry must name one plugin, got {len(plugins)}: {names}", fix=fix)
     plugin = str(plugins[0])
     fields = entry[plugins[0]]

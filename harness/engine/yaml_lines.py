@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,14 @@ class Located:
 
     def check_keys(self, known: Iterable[str]) -> None:
         """Raise UserError unless this is a mapping with keys among `known`."""
-        if not isinstance(self.value, Mapping):
-            raise self.error(f"expected a mapping, got {short(self.value)}", fix="Write key: value.")
         known = list(known)
+        if not isinstance(self.value, Mapping):
+            key = self.path[-1] if self.path else ""
+            example = f"{next(iter(known), 'key')}: {self.value if isinstance(self.value, str) else '...'}"
+            name, fix = (
+                (f"`{key}` must be", f"{key}: {{{example}}}") if isinstance(key, str) and key else ("expected", example)
+            )
+            raise self.error(f"{name} a mapping, got {short(self.value)}", fix=f"Example: {fix}")
         for key in self.value:
             if key not in known:
                 raise self.error(f"unknown key {short(key)}{foreign(key)}", key, fix=did_you_mean(str(key), known))
@@ -145,9 +150,44 @@ def parse_yaml(text: str, where: Path | str) -> Located:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
         what = getattr(error, "problem", None) or getattr(error, "reason", None) or first_line(error)
-        raise UserError(f"broken YAML: {what}", where=place(line), fix="Correct the syntax.") from None
+        began = getattr(error, "context_mark", None)
+        if began and re.search(r"expected ',' or '[\]}]'", what):
+            line = began.line + 1  # where the bracket is, and not where its lack is noticed
+        line, what, fix = _remedy(text.split("\n"), line, what)
+        if not isinstance(where, Path):
+            fix += " Quotes keep a setting together in a shell: --set 'methods=[base, sft]'."
+        raise UserError(f"broken YAML: {what}", where=place(line), fix=fix) from None
     values = _Values(place, loader.constructor)
     return Located(values.of(node, ()) if node else None, {(): place(1), **values.places})
+
+
+def _remedy(lines: Sequence[str], line: int, what: str) -> tuple[int, str, str]:
+    """(line, what is wrong, what would be right) of a fault that YAML's reader words for itself."""
+    at = lines[line - 1] if line <= len(lines) else ""
+    above = next((one for one in reversed(lines[: line - 1]) if one.strip()), "")
+    if "\\t" in what or "\t" in re.match(r"\s*", at)[0]:  # type: ignore[index]
+        return line, "a tab in the indentation", "Indent with spaces, two for each level: `  - sft`."
+    if what.startswith("expected ',' or"):
+        return (
+            line,
+            f"a bracket is not closed ({what.partition(', but')[0]})",
+            "Close it on its line. Example: methods: [base, sft]",
+        )
+    if "cannot start any token" in what:
+        return line, what, f"Quote the value. Example: name: {at.partition(':')[2].strip()[:40]!r}"
+    if re.fullmatch(r"\s*[\w.-]+:[^\s:][^:]*", above) and not re.search(r":\s.*:\s", at):
+        name, _, value = above.strip().partition(":")
+        return max(lines.index(above) + 1, 1), f"no space after the colon of {name}", f"Write {name}: {value}"
+    if "mapping values are not allowed" in what and re.fullmatch(r"\s*- [\w.-]+\s*", above):
+        name = above.strip()[2:].strip()
+        fix = f"Write a colon after the name, or one line. Example: - {{{name}: {{{at.strip()}}}}}"
+        return max(lines.index(above) + 1, 1), f"{name} has fields below it and no colon", fix
+    if "mapping values are not allowed" in what:
+        name, _, value = at.strip().partition(":")
+        return line, f"{what} (a second colon)", f"Quote a value that holds a colon. Example: {name}: {value.strip()!r}"
+    if "<block end>" in what:
+        return line, "it begins in another column than the lines of its level", "Align it: `- sft` below `- base`."
+    return line, what, "Correct the syntax."
 
 
 class _Composer(Composer):
