@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import struct
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from conftest import ROOT
 from test_report import Fake
 
 pytest.importorskip("matplotlib")
 
+from harness.errors import UserError
 from harness.report import one_page
 from harness.report.collect import collect
 from harness.report.findings.first_screen import opening_of
@@ -80,3 +83,14 @@ def test_a_matrix_without_a_result_still_has_a_card(tmp_path: Path) -> None:
     matrix["baseline"] = None
     (folder / "matrix.json").write_text(json.dumps(matrix))
     assert "No baseline is declared" in one_page.write_one_page(folder)[2].read_text("utf-8")
+
+
+def test_without_matplotlib_a_card_is_refused_in_one_line_that_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_page, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="a card is drawn by matplotlib, which is not installed") as refused:
+        one_page.write_one_page(tmp_path)
+    assert refused.value.fix == "pip install 'bakeoff[card]'"
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert any(one.startswith("matplotlib") for one in stated["card"])

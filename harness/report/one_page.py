@@ -44,7 +44,7 @@ def write_one_page(folder: Path, out: Path | None = None) -> list[Path]:
     Equal results give equal bytes with one version of matplotlib.
     """
     if find_spec("matplotlib") is None:
-        raise UserError("a card is drawn by matplotlib, which is not installed", fix="pip install matplotlib")
+        raise UserError("a card is drawn by matplotlib, which is not installed", fix="pip install 'bakeoff[card]'")
     model = collect(folder)
     opening = opening_of(model)
     target = out or folder
