@@ -68,7 +68,7 @@ def test_a_benchmark_that_scores_is_not_applicable_to_a_policy_that_only_samples
     file = outside.experiment(tmp_path, benchmarks="[knowledge]")
     done = in_a_process_of_its_own(*places(tmp_path, str(file)), path=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 cells: 1 n/a" in done.stdout
+    assert "1 cell: 1 n/a" in done.stdout
     assert cells(tmp_path)["outside", "knowledge"] == ("n/a", "outside gives no score")
     assert "outside gives no score" in (tmp_path / "results" / "report.html").read_text()
 

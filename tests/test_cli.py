@@ -25,8 +25,8 @@ def test_list_and_show_tell_what_a_plugin_needs_and_takes() -> None:
     )
     shown = bakeoff("show", "sft").stdout
     assert "2305.11206" in shown
-    assert "learning_rate = 1e-05; 1e-06 to 0.003, log" in shown
-    assert "needs   demonstrations" in shown
+    assert "  learning_rate = 1e-05             peak value; tuned from 1e-06 to 0.003, log\n" in shown
+    assert "needs   demonstrations\n" in shown
 
 
 def test_plan_shows_states_and_changes_nothing(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_plan_shows_states_and_changes_nothing(tmp_path: Path) -> None:
     done = in_a_process_of_its_own("plan", file, "--store", tmp_path / "store", path=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "outside/outside_bench/0" in done.stdout
-    assert "1 cells: 1 to run" in done.stdout
+    assert "1 cell: 1 to run" in done.stdout
     assert not (tmp_path / "store" / "artifacts").exists()
 
 
@@ -46,7 +46,7 @@ def test_the_version_is_printed() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["show", "stf"], ["no method or benchmark is called 'stf'", "Did you mean 'sft'?"]),
+        (["show", "stf"], ["no method, benchmark, model or training set is called 'stf'", "Did you mean 'sft'?"]),
         (["run", "nowhere.yaml"], ["nowhere.yaml", "no such experiment file"]),
         (["list", "method"], ["Did you mean 'methods'?"]),
         (["report", "nowhere"], ["no such results file"]),

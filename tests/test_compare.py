@@ -75,7 +75,7 @@ def test_the_table_says_who_how_much_how_surely_and_what_next(folder: Path) -> N
     assert "tuned − harsh" in done.stdout
     assert "better" in done.stdout
     assert "Nothing was written." in done.stdout
-    assert f"Next, as files: bakeoff export {folder}" in done.stdout.replace("\n", "")
+    assert f"Next: bakeoff export {folder}" in done.stdout.replace("\n", "")
     assert {path.name for path in folder.iterdir()} == before
 
 

@@ -115,7 +115,7 @@ def test_a_run_records_claims_and_contrasts_and_its_report_says_when_they_were_d
     assert bakeoff("verify", tmp_path).returncode == 0
     said = bakeoff("claims", tmp_path).stdout
     assert "shots − base" in said
-    assert "1 tests, corrected together" in said
+    assert "1 test, corrected together" in said
     keys = {one["key"] for one in read_json(tmp_path / "matrix.json")["cells"]}
     assert "Nothing to do" in run()
 

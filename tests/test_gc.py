@@ -55,7 +55,7 @@ def test_a_new_column_after_pruning_fits_again_and_the_old_cells_stay(outside_fo
     run(outside_folder)
     gc(outside_folder, "--delete")
     both = "[outside_bench, {outside_bench: {items: 3}, as: more}]"
-    assert "(1 artifacts fitted, 1 cells scored now)" in run(outside_folder, benchmarks=both)
+    assert "(1 artifact fitted, 1 cell scored now)" in run(outside_folder, benchmarks=both)
 
 
 def test_what_an_unfinished_cell_needs_is_kept(outside_folder: Path) -> None:

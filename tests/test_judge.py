@@ -174,7 +174,7 @@ def test_verify_finds_the_folder_whole_and_says_what_it_cannot_check(tmp_path: P
     assert bakeoff("judge", table(tmp_path / "quiz.csv", two_methods()), "--out", tmp_path / "out").returncode == 0
     done = bakeoff("verify", tmp_path / "out")
     assert done.returncode == 0, done.stdout
-    assert "judged.json: it names the 1 files that the scores were read from" in done.stdout
+    assert "judged.json: it names the 1 file that the scores were read from" in done.stdout
     assert "unchecked  judged.json: others measured these scores" in done.stdout
     assert "its rows reproduce it byte for byte" in done.stdout
     told = tmp_path / "out" / "judged.json"

@@ -47,7 +47,7 @@ def without_privileges(folder: Path, *words: object) -> str:
 def test_a_store_that_may_only_be_read_is_planned_and_no_run_begins(read_only: Path) -> None:
     file, store = read_only / "experiment.yaml", read_only / "store"
     heard = without_privileges(read_only, "plan", file, "--store", store)
-    assert "1 cells: 1 done" in heard
+    assert "1 cell: 1 done" in heard
     assert heard.endswith("exit 0")
     heard = without_privileges(read_only, "run", file, "--store", store, "--out", read_only / "other")
     assert f"{store}: the store cannot be written: Permission denied" in heard

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from command_line import bakeoff
+from conftest import ROOT
+from rich.cells import cell_len
 from rich.console import Console
 from test_report import Fake, pages
 
+from harness.engine.showable import counted, folded
+from harness.report import compare
 from harness.report.collect import collect
-from harness.report.compare import pairing_table, two_methods
+from harness.report.compare import Pairing, pairing_table, two_methods
 from harness.report.findings.first_screen import opening_of
 from harness.report.render.document import BandAxis, BandCell, Candidate, Opening, Strip
 from harness.report.render.opening_text import opening_lines, sentence_in
@@ -68,3 +73,127 @@ def test_the_sentence_of_a_written_report_is_read_back(tmp_path: Path) -> None:
     said = " ".join(opening_of(collect(folder)).answer)
     assert sentence_in(pages(folder)[0]) == said
     assert "tuned_*1" in said
+
+
+# ---- every verb that prints without fitting anything, on the demo and on results/methods
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+METHODS = ROOT / "results" / "methods"
+WAYS = {"piped": {}, "NO_COLOR": {"FORCE_COLOR": "1", "NO_COLOR": "1"}, "terminal": {"FORCE_COLOR": "1"}}
+VERBS = [
+    ("list",),
+    ("show", "dpo"),
+    ("show", "lm_eval"),
+    ("show", "microworld/large"),
+    ("show", "microworld/stories"),
+    ("plan", "demo.yaml"),
+    ("explain", "demo.yaml", "sft/knowledge/0"),
+    ("compare", "results/methods", "lora", "sft"),
+    ("check-model", "microworld/large"),
+]
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+COLOURS = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-7]|9[0-7]|38;|48;)")
+
+
+@pytest.fixture(scope="module")
+def pairings() -> list[Pairing]:
+    return two_methods(METHODS, "lora", "sft")
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> dict[tuple[str, ...], set[str]]:
+    """The words of each verb at a width that folds nothing."""
+    return {}
+
+
+@pytest.fixture
+def printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pairings: list[Pairing]):  # type: ignore[no-untyped-def]
+    """What a verb prints at a width, in one of the ways."""
+    monkeypatch.setattr(compare, "two_methods", lambda *given: pairings)
+
+    def run(words: tuple[str, ...], width: int, way: str = "piped") -> str:
+        for name in ("FORCE_COLOR", "NO_COLOR"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {"COLUMNS": str(width), "TERM": "xterm", **WAYS[way]}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("BAKEOFF_STORE", str(tmp_path / "store"))
+        done = bakeoff(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.replace(str(tmp_path), ".").replace(str(ROOT), ".")
+
+    return run
+
+
+def words_of(text: str) -> set[str]:
+    return set(re.sub("[_│┃┏┳┓┡╇┩└┴┘━─\\\\]", " ", text).replace("\n", " ").replace(", ", " ").split())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_verb_prints_a_line_over_the_width_or_breaks_a_word(printed, vocabulary, way: str) -> None:  # type: ignore[no-untyped-def]
+    for words in VERBS:
+        whole = vocabulary.get(words) or vocabulary.setdefault(words, words_of(printed(words, 1000)))
+        for width in (80, 120):
+            shown = printed(words, width, way)
+            assert bool(COLOURS.search(shown)) <= (way == "terminal"), words
+            plain = ESCAPES.sub("", shown)
+            too_long = [line for line in plain.splitlines() if cell_len(line.rstrip()) > width]
+            assert not too_long, (words, too_long)
+            assert words_of(plain) - whole <= {"…"}, (words, width)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize(
+    "words", [("plan", "demo.yaml"), ("compare", "results/methods", "lora", "sft")], ids=["plan", "compare"]
+)
+def test_plan_and_compare_look_like_their_snapshots(printed, words: tuple[str, ...], width: int) -> None:  # type: ignore[no-untyped-def]
+    shown = "\n".join(line.rstrip() for line in printed(words, width).splitlines()) + "\n"
+    assert shown == (SNAPSHOTS / f"{words[0]}_{width}.txt").read_text("utf-8")
+
+
+def test_a_comparison_ends_with_its_findings_in_a_sentence(printed) -> None:  # type: ignore[no-untyped-def]
+    said = " ".join(printed(("compare", "results/methods", "lora", "sft"), 80).split())
+    kept, open_ = (
+        "kept within the margin on knowledge",
+        "not established on instruction following, call or ask and stories",
+    )
+    assert f"lora against sft: {kept}; {open_}." in said
+
+
+def test_a_pipe_without_a_width_gets_whole_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    shown = bakeoff("show", "microworld/refined-1k").stdout
+    assert "microworld/refined-1k (training set): each row of unfiltered-1k as it was (ID/original) and with" in shown
+
+
+def test_a_command_that_is_folded_can_be_pasted_into_a_shell() -> None:
+    line = "8 cells: 8 done. Next: bakeoff run a_long_name.yaml --set lora.rank=4 --set 'seeds=[0, 1]'"
+    assert folded(line, 65) == [
+        "8 cells: 8 done.",
+        "Next: bakeoff run a_long_name.yaml --set lora.rank=4 --set \\",
+        "      'seeds=[0, 1]'",
+    ]
+
+
+def test_a_folded_line_keeps_its_columns() -> None:
+    assert folded("ok      newlines  kept at the beginning and the end", 40) == [
+        "ok      newlines  kept at the beginning",
+        "                  and the end",
+    ]
+
+
+def test_one_of_a_thing_is_not_called_several() -> None:
+    assert [counted(number, "file") for number in (0, 1, 2, 1200)] == ["0 files", "1 file", "2 files", "1,200 files"]
+
+
+def test_show_names_choices_and_what_the_methods_inside_need(printed) -> None:  # type: ignore[no-untyped-def]
+    shown = printed(("show", "dpo"), 120)
+    assert "needs   preferences; demonstrations, for its sft\n" in shown
+    assert "sigmoid, ipo, robust, sigmoid_norm,\n" in shown
+    assert "  start = sft " in shown
+    assert "False to True" not in shown
+    assert "adamw, adamw_8bit or paged" in shown
+
+
+def test_show_of_a_name_that_is_nearly_right_names_the_right_one() -> None:
+    assert "Did you mean 'microworld/curated-1k'?" in bakeoff("show", "curated-1k").stderr
+    assert "bakeoff check-model" in bakeoff("show", "somebody/some-model").stderr

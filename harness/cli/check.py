@@ -11,9 +11,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.console import Console
-
 from harness.benchmark import Benchmark
+from harness.cli.screen import line_console, printer
 from harness.engine import registry
 from harness.engine.contract.bench import Bench, quick
 from harness.engine.contract.benchmarks import BENCHMARK_CLAUSES, BenchmarkBench
@@ -23,6 +22,7 @@ from harness.engine.gate import checked_model
 from harness.engine.plugin_fields import build_method, build_plugin, entry_parts
 from harness.engine.progress import Progress, print_line
 from harness.engine.registry import Kind
+from harness.engine.showable import counted
 from harness.engine.yaml_lines import Located, parse_yaml
 from harness.errors import UserError
 from harness.method import Method, plugin_name
@@ -39,7 +39,7 @@ def check_verb(text: str) -> int:
         return _check_benchmark(text, build_plugin("benchmarks", named, fields, {}, Path.cwd()))
     method, given = asked(text)
     name = plugin_name(method)
-    console = Console(soft_wrap=True)
+    console = line_console()
     say = partial(print_line, console)
     started = time.monotonic()
     say(f"{name} on two tiny random models:")
@@ -52,7 +52,7 @@ def _check_benchmark(text: str, benchmark: Benchmark) -> int:
     name = plugin_name(benchmark)
     if why := benchmark.unavailable():
         raise UserError(f"{name} cannot be checked with these settings: {why}")
-    say, started = partial(print_line, Console(soft_wrap=True)), time.monotonic()
+    say, started = printer(), time.monotonic()
     quiet()
     say(f"{name} with policies that answer at random:")
     bench, source = BenchmarkBench(benchmark), registry.source_file("benchmarks", name)
@@ -98,7 +98,7 @@ def _named(located: Located) -> tuple[str, Located]:
 
 def check_model_verb(name: str, template: str, date: str) -> int:
     """Check a base model's tokenizer and template; return 0 where every check passed, else 1."""
-    say = partial(print_line, Console(soft_wrap=True))
+    say = printer()
     spec = BaseSpec(name, chat_template=template, date=date or DEFAULT_DATE)
     checks = checked_model(BaseModel(spec, locate(spec)))
     for check in checks:
@@ -106,7 +106,7 @@ def check_model_verb(name: str, template: str, date: str) -> int:
         say(f"{state:8}{check.name:16}{check.found}{f'; {check.remedy}' if check.remedy else ''}")
     failed = sum(not check.passed for check in checks)
     remedies = sum(bool(check.remedy) and check.passed for check in checks)
-    say(f"\n{len(checks)} checks of {name}: {failed} failed, {remedies} with a remedy.")
+    say(f"\n{counted(len(checks), 'check')} of {name}: {failed} failed, {remedies} with a remedy.")
     say("Next: " + ("follow the remedy of what failed." if failed else f"list {name} under `bases:` of an experiment."))
     return int(failed > 0)
 

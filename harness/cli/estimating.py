@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from harness.cli.running import command, wide_console
+from harness.cli.running import command
+from harness.cli.screen import wide_console
 from harness.engine.config import load_experiment
 from harness.engine.estimate import Estimator, Work
 from harness.engine.plan import Cell

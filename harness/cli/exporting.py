@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from harness.cli.running import wide_console
+from harness.cli.screen import wide_console
 from harness.engine.interchange.written import Stamp, file_name, stamp
 from harness.engine.progress import print_line
 from harness.errors import UserError, did_you_mean

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import typer
-from rich.console import Console
 from ruamel.yaml import YAML
 
+from harness.cli.screen import printer
 from harness.engine import registry
 from harness.engine.config import load_experiment
 from harness.engine.plan import needs_of
-from harness.engine.progress import print_line
 from harness.errors import UserError, did_you_mean
 from harness.files import HARNESS
 from harness.method import required_fields
@@ -69,9 +68,9 @@ def init_verb(file: Path, base: str, data: Sequence[str], methods: str, budget: 
     needs = {label: _needs(label) for label in chosen}
     text = _text(file, Wanted(base, _data(given, needs, proposed), chosen, budget, _small(small_base, needs, proposed)))
     _write_checked(file, text)
-    say = Console(soft_wrap=True)
-    print_line(say, f"wrote {file}: change it as you like; docs/running.md explains every key.")
-    print_line(say, f"Next: bakeoff plan {file}, then: bakeoff run {file}")
+    say = printer()
+    say(f"wrote {file}: change it as you like; docs/running.md explains every key.")
+    say(f"Next: bakeoff plan {file}, then: bakeoff run {file}")
 
 
 def on_terminal() -> bool:

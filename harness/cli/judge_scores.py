@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.cli.running import wide_console
+from harness.cli.screen import wide_console
 from harness.engine.interchange.cells import cells_of, methods_of
 from harness.engine.interchange.judged import write_judged
 from harness.engine.interchange.paths import read_scores
 from harness.engine.interchange.scored import LeftOut, Scored
 from harness.engine.progress import print_line
 from harness.engine.results.folder import held
+from harness.engine.showable import counted
 from harness.errors import UserError
 from harness.files import read_json
 
@@ -36,7 +37,8 @@ def judge_verb(words: Sequence[str], folder: Path, baseline: str) -> None:
         told = write_judged(folder, cells, left_out, labels)
         document = written_document(folder)
     benchmarks = {cell.place[2] for cell in cells}
-    read = f"{len(told['files'])} files: {len(labels)} methods, {len(benchmarks)} benchmarks, {len(cells)} cells"
+    sizes = ((len(labels), "method"), (len(benchmarks), "benchmark"), (len(cells), "cell"))
+    read = f"{counted(len(told['files']), 'file')}: {', '.join(counted(*size) for size in sizes)}"
     print_line(console, f"{read}; {time.monotonic() - start:.1f} s\n")
     for line in opening_lines(document.opening, console.width) if document.opening else ():
         print_line(console, line)

@@ -82,19 +82,25 @@ def list_command(
 ) -> None:
     """List methods, benchmarks, shipped models and data sets."""
     from harness.cli.listing import listing
+    from harness.cli.screen import known_width, printer
 
-    for line in listing(kind):
-        typer.echo(clean(line))
-    typer.echo("\nNext: bakeoff show NAME")
+    say = printer()
+    for line in listing(kind, known_width() or 80):
+        say(line)
+    say("\nNext: bakeoff show NAME")
 
 
 @app.command("show")
-def show_command(plugin: Annotated[str, typer.Argument(help="a method or a benchmark")]) -> None:
-    """Show a plugin's description, needs and fields."""
-    from harness.cli.listing import details
+def show_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="a method, benchmark, model or training set")],
+) -> None:
+    """Show the description, needs and fields of a method or benchmark, or the figures of a model or training set."""
+    from harness.cli.screen import known_width, printer
+    from harness.cli.showing import details
 
-    for line in details(plugin):
-        typer.echo(clean(line))
+    say = printer()
+    for line in details(name, known_width()):
+        say(line)
 
 
 @app.command("check")

@@ -9,10 +9,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-
+from harness.cli.screen import printer
 from harness.engine import registry
-from harness.engine.progress import print_line
 from harness.engine.registry import Kind
 from harness.errors import UserError
 from harness.files import HARNESS
@@ -35,14 +33,14 @@ def new_verb(kind: str, name: str, *, package: bool, into: Path | None) -> None:
         raise UserError("it exists already", where=there[0], fix="Choose another name, or remove it.")
     if folder and importlib.util.find_spec(name) is not None:
         raise UserError(f"a module is called {name!r} already", fix=f"Choose another name, such as my_{name}.")
-    say = Console(soft_wrap=True)
+    say = printer()
     for path, text in {**files, **changed}.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
-        print_line(say, f"{'changed' if path in changed else 'wrote'} {path}")
+        say(f"{'changed' if path in changed else 'wrote'} {path}")
     install = f"pip install -e {'' if folder.is_absolute() else './'}{folder}, then: " if folder else ""
-    print_line(say, f"\nIt works as it is. Next: {install}bakeoff check {name}; change it; see {plural}/README.md.")
-    print_line(say, f"Its tests need pytest: python -m pytest {next(path for path in files if 'tests' in path.parts)}")
+    say(f"\nIt works as it is. Next: {install}bakeoff check {name}; change it; see {plural}/README.md.")
+    say(f"Its tests need pytest: python -m pytest {next(path for path in files if 'tests' in path.parts)}")
 
 
 def _require_free(name: str) -> None:

@@ -17,18 +17,20 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from harness.cli.screen import line_console
 from harness.engine.config import load_experiment
 from harness.engine.experiment import Experiment
 from harness.engine.gate import check_contamination, remedies_of, warnings_of
 from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Cell, Plan
-from harness.engine.progress import Progress, print_line
+from harness.engine.progress import Progress, has_width, print_line
 from harness.engine.refusals import check_before_run, skipped_rows
 from harness.engine.results.declared import declare
 from harness.engine.results.folder import held, is_current, recorded_looks, replaced
 from harness.engine.results.looked import Looked
 from harness.engine.results.write import write_results
 from harness.engine.run import Tally, run_plan
+from harness.engine.showable import counted
 from harness.engine.soundness import Unsound
 from harness.engine.states import State, state_of
 from harness.engine.stopping import due, look_of, looks_of, marked
@@ -68,7 +70,7 @@ def run_verb(
     until: str = "",
 ) -> int:
     """Fill the matrix, or as much of it as decides its questions, write results and report; return the exit code."""
-    console = Console(soft_wrap=True)
+    console = line_console()
     say = partial(print_line, console)
     experiment = load_experiment(file, settings)
     if until and experiment.stop is None:
@@ -120,7 +122,8 @@ def _idle(states: Sequence[State], *, failed: bool, current: bool) -> str:
 
 def _worked(states: Sequence[State], tally: Tally, file: Path, store: Path, settings: Sequence[str]) -> Iterator[str]:
     """Summary of a run, with what to do next about a failure."""
-    yield f"\n{counts(states)} ({tally.fitted} artifacts fitted, {tally.evaluated} cells scored now)."
+    now = f"{counted(tally.fitted, 'artifact')} fitted, {counted(tally.evaluated, 'cell')} scored now"
+    yield f"\n{counts(states)} ({now})."
     if cells := [cell for cell, _ in tally.failed if isinstance(cell, Cell)]:
         yield f"Next: {command('explain', file, store, settings, cells[0].title)}"
     elif tally.failed:
@@ -131,7 +134,7 @@ def answer_lines(folder: Path, opening: Opening | None, console: Console) -> Ite
     """The first screen as text; of a report that was not written now, its sentence."""
     from harness.report.render.opening_text import folded_lines, opening_lines, sentence_in
 
-    width = min(console.width, 120) if console.is_terminal else 80
+    width = min(console.width, 120) if has_width(console) else 80
     if opening is not None:
         yield ""
         yield from opening_lines(opening, width)
@@ -194,7 +197,7 @@ class _Asked:
             return before.then(done) if before else done
         except KeyboardInterrupt:
             kept = sum(state_of(cell, self.store).name == "done" for cell in plan.cells)
-            raise InterruptedRun(f"{kept} of {len(plan.cells)} cells are done and kept") from None
+            raise InterruptedRun(f"{kept} of {counted(len(plan.cells), 'cell')} are done and kept") from None
 
 
 def _fill(asked: _Asked, *, may_stop: bool) -> tuple[Plan, Tally | None, Looked | None]:
@@ -246,7 +249,7 @@ def _until_decided(plan: Plan, asked: _Asked, tally: Tally | None) -> tuple[Plan
         now = due(plan, number, looked.releases)
         states = [state_of(cell, asked.store) for cell in now.cells]
         if asked.to_do(now, states):
-            design = f"{look.items:.0%} of the items, {look.seeds} of {len(plan.experiment.seeds)} seeds"
+            design = f"{look.items:.0%} of the items, {look.seeds} of {counted(len(plan.experiment.seeds), 'seed')}"
             asked.say(f"look {number} of {len(looked.looks)}: {design}; {counts(states)}")
             with asked.workers(looked):
                 tally = asked.run(now, tally)
@@ -300,13 +303,7 @@ def store_options(store: Path, settings: Sequence[str]) -> list[str]:
     return [*(word for setting in settings for word in ("--set", setting)), *own]
 
 
-def wide_console(width: int = 160) -> Console:
-    """For tables: a file or a pipe has no width of its own."""
-    console = Console()
-    return console if console.is_terminal else Console(width=width)
-
-
 def counts(states: Sequence[State]) -> str:
-    counted = Counter(state.name for state in states)
+    found = Counter(state.name for state in states)
     order = ("done", "to run", "running", "failed", "stopped", "n/a")
-    return f"{len(states)} cells: " + ", ".join(f"{counted[name]} {name}" for name in order if counted[name])
+    return f"{counted(len(states), 'cell')}: " + ", ".join(f"{found[name]} {name}" for name in order if found[name])

@@ -5,41 +5,40 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
-from harness.cli.running import command, counts, remarks_on_data, store_options, wide_console
+from harness.cli.running import command, counts, remarks_on_data, store_options
+from harness.cli.screen import printer, wide_console
 from harness.engine.backends import backend_lines
 from harness.engine.config import load_experiment
 from harness.engine.experiment import Experiment
 from harness.engine.gate import remedies_of
 from harness.engine.joint_cells import joint_cells
-from harness.engine.plan import Plan
+from harness.engine.plan import Cell, Plan
 from harness.engine.progress import Progress, print_line
 from harness.engine.pruning import prune, survey
 from harness.engine.refusals import check_before_run, skipped_rows
-from harness.engine.states import explain, find_cells, state_of
+from harness.engine.showable import counted
+from harness.engine.states import State, explain, find_cells, state_of
 from harness.engine.store.store import Store
 from harness.engine.tuning import plans, scored_on, unfilled
 from harness.errors import UserError
 
+TITLE, LONGEST_TITLE = 32, 48  # columns of a cell's name
+
 
 def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
     """Print every cell's state and the counts; for an experiment that tunes, the trials first."""
-    store, say = Store(store_folder), _printer()
+    store, say = Store(store_folder), printer()
     experiment = load_experiment(file, settings)
     for plan in _plans_so_far(experiment, store):
         states = [state_of(cell, store) for cell in plan.cells]
-        for cell, state in zip(plan.cells, states, strict=True):
-            place = ", ".join(part for part in (cell.node.base.spec.label, cell.data.title) if part)
-            backend = f"  [{cell.backend.title}]" if cell.backend.title else ""
-            say(f"{cell.title:44} {place}  {state}{backend}")
+        for line in _cell_lines(plan.cells, states):
+            say(line)
         for line in backend_lines((cell.entry.label, cell.backend) for cell in plan.cells if not cell.why):
             say(line)
         for joint in joint_cells(plan, store):
-            say(f"{joint.title:44} {joint.state(store)}")
+            say(f"{joint.title:{TITLE}}  {joint.state(store)}")
     for line in (*remedies_of(plan, store.root), *remarks_on_data(plan), *skipped_rows(plan)):
         say(line)
     check_before_run(plan, store.root)
@@ -49,7 +48,19 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
         say("The rows of tuned settings are planned once the trials are done.")
     done = all(state.name not in ("to run", "running") for state in states)
     more = ["--retry-failed"] if done and any(state.name == "failed" for state in states) else []
-    say(f"\n{counts(states)}. Next: {command('run', file, store_folder, settings, *more)}")
+    say(f"\n{counts(states)}.\nNext: {command('run', file, store_folder, settings, *more)}")
+
+
+def _cell_lines(cells: Sequence[Cell], states: Sequence[State]) -> Iterator[str]:
+    """A line for each cell with its state; a base model and data that all have in common are named once."""
+    places = [", ".join(part for part in (one.node.base.spec.label, one.data.title) if part) for one in cells]
+    several = len(set(places)) > 1
+    if not several:
+        yield from (f"on {place}:" for place in places[:1])
+    longest = max([TITLE, *(len(cell.title) for cell in cells if len(cell.title) <= LONGEST_TITLE)])
+    for cell, place, state in zip(cells, places, states, strict=True):
+        backend = f"  [{cell.backend.title}]" if cell.backend.title else ""
+        yield f"{cell.title:{longest}}  {f'{place}  ' if several else ''}{state}{backend}"
 
 
 def power_verb(file: Path, store_folder: Path, settings: Sequence[str], pilot: Path | None) -> None:
@@ -72,7 +83,7 @@ def power_verb(file: Path, store_folder: Path, settings: Sequence[str], pilot: P
 
 def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:
     """Print why the named cells have their states; in an experiment that tunes, the trials' cells have names, too."""
-    store, say = Store(store_folder), _printer()
+    store, say = Store(store_folder), printer()
     known = _plans_so_far(load_experiment(file, settings), store)
     for cell in find_cells([cell for plan in known for cell in plan.cells], name):
         for line in explain(cell, store):
@@ -81,7 +92,7 @@ def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[s
 
 def gc_verb(files: Sequence[Path], store_folder: Path, settings: Sequence[str], *, delete: bool) -> None:
     """Print what can be pruned from the store and what is kept; delete it where asked to."""
-    say, store = _printer(), Store(store_folder)
+    say, store = printer(), Store(store_folder)
     known = [plan for file in files for plan in _plans_so_far(load_experiment(file, settings), store)]
     found = survey(store, known)
     chosen = [one for one in found if not one.why]
@@ -107,16 +118,12 @@ def _plans_so_far(experiment: Experiment, store: Store) -> Iterator[Plan]:
             return
 
 
-def _printer() -> partial[None]:
-    return partial(print_line, Console(soft_wrap=True))
-
-
 def verify_verb(folder: Path) -> int:
     """Print every check of a results folder; 1 where a check fails, otherwise 0."""
     from harness.report.render.text import one_line
     from harness.report.verify import verify
 
-    say = _printer()
+    say = printer()
     counted: Counter[str] = Counter()
     for check in verify(folder):
         counted[check.word] += 1
@@ -132,7 +139,7 @@ def verify_verb(folder: Path) -> int:
 
 def compare_verb(folder: Path, first: str, second: str | None) -> None:
     """Print a table for two methods of a folder, or for two folders."""
-    from harness.report.compare import pairing_table, remarks, two_methods, two_runs
+    from harness.report.compare import findings_line, pairing_table, remarks, two_methods, two_runs
     from harness.report.render.text import one_line
 
     if second is None and not Path(first).is_dir():
@@ -143,11 +150,12 @@ def compare_verb(folder: Path, first: str, second: str | None) -> None:
     said: list[str] = []
     for pairing in found:
         console.print(pairing_table(pairing, console.width))
+        print_line(console, one_line(findings_line(pairing), 1000) + "\n")
         for line in (line for line in remarks(pairing) if line not in said):
             said.append(line)
             print_line(console, one_line(line, 1000))
     whole = f"{folder / 'report.html'}" if second else f"{folder / 'report.html'} and {Path(first) / 'report.html'}"
-    print_line(console, f"\nNothing was written. The full report is {whole}. Next, as files: bakeoff export {folder}")
+    print_line(console, f"\nNothing was written. The full report is {whole}.\nNext: bakeoff export {folder}")
 
 
 def claims_verb(folder: Path, file: Path | None) -> None:
@@ -171,5 +179,6 @@ def claims_verb(folder: Path, file: Path | None) -> None:
         console.print(table)
     for claim, why in missing:
         print_line(console, one_line(f"not testable: {claim}: {why}", 1000))
-    said = f"{len(tested.rows)} tests, corrected together (5 % family-wise); the intervals hold together with 95 %"
-    print_line(console, f"\n{said}. Nothing was written. The full report is {folder / 'report.html'}")
+    said = f"{counted(len(tested.rows), 'test')}, corrected together (5 % family-wise)"
+    print_line(console, f"\n{said}; the intervals hold together with 95 %. Nothing was written.")
+    print_line(console, f"The full report is {folder / 'report.html'}")

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from harness.engine.showable import clean
+from harness.engine.showable import clean, folded
 from harness.errors import UserError
 
 EVERY_MINUTE = 60.0
@@ -207,5 +207,17 @@ class Progress:
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print a line without markup, colours or wrapping; what cannot be shown has a visible name."""
-    console.print(clean(text), markup=False, highlight=False, soft_wrap=True)
+    """Print a line without markup or colours; what cannot be shown has a visible name.
+
+    A terminal, or the variable COLUMNS, gives a width at which lines are folded between words. A pipe has none: there
+    every line is whole.
+    """
+    lines = clean(text).split("\n")
+    if has_width(console):
+        lines = [part for line in lines for part in folded(line, console.width)]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def has_width(console: Console) -> bool:
+    """Whether what reads the output has a width of its own."""
+    return console.is_terminal or os.environ.get("COLUMNS", "").isdigit()

@@ -6,6 +6,7 @@ Whatever a user or a model wrote passes `clean` before it is printed: labels, fi
 from __future__ import annotations
 
 import re
+from textwrap import wrap
 
 from harness.errors import UserError
 
@@ -26,6 +27,34 @@ def _visible(match: re.Match[str]) -> str:
 def is_plain(text: str) -> bool:
     """Whether a name can be shown as it is: every character is printable, and none reorders the line."""
     return text.isprintable() and clean(text) == text
+
+
+def counted(number: int, noun: str) -> str:
+    """'1 test', '59 tests'."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def folded(line: str, width: int) -> list[str]:
+    """A line on lines of that width, broken between words; those after the first are indented.
+
+    The columns of a line, two spaces or more apart, give the indentation. A command is continued as a shell reads it.
+    """
+    if len(line) <= width:
+        return [line]
+    before, next_, command = line.rpartition("Next: bakeoff ")
+    if next_:
+        quoted = re.sub("'[^']*'", lambda found: found.group().replace(" ", "\0"), next_ + command)
+        *parts, last = (part.replace("\0", " ") for part in _wrapped(quoted, width - 2, 6))
+        return [*(folded(before.rstrip(), width) if before else []), *(f"{part} \\" for part in parts), last]
+    columns = [found.end() for found in re.finditer("  +", line) if found.end() <= width // 2]
+    return _wrapped(line, width, columns[-1] if columns else 0)
+
+
+def _wrapped(line: str, width: int, indent: int) -> list[str]:
+    return wrap(
+        line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False,
+        expand_tabs=False, replace_whitespace=False,
+    )  # fmt: skip
 
 
 def message(error: UserError) -> str:

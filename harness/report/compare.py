@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from harness.engine.results.schema import read_rows
+from harness.engine.showable import counted
 from harness.engine.store.keys import differing_fields
 from harness.errors import UserError, did_you_mean
 from harness.records import DataChoice
@@ -26,7 +28,7 @@ from harness.report.numbers.comparisons import Comparison, Result, compared
 from harness.report.numbers.matrix import BenchmarkInfo, CellState, Matrix, MethodInfo, read_matrix
 from harness.report.numbers.panel import Measured, block_rows, groups_of, panels_of
 from harness.report.render import tabular, text
-from harness.report.render.bands import lines_of
+from harness.report.render.bands import benchmark_title, lines_of
 from harness.report.render.tabular import BLANK
 from harness.report.verdict import ONE_SEED
 
@@ -259,6 +261,9 @@ def _changed(label: str, own: MethodInfo | BenchmarkInfo, other: MethodInfo | Be
 
 STYLES = {"good": "green", "bad": "red", "open": "yellow", "blank": "dim"}
 LONGEST = 60
+MOST_TITLES = 8
+OUTCOMES = ("better", "worse", "worse, within the margin", "kept within the margin", "not established", "no claim",
+            "not tested")  # fmt: skip
 NARROW_HEAD = 14
 
 
@@ -267,22 +272,25 @@ def plain_text(value: str, longest: int = LONGEST, style: str = "") -> Text:
     return Text(text.one_line(value, longest), style=style)
 
 
-WIDE_ENOUGH = 120  # columns of a terminal
+USUAL_WIDTH = 120
 
 
-def pairing_table(pairing: Pairing, width: int = WIDE_ENOUGH) -> Table:
+def pairing_table(pairing: Pairing, width: int = USUAL_WIDTH) -> Table:
     """A row for each metric (and group) of each pair: scores, difference, interval, p, finding.
 
-    On a narrow terminal a row has several lines, so that no word is broken and no column is cut.
+    Where that is wider, a row has several lines, so that no word is broken and no column is cut.
     """
-    if width < WIDE_ENOUGH:
-        return _narrow_table(pairing)
+    table = _wide_table(pairing)
+    return table if Console(width=1000).measure(table).maximum <= width else _narrow_table(pairing)
+
+
+def _wide_table(pairing: Pairing) -> Table:
     several = len(pairing.pairs) > 1 or pairing.pairs[0][0] != pairing.heads[0]
     table = Table(title=plain_text(pairing.block.title, 200), title_justify="left")
     for head in ("metric", *(("method",) if several else ())):
-        table.add_column(head, overflow="fold")
+        table.add_column(head)
     for head in (*pairing.heads, "difference", "95 % interval", "p (corrected)"):
-        table.add_column(plain_text(head), justify="right", overflow="fold")
+        table.add_column(plain_text(head), justify="right")
     table.add_column("finding")
     table.add_column("items x seeds", justify="right")
     for result in pairing.results:
@@ -335,6 +343,26 @@ def _finding(pairing: Pairing, result: Result, comparison: Comparison) -> Text:
     return plain_text(cell.text, style=STYLES.get(cell.mood, ""))
 
 
+def findings_line(pairing: Pairing) -> str:
+    """The findings on all items: 'lora against sft: better on a and b; not established on c.'"""
+    found: dict[str, list[str]] = {}
+    results = [result for result in pairing.block.results if result.metric.primary]
+    several = len(pairing.pairs) > 1 or pairing.pairs[0][0] != pairing.heads[0]
+    for name, first, _ in pairing.pairs:
+        for result in results:
+            if (comparison := result.comparisons.get(first)) and comparison.estimate.low is not None:
+                title = benchmark_title(result, results) + (f" ({name})" if several else "")
+                found.setdefault(finding_cell(comparison, result, pairing.matrix).text, []).append(title)
+    said = [
+        f"{word} on {_few(titles)}" for word, titles in sorted(found.items(), key=lambda one: OUTCOMES.index(one[0]))
+    ]
+    return f"{pairing.heads[0]} against {pairing.heads[1]}: {'; '.join(said) or 'nothing has an interval'}."
+
+
+def _few(titles: list[str]) -> str:
+    return text.listed(titles) if len(titles) <= MOST_TITLES else f"{len(titles)} metrics"
+
+
 def remarks(pairing: Pairing) -> Iterator[str]:
     """Notes that a reader needs before quoting the table."""
     first, second = pairing.heads
@@ -347,8 +375,8 @@ def remarks(pairing: Pairing) -> Iterator[str]:
     by_group = max((group.family for group in pairing.block.groups), default=0)
     own = f"; the groups are a separate family of {by_group}" if by_group else ""
     yield (
-        f"p: two-sided, corrected (step-down max-t) for the {pairing.block.tests} tests of primary metrics that could "
-        f"have been asked{own}."
+        f"p: two-sided, corrected (step-down max-t) for the {counted(pairing.block.tests, 'test')} of primary metrics "
+        f"that could have been asked{own}."
     )
     yield "Not established means that neither is shown to be better, not that they are equal."
     if any(c.estimate.few_clusters for result in pairing.results for c in result.comparisons.values()):

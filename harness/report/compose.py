@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.engine.results.digests import record_report
+from harness.engine.showable import counted
 from harness.files import write_text
 from harness.report.collect import Block, ReportModel, collect
 from harness.report.findings.across_bases import across_bases_parts
@@ -167,7 +168,7 @@ def _block_sections(block: Block, model: ReportModel) -> Iterator[Section]:
         )
         yield Section("Some prompts, side by side", (Paragraph(words), Prompts(examples, matrix.baseline)), level)
     elif block.samples is not None and len(block.samples) and not has_texts(block.samples):
-        words = "The run left prompts and answers out of this folder (`keep_texts: false`)."
+        words = "The run left prompts and answers out of this folder (keep_texts: false)."
         if matrix.judged:
             words = "The files of others hold no prompts and answers."
         yield Section("Some prompts, side by side", (Paragraph(words),), level)
@@ -190,7 +191,7 @@ def _matrix_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
 def _legend(block: Block, matrix: Matrix) -> str:
     said = ["Mean, its pointwise 95 % interval, and the rank interval (best and worst rank that the tests allow)."]
     if matrix.baseline:
-        said.append("Coloured: better or worse than the baseline after the correction for all tests of the block.")
+        said.append("Marked as better or worse than the baseline: after the correction for all tests of the block.")
     if block.kept and matrix.baseline:
         said.append("Knowledge kept: per cent of the baseline's score, with the difference in points below it.")
     if block.gaps:
@@ -240,7 +241,7 @@ def _differences(block: Block, matrix: Matrix) -> Iterator[Part]:
 def _group_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
     family = max((result.family for result in block.groups), default=0)
     if family:
-        yield Paragraph(f"Groups form a separate family: the correction runs over {family} tests.")
+        yield Paragraph(f"Groups form a separate family: the correction runs over {counted(family, 'test')}.")
     for result in block.groups:
         if result.family and result.comparisons:
             yield Folded(

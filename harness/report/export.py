@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.engine.showable import counted
 from harness.files import replacing, write_text
 from harness.report.collect import Block, ReportModel
 from harness.report.findings.audit import FLAG as FLAG_UNLIKE
@@ -168,13 +169,14 @@ def _caption(block: Block, matrix: Matrix) -> str:
         )
     else:
         said.append(
-            f"Mean over items and {count} seeds, and its pointwise 95 % interval: items are clustered by their "
-            "source, seeds are random."
+            f"Mean over items and {counted(count, 'seed')}, and its pointwise 95 % interval: items are clustered by "
+            "their source, seeds are random."
         )
     said.append("Ranks are the best and the worst that the tests allow.")
     if matrix.baseline and block.tests:
         said.append(
-            f"Bold: different from {matrix.baseline}, better or worse, after the correction for {block.tests} tests."
+            f"Bold: different from {matrix.baseline}, better or worse, after the correction for "
+            f"{counted(block.tests, 'test')}."
         )
     said.append(f"{BLANK}: could not be computed; not zero.")
     marks = " ".join(f"{cell.text} {cell.small}" for row in matrix_table(block, matrix).rows for cell in row)

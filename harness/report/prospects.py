@@ -15,6 +15,7 @@ from harness.engine.experiment import Experiment
 from harness.engine.plan import Plan
 from harness.engine.results.schema import read_rows
 from harness.engine.results.write import deterministic, seed_groups
+from harness.engine.showable import counted
 from harness.engine.store.outcomes import read_outcomes
 from harness.engine.store.store import Store
 from harness.errors import UserError
@@ -247,7 +248,7 @@ def _seeds(run: PlannedRun) -> tuple[int, ...]:
 
 def _sources(run: PlannedRun) -> Iterator[str]:
     asked = f"{_count(len(run.rows) - 1, 'method')} on {_count(len(run.metrics), 'metric')}"
-    yield f"{run.tests} tests against {run.baseline}: {asked}."
+    yield f"{counted(run.tests, 'test')} against {run.baseline}: {asked}."
     for one in run.metrics:
         size = one.size
         effective = "" if round(size.effective) == size.clusters else f" ({size.effective:.0f} effective)"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
+from harness.engine.showable import counted
 from harness.report.collect import Block, MethodCost, ReportModel
 from harness.report.findings.audit import idle_fits
 from harness.report.findings.audit import warning as unlike
@@ -167,9 +168,9 @@ def limits(block: Block, matrix: Matrix) -> list[str]:
         said.append(ONE_SEED)
     if block.tests:
         said.append(
-            f"Better and worse hold after the correction for {block.tests} tests (step-down max-t, 5 % family-wise: "
-            "every method against the baseline on every primary metric). The intervals of these differences hold all "
-            "together with 95 %; every other interval is pointwise."
+            f"Better and worse hold after the correction for {counted(block.tests, 'test')} (step-down max-t, 5 % "
+            "family-wise: every method against the baseline on every primary metric). The intervals of these "
+            "differences hold all together with 95 %; every other interval is pointwise."
         )
     if matrix.stop:
         said.append(

@@ -34,6 +34,7 @@ from harness.engine.results.schema import (
     SCHEMA_VERSION,
     arrow_schema,
 )
+from harness.engine.showable import counted
 from harness.errors import UserError
 from harness.files import sha256
 
@@ -232,7 +233,7 @@ def _judged(folder: Path, text: str | None) -> Iterator[Check]:
     if text != (folder / JUDGED_FILE).read_text("utf-8", errors="replace"):
         yield Check("NOT ok", JUDGED_FILE, "it differs from the record of the files that were read (provenance.json)")
     else:
-        yield Check("ok", JUDGED_FILE, f"it names the {len(files)} files that the scores were read from")
+        yield Check("ok", JUDGED_FILE, f"it names the {counted(len(files), 'file')} that the scores were read from")
     said = "others measured these scores; their files are not part of this folder, and only their digests are recorded"
     yield Check("unchecked", JUDGED_FILE, said)
 

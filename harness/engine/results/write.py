@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.choice import RULE
-from harness.engine.declarations import depends_on_seed
+from harness.engine.declarations import answers_are_fixed, depends_on_seed
 from harness.engine.experiment import Experiment, MethodEntry, Tune
 from harness.engine.gate import check_contamination
 from harness.engine.joint_cells import CellGroup, JointCell, joint_cells
@@ -116,6 +116,7 @@ def matrix(plan: Plan, states: list[State], joints: list[JointCell], store: Stor
                 "inputs": _inputs(entry, experiment),
                 "seed_group": groups.get(entry.label, ""),
                 "badges": badges(plan, entry.label),
+                **({"answers_are_fixed": True} if answers_are_fixed(entry.method) else {}),
             }
             for entry in experiment.methods
         ],

@@ -18,7 +18,7 @@ from harness.report.collect import Block, ReportModel
 from harness.report.numbers.comparisons import corrected_family, established_sign
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured
-from harness.report.render import tabular, text
+from harness.report.render import bands, tabular, text
 from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell
@@ -121,9 +121,10 @@ def across_bases_parts(model: ReportModel) -> Iterator[Part]:
     tests = sum(1 for one in found if one.data == found[0].data)
     yield Paragraph(
         f"Mean difference from {matrix.baseline} over {len(matrix.bases)} base models, which count as a sample of base "
-        f"models like these: items and base models are random and crossed. Corrected for {tests} tests (step-down "
-        "max-t); the intervals hold all together with 95 %. The deviation between base models contains the chance of "
-        "seeds. A method that is better on average may be worse on one of them: see the lowest and the highest."
+        f"models like these: items and base models are random and crossed. Corrected for "
+        f"{bands.counted(tests, 'test')} (step-down max-t); the intervals hold all together with 95 %. The deviation "
+        "between base models contains the chance of seeds. A method that is better on average may be worse on one of "
+        "them: see the lowest and the highest."
     )
     for title, data in dict.fromkeys((one.metric.title, one.data) for one in found):
         rows = [one for one in found if (one.metric.title, one.data) == (title, data)]

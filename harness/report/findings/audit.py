@@ -90,7 +90,9 @@ def _pairs_part(audit: Audit) -> Iterator[Part]:
         rows = tuple(
             (TableCell(first), TableCell(second), TableCell(", ".join(names))) for first, second, names in audit.pairs
         )
-        yield Folded(f"The {len(rows)} pairs that differ", Table(head, rows))
+        yield Folded(
+            "The pair that differs" if len(rows) == 1 else f"The {len(rows)} pairs that differ", Table(head, rows)
+        )
 
 
 def incompetent(block: Block, matrix: Matrix) -> Iterator[str]:
@@ -125,7 +127,7 @@ def _tuned_where(provenance: Mapping[str, Any]) -> str:
     """Where the settings come from, if the experiment says so."""
     found = provenance.get("tuned_in")
     if not found:
-        return "The experiment names no other one in which its settings were tuned (`tuned_in`)."
+        return "The experiment names no other one in which its settings were tuned (key tuned_in)."
     trials = ", ".join(f"{label} {count}" for label, count in found["trials"].items()) or "none recorded"
     return (
         f"Settings were tuned in another experiment, {found['name'] or found['folder']} (folder {found['folder']}, "

@@ -29,7 +29,7 @@ from harness.report.findings.claim_terms import (
 )
 from harness.report.numbers.comparisons import claimable
 from harness.report.numbers.matrix import Matrix
-from harness.report.render import tabular, text
+from harness.report.render import bands, tabular, text
 from harness.report.render.document import Folded, Paragraph, Part
 from harness.report.render.tabular import Column, Mood, Table, TableCell, blank_cell, estimate_cell, text_columns
 from harness.stats.contrasts import FLAGGED_CLUSTERS, Estimate
@@ -289,8 +289,8 @@ def _corrected_in_words(tried: Sequence[Claimed]) -> str:
     sizes = Counter(claim.family for claim in tried)
     if len(sizes) == 1:
         return (
-            f"after Holm's correction over the {len(tried)} tests (5 % family-wise). The intervals hold all together "
-            "with 95 %."
+            f"after Holm's correction over the {bands.counted(len(tried), 'test')} (5 % family-wise). The "
+            "intervals hold all together with 95 %."
         )
     named = text.listed([f"{name or 'without a name'} ({size})" for name, size in sizes.items()])
     return (

@@ -18,7 +18,7 @@ from harness.report.findings.forests import forest_rows
 from harness.report.numbers.comparisons import corrected_family, established_sign
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, Panel, build_panel, difference_of, measure, method_rows, score_of
-from harness.report.render import tabular, text
+from harness.report.render import bands, tabular, text
 from harness.report.render.bands import in_plain
 from harness.report.render.curve_picture import Line, Place, draw_curves, size_ticks
 from harness.report.render.document import Bullets, Drawn, Folded, Paragraph, Part, Picture, Statement, Sure
@@ -215,11 +215,13 @@ def _legend(curves: Sequence[Curve], matrix: Matrix) -> str:
         )
     if families.get("size"):
         said.append(
-            f"Δ size: against {_size(_largest(matrix))} of the same set (corrected for {families['size']} tests)."
+            f"Δ size: against {_size(_largest(matrix))} of the same set (corrected for "
+            f"{bands.counted(families['size'], 'test')})."
         )
     if families.get("quality"):
         said.append(
-            f"Δ data: against {matrix.data_qualities[0]} at the same size (corrected for {families['quality']} tests)."
+            f"Δ data: against {matrix.data_qualities[0]} at the same size (corrected for "
+            f"{bands.counted(families['quality'], 'test')})."
         )
     said.append(
         "The intervals of means are pointwise 95 %, those of differences hold all together; coloured where the "

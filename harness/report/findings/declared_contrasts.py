@@ -15,7 +15,7 @@ from harness.engine.results.declared import contrast_texts, contrasts_digest, de
 from harness.report.collect import Block, ReportModel
 from harness.report.numbers.comparisons import corrected_family, established_sign
 from harness.report.numbers.panel import Measured, difference_of
-from harness.report.render import tabular, text
+from harness.report.render import bands, tabular, text
 from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell, text_columns
@@ -80,10 +80,10 @@ def declared_parts(model: ReportModel) -> Iterator[Part]:
         yield Paragraph("No primary metric has items enough to test them on.", "open")
         return
     yield Paragraph(
-        f"They are the tested family of this report: {len(found)} tests, every declared contrast on every primary "
-        "metric, paired over items and seeds. p is corrected over all of them (step-down max-t, 5 % family-wise), and "
-        "the intervals hold all together with 95 %. Every other comparison in this report is exploratory: its tests "
-        "hold their own families' error rates and were not declared."
+        f"They are the tested family of this report: {bands.counted(len(found), 'test')}, every declared contrast on "
+        "every primary metric, paired over items and seeds. p is corrected over all of them (step-down max-t, 5 % "
+        "family-wise), and the intervals hold all together with 95 %. Every other comparison in this report is "
+        "exploratory: its tests hold their own families' error rates and were not declared."
     )
     yield Table(COLUMNS, tuple(_row(one, len(model.blocks) > 1) for one in found))
 
@@ -114,7 +114,7 @@ def declared_when(model: ReportModel) -> str:
 def _when(entry: Mapping[str, Any]) -> str:
     if not entry["scored"]:
         return "before the first cell was scored"
-    return f"after {entry['scored']} of {entry['cells']} cells had been scored"
+    return f"after {entry['scored']} of {bands.counted(entry['cells'], 'cell')} had been scored"
 
 
 COLUMNS = (

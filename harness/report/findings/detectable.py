@@ -73,7 +73,7 @@ def resolution_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         yield _floor_table(floors)
     else:
         yield Paragraph(
-            "The noise floor is unknown: nothing ran with two seeds. Give the experiment several `seeds`.", "open"
+            "The noise floor is unknown: nothing ran with two seeds. Give the experiment several seeds.", "open"
         )
     results = [r for r in block.results if r.metric.primary and r.percent and r.comparisons]
     if matrix.margin > 0 and any(_plan(c, r, matrix) for r in results for c in r.comparisons.values()):

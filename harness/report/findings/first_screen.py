@@ -45,7 +45,8 @@ def opening_of(model: ReportModel) -> Opening:
         for method in matrix.methods
         if method.label != matrix.baseline
     )
-    return Opening(_over_blocks(grid, model), badges, strips, legend, grid)
+    choices = [one for one in grid if one[0] not in matrix.controls] or grid
+    return Opening(_over_blocks(choices, model), badges, strips, legend, grid)
 
 
 def _over_blocks(grid: Sequence[tuple[str, Sequence[Sure]]], model: ReportModel) -> tuple[str, str]:
@@ -110,9 +111,11 @@ def _named(labels: Sequence[str], most: int = 4) -> str:
 
 def _strip(block: Block, matrix: Matrix) -> Strip:
     rivals = [method.label for method in block.methods if method.label != matrix.baseline]
-    order = in_order(block, matrix, rivals)
+    controls = set(matrix.controls)
+    order = sorted(in_order(block, matrix, rivals), key=lambda label: label in controls)
     sure = {label: sure_of(label, block, matrix) for label in order}
     chosen = chosen_of(order, sure)
+    choices = [label for label in order if label not in controls] or order
     gains, axes, cells = gains_of(block)[:MOST_GAINS], [], []
     shown_gains = [*gains, *(r for r in block.of_role("other") if r.comparisons and r not in gains)][:MOST_GAINS]
     if matrix.baseline is None:
@@ -139,7 +142,7 @@ def _strip(block: Block, matrix: Matrix) -> Strip:
     pictures = tuple((one.name, *draw_front(one)) for one in trades_of(block, matrix))
     across = against(block, matrix)[0]
     return Strip(
-        block.title, sentence_of(block, matrix, order, sure), decided_by(block, matrix, order, sure),
+        block.title, sentence_of(block, matrix, choices, sure), decided_by(block, matrix, choices, sure),
         tuple((kind, tally[kind]) for kind in ORDER if tally[kind]), tuple(axes), candidates,
         _caption(order, chosen), pictures, f"against {across}" if across else "", _key(block, matrix, shown_gains),
     )  # fmt: skip
@@ -151,7 +154,7 @@ def _ranked_strip(block: Block, matrix: Matrix) -> Strip:
 
 def _caption(order: Sequence[str], chosen: Sequence[str]) -> str:
     if len(order) <= len(chosen):
-        return f"All {len(order)} methods" if len(order) > 1 else "The method"
+        return {1: "The method", 2: "Both methods"}.get(len(order), f"All {len(order)} methods")
     return f"{len(chosen)} of {len(order)} methods, the surest first"
 
 
@@ -260,8 +263,19 @@ def sentence_of(block: Block, matrix: Matrix, order: Sequence[str], sure: dict[s
         return "No winner:", f"the best gain is that of {best}, {gain}, but {it} shown to {what}."
     return (
         f"No method is shown to improve {matrix.baseline}:",
-        f"the largest difference is that of {top}, {_gain_words(top, gains, matrix)}.",
+        f"{top} comes closest, {_gain_words(top, gains, matrix)}{_control_words(top, block, matrix, gains[0])}.",
     )
+
+
+def _control_words(top: str, block: Block, matrix: Matrix, result: Result) -> str:
+    """'; the control echo, whose answers are fixed, has +3': where a control is above the best method."""
+    sign = 1 if result.metric.higher_is_better else -1
+    best = change_of(top, result)
+    for label in matrix.controls:
+        change = change_of(label, result)
+        if label != top and best is not None and change is not None and sign * change[1] > sign * best[1]:
+            return f"; the control {label}, whose answers are fixed, has {shown_ends(change, result, matrix)[0]}"
+    return ""
 
 
 def _prices(label: str, block: Block) -> str:
@@ -343,7 +357,7 @@ def _badges(model: ReportModel) -> Iterator[Badge]:
         yield Badge(f"training data holds items of {text.one_line(named, 60)}", "Training data", True)
     states = Counter(cell.state for cell in matrix.cells)
     if missing := sum(states[name] for name in ("failed", "to run", "running")):
-        yield Badge(f"{missing} of {len(matrix.cells)} cells missing", "Cells without a result", True)
+        yield Badge(f"{missing} of {bands.counted(len(matrix.cells), 'cell')} missing", "Cells without a result", True)
     if matrix.judged:
         yield Badge("others measured the scores", "Files of others", False)
     elif len(matrix.bases) == 1 and done:

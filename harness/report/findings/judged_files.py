@@ -8,7 +8,7 @@ from typing import Any
 from harness.engine.results.schema import JUDGED_FILE
 from harness.files import read_json
 from harness.report.collect import ReportModel
-from harness.report.render import tabular, text
+from harness.report.render import bands, tabular, text
 from harness.report.render.document import Folded, Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, text_columns
 
@@ -28,7 +28,8 @@ def judged_parts(model: ReportModel) -> Iterator[Part]:
     for left in told["left_out"]:
         yield Paragraph(f"Left out of {left['file']}: {left['what']}: {text.one_line(left['why'], 300)}.", "warning")
     files = _files_table(told["files"])
-    yield Folded(f"The {len(told['files'])} files", files) if len(told["files"]) > MOST_FILES else files
+    title = f"The {bands.counted(len(told['files']), 'file')}"
+    yield Folded(title, files) if len(told["files"]) > MOST_FILES else files
 
 
 def _uneven_words(uneven: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy
 
+from harness.engine.showable import counted
 from harness.report.collect import Block
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, MethodValues, Panel, at_seeds, measure, score_of
@@ -148,4 +149,4 @@ def _cell(found: Lengths | None) -> TableCell:
         return blank_cell()
     said = [f"{100 * found.empty:.1f} % empty"] if found.empty else []
     said += [f"{100 * found.cut:.1f} % of prompts cut"] if found.cut else []
-    return TableCell(f"{found.words:.1f}", small=", ".join(said), note=f"{found.answers:,} answers")
+    return TableCell(f"{found.words:.1f}", small=", ".join(said), note=counted(found.answers, "answer"))

@@ -24,7 +24,7 @@ class BenchmarkMetric(Metric):
 
     @property
     def title(self) -> str:
-        return f"{self.benchmark}: {self.name}"
+        return self.benchmark if self.name == self.benchmark else f"{self.benchmark}: {self.name}"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class MethodInfo:
     badges: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    answers_are_fixed: bool = False
 
     @property
     def title(self) -> str:
@@ -117,6 +118,11 @@ class Matrix:
             )
 
     @property
+    def controls(self) -> tuple[str, ...]:
+        """The methods whose answers are fixed: a user chooses none of them, whatever they score."""
+        return tuple(method.label for method in self.methods if method.answers_are_fixed)
+
+    @property
     def kin(self) -> dict[str, str]:
         """Method -> its seed group, of those that are built on a common artifact at each seed."""
         return {method.label: method.seed_group for method in self.methods if method.seed_group}
@@ -178,6 +184,8 @@ def _method(raw: Mapping[str, Any]) -> MethodInfo:
         **_declared(MethodInfo, raw),
         **{k: tuple(raw.get(k, ())) for k in ("badges", "needs", "inputs")},
     }
+    # folders that were written before this was recorded say it in the description alone
+    own.setdefault("answers_are_fixed", str(raw.get("summary", "")).startswith("A control:"))
     return MethodInfo(**own, on_small_base=raw.get("on") == "small_base")
 
 

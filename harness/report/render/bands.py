@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
+from harness.engine.showable import counted as counted
 from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.render import text
@@ -42,11 +43,6 @@ def unit_of(result: Result) -> str:
 def axis_title(metric: BenchmarkMetric, percent: bool) -> str:
     """The benchmark and metric in words, with the unit."""
     return text.one_line(f"{in_plain(metric.title)}{unit_suffix(metric.unit, percent)}", 60)
-
-
-def counted(number: int, noun: str) -> str:
-    """'1 test', '59 tests'."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def margin_words(matrix: Matrix, knowledge: Sequence[Result]) -> str:
