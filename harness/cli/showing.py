@@ -188,7 +188,7 @@ def _model(name: str) -> Iterator[str]:
         known = {**known, **known.get("text_config", {})}
         for title, key in (
             ("type", "model_type"),
-            ("layers", "num_hidden_layers"),
+            ("depth", "num_hidden_layers"),
             ("width", "hidden_size"),
             ("vocabulary", "vocab_size"),
             ("context", "max_position_embeddings"),
