@@ -82,7 +82,7 @@ def _hub(folder: Path, target: Path, datasets: Sequence[str], when: Stamp | None
 
 
 def _next(kind: str, target: Path) -> str:
-    """What the files are, and what to do with them."""
+    """The kind of the files, and the next step with them."""
     if kind == "eee":
         return f"Schema 0.3 of Every Eval Ever. Next: bakeoff judge {target}"
     if kind == "lm-eval":

@@ -1,4 +1,4 @@
-"""What `bakeoff export` writes into a foreign format so that `bakeoff judge` compares as the original report does.
+"""Additions of `bakeoff export` to a foreign format, with which `bakeoff judge` compares as the original report does.
 
 Other tools keep these fields and do not need them: of the method its label, training seed and seed group, of the study
 its baseline, margin and declared contrasts, of each metric its role and direction.

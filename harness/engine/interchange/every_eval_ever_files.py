@@ -109,7 +109,7 @@ def _lines(one: Scored, evaluation: str) -> Iterator[str]:
 
 
 def _parts(one: Scored, at: int, item: str) -> tuple[str, str]:
-    """What a line says of an item: what was asked and answered, and the beginning of its metadata."""
+    """The content of an item's line: what was asked and answered, and the beginning of its metadata."""
     prompt, said, right = one.texts.get(item) or _NO_TEXTS
     told = _quoted(right) if right else ""
     whole = "\n".join([prompt, right] if right else [prompt]).encode("utf-8", "replace")

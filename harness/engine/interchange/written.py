@@ -1,4 +1,4 @@
-"""What the writers of foreign formats share: names of models and files, the stated time, and digests of scores."""
+"""Shared by the writers of foreign formats: names of models and files, the stated time, and digests of scores."""
 
 from __future__ import annotations
 
