@@ -74,7 +74,7 @@ def _words(values: Any) -> str:
 
 
 def _needs(plugin: type[Any]) -> Iterator[str]:
-    """What it needs itself, then what the methods need that it is made from, with their names."""
+    """Its own needs, then those of the methods that it is made from, with their names."""
     own = sorted(plugin.needs)
     yield from ([", ".join(one.replace("_", " ") for one in own)] if own else ())
     if required_fields(plugin):
