@@ -61,7 +61,7 @@ def check_contamination(plan: Plan, folder: Path) -> list[dict[str, Any]]:
 
 
 def sets_of_fields(plan: Plan) -> list[LoadedSet]:
-    """What the experiment's methods read apart from its training sets, each once.
+    """Rows that the experiment's methods read apart from its training sets, each set once.
 
     A field declared `path` or `folder` may name a training set in a mapping with `data`, as `replay` of sft does, or
     a file of questions with their answers, as a constant prompt. Folders and names without `data` are something else.
