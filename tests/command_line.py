@@ -7,6 +7,7 @@ package's plugins are the point.
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from io import StringIO
@@ -40,4 +41,7 @@ def in_a_process_of_its_own(*words: object, path: Path | None = None) -> Done:
     start = f"import sys; sys.path.insert(0, {str(path)!r}); " if path else ""
     code = f"{start}from harness.cli.main import main; main()"
     command = [sys.executable, "-c", code, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
+    # os.environ lacks the COLUMNS that readline puts into the environment which a child would inherit
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False, env=dict(os.environ)
+    )
