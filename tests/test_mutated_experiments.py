@@ -24,7 +24,9 @@ from harness.engine.showable import clean, message
 from harness.engine.tuning import plans
 from harness.errors import UserError
 
-ON_FILES_ELSEWHERE = {"gemma-3-270m", "gemma-3-270m_rates", "beyond_sft", "beyond_sft_validation", "elicitation"}
+ON_FILES_ELSEWHERE = {
+    *("gemma-3-270m", "gemma-3-270m_rates", "real-bases", "beyond_sft", "beyond_sft_validation", "elicitation")
+}
 """Studies whose model or data is a file that a changed copy in another folder does not have."""
 EXPERIMENTS = sorted(ROOT.glob("results/*/experiment.yaml"))
 SHIPPED = [ROOT / "demo.yaml", *(file for file in EXPERIMENTS if file.parent.name not in ON_FILES_ELSEWHERE)]
