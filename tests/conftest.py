@@ -20,6 +20,16 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
 
+def pytest_runtest_setup() -> None:
+    """Take back the terminal's size that readline writes into the environment, past os.environ.
+
+    Processes inherit it, those that run tests in parallel too, and would fold the lines of commands at 80 columns.
+    """
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+        os.unsetenv(name)
+
+
 def pytest_collection_finish() -> None:
     """What is imported by now lives as long as the process: looking through it for garbage takes seconds each time."""
     gc.freeze()
