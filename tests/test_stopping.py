@@ -170,7 +170,7 @@ def test_a_run_releases_what_a_look_decides_and_goes_on_with_the_rest(folder: Pa
     assert answered == {"base": 240, "equal": 240, "outside": 40}
     report = (folder / "out" / "report.md").read_text()
     assert "| 1 | outside | outside bench: points | better: +1 " in report
-    assert "| 3 | equal | outside_bench: points | not decided: 0 " in report
+    assert "| 3 | equal | outside bench: points | not decided: 0 " in report
     assert "About 72 % of the whole matrix was evaluated: 520 of 720 answers." in report
     assert bakeoff("verify", folder / "out").returncode == 0
     again = run(file, "--until", "decided")
