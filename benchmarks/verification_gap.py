@@ -6,8 +6,8 @@ Three judges choose. `likelihood` is the model's own ln p(sample | problem) per 
 ln p(no) when it is shown problem and sample and asked whether the answer is right. `verifier` knows the reference.
 Where a judge's best samples tie, it chooses among them at random, and the value is their mean: a judge that tells
 nothing apart has a gap of 0, and a random one has 0 on average. No judge of these samples has a larger gap than the
-verifier, whose accuracy is pass@k. What lies between it and the own gaps is out of reach of a model that filters its
-own samples. The relative gap of the paper is the mean gap over 1 minus the mean accuracy.
+verifier, whose accuracy is pass@k. The difference between it and the own gaps is out of reach of a model that filters
+its own samples. The relative gap of the paper is the mean gap over 1 minus the mean accuracy.
 
 The paper filters samples by a threshold on the judge's score, and here the best of k is taken, so compare methods and
 not levels with the paper. The judgement is a further turn of the conversation; a model that cannot read it judges at

@@ -8,21 +8,21 @@ turn marker: an answer ends where it opens the next question, so a base that nev
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import UserError, did_you_mean, first_line
+from harness.errors import UserError, did_you_mean
 from harness.policy.encoding import TextEncoder
 from harness.records import Message
+from methods._shipped_yaml import ShippedYaml
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
 
-SHIPPED = Path(__file__).parent / "constant_prompts"
 UNUSABLE = "the constant prompt (examples) is not usable"
+PROMPTS = ShippedYaml(Path(__file__).parent / "constant_prompts", "examples", "examples", "prompt", UNUSABLE)
 EXAMPLE = 'Example: question: "# Question\\n"'
 
 
@@ -37,24 +37,9 @@ class ConstantPrompt:
     examples: tuple[tuple[Message, Message], ...]
 
 
-def shipped_prompts() -> list[str]:
-    """The names of the constant prompts that come with the project."""
-    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
-
-
-def file_of(name: str) -> Path:
-    """The file of a shipped prompt, or the file that is named."""
-    return SHIPPED / f"{name}.yaml" if name in shipped_prompts() else Path(name).expanduser()
-
-
 def read_prompt(name: str) -> ConstantPrompt:
     """The constant prompt of that name or file. Raises UserError, with the file, for what it lacks."""
-    file = file_of(name)
-    if not file.is_file():
-        near = difflib.get_close_matches(name, shipped_prompts(), n=1)
-        fix = did_you_mean(name, shipped_prompts()) if near else f"Shipped: {', '.join(shipped_prompts())}."
-        raise UserError(f"examples is {name!r}, which is neither a shipped prompt nor a file", fix=fix)
-    content = yaml_mapping(file, "examples", UNUSABLE)
+    file, content = PROMPTS.read(name)
     known = ("question", "answer", "end", "system", "examples")
     if unknown := [key for key in content if key not in known]:
         raise _fault(file, f"unknown key {unknown[0]!r}", did_you_mean(str(unknown[0]), known))
@@ -70,21 +55,6 @@ def read_prompt(name: str) -> ConstantPrompt:
     examples = tuple(_example(file, number, row, marker) for number, row in enumerate(rows, 1))
     texts = {key: content.get(key, "") for key in ("question", "answer", "end")}
     return ConstantPrompt(**texts, system=content.get("system", "").strip(), examples=examples)
-
-
-def yaml_mapping(file: Path, key: str, fault: str) -> dict[str, Any]:
-    """A YAML file: a mapping whose `key`, if there, is a list. Raises UserError, which begins with `fault`."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    see = "See methods/README.md for an example."
-    try:
-        content = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{fault}: broken YAML: {first_line(error)}", where=str(file), fix=see) from error
-    if not isinstance(content, dict) or not isinstance(content.get(key) or [], list):
-        raise UserError(f"{fault}: not a mapping with a list of {key}", where=str(file), fix=see)
-    return content
 
 
 def _example(file: Path, number: int, row: Any, marker: str) -> tuple[Message, Message]:

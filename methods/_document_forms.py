@@ -15,7 +15,6 @@ Only `asks` and `document` are required.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError, did_you_mean
-from methods._constant_prompt import yaml_mapping
+from methods._shipped_yaml import ShippedYaml
 
-SHIPPED = Path(__file__).parent / "document_forms"
 UNUSABLE = "the document forms are not usable"
+FORMS = ShippedYaml(Path(__file__).parent / "document_forms", "forms", "forms", "file", UNUSABLE)
 EXAMPLE = 'Example: forms: [{asks: "{text}", document: "Question: {text}\\nAnswer:"}]'
 SLOT = re.compile(r"\{([a-z_]+)\}")
 WORD = "[word]"
@@ -80,24 +79,9 @@ class Forms:
         )
 
 
-def shipped_forms() -> list[str]:
-    """The names of the files of forms that come with the project."""
-    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
-
-
-def file_of_forms(name: str) -> Path:
-    """The shipped file of that name, or the file that is named."""
-    return SHIPPED / f"{name}.yaml" if name in shipped_forms() else Path(name).expanduser()
-
-
 def read_forms(name: str) -> dict[str, Any]:
     """The content of the file of that name. Raises UserError, with the file, for what is not usable."""
-    file = file_of_forms(name)
-    if not file.is_file():
-        near = difflib.get_close_matches(name, shipped_forms(), n=1)
-        fix = did_you_mean(name, shipped_forms()) if near else f"Shipped: {', '.join(shipped_forms())}."
-        raise UserError(f"forms is {name!r}, which is neither a shipped file nor a file", fix=fix)
-    content = yaml_mapping(file, "forms", UNUSABLE)
+    file, content = FORMS.read(name)
     forms_of(content, file)
     return content
 

@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
-from harness.method import ArtifactSpec, FitContext, FitReport, Input, LocalPath, Method, plugin_name, setting
+from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, plugin_name, setting
 from harness.policy.encoding import TextEncoder
 from harness.policy.policy import Policy
 from harness.policy.types import Completion, Prompt, Sampling, Score
 from harness.records import TrainingData
 from methods._cut_answer import cut_answer
-from methods._document_forms import WORD, Asked, Forms, file_of_forms, forms_of, read_forms, shipped_forms
+from methods._document_forms import FORMS, WORD, Asked, Forms, forms_of, read_forms
 from methods.base import Base
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ class Document(Method):
             object.__setattr__(self, "gives", self.of.gives)
         if self.of.draws:
             object.__setattr__(self, "draws", True)
-        if self.forms in shipped_forms():
-            object.__setattr__(self, "forms", LocalPath(str(file_of_forms(self.forms)), self.forms))
+        object.__setattr__(self, "forms", FORMS.keyed(self.forms))
 
     def requires(self) -> dict[str, ArtifactSpec]:
         """The artifact of the asked method."""

@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.method import FitContext, FitReport, Input, LocalPath, Method, setting
+from harness.method import FitContext, FitReport, Input, Method, setting
 from harness.policy.causal import CausalPolicy
 from harness.policy.encoding import Encoded, TextEncoder
 from harness.policy.types import Prompt
 from harness.records import Demonstration, Message, TrainingData
-from methods._constant_prompt import MarkedEncoder, file_of, read_prompt, shipped_prompts
+from methods._constant_prompt import PROMPTS, MarkedEncoder, read_prompt
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -56,8 +56,7 @@ class Prompting(Method):
         """A constant prompt needs no demonstrations; a shipped one is its file, so that its content is in the key."""
         if self.examples:
             object.__setattr__(self, "needs", frozenset())
-            if self.examples in shipped_prompts():
-                object.__setattr__(self, "examples", LocalPath(str(file_of(self.examples)), self.examples))
+            object.__setattr__(self, "examples", PROMPTS.keyed(self.examples))
 
     def check(self) -> None:
         """Refuse a constant prompt that is not usable, and settings of demonstrations next to one."""

@@ -18,7 +18,7 @@ from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.sampling import completion_of
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, TrainingData
-from methods._constant_prompt import read_prompt, shipped_prompts
+from methods._constant_prompt import PROMPTS, read_prompt
 from methods.prompting import PromptedPolicy, Prompting
 
 GEMMA = Path("/tmp/models/gemma-3-270m")
@@ -100,7 +100,7 @@ def test_a_real_base_without_a_template_answers_and_stops_at_the_marker(tmp_path
     assert not any("#" in answer.text for answer in answers)
 
 
-@pytest.mark.parametrize("name", shipped_prompts())
+@pytest.mark.parametrize("name", PROMPTS.names())
 def test_every_shipped_prompt_is_usable_and_fits_its_artifact_without_data(
     name: str, base: BaseModel, tmp_path: Path
 ) -> None:

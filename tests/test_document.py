@@ -24,7 +24,8 @@ from harness.policy.encoding import TextEncoder
 from harness.policy.policy import Policy
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, TrainingData
-from methods._document_forms import file_of_forms, forms_of, read_forms, shipped_forms
+from methods._document_forms import FORMS as SHIPPED
+from methods._document_forms import forms_of, read_forms
 from methods.best_of_n import BestOfN
 from methods.document import Document, DocumentPolicy
 from methods.echo import Echo
@@ -135,7 +136,7 @@ def test_the_scores_are_those_of_the_base_on_the_document(tmp_path: Path) -> Non
 
 
 def test_every_prompt_of_the_microworld_has_its_form_in_the_words_of_the_corpus() -> None:
-    forms = forms_of(read_forms("microworld"), file_of_forms("microworld"))
+    forms = forms_of(read_forms("microworld"), SHIPPED.file("microworld"))
     shown = {}
     for split in ("validation", "test"):
         prompts = [item.prompt for reworded in (False, True) for item in instruction_items(split, reworded=reworded)]
@@ -153,7 +154,7 @@ def test_every_prompt_of_the_microworld_has_its_form_in_the_words_of_the_corpus(
 def test_the_embedded_base_solves_in_documents_what_it_fails_in_chat() -> None:
     folder = build.path("large")
     base = BaseModel(BaseSpec("microworld/large"), folder)
-    forms = forms_of(read_forms("microworld"), file_of_forms("microworld"))
+    forms = forms_of(read_forms("microworld"), SHIPPED.file("microworld"))
     policies = base.policy(), DocumentPolicy(base.policy(), forms, base.encoder)
     for benchmark, metric in (
         (InstructionFollowing(split="validation", limit=1), "prompt_level"),
@@ -202,7 +203,7 @@ def test_the_example_of_the_guide_is_usable(tmp_path: Path) -> None:
     assert found.filled(found.form.document) == "English: good day\nFrench:"
 
 
-@pytest.mark.parametrize("name", shipped_forms())
+@pytest.mark.parametrize("name", SHIPPED.names())
 def test_the_shipped_forms_are_usable(name: str) -> None:
     Document(forms=name).check()
 

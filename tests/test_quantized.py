@@ -17,7 +17,7 @@ from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.causal import CausalPolicy
 from harness.policy.types import Prompt
 from harness.records import Demonstration, Message, TrainingData
-from harness.training import adapters
+from harness.training import loop
 from harness.training.footprint import NF4_BYTES, saved_by_nf4
 from methods.lora import Lora
 
@@ -61,7 +61,7 @@ def scores(policy: Any) -> list[float]:
 
 
 def test_a_base_in_4_bits_without_the_library_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapters, "find_spec", lambda name: None)
+    monkeypatch.setattr(loop, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="quantized is nf4, which needs bitsandbytes"):
         METHOD.check()
     replace(METHOD, quantized=None).check()
@@ -71,7 +71,7 @@ def test_a_base_in_4_bits_without_the_library_is_refused_before_anything_runs(mo
 def test_settings_that_a_base_in_4_bits_contradicts_are_refused(
     field: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapters, "find_spec", lambda name: "installed")
+    monkeypatch.setattr(loop, "find_spec", lambda name: "installed")
     with pytest.raises(UserError, match=f"{field}: {value} with quantized: nf4"):
         replace(METHOD, **{field: value}).check()
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
 from harness.method import FitContext, FitReport, Method
 from harness.training.labelled_rows import training_rows
-from harness.training.loop import Optimisation, require_trained_end, seed_everything, train
+from harness.training.loop import Optimisation, require_bitsandbytes, require_trained_end, seed_everything, train
 from harness.training.parallel import first_process
 
 if TYPE_CHECKING:
@@ -30,11 +29,7 @@ def require_quantizable(quantized: Quantized | None, merged_in: MergedIn, parall
     """Raise UserError where a frozen base in 4 bits cannot be had, or another setting contradicts it."""
     if quantized is None:
         return
-    if find_spec("bitsandbytes") is None:
-        raise UserError(
-            f"quantized is {quantized}, which needs bitsandbytes, and it is not installed",
-            fix="Install the extra `bitsandbytes` (pip install 'bakeoff[bitsandbytes]'), or leave quantized out.",
-        )
+    require_bitsandbytes(f"quantized is {quantized}", "leave quantized out")
     if merged_in != "float32":
         raise UserError(
             f"merged_in: {merged_in} with quantized: {quantized}, which is not merged into anything",

@@ -34,6 +34,15 @@ BITSANDBYTES = {"adamw_8bit": "adamw_bnb_8bit", "paged": "paged_adamw_32bit"}
 """Names in `transformers` of the optimisers whose code is in the library bitsandbytes."""
 
 
+def require_bitsandbytes(asked: str, instead: str) -> None:
+    """Raise UserError where the library bitsandbytes is not installed, which what is asked needs."""
+    if find_spec("bitsandbytes") is None:
+        raise UserError(
+            f"{asked}, which needs bitsandbytes, and it is not installed",
+            fix=f"Install the extra `bitsandbytes` (pip install 'bakeoff[bitsandbytes]'), or {instead}.",
+        )
+
+
 @dataclass(frozen=True)
 class Optimisation:
     """The settings of AdamW (betas 0.9 and 0.999, gradients clipped to norm 1).
@@ -70,11 +79,8 @@ class Optimisation:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} is {value}", fix="Give 1 or more.")
-        if self.optimizer in BITSANDBYTES and find_spec("bitsandbytes") is None:
-            raise UserError(
-                f"optimizer is {self.optimizer}, which needs bitsandbytes, and it is not installed",
-                fix="Install the extra `bitsandbytes` (pip install 'bakeoff[bitsandbytes]'), or use optimizer: adamw.",
-            )
+        if self.optimizer in BITSANDBYTES:
+            require_bitsandbytes(f"optimizer is {self.optimizer}", "use optimizer: adamw")
 
         if self.parallel:
             self._check_parallel()
