@@ -252,6 +252,10 @@ class LocalPath(str):
         found.written = written
         return found
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Both, for a copy in another process."""
+        return LocalPath, (str(self), self.written)
+
 
 def _plain(value: Any) -> Any:
     if isinstance(value, LocalPath):
