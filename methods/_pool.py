@@ -17,9 +17,13 @@ from harness.scoring.variants.expressions import ExpressionError, worked
 
 @dataclass
 class Pool:
-    """Verified answers: one representative per problem and reasoning path."""
+    """Verified answers: one representative per problem and reasoning path.
+
+    equations  whether an answer with a false equation is dropped
+    """
 
     verify: Callable[[Problem, str], bool] = verifies
+    equations: bool = True
     kept: dict[str, dict[str, str]] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
     generated_tokens: int = 0
@@ -34,7 +38,7 @@ class Pool:
     def offer(self, problem: Problem, answer: str) -> None:
         """Keep an answer that verifies, if its path is new or it differs more from the other representatives."""
         answer = answer.strip()
-        if not (answer and self.verify(problem, answer) and equations_hold(answer)):
+        if not (answer and self.verify(problem, answer) and (equations_hold(answer) or not self.equations)):
             return
         self.verified += 1
         paths = self.kept.setdefault(problem.id, {})

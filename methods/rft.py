@@ -12,7 +12,8 @@ each round fine-tunes the base again, never that model. In every round the demon
 without the answers in which an item of a test set of `decontaminate` is found (harness/curation/contamination.py); the
 notes have the figures of every round, of which a report draws a curve. Problems with the verifier unit_tests are run
 in a sandbox, if `execute` is set; those with the verifier reward are right where `reward_model` gives at least
-`threshold`.
+`threshold`. `verified_by: own` asks nobody: of each problem's answers, the one that its sampler finds likeliest per
+token is taken for right (self-improvement as in Song et al. 2024, 2412.02674, but the best of k, without a threshold).
 
 Defaults: k = 100, temperature 0.7 and 256 new tokens as in the paper, which finds most of the gain at k = 3
 already; fine-tuning is `tune`. Sampling costs more than training: the ledger counts every generated token. The fair
@@ -24,13 +25,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
 from harness.policy.policy import Policy
-from harness.policy.types import Prompt, Sampling
+from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Demonstration, Problem, TrainingData
 from harness.training.labelled_rows import too_long
 from methods._decontaminated import clean_of, with_digests
@@ -56,6 +58,9 @@ class Rft(Method):
     rounds: int = setting(1, "how often answers are sampled and the base is fine-tuned", search=(1, 6))
     temperature: float = setting(0.7, "sampling temperature", search=(0.5, 1.3))
     max_new_tokens: int = setting(256, "longest sampled answer in tokens", quick=4)
+    verified_by: Literal["outside", "own"] = setting(
+        "outside", "outside: each problem's verifier; own: the sampler's own likelihood chooses one answer to each"
+    )
     execute: bool = setting(False, "run answers to problems with the verifier unit_tests in a sandbox")
     reward_model: str = setting("", "for the verifier reward: the folder of a sequence classifier", folder=True)
     threshold: float | None = setting(None, "for the verifier reward: the least reward of a right answer")
@@ -99,7 +104,7 @@ class Rft(Method):
     ) -> FitReport:
         """Sample, select and fine-tune in each round; write the last model and the answers it was trained on."""
         require_verifiable(self, data.problems)
-        pool, reports, rounds = Pool(judge_of(self, base.spec.device)), [], []
+        pool, reports, rounds = self._pool(base.spec.device), [], []
         with tempfile.TemporaryDirectory() as scratch:
             for number in range(self.rounds):
                 policies = self._policies(number, base, inputs, Path(scratch) / f"{number - 1}")
@@ -132,6 +137,9 @@ class Rft(Method):
         """Those of the method that tunes the base."""
         return self.tune.plain_weights(dtype)
 
+    def _pool(self, device: str) -> Pool:
+        return Pool(judge_of(self, device)) if self.verified_by == "outside" else Pool(lambda *_: True, equations=False)
+
     def _policies(
         self, number: int, base: BaseModel, inputs: Mapping[str, Input], previous: Path
     ) -> Iterator[tuple[str, Policy]]:
@@ -161,12 +169,13 @@ class Rft(Method):
             )
             prompts = [Prompt(messages=problem.prompt) for problem in problems]
             drawn, before = policy.sample(prompts, sampling, [problem.id for problem in problems]), pool.verified
-            for problem, completions in zip(problems, drawn, strict=True):
-                pool.generated_tokens += sum(len(completion.token_ids) for completion in completions)
+            pool.generated_tokens += sum(len(one.token_ids) for completions in drawn for one in completions)
+            # training on an answer that was cut off would teach the model to end there
+            ended = [[one for one in completions if one.finish == "stop"] for completions in drawn]
+            offered = ended if self.verified_by == "outside" else likeliest(policy, prompts, ended)
+            for problem, completions in zip(problems, offered, strict=True):
                 for completion in completions:
-                    # training on an answer that was cut off would teach the model to end there
-                    if completion.finish == "stop":
-                        pool.offer(problem, completion.text)
+                    pool.offer(problem, completion.text)
             figures = {"drawn": self.samples * len(problems), "verified": pool.verified - before, "kept": pool.size}
             pool.history.append({"round": number + 1, "by": role, **figures})
         if not pool.size:
@@ -174,6 +183,16 @@ class Rft(Method):
                 f"none of {self.samples} samples for each of {len(problems)} problems verified",
                 fix="Sample more, choose a sampler that solves some problems, or check the verifier.",
             )
+
+
+def likeliest(
+    policy: Policy, prompts: Sequence[Prompt], drawn: Sequence[Sequence[Completion]]
+) -> list[list[Completion]]:
+    """Of each prompt's completions the one with the highest ln p per token under the policy; none of none."""
+    pairs = [(prompt, one.text) for prompt, completions in zip(prompts, drawn, strict=True) for one in completions]
+    scores = iter(policy.score([prompt for prompt, _ in pairs], [text for _, text in pairs]))
+    means = [[one.logprob / max(1, one.tokens) for one in islice(scores, len(completions))] for completions in drawn]
+    return [[completions[own.index(max(own))]] if own else [] for completions, own in zip(drawn, means, strict=True)]
 
 
 def _figures(number: int, pool: Pool, kept: Sequence[Demonstration], report: FitReport) -> dict[str, Any]:

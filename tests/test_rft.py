@@ -18,7 +18,7 @@ from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.policy import Policy
 from harness.policy.reward_model import RewardModel
-from harness.policy.types import Completion, Prompt, Sampling
+from harness.policy.types import Completion, Prompt, Sampling, Score
 from harness.records import Demonstration, Message, Problem, TrainingData
 from harness.scoring.answers.verifiers import missed
 from harness.scoring.code.kernel import lacking
@@ -150,6 +150,34 @@ def test_later_rounds_draw_from_the_tuned_model_and_tune_the_base_on_the_whole_p
         (2, "tuned", 3),
         (3, "tuned", 3),
     ]
+
+
+class Preferring(Saying):
+    """Finds one of its texts likelier per token than the others, at ten times as many tokens."""
+
+    def __init__(self, preferred: str, *others: str) -> None:
+        super().__init__(*others, preferred)
+        self.preferred = preferred
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[Score]:
+        # ln p per token: -1 for the preferred text, -2 for the others; in all, the others are likelier
+        return [Score(-30.0, 30, False) if text == self.preferred else Score(-6.0, 3, False) for text in completions]
+
+
+def test_with_own_verification_the_likeliest_answer_per_token_is_taken_for_right(tmp_path: Path) -> None:
+    wrong, right = "3 + 4 = 9", "3 + 4 = 7"
+    report = fitted(replace(METHOD, verified_by="own"), tmp_path, Preferring(wrong, right))
+    assert [["2 + 2 = 4", wrong, wrong]] == SEEN  # once for each problem, although neither equation holds
+    assert report.notes["drawing"] == [{"round": 1, "by": "sampler-0", "drawn": 8, "verified": 2, "kept": 2}]
+    fitted(METHOD, tmp_path, Preferring(wrong, right))
+    assert [["2 + 2 = 4", right]] == SEEN
+
+
+def test_own_verification_leaves_out_problems_whose_answers_were_all_cut_short(tmp_path: Path) -> None:
+    cut = Preferring("3 + 4 = 9")
+    cut.finish = "length"
+    with pytest.raises(UserError, match="problems verified"):
+        fitted(replace(METHOD, verified_by="own"), tmp_path, cut)
 
 
 def test_nothing_kept_is_an_error_and_so_are_answers_cut_short(tmp_path: Path) -> None:
