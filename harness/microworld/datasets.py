@@ -76,7 +76,7 @@ def load(name: str, split: str = "train") -> list[Record]:
         raise UserError(f"unknown training set {name!r} of the microworld", fix=did_you_mean(name, _SETS))
     rows, versions = _SETS[name], _SETS[name].versions
     found = []
-    for index, (task, extra) in enumerate(_tasks(name, split)):
+    for index, (task, extra) in enumerate(tasks_of(name, split)):
         number, version = divmod(index, len(versions))
         identity = f"{name}/{split}/{number:04d}-{task.kind}{versions[version]}"
         found.append(rows.record(task, extra, identity, f"{SOURCE}/{name}"))
@@ -84,7 +84,8 @@ def load(name: str, split: str = "train") -> list[Record]:
     return [*found, *(_conversation(one, f"{name}/{split}/{one.id}", f"{SOURCE}/{name}") for one in told)]
 
 
-def _tasks(name: str, split: str) -> list[tuple[Task, str]]:
+def tasks_of(name: str, split: str) -> list[tuple[Task, str]]:
+    """The tasks of a set, each with what replaces its answer or rejects it; in the order of its records."""
     check_split(split, _SETS[name].rows)
     return _SETS[name].tasks(split, _SETS[name].rows[split])
 
