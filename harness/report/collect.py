@@ -17,7 +17,7 @@ from harness.method import NO_SIGNAL, UNCHANGED
 from harness.records import DataChoice
 from harness.report.numbers.comparisons import Kept, Result, gaps_of, kept_of, results_of
 from harness.report.numbers.looks import parted, stopped_results
-from harness.report.numbers.matrix import CellState, Matrix, MethodInfo, read_matrix
+from harness.report.numbers.matrix import BenchmarkMetric, CellState, Matrix, MethodInfo, read_matrix
 from harness.report.numbers.panel import Measured, block_rows, groups_of, panels_of
 from harness.report.numbers.protocol import Audit, audit_of
 from harness.stats.families import Gap
@@ -76,6 +76,10 @@ class Block:
     def of_role(self, role: str) -> list[Result]:
         """The primary metrics of a role."""
         return [result for result in self.results if result.metric.primary and result.metric.role == role]
+
+    def measured_on(self, metric: BenchmarkMetric) -> Measured | None:
+        """The panel of a metric on all items; None where nothing was measured."""
+        return next((one for one in self.measured if one.metric.title == metric.title), None)
 
     @property
     def tests(self) -> int:

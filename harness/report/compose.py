@@ -18,10 +18,12 @@ from harness.report.findings.claims import claim_parts
 from harness.report.findings.curves import curve_parts, curves_of
 from harness.report.findings.declared_contrasts import EXPLORATORY, declared_parts
 from harness.report.findings.detectable import resolution_parts
+from harness.report.findings.does_it_travel import travel_parts
 from harness.report.findings.equal_quality import equal_quality_parts
 from harness.report.findings.finish import finish_parts
 from harness.report.findings.first_screen import opening_of
 from harness.report.findings.harm import harm_parts
+from harness.report.findings.how_quality_scales import scaling_parts
 from harness.report.findings.judged_files import judged_parts
 from harness.report.findings.looks_taken import looks_parts
 from harness.report.findings.next_hour import next_hour_parts
@@ -43,6 +45,7 @@ from harness.report.findings.tradeoff import tradeoff_parts
 from harness.report.findings.training_data import training_data_parts
 from harness.report.findings.tuned_settings import tuning_parts
 from harness.report.findings.turnover import length_parts, turnover_parts
+from harness.report.findings.what_matters import mattering_parts
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
 from harness.report.render.bands import in_plain
@@ -98,6 +101,11 @@ def compose(model: ReportModel) -> Document:
         sections += _block_sections(block, model)
     if (pooled := tuple(across_bases_parts(model))) and not model.matrix.stop:
         sections.append(Section("Across base models", pooled))
+    whole = (
+        ("How quality scales", scaling_parts), ("What matters most", mattering_parts),
+        ("Does the verdict travel", travel_parts),
+    )  # fmt: skip
+    sections += [Section(title, parts) for title, make in whole if (parts := tuple(make(model)))]
     if precisions := precisions_of(model.rows, model.matrix, model.models):
         for field, title in SAME_MODEL.items():
             if own := [one for one in precisions if one.field == field]:
