@@ -53,7 +53,61 @@ def test_a_method_that_gains_and_keeps_is_shown_and_the_sentence_says_to_use_it(
         found.answer[1],
     )
     assert found.strips[0].decide == ""
-    assert [one.method for one in found.strips[0].candidates] == ["tuned", "harsh", "weak"]
+    assert [one.method for one in found.strips[0].candidates] == ["tuned", "weak", "harsh"]
+
+
+def test_shown_worse_says_on_what_in_the_tally_the_rows_and_as_text(tmp_path: Path) -> None:
+    """harsh loses 40 points of facts; blunt loses 28 of tasks and 60 of facts."""
+    skills = {**SAFE, "blunt": (0.02, 0.1)}
+    folder = Fake(skills=skills, items=600).write(tmp_path)
+    strip = opening(folder).strips[0]
+    assert {one.method: one.note for one in strip.candidates if one.sure == "worse"} == {
+        "harsh": "on facts",
+        "blunt": "on tasks and facts",
+    }
+    assert strip.worse_at == "2 on facts, 1 on tasks"
+    markdown, web, _ = pages(folder)
+    assert "shown worse (on facts)" in markdown
+    assert "shown worse (2 on facts, 1 on tasks)" in web
+    assert opening(Fake(skills=SAFE, items=600).write(tmp_path / "one")).strips[0].worse_at == "on facts"
+
+
+def test_candidates_are_in_the_order_of_the_tally_and_controls_are_last_and_not_counted(tmp_path: Path) -> None:
+    """The control has the best score of all, and is not to be chosen."""
+    folder = Fake(skills={**SAFE, "echo": (0.95, 0.7)}, items=600).write(tmp_path)
+    matrix = json.loads((folder / "matrix.json").read_text())
+    for method in matrix["methods"]:
+        method["answers_are_fixed"] = method["label"] == "echo"
+    write_json(folder / "matrix.json", matrix)
+    found = opening(folder)
+    strip = found.strips[0]
+    assert [one.method for one in strip.candidates] == ["tuned", "weak", "harsh", "echo"]
+    assert [kind for kind, _ in strip.tally] == [one.sure for one in strip.candidates[:3]]
+    assert sum(count for _, count in strip.tally) == 3
+    assert strip.caption == "All 3 methods and a control"
+    assert strip.candidates[3].note == "control with fixed answers"
+    assert found.answer[0] == "Use tuned:"
+    assert "Which of 3 ways of aligning" in pages(folder)[0]
+
+
+def test_the_caption_says_how_many_of_each_kind_are_not_shown(tmp_path: Path) -> None:
+    skills = {**SAFE, **{f"harsh_{at}": (0.6, 0.25 + at / 100) for at in range(5)}}
+    strip = opening(Fake(skills=skills, items=600).write(tmp_path)).strips[0]
+    assert strip.caption == "5 of 8 methods: 1 shown, 4 of 6 shown worse"
+
+
+def test_no_badge_says_one_base_model_beside_methods_that_use_another(tmp_path: Path) -> None:
+    found = opening(Fake(items=60, small=frozenset({"harsh"})).write(tmp_path))
+    said = [one.text for one in found.badges if one.warns]
+    assert said == ["1 of 3 methods uses another base model (§)", "about world/large only"]
+
+
+def test_where_no_method_gains_the_sentence_names_the_best_change(tmp_path: Path) -> None:
+    """Both are below plain on tasks; low is the better one there, and keeps less knowledge."""
+    skills = {"plain": (0.5, 0.7), "lower": (0.40, 0.7), "low": (0.47, 0.65)}
+    found = opening(Fake(skills=skills, items=150, reference=None).write(tmp_path))
+    assert found.answer[0] == "No method is shown to improve plain:"
+    assert found.answer[1].startswith("the best change is that of low, ")
 
 
 def test_where_knowledge_is_open_the_sentence_says_so_and_what_would_decide_it(tmp_path: Path) -> None:
@@ -62,7 +116,7 @@ def test_where_knowledge_is_open_the_sentence_says_so_and_what_would_decide_it(t
     write_json(folder / "matrix.json", {**matrix, "margin": 0.02})
     found = opening(folder)
     assert found.answer[0] == "No clear winner yet:"
-    assert "closest is tuned" in found.answer[1]
+    assert found.answer[1].startswith("tuned comes closest to a gain that keeps knowledge: +")
     assert "knowledge undecided (" in found.answer[1]
     decide = found.strips[0].decide
     assert re.search(r"about [\d,]+ independent items of facts \(now 150\)|more items and more seeds together", decide)
@@ -147,6 +201,27 @@ def test_the_front_joins_the_means_that_no_other_beats_and_names_what_is_too_far
     assert said.endswith("On the front of the means: a and b.")
     assert "not drawn: d (−60.0)" in svg
     assert svg.count('class="mark"') == 3
+
+
+def test_a_method_without_a_mark_is_named_below_the_picture_and_in_its_words() -> None:
+    marks = (Mark("a", 0.0, 50.0, None, None, "shown", True), Mark("b", -2.0, 80.0, None, None, "idle", True))
+    svg, said = draw_front(Trade("", marks, "change", "score", 0.0, (True, True), ("echo", "vote")))
+    assert "not drawn: echo (not measured), vote (not measured)<" in svg
+    assert said.endswith("Not measured on one of the two: echo and vote.")
+
+
+@pytest.mark.parametrize("high", [100.0, 0.0001])
+def test_no_mark_or_interval_lies_on_a_number_of_the_upright_axis(high: float) -> None:
+    """The numbers begin 3 px inside the plot; a letter is 7.3 px wide."""
+    marks = (
+        Mark("far", -40.0, 0.2 * high, (-45.0, -35.0), None, "worse", True),
+        Mark("near", 0.0, high, (-1.0, 1.0), None, "shown", True),
+    )
+    svg, _ = draw_front(Trade("", marks, "change", "score", 2.0, (True, True)))
+    numbers = [103 + 7.3 * len(number) for number in re.findall(r'class="tick halo" [^>]*>([^<]+)<', svg)]
+    spans = [float(start) for start in re.findall(r'class="span" d="M([\d.]+) ', svg)]
+    assert len(numbers) >= 3
+    assert min(spans) > max(numbers)
 
 
 def test_numbers_are_signed_and_identifiers_are_words() -> None:

@@ -47,7 +47,8 @@ def test_no_line_of_the_first_screen_is_wider_and_every_word_is_whole(tmp_path: 
     lines = list(opening_lines(found, width))
     assert max(map(len, lines)) <= width
     assert set(" ".join(found.answer).split()) <= set(" ".join(lines).split())
-    assert [line.split()[0] for line in lines[-3:]] == [one.method for one in found.strips[0].candidates]
+    assert [line.split()[0] for line in lines[-4:-1]] == [one.method for one in found.strips[0].candidates]
+    assert lines[-1] == "Shown worse on facts: harsh."
 
 
 @pytest.mark.parametrize("width", [80, 120])

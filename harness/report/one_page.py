@@ -68,7 +68,8 @@ def alternative(opening: Opening, matrix: Matrix, front: Trade | None) -> str:
         for one in strip.candidates:
             cells = [f"{axis.head} {c.text} ({c.detail})" for axis, c in zip(strip.axes, one.cells, strict=True)]
             run = "decodes as the base does" if one.run == "as base" else f"decoding time {one.run} of the base's"
-            said.append(f"- {one.method}, {SURE_WORDS[one.sure]}: {', '.join(cells)}; {one.train[0]} to train, {run}.")
+            sure = " ".join(filter(None, [SURE_WORDS[one.sure], one.note]))
+            said.append(f"- {one.method}, {sure}: {', '.join(cells)}; {one.train[0]} to train, {run}.")
     for label, own in opening.grid:
         words = {word: own.count(word) for word in own}
         said.append(f"- {label}: {', '.join(f'{SURE_WORDS[word]} in {n}' for word, n in words.items())}.")
@@ -76,6 +77,8 @@ def alternative(opening: Opening, matrix: Matrix, front: Trade | None) -> str:
         places = "; ".join(f"{one.name} {one.y:.1f} at {one.x:+.1f}" for one in front.parted()[0])
         best = text.listed([one.name for one in front.front()])
         said.append(f"A picture of {front.up} against {front.across}: {places}. On the front of the means: {best}.")
+        if front.absent:
+            said.append(f"Not in the picture, because not measured: {text.listed(list(front.absent))}.")
     said += _warnings(opening)
     return "\n".join(text.one_line(line, text.LONGEST_PROSE) for line in said)
 

@@ -335,6 +335,7 @@ MOST_SPELT_OUT = 8  # with more methods, the findings would fill the first scree
 def experiment_question(matrix: Matrix) -> str:
     """The experiment's question, in one sentence."""
     rivals = [method for method in matrix.methods if method.label != matrix.baseline]
+    rivals = [method for method in rivals if method.label not in matrix.controls] or rivals
     roles = {metric.role for benchmark in matrix.benchmarks for metric in benchmark.metrics if metric.primary}
     kept = ", how much of its knowledge is kept" if "knowledge" in roles else ""
     if matrix.judged:
@@ -362,7 +363,8 @@ def verdict_parts(model: ReportModel) -> Iterator[Part]:
     if model.matrix.judged:
         yield Paragraph("Others measured these scores: see what their files do not state.", "open")
     elif len(model.matrix.bases) == 1 and any(block.results for block in model.blocks):
-        yield Paragraph("One base model: whether this holds for another model is not tested.", "open")
+        about = f"All of this is about {model.matrix.bases[0]}: whether it holds for another base model is not tested."
+        yield Paragraph(about, "open")
 
 
 def _block_parts(block: Block, matrix: Matrix, several: bool, told: set[str]) -> Iterator[Part]:

@@ -105,6 +105,16 @@ def ends_of(estimate: Estimate) -> tuple[float, float, float] | None:
     return estimate.low, estimate.value, estimate.high
 
 
+def at_chance(block: Block, matrix: Matrix) -> bool:
+    """Whether the baseline's knowledge is not told apart from random answers, so that none can be lost."""
+    found = []
+    for result in block.of_role("knowledge"):
+        score, chance = result.scores.get(str(matrix.baseline)), result.metric.chance
+        if score is not None and chance is not None and score.estimate.low is not None:
+            found.append(score.estimate.low <= chance)
+    return bool(found) and all(found)
+
+
 def in_order(block: Block, matrix: Matrix, labels: Sequence[str]) -> list[str]:
     """The surest first; of equally sure ones, those better on more metrics, not dominated, and safer in knowledge."""
     gains = gains_of(block)
@@ -139,6 +149,35 @@ def _beats(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
     """Whether `one` is better in every mean that both have."""
     pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
     return bool(pairs) and all(a > b for a, b in pairs)
+
+
+def rivals_of(block: Block, matrix: Matrix) -> list[str]:
+    """The methods that a user may choose, in the order of `in_order`: the baseline and controls are none of them.
+
+    An experiment that compares nothing but controls has these.
+    """
+    rivals = [method.label for method in block.methods if method.label != matrix.baseline]
+    return in_order(block, matrix, [label for label in rivals if label not in matrix.controls] or rivals)
+
+
+def candidates_of(block: Block, matrix: Matrix) -> list[str]:
+    """At most five methods for the first screen, the surest first, and controls after them where there is room."""
+    order = rivals_of(block, matrix)
+    chosen = chosen_of(order, {label: sure_of(label, block, matrix) for label in order})
+    controls = [one.label for one in block.methods if one.label in matrix.controls and one.label not in order]
+    controls = [label for label in controls if label != matrix.baseline]
+    return [*sorted(chosen, key=order.index), *controls][:MOST_CANDIDATES]
+
+
+def worse_on(label: str, block: Block) -> list[Result]:
+    """The primary metrics on which a method is shown worse, but not knowledge that is shown to be within the margin."""
+    found, gains = [], gains_of(block)
+    others = [*block.of_role("knowledge"), *(one for one in block.of_role("other") if one not in gains)]
+    for result in [*gains, *others]:
+        pair = result.comparisons.get(label)
+        if pair is not None and pair.worse and not (result.metric.role == "knowledge" and is_kept(pair)):
+            found.append(result)
+    return found
 
 
 def chosen_of(order: Sequence[str], sure: dict[str, Sure]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.report.collect import Block
-from harness.report.findings.how_sure import change_of, chosen_of, gains_of, in_order, knowledge_change, sure_of
+from harness.report.findings.how_sure import candidates_of, change_of, gains_of, knowledge_change, sure_of
 from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import bands
@@ -29,7 +29,7 @@ def trades_of(block: Block, matrix: Matrix) -> list[Trade]:
     """Every gain metric against knowledge, with the candidates in front; the metric that parts them most is first."""
     rivals = [method.label for method in block.methods if method.label != matrix.baseline]
     sure = {label: sure_of(label, block, matrix) for label in rivals}
-    chosen = chosen_of(in_order(block, matrix, rivals), sure)
+    chosen = candidates_of(block, matrix)
     name, across = against(block, matrix)
     if across is None or matrix.baseline is None:
         return []
@@ -44,7 +44,9 @@ def trades_of(block: Block, matrix: Matrix) -> list[Trade]:
         label = f"change in {name}{f', {unit}' if unit else ''}{'' if higher else '; better to the right'}"
         zone = 100 * matrix.margin if across.metric.role == "knowledge" and across.percent else 0.0
         title, both = bands.benchmark_title(result, gains), (result.metric.higher_is_better, higher)
-        found.append(Trade(title, marks, label, up, zone, both))
+        drawn = {mark.name for mark in marks}
+        absent = tuple(one.label for one in block.methods if one.label not in drawn)
+        found.append(Trade(title, marks, label, up, zone, both, absent))
     return found
 
 

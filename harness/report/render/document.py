@@ -145,7 +145,7 @@ class Candidate:
     """One of the few methods on the first screen.
 
     flag  the fields of the protocol in which it differs from most methods, in words
-    note  what else a reader must know, such as a metric on which it is worse
+    note  the metrics on which it is shown worse, and whether it is a control
     train, run  what fitting and decoding cost; the second text of `train` is in small print
     """
 
@@ -175,6 +175,7 @@ class Strip:
     tally     how many methods there are of each kind, those without any left out
     pictures  (name, drawing, the same in words) of each metric that is set against knowledge
     key       a line below the table
+    worse_at  what the methods that are shown worse are worse at, and how many
     """
 
     title: str
@@ -187,6 +188,7 @@ class Strip:
     pictures: tuple[tuple[str, str, str], ...]
     picture_title: str
     key: str
+    worse_at: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ NAME_STEP = 15.0
 LONGEST_NAME = 15
 LONGEST_AXIS = 78
 LETTER = 7.3  # the widest that a letter of a name is on average, in bold
+SMALL_LETTER = 6.6  # and of small print
+MOST_MISSING = 3  # methods without a mark that are named
 FAR = 1.0  # a method further away than the width of the candidates' picture is named, and not drawn
 
 
@@ -38,7 +40,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Trade:
-    """A picture: name, marks, words of the axes, margin (0: none), and whether more is better (up, across)."""
+    """A picture: name, marks, words of the axes, margin (0: none), whether more is better (up, across).
+
+    absent: the methods that have no mark because one of their two numbers is not known.
+    """
 
     name: str
     marks: tuple[Mark, ...]
@@ -46,6 +51,7 @@ class Trade:
     up: str
     margin: float
     higher: tuple[bool, bool]
+    absent: tuple[str, ...] = ()
 
     def parted(self) -> tuple[list[Mark], list[Mark]]:
         """The marks to draw, and those so far away that drawing them would squeeze the others."""
@@ -85,7 +91,8 @@ class Trade:
 def draw_front(trade: Trade) -> tuple[str, str]:
     """The drawing and the same in words."""
     near, far = trade.parted()
-    x_axis, y_axis = trade.axes(PLOT, (FLOOR, CEILING))
+    room = max(LETTER * len(tick_text(value)) for value in (*trade.axes(PLOT, (FLOOR, CEILING))[1].ticks(), 0.0))
+    x_axis, y_axis = trade.axes((PLOT[0] + room + 2, PLOT[1]), (FLOOR, CEILING))
     best, loud, up, across = trade.front(), trade.named(), trade.up, trade.across
     parts = [
         f'<svg class="front" viewBox="0 0 {FRONT_WIDTH} {FRONT_HEIGHT}" role="img" '
@@ -99,14 +106,22 @@ def draw_front(trade: Trade) -> tuple[str, str]:
     for mark in sorted(near, key=lambda one: (one.name in loud, one.loud)):
         parts += _drawn(mark, x_axis, y_axis)
     parts += _names(near, loud, x_axis, y_axis)
-    if far:
-        said = f"not drawn: {', '.join(f'{text.one_line(one.name, 16)} ({one.x:+.1f})' for one in far[:3])}"
-        said += f" and {len(far) - 3} more" if len(far) > 3 else ""
-        shown = escape(said.replace("-", "−"))
-        parts.append(f'<text class="tick" x="4" y="{FRONT_HEIGHT - 4}">{shown}</text>')
+    # after the lines that lead to names, which would strike them through
+    for value in y_axis.ticks():
+        at = f'x="{PLOT[0] + 3:g}" y="{y_axis.place(value) - 3:.1f}"'
+        parts.append(f'<text class="tick halo" {at}>{tick_text(value)}</text>')
+    missing = [f"{text.one_line(one.name, 16)} ({one.x:+.1f})".replace("-", "−") for one in far]
+    missing += [f"{text.one_line(name, 16)} (not measured)" for name in trade.absent]
+    if missing:
+        more = f" and {len(missing) - MOST_MISSING} more" if len(missing) > MOST_MISSING else ""
+        said = f"not drawn: {', '.join(missing[:MOST_MISSING])}{more}"
+        fitted = squeezed(len(said) * SMALL_LETTER, FRONT_WIDTH - 4)
+        parts.append(f'<text class="tick" x="4" y="{FRONT_HEIGHT - 4}"{fitted}>{escape(said)}</text>')
     places = "; ".join(f"{one.name}: {one.y:.1f} at {one.x:+.1f}" for one in trade.marks)
     on_it = text.listed([one.name for one in best])
-    return "\n".join([*parts, "</svg>"]), f"{up} against {across}: {places}. On the front of the means: {on_it}."
+    said = f"{up} against {across}: {places}. On the front of the means: {on_it}."
+    said += f" Not measured on one of the two: {text.listed(list(trade.absent))}." if trade.absent else ""
+    return "\n".join([*parts, "</svg>"]), said
 
 
 def _steps(best: Sequence[Mark], x_axis: Axis, y_axis: Axis) -> Iterator[str]:
@@ -134,7 +149,6 @@ def _lines(x_axis: Axis, y_axis: Axis) -> Iterator[str]:
     for value in y_axis.ticks():
         y = y_axis.place(value)
         yield f'<line class="grid" x1="{PLOT[0]:g}" x2="{PLOT[1]:g}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield f'<text class="tick" x="{PLOT[0] + 3:g}" y="{y - 3:.1f}">{tick_text(value)}</text>'
     for value in x_axis.ticks():
         said = ("+" if value > 1e-9 else "") + tick_text(value if abs(value) > 1e-9 else 0.0)
         yield f'<text class="tick middle" x="{x_axis.place(value):.1f}" y="{FLOOR + 17:g}">{said}</text>'

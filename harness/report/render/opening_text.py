@@ -26,6 +26,7 @@ def opening_lines(opening: Opening, width: int = NARROW) -> Iterator[str]:
     if len(opening.strips) == 1 and opening.strips[0].candidates:
         yield ""
         yield from _candidates(opening.strips[0], width)
+        yield from _notes(opening.strips[0], width)
     elif len(opening.strips) > 1:
         yield ""
         for strip in opening.strips:
@@ -57,6 +58,17 @@ def _candidates(strip: Strip, width: int) -> Iterator[str]:
         if _wide([*columns, column], gap) <= width:
             columns.append(column)
     yield from _rows(columns, gap)
+
+
+def _notes(strip: Strip, width: int) -> Iterator[str]:
+    """'Shown worse on knowledge: sft and proxy.': the notes on candidates, with those that they are about."""
+    found: dict[str, list[str]] = {}
+    for one in strip.candidates:
+        note = f"{SURE_WORDS[one.sure]} {one.note}" if one.note.startswith("on ") else one.note
+        if note:
+            found.setdefault(note, []).append(text.one_line(one.method, LONGEST_METHOD))
+    for note, methods in found.items():
+        yield from folded_lines(f"{note[:1].upper()}{note[1:]}: {text.listed(methods)}.", width, "  ")
 
 
 def _column_of(strip: Strip, at: int) -> tuple[str, list[str]]:

@@ -1,0 +1,186 @@
+"""The answer in one sentence: for a block, and over several blocks.
+
+It repeats what is established elsewhere: nothing is tested here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from harness.report.collect import Block, ReportModel
+from harness.report.findings.how_sure import ORDER, at_chance, change_of, gains_of, knowledge_change
+from harness.report.numbers.comparisons import Result
+from harness.report.numbers.matrix import Matrix
+from harness.report.render import bands, text
+from harness.report.render.bands import shown_ends
+from harness.report.render.document import SURE_WORDS, Sure
+
+MOST_GAINS = 3
+FEW_METHODS = 3
+
+
+def sentence_of(block: Block, matrix: Matrix, order: Sequence[str], sure: dict[str, Sure]) -> tuple[str, str]:
+    """(what follows, why) in about 25 words."""
+    if not any(result.scores for result in block.results):
+        return "No cell is done yet:", "there is nothing to compare."
+    if matrix.baseline is None:
+        return "No baseline is declared:", "the methods are ranked, and not tested against each other's baseline."
+    gains, knowledge = gains_of(block), [r for r in block.of_role("knowledge") if r.comparisons]
+    if not order:
+        return "Nothing is compared:", f"the experiment has no method but {matrix.baseline}."
+    if not gains:
+        what = "knowledge" if knowledge else "nothing"
+        return "No benchmark measures quality here:", f"{what} alone is compared with {matrix.baseline}."
+    top, kind = order[0], sure[order[0]]
+    if kind == "shown":
+        others = [label for label in order[1:] if sure[label] == "shown"]
+        also = f"; also shown: {named(others, 3)}" if others else ""
+        lead = f"In these trained runs, {top}:" if block.one_seed else f"Use {top}:"
+        price = _prices(top, block)
+        kept = _knowledge_words(top, block, matrix, "shown to lose less than")
+        said = f"{kept}{price}" if kept.startswith(",") else f"{price}{kept}"
+        return lead, f"{_gain_words(top, gains, matrix)}{said}{also}."
+    if kind in ("likely", "undecided"):
+        said = "knowledge likely kept" if kind == "likely" else "knowledge undecided"
+        if not knowledge:
+            return "No clear winner yet:", f"most likely {top}, {_gain_words(top, gains, matrix)}."
+        return (
+            "No clear winner yet:",
+            f"{top} comes closest to a gain that keeps knowledge: {_gain_words(top, gains, matrix)}, "
+            f"{said}{_change_words(top, block, matrix)}.",
+        )
+    better = [one for one in order if sure[one] == "worse" and any(_better(one, result) for result in gains)]
+    if better:
+        best, lost = better[0], _change_words(better[0], block, matrix) if knowledge else ""
+        what = f"lose knowledge{lost}" if knowledge else "be worse on another benchmark"
+        it = "it is" if len(order) == 1 else f"like every method that improves {matrix.baseline} it is"
+        gain = _gain_words(best, gains, matrix)
+        return "No winner:", f"the best gain is that of {best}, {gain}, but {it} shown to {what}."
+    sign = 1 if gains[0].metric.higher_is_better else -1
+    changes = {label: change for label in order if (change := change_of(label, gains[0])) is not None}
+    best = max(changes, key=lambda label: sign * changes[label][1], default=top)
+    said = _gain_words(best, gains[:1], matrix)
+    return (
+        f"No method is shown to improve {matrix.baseline}:",
+        f"the best change is that of {best}, {said}{_control_words(best, block, matrix, gains[0])}.",
+    )
+
+
+def _control_words(top: str, block: Block, matrix: Matrix, result: Result) -> str:
+    """'; the control echo, whose answers are fixed, has +3': where a control is above the best method."""
+    sign = 1 if result.metric.higher_is_better else -1
+    best = change_of(top, result)
+    for label in matrix.controls:
+        change = change_of(label, result)
+        if label != top and best is not None and change is not None and sign * change[1] > sign * best[1]:
+            return f"; the control {label}, whose answers are fixed, has {shown_ends(change, result, matrix)[0]}"
+    return ""
+
+
+def _prices(label: str, block: Block) -> str:
+    """The other primary metrics on which it is shown worse."""
+    others = [result for result in block.of_role("other") if result not in gains_of(block)]
+    worse = [r for r in others if label in r.comparisons and r.comparisons[label].worse]
+    return f", but worse on {named([bands.benchmark_title(r, others) for r in worse], 2)}" if worse else ""
+
+
+def _better(label: str, result: Result) -> bool:
+    return label in result.comparisons and result.comparisons[label].better
+
+
+def _gain_words(label: str, gains: Sequence[Result], matrix: Matrix) -> str:
+    """'+83 points on instruction following (+76 to +91)'; of several metrics the values alone."""
+    parts: list[str] = []
+    units: list[str] = []
+    for result in gains[:MOST_GAINS]:
+        change = change_of(label, result)
+        if change is None:
+            continue
+        value, low, high, unit = shown_ends(change, result, matrix)
+        interval = f" ({low} to {high})" if len(gains) == 1 else ""
+        units.append(unit)
+        shown = f"{value} {unit}" if len(parts) == 0 or unit != units[0] else value
+        parts.append(f"{shown} on {bands.benchmark_title(result, gains)}{interval}")
+    more = f" and {len(gains) - MOST_GAINS} other metrics" if len(gains) > MOST_GAINS else ""
+    return (text.listed(parts) if not more else ", ".join(parts) + more) or "whose gain has no interval"
+
+
+def _change_words(label: str, block: Block, matrix: Matrix) -> str:
+    change, results = knowledge_change(label, block), block.of_role("knowledge")
+    if change is None or not results:
+        return ""
+    value, low, high, unit = shown_ends(change, results[0], matrix)
+    return f" ({value} {unit}, {low} to {high})"
+
+
+def _knowledge_words(label: str, block: Block, matrix: Matrix, lead: str) -> str:
+    results = [result for result in block.of_role("knowledge") if result.comparisons]
+    if not results:
+        return "; knowledge was not measured"
+    if at_chance(block, matrix):
+        return f"; knowledge says nothing here, since {matrix.baseline} itself answers by chance"
+    return f", and {lead} {bands.margin_words(matrix, results)} of knowledge{_change_words(label, block, matrix)}"
+
+
+# ---- over several blocks
+
+
+def over_blocks(grid: Sequence[tuple[str, Sequence[Sure]]], model: ReportModel) -> tuple[str, str]:
+    """The sentence over several blocks: the methods that pass in all of them, or in most."""
+    matrix, blocks = model.matrix, len(model.blocks)
+    if matrix.baseline is None:
+        return "No baseline is declared:", "the methods are ranked in each setting, and not tested."
+    roles = {metric.role for benchmark in matrix.benchmarks for metric in benchmark.metrics if metric.primary}
+    kept = " and to keep its knowledge" if "knowledge" in roles else "; knowledge was not measured"
+    passes = {label: sum(one == "shown" for one in own) for label, own in grid}
+    worse = {label: sum(one == "worse" for one in own) for label, own in grid}
+    everywhere = [label for label, count in passes.items() if count == blocks]
+    if everywhere:
+        verb = "is" if len(everywhere) == 1 else "are"
+        some = [label for label, count in passes.items() if 0 < count < blocks]
+        also = f"; {named(some)} in some of them" if some else ""
+        price = _priceover_blocks(everywhere, model)
+        return (
+            f"In all {blocks} settings:",
+            f"{named(everywhere)} {verb} shown to improve {matrix.baseline}{price}{kept}{also}.",
+        )
+    best = max(passes.values(), default=0)
+    if best:
+        top = [label for label, count in passes.items() if count == best]
+        said = f"{named(top)} in {best} of {blocks} settings{kept}."
+        return f"No method is shown to improve {matrix.baseline} everywhere:", said
+    if len(grid) <= FEW_METHODS:
+        said = "; ".join(f"{label}: {_counted_words(own)}" for label, own in grid)
+        return "No clear winner in any setting:", f"of {blocks} choices of base model and data, {said}."
+    lost = [label for label, count in worse.items() if count == blocks]
+    end = f"; shown worse in all of them: {named(lost)}." if lost else "."
+    return "No clear winner in any setting:", f"{blocks} choices of base model and data were tried{end}"
+
+
+def _priceover_blocks(labels: Sequence[str], model: ReportModel) -> str:
+    """', but 11 of them to be worse on diversity (similarity)': worse in any block, on metrics that are no gain."""
+    worse: dict[str, set[str]] = {}
+    for block in model.blocks:
+        others = [result for result in block.of_role("other") if result not in gains_of(block)]
+        for result in others:
+            own = {one for one in labels if one in result.comparisons and result.comparisons[one].worse}
+            worse.setdefault(bands.benchmark_title(result, others), set()).update(own)
+    found = sorted(((title, len(own)) for title, own in worse.items() if own), key=lambda one: -one[1])[:2]
+    if len(labels) == 1:
+        return f", but to be worse on {text.listed([title for title, _ in found])}" if found else ""
+    said = [
+        f"{number}{' of them to be worse' if not at else ''} on {title}" for at, (title, number) in enumerate(found)
+    ]
+    return f", but {text.listed(said)}" if found else ""
+
+
+def _counted_words(own: Sequence[Sure]) -> str:
+    """'shown worse in 9, undecided in 3'."""
+    counts = Counter(own)
+    return ", ".join(f"{SURE_WORDS[kind]} in {counts[kind]}" for kind in ORDER if counts[kind])
+
+
+def named(labels: Sequence[str], most: int = 4) -> str:
+    shown = list(labels[:most]) + ([f"{len(labels) - most} more"] if len(labels) > most else [])
+    return text.listed(shown)
