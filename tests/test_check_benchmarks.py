@@ -186,7 +186,8 @@ LONG = {
 OWN = [
     pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
     for name in ("call_or_ask", "divergence", "diversity", "instruction_following", "knowledge", "knowledge_answers",
-                 "layers", "multi_turn", "ood", "perplexity", "stories", "token_shift", "verification_gap")
+                 "layers", "multi_turn", "ood", "perplexity", "prompt_echo", "stories",
+                 "token_shift", "verification_gap")
 ]  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from benchmarks.math_problems import MathProblems
 from benchmarks.multi_turn import MultiTurn
 from benchmarks.number_variants import NumberVariants
 from benchmarks.ood import Ood
+from benchmarks.prompt_echo import PromptEcho
 from benchmarks.stories import Stories
 from harness.benchmark import Benchmark
 from harness.engine import registry
@@ -108,6 +109,7 @@ def benchmarks(folder: Path) -> dict[str, Benchmark]:
         "function_calling": FunctionCalling(data=str(folder / "bfcl"), categories=("simple",)),
         "ifbench": IFBench(data=rows(folder, "ifbench.jsonl", asked)),
         "instruction_following": InstructionFollowing(limit=1),
+        "prompt_echo": PromptEcho(limit=1),
         "knowledge_answers": KnowledgeAnswers(limit=5),
         "math_problems": MathProblems(data=rows(folder, "math.jsonl", PROBLEM)),
         "multi_turn": MultiTurn(limit=1),
