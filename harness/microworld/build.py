@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 
 SIZES: dict[str, tuple[Shape, tuple[Schedule, ...]]] = {
+    "tiny": (
+        Shape(hidden=40, layers=2, heads=4, feed_forward=112),
+        (Schedule(tokens=4_500_000, learning_rate=5e-3, autocast="none"),),
+    ),
     "small": (
         Shape(hidden=64, layers=3, heads=4, feed_forward=176),
         (Schedule(tokens=4_500_000, learning_rate=5e-3, autocast="none"),),
