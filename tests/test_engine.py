@@ -351,6 +351,30 @@ def test_a_key_follows_what_is_inside_functions_and_no_order_of_a_set(tmp_path: 
     assert found[0] == found[1] != found[2]
 
 
+def test_a_module_s_digest_that_is_kept_on_disk_follows_its_source(tmp_path: Path, monkeypatch: Any) -> None:
+    """A kept digest holds for one source alone; one that is damaged is computed again."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    module = tmp_path / "methods" / "thing.py"
+    module.parent.mkdir()
+
+    def digest(source: str) -> str:
+        module.write_text(source)
+        keys._read.cache_clear()
+        keys.source_digests.cache_clear()
+        return keys.source_digests(module)["methods.thing"]
+
+    first = digest("x = 1\n")
+    (kept,) = module.parent.rglob("*.digest")
+    recorded = kept.read_text()
+    assert first in recorded
+    assert digest("x = 2\n") != first
+    kept.write_text(recorded)
+    assert digest("x = 1  # a comment does not count\n") == first
+    for damaged in ("", "{", "[]", recorded[:-9], '{"a": 1}'):
+        kept.write_text(damaged)
+        assert digest("x = 1\n") == first
+
+
 def test_a_plugins_key_holds_the_sources_that_it_imports_even_inside_functions() -> None:
     digests = keys.source_digests(registry.source_file("methods", "base"))
     assert {

@@ -289,7 +289,7 @@ BAD_TABLES = {
     "no item": ([("base", 0, "q0", 1), ("base", 0, "", 1)], "row 2: its item is empty"),
     "nothing": ([], "it has no rows"),
     "some seeds": ([("base", 0, "q0", 1), ("sft", "", "q0", 1)], "no training seed is stated for 'sft'"),
-    "short": ([("base", 0, "q0", 1), ("base", 0)], "it cannot be read"),
+    "short": ([("base", 0, "q0", 1), ("base", 0)], "row 2: it has 2 values, and the first line names 4"),
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.engine.claims_file import SHIPPED_CLAIMS
-from harness.engine.results.schema import CLAIMS_FILE, ROW_COLUMNS, SAMPLE_COLUMNS, TUNING_FILE, read_rows, read_table
+from harness.engine.results.schema import CLAIMS_FILE, ROW_COLUMNS, SAMPLE_COLUMNS, TUNING_FILE, read_rows, read_samples
 from harness.files import read_json
 from harness.method import NO_SIGNAL, UNCHANGED
 from harness.records import DataChoice
@@ -203,7 +203,7 @@ def _frame(path: Path, columns: Mapping[str, tuple[str, str]]) -> pandas.DataFra
 
     if not path.exists():
         return pandas.DataFrame({name: pandas.Series(dtype=object) for name in columns})
-    return read_rows(path.parent) if columns is ROW_COLUMNS else read_table(path.parent, "samples")
+    return read_rows(path.parent) if columns is ROW_COLUMNS else read_samples(path.parent)
 
 
 def _own(

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.interchange.carried import CARRIED, carried_of
-from harness.engine.interchange.scored import LoggedMetric, Scored, Texts
-from harness.engine.interchange.written import Stamp, content_digest, file_name, mean_of, model_id
+from harness.engine.interchange.scored import LoggedMetric, Scored
+from harness.engine.interchange.written import NO_TEXTS, Stamp, content_digest, file_name, mean_of, model_id
 from harness.engine.store.keys import library_versions
 from harness.files import replacing, sha256, write_json
 
@@ -110,7 +110,7 @@ def _lines(one: Scored, evaluation: str) -> Iterator[str]:
 
 def _parts(one: Scored, at: int, item: str) -> tuple[str, str]:
     """The content of an item's line: what was asked and answered, and the beginning of its metadata."""
-    prompt, said, right = one.texts.get(item) or _NO_TEXTS
+    prompt, said, right = one.texts.get(item) or NO_TEXTS
     told = _quoted(right) if right else ""
     whole = "\n".join([prompt, right] if right else [prompt]).encode("utf-8", "replace")
     digest = f'"{hashlib.sha256(whole).hexdigest()}"' if item in one.texts else "null"
@@ -121,9 +121,6 @@ def _parts(one: Scored, at: int, item: str) -> tuple[str, str]:
     )
     place = f'"cluster": {_quoted(str(one.clusters[at]))}, "group": {_quoted(str(one.groups[at]))}'
     return asked, f'"metadata": {{{place}'
-
-
-_NO_TEXTS: Texts = ("", (), "")
 
 
 def _quoted(text: str) -> str:

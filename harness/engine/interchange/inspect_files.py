@@ -13,7 +13,17 @@ from typing import Any
 
 from harness.engine.interchange.carried import CARRIED, carried_of
 from harness.engine.interchange.scored import LoggedMetric, Scored
-from harness.engine.interchange.written import Stamp, content_digest, file_name, mean_of, model_id
+from harness.engine.interchange.written import (
+    NO_TEXTS,
+    Stamp,
+    content_digest,
+    file_name,
+    mean_of,
+    model_id,
+    place_in_json,
+    quoted,
+    values_in_json,
+)
 from harness.engine.store.keys import library_versions
 from harness.files import replacing
 
@@ -29,8 +39,8 @@ def write_inspect(cells: Iterable[Scored], out: Path, when: Stamp) -> Iterator[P
         with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(_header(one, digest, when))[:-1])
             file.write(', "samples": [\n')
-            for at, item in enumerate(one.items):
-                file.write(("" if at == 0 else ",\n") + json.dumps(_sample(one, at, item, digest)))
+            for at, sample in enumerate(_samples(one, digest)):
+                file.write(f",\n{sample}" if at else sample)
             file.write("\n]}\n")
         yield path
 
@@ -59,24 +69,18 @@ def _score(metric: LoggedMetric) -> dict[str, Any]:
     return {"name": metric.name, "scorer": metric.name, "params": {}, "metrics": {"mean": mean}}
 
 
-def _sample(one: Scored, at: int, item: str, digest: str) -> dict[str, Any]:
-    prompt, said, right = one.texts.get(item, ("", (), ""))
-    messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}] if prompt else []
-    choices = [{"message": {"role": "assistant", "content": text}, "stop_reason": "stop"} for text in said]
-    heavy = {metric.name: metric.weights[at] for metric in one.metrics if metric.weights and metric.weights[at] != 1}
-    return {
-        "id": item,
-        "epoch": 1,
-        "input": prompt,
-        "target": right,
-        "messages": [*messages, *(choice["message"] for choice in choices[:1])],
-        "output": {"model": model_id(one), "choices": choices, "completion": said[0] if said else ""},
-        "scores": {
-            metric.name: {"value": metric.values[at]} for metric in one.metrics if metric.values[at] is not None
-        },
-        "metadata": {"cluster": one.clusters[at], "group": one.groups[at], **({"weights": heavy} if heavy else {})},
-        "store": {},
-        "events": [],
-        "attachments": {},
-        "uuid": f"{digest[:12]}-{at}",
-    }
+def _samples(one: Scored, digest: str) -> Iterator[str]:
+    """The samples as JSON; their parts are put together as texts, since there may be millions."""
+    model = quoted(model_id(one))
+    for at, (item, scores) in enumerate(zip(one.items, values_in_json(one, '{"value": VALUE}'), strict=True)):
+        prompt, said, right = one.texts.get(item, NO_TEXTS)
+        asked, answers = quoted(prompt), [f'{{"role": "assistant", "content": {quoted(text)}}}' for text in said]
+        messages = [*([f'{{"role": "user", "content": {asked}}}'] if prompt else []), *answers[:1]]
+        choices = ", ".join(f'{{"message": {message}, "stop_reason": "stop"}}' for message in answers)
+        yield (
+            f'{{"id": {quoted(item)}, "epoch": 1, "input": {asked}, "target": {quoted(right)}, '
+            f'"messages": [{", ".join(messages)}], "output": {{"model": {model}, "choices": [{choices}], '
+            f'"completion": {quoted(said[0] if said else "")}}}, "scores": {{{scores}}}, '
+            f'"metadata": {{{place_in_json(one, at)}}}, "store": {{}}, "events": [], "attachments": {{}}, '
+            f'"uuid": "{digest[:12]}-{at}"}}'
+        )

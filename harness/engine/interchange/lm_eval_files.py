@@ -8,14 +8,22 @@ lack it.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from harness.engine.interchange.carried import CARRIED, carried_of
 from harness.engine.interchange.scored import Scored
-from harness.engine.interchange.written import Stamp, file_name, mean_of, model_id
+from harness.engine.interchange.written import (
+    NO_TEXTS,
+    Stamp,
+    file_name,
+    mean_of,
+    model_id,
+    place_in_json,
+    quoted,
+    values_in_json,
+)
 from harness.errors import UserError
 from harness.files import replacing, write_json
 
@@ -82,29 +90,19 @@ def _lines(one: Scored) -> Iterator[str]:
     if taken := [metric.name for metric in one.metrics if metric.name in _ROW]:
         what = f"its metric {taken[0]!r} has the name of a field of lm-eval's samples"
         raise UserError(what, where=one.benchmark, fix="Export it as --format eee.")
-    rows = zip(*(metric.values for metric in one.metrics), strict=True)
-    for at, (item, values) in enumerate(zip(one.items, rows, strict=True)):
-        prompt, said, right = one.texts.get(item, ("", (), ""))
-        known = {metric.name: value for metric, value in zip(one.metrics, values, strict=True) if value is not None}
-        heavy = {
-            metric.name: metric.weights[at] for metric in one.metrics if metric.weights and metric.weights[at] != 1
-        }
-        row = {
-            "doc_id": at,
-            "doc": {"item": item, "cluster": one.clusters[at], "group": one.groups[at], **(
-                {"weights": heavy} if heavy else {})},
-            "target": right,
-            "arguments": {"gen_args_0": {"arg_0": prompt, "arg_1": {}}},
-            "resps": [list(said)],
-            "filtered_resps": list(said),
-            "filter": "none",
-            "metrics": list(known),
-            "doc_hash": _hash(item),
-            "prompt_hash": _hash(prompt),
-            "target_hash": _hash(right),
-            **known,
-        }  # fmt: skip
-        yield json.dumps(row) + "\n"
+    names = [(metric.values, quoted(metric.name)) for metric in one.metrics]
+    for at, (item, known) in enumerate(zip(one.items, values_in_json(one, "VALUE"), strict=True)):
+        prompt, said, right = one.texts.get(item, NO_TEXTS)
+        answers, target = ", ".join(map(quoted, said)), quoted(right)
+        metrics = ", ".join(name for values, name in names if values[at] is not None)
+        # put together as texts, since there may be millions
+        yield (
+            f'{{"doc_id": {at}, "doc": {{"item": {quoted(item)}, {place_in_json(one, at)}}}, "target": {target}, '
+            f'"arguments": {{"gen_args_0": {{"arg_0": {quoted(prompt)}, "arg_1": {{}}}}}}, '
+            f'"resps": [[{answers}]], "filtered_resps": [{answers}], "filter": "none", "metrics": [{metrics}], '
+            f'"doc_hash": "{_hash(item)}", "prompt_hash": "{_hash(prompt)}", "target_hash": "{_hash(right)}"'
+            f"{known and f', {known}'}}}\n"
+        )
 
 
 def _hash(text: str) -> str:

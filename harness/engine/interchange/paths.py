@@ -55,7 +55,7 @@ def _read(asked: Given, texts: int) -> Iterator[Scored | LeftOut]:
         yield from read_every_eval_ever(path, records, asked.method, asked.seed, texts)
     if path.is_dir() and is_log_folder(path):
         yield from read_lm_eval(path, asked.method, asked.seed, texts)
-    elif path.suffix in (".csv", ".parquet"):
+    elif path.suffix.lower() in (".csv", ".parquet") and path.is_file():
         yield from _named(list(read_score_table(path)), asked)
     elif not logs and not records:
         lacks = "neither a log of lm-eval or Inspect nor a record of Every Eval Ever is below it"

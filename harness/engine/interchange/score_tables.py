@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.interchange.scored import LoggedMetric, Scored, Source, finite, same_item_twice, without_scores
-from harness.errors import UserError, first_line
+from harness.engine.interchange.table_files import read_columns, row_of, text_column
+from harness.errors import UserError
 
 NEEDED = ("method", "item", "score")
 OPTIONAL = ("seed", "benchmark", "cluster", "group")
@@ -23,97 +24,68 @@ _ORDER = ("method", "seed", "benchmark", "group", "item")
 
 def read_score_table(path: Path) -> Iterator[Scored]:
     """The scores of a file, sorted by method, seed and benchmark."""
+    import numpy
     import pyarrow
-    import pyarrow.compute
 
-    table, others = _table(path)
+    table, others = read_columns(path, NEEDED, OPTIONAL)
     if not table.num_rows:
         raise without_scores(path, "it has no rows")
     source = Source(
         path, f"table of scores ({path.suffix[1:]})", {"columns not read": ", ".join(others)} if others else {}
     )
     columns = {name: _texts(table, name, path) for name in (*NEEDED, *OPTIONAL) if name != "score"}
-    columns["benchmark"] = columns["benchmark"] or pyarrow.array([path.stem] * table.num_rows)
-    columns["group"] = columns["group"] or pyarrow.array([""] * table.num_rows)
+    columns["benchmark"] = columns["benchmark"] or _repeated(path.stem, table.num_rows)
+    columns["group"] = columns["group"] or _repeated("", table.num_rows)
     columns["cluster"] = columns["cluster"] or columns["item"]
     columns["seed"] = _seeds(columns["seed"], table.num_rows, path)
     columns["score"] = _scores(table["score"].combine_chunks(), path)
-    columns["row"] = pyarrow.array(range(1, table.num_rows + 1), pyarrow.int64())
-    whole = pyarrow.table(columns).sort_by([(name, "ascending") for name in _ORDER])
-    _check_once(whole, path)
-    for start, end in _runs(whole, _ORDER[:3]):
+    ranks = [_ranks(columns[name]) for name in _ORDER]
+    order = numpy.lexsort(ranks[::-1])
+    sorted_ranks = [rank[order] for rank in ranks]
+    _check_once(columns["item"], order, _changes(sorted_ranks), path)
+    whole = pyarrow.table(columns).take(order)
+    ends = [*(numpy.flatnonzero(_changes(sorted_ranks[:3])) + 1).tolist(), table.num_rows]
+    for start, end in zip([0, *ends], ends, strict=False):
         yield _scored(whole.slice(start, end - start), source)
 
 
-def _table(path: Path) -> tuple[Any, list[str]]:
-    """The columns that are read, and the names of the others."""
+def _repeated(text: str, count: int) -> Any:
     import pyarrow
 
-    try:
-        names = _names(path)
-        if lacking := [name for name in NEEDED if name not in names]:
-            raise UserError(
-                f"it has no column {', '.join(lacking)}, only {', '.join(names) or 'none'}",
-                where=f"{path}, row 0" if path.suffix != ".parquet" else str(path),
-                fix=f"Name the columns {', '.join(NEEDED)}, and if known {', '.join(OPTIONAL)}.",
-            )
-        wanted = [name for name in (*NEEDED, *OPTIONAL) if name in names]
-        return _read(path, wanted), [name for name in names if name not in wanted]
-    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
-        fix = (
-            "Write it again: it may have been cut off, or a row has more or fewer values than the first line has names."
-        )
-        raise UserError(f"it cannot be read: {first_line(error)}", where=str(path), fix=fix) from None
+    codes = pyarrow.repeat(pyarrow.scalar(0, pyarrow.int32()), count)
+    return pyarrow.DictionaryArray.from_arrays(codes, pyarrow.array([text]))
 
 
-def _names(path: Path) -> list[str]:
-    if path.suffix == ".parquet":
-        import pyarrow.parquet
-
-        return list(pyarrow.parquet.read_schema(path).names)
-    import csv
-
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return next(csv.reader(file), [])
-
-
-def _read(path: Path, wanted: Sequence[str]) -> Any:
-    if path.suffix == ".parquet":
-        import pyarrow.parquet
-
-        return pyarrow.parquet.read_table(path, columns=list(wanted))
+def _ranks(column: Any) -> Any:
+    """For each row the rank of its value: millions of rows have few methods, and sorting texts is slow."""
+    import numpy
     import pyarrow
-    import pyarrow.csv
+    import pyarrow.compute as compute
 
-    convert = pyarrow.csv.ConvertOptions(
-        column_types=dict.fromkeys(wanted, pyarrow.string()), include_columns=list(wanted), strings_can_be_null=False
-    )
-    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    return pyarrow.csv.read_csv(path, parse_options=parse, convert_options=convert)
+    if not pyarrow.types.is_dictionary(column.type):
+        column = compute.fill_null(column, -(2**63)).dictionary_encode()
+    places = compute.sort_indices(column.dictionary).to_numpy()
+    ranks = numpy.empty(len(places), dtype=numpy.int32)
+    ranks[places] = numpy.arange(len(places), dtype=numpy.int32)
+    return ranks[column.indices.to_numpy()]
 
 
 def _texts(table: Any, name: str, path: Path) -> Any:
-    """A column as text; None where the file has none. Raises UserError for an empty name of a method or item."""
-    import pyarrow
+    """A column as texts; None where the file has none, or an empty one. Raises UserError where only some are given."""
     import pyarrow.compute as compute
 
     if name not in table.column_names:
         return None
-    found = compute.fill_null(table[name].cast(pyarrow.string()), "").combine_chunks()
-    at = compute.index(found, "").as_py()
-    if at >= 0 and name in NEEDED:
-        raise UserError(f"its {name} is empty", where=_place(path, at), fix=f"Every row names its {name}.")
-    return found if at < 0 or name in ("seed", "group") else _filled(table, name, found, path)
-
-
-def _filled(table: Any, name: str, found: Any, path: Path) -> Any:
-    """The column where no value is empty; some empty ones are a mistake, and an empty column is none."""
-    import pyarrow.compute as compute
-
-    at = compute.index(found, "").as_py()
-    if compute.all(compute.equal(found, "")).as_py():
+    found = text_column(table, name, path)
+    empty = compute.index(found.dictionary, "").as_py()
+    at = compute.index(found.indices, empty).as_py() if empty >= 0 else -1
+    if at < 0 or name in ("seed", "group"):
+        return found
+    if name in NEEDED:
+        raise UserError(f"its {name} is empty", where=row_of(path, at), fix=f"Every row names its {name}.")
+    if compute.all(compute.equal(found.indices, empty)).as_py():
         return None
-    raise UserError(f"its {name} is empty, and others are not", where=_place(path, at), fix=f"Fill in every {name}.")
+    raise UserError(f"its {name} is empty, and others are not", where=row_of(path, at), fix=f"Fill in every {name}.")
 
 
 def _seeds(found: Any, rows: int, path: Path) -> Any:
@@ -123,14 +95,15 @@ def _seeds(found: Any, rows: int, path: Path) -> Any:
 
     if found is None:
         return pyarrow.nulls(rows, pyarrow.int64())
-    known = compute.if_else(compute.equal(found, ""), None, compute.replace_substring_regex(found, r"\.0+$", ""))
+    told = found.dictionary
+    known = compute.if_else(compute.equal(told, ""), None, compute.replace_substring_regex(told, r"\.0+$", ""))
     try:
-        return known.cast(pyarrow.int64())
+        return known.cast(pyarrow.int64()).take(found.indices)
     except pyarrow.ArrowInvalid:
-        wrong = (at for at, value in enumerate(known.to_pylist()) if value is not None and not _whole(value))
-        at = next(wrong)
+        wrong = [code for code, value in enumerate(known.to_pylist()) if value is not None and not _whole(value)]
+        at = compute.index_in(found.indices, pyarrow.array(wrong, pyarrow.int32())).is_valid().index(True).as_py()
         fix = "Write the seed of the training as a whole number, or nothing where it is unknown."
-        raise UserError(f"its seed is {found[at].as_py()!r}", where=_place(path, at), fix=fix) from None
+        raise UserError(f"its seed is {found[at].as_py()!r}", where=row_of(path, at), fix=fix) from None
 
 
 def _whole(text: str) -> bool:
@@ -147,59 +120,36 @@ def _scores(found: Any, path: Path) -> Any:
 
     try:
         numbers = found.cast(pyarrow.float64())
-        wrong = compute.fill_null(compute.invert(compute.is_finite(numbers)), True)
-        at = compute.index(wrong, True).as_py()
-        if at >= 0:
-            finite(_number(found[at].as_py()), _place(path, at))
-        return numbers
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
-        for at, value in enumerate(found.to_pylist()):
-            finite(_number(value), _place(path, at))
-        raise
+        told = enumerate(found.to_pylist())
+        return pyarrow.array([finite(_number(value), row_of(path, at)) for at, value in told], pyarrow.float64())
+    wrong = compute.fill_null(compute.invert(compute.is_finite(numbers)), True)
+    at = compute.index(wrong, True).as_py()
+    if at >= 0:
+        finite(_number(found[at].as_py()), row_of(path, at))
+    return numbers
 
 
 def _number(value: Any) -> Any:
     """A text that is a number as that number, all else as it is."""
     try:
-        return float(value) if isinstance(value, str) else value
+        return float(value) if isinstance(value, str) and "_" not in value else value
     except ValueError:
         return value
 
 
-def _place(path: Path, at: int) -> str:
-    return f"{path}, row {at + 1}"
-
-
-def _check_once(whole: Any, path: Path) -> None:
+def _check_once(items: Any, order: Any, changes: Any, path: Path) -> None:
     """Raise UserError where two rows, which sorting has put side by side, have one key."""
-    changes = _changes(whole, _ORDER)
-    if changes.all():
-        return
-    at = int(changes.argmin())
-    later, earlier = sorted((whole["row"][at].as_py(), whole["row"][at + 1].as_py()), reverse=True)
-    raise same_item_twice(whole["item"][at].as_py(), f"{path}, row {later}", f"row {earlier}")
+    if not changes.all():
+        earlier, later = order[(at := int(changes.argmin())) : at + 2].tolist()
+        raise same_item_twice(items[later].as_py(), row_of(path, later), f"row {earlier + 1}")
 
 
-def _changes(whole: Any, names: Sequence[str]) -> Any:
+def _changes(ranks: Sequence[Any]) -> Any:
     """For each row but the last, whether the next one differs from it in any of the columns."""
     import numpy
-    import pyarrow.compute as compute
 
-    found = numpy.zeros(max(whole.num_rows - 1, 0), dtype=bool)
-    for name in names:
-        column = whole[name].combine_chunks()
-        column = compute.fill_null(column, -(2**63) + 1) if name == "seed" else column
-        differs = compute.not_equal(column.slice(0, len(column) - 1), column.slice(1))
-        found |= differs.to_numpy(zero_copy_only=False)
-    return found
-
-
-def _runs(whole: Any, names: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """(start, end) of the rows that agree in the columns, by which they are sorted."""
-    import numpy
-
-    ends = [*(numpy.flatnonzero(_changes(whole, names)) + 1).tolist(), whole.num_rows]
-    yield from zip([0, *ends], ends, strict=False)
+    return numpy.any([rank[1:] != rank[:-1] for rank in ranks], axis=0)
 
 
 def _scored(rows: Any, source: Source) -> Scored:
@@ -209,8 +159,6 @@ def _scored(rows: Any, source: Source) -> Scored:
         benchmark=first["benchmark"],
         seed=first["seed"],
         source=source,
-        items=rows["item"].combine_chunks(),
-        clusters=rows["cluster"].combine_chunks(),
-        groups=rows["group"].combine_chunks(),
+        **{f"{name}s": rows[name].combine_chunks().dictionary_decode() for name in ("item", "cluster", "group")},
         metrics=(LoggedMetric("score", rows["score"].to_numpy()),),
     )

@@ -6,12 +6,16 @@ import datetime
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 
-from harness.engine.interchange.scored import NOT_STATED, Scored
+from harness.engine.interchange.scored import NOT_STATED, Scored, Texts
 from harness.errors import UserError
 
+NO_TEXTS: Texts = ("", (), "")
+quoted = encode_basestring_ascii
+"""A text as JSON."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -87,3 +91,19 @@ def mean_of(values: Sequence[float | None], weights: Sequence[float] | None) -> 
         if value is not None
     ]
     return sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs)
+
+
+def values_in_json(one: Scored, form: str) -> Iterator[str]:
+    """For each item its metrics and their values, without the braces; `form` has VALUE in the place of each."""
+    before, after = form.split("VALUE")
+    names = [f"{quoted(metric.name)}: {before}" for metric in one.metrics]
+    for values in zip(*(metric.values for metric in one.metrics), strict=True):
+        told = zip(names, values, strict=True)
+        yield ", ".join(f"{name}{value!r}{after}" for name, value in told if value is not None)
+
+
+def place_in_json(one: Scored, at: int) -> str:
+    """An item's cluster and group, and its weights where they are not 1, without the braces."""
+    place = f'"cluster": {quoted(str(one.clusters[at]))}, "group": {quoted(str(one.groups[at]))}'
+    heavy = {metric.name: metric.weights[at] for metric in one.metrics if metric.weights and metric.weights[at] != 1}
+    return f'{place}, "weights": {json.dumps(heavy)}' if heavy else place

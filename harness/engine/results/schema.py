@@ -172,11 +172,12 @@ def read_rows(folder: Path) -> pandas.DataFrame:
 
     Millions of rows name a few methods and benchmarks: categories are read and compared many times faster.
     """
-    texts = [name for name, (kind, _) in ROW_COLUMNS.items() if kind == "string"]
-    rows = _read(folder / "rows.parquet", texts)
-    for name in texts:
-        rows[name] = rows[name].cat.reorder_categories(sorted(rows[name].cat.categories))
-    return rows
+    return _read(folder / "rows.parquet", [name for name, (kind, _) in ROW_COLUMNS.items() if kind == "string"])
+
+
+def read_samples(folder: Path) -> pandas.DataFrame:
+    """samples.parquet of a results folder as a data frame; the texts that name a cell are ordered categories."""
+    return _read(folder / "samples.parquet", [name for name, (kind, _) in CELL_COLUMNS.items() if kind == "string"])
 
 
 def read_table(folder: Path, name: str) -> pandas.DataFrame:
@@ -194,4 +195,20 @@ def _read(path: Path, categories: Sequence[str] = ()) -> pandas.DataFrame:
     if version != SCHEMA_VERSION:
         fix = f"This bakeoff reads version {SCHEMA_VERSION}: run the experiment again."
         raise UserError(f"the file has schema version {version}", where=str(path), fix=fix)
-    return table.to_pandas()
+    lists = [field.name for field in table.schema if pyarrow.types.is_list(field.type)]
+    frame = table.drop_columns(lists).to_pandas().assign(**{name: _lists(table[name]) for name in lists})
+    for name in categories:
+        frame[name] = frame[name].cat.reorder_categories(sorted(frame[name].cat.categories))
+    return frame[table.column_names]
+
+
+def _lists(column: Any) -> Any:
+    """A column of lists as an array of arrays. Of millions of lists most are empty, and those are one object."""
+    import numpy
+    import pyarrow.compute as compute
+
+    found = numpy.empty(len(column), dtype=object)
+    found.fill(numpy.empty(0, dtype=object))
+    filled = compute.fill_null(compute.greater(compute.list_value_length(column), 0), False)
+    found[filled.to_numpy()] = column.filter(filled).to_pandas()
+    return found

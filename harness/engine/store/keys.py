@@ -11,8 +11,11 @@ import ast
 import hashlib
 import importlib.util
 import json
+import os
 import platform
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -61,15 +64,47 @@ def source_digests(file: Path) -> dict[str, str]:
 def _read(source: str, path: Path, only_messages: bool) -> tuple[str, tuple[Path, ...]]:
     """A module's digest and the files that it imports; cached, since most modules belong to several plugins.
 
+    It is also kept on disk, under a digest of all that it is made from.
     The digest is that of the compiled code without its line numbers. Level 2 leaves out docstrings and assertions.
     """
+    name = _module_name(path)
+    package = name.removesuffix(".__init__") if path.stem == "__init__" else name.rpartition(".")[0]
+    asked = [SCHEMA, sys.version, _own_source(), only_messages, package, source]
+    key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    kept = path.with_name("__pycache__") / f"{path.stem}.{sys.implementation.cache_tag}.digest"
+    try:
+        told = json.loads(kept.read_text("utf-8"))
+        digest, modules = told[key]
+    except (OSError, ValueError, KeyError, TypeError):
+        digest, modules = _compiled(source, package, only_messages)
+        _keep(kept, json.dumps({key: (digest, modules)}))
+    return digest, tuple(file for module in modules if (file := file_of_ours(module)))
+
+
+@cache
+def _own_source() -> str:
+    return Path(__file__).read_text("utf-8")
+
+
+def _keep(file: Path, text: str) -> None:
+    """Write it where Python keeps compiled modules, and if it keeps any: compiling those of a report takes a second."""
+    if not sys.dont_write_bytecode:
+        partial = file.with_name(f"{file.name}.{os.getpid()}")
+        with suppress(OSError):
+            file.parent.mkdir(exist_ok=True)
+            partial.write_text(text, "utf-8")
+            os.replace(partial, file)
+
+
+def _compiled(source: str, package: str, only_messages: bool) -> tuple[str, list[str]]:
+    """A module's digest, and our modules that it imports."""
     tree = ast.parse(source)
     nodes = [*ast.walk(tree)]
-    imported = tuple(dict.fromkeys(_imported_files(nodes, path)))
+    modules = [module for module in dict.fromkeys(imported_names(nodes, package)) if module.split(".")[0] in OURS]
     if only_messages:
         _Blank().visit(tree)
     _blank_prose(nodes)
-    return code_digest(tree, optimize=2), imported
+    return code_digest(tree, optimize=2), modules
 
 
 def code_digest(tree: ast.Module, *, optimize: int) -> str:
@@ -138,15 +173,6 @@ def imported_names(nodes: Iterable[ast.AST], package: str = "") -> Iterator[str]
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             module = ".".join([*above, *([node.module] if node.module else [])])
             yield from (module, *(f"{module}.{alias.name}" for alias in node.names))
-
-
-def _imported_files(nodes: Iterable[ast.AST], path: Path) -> Iterator[Path]:
-    """Files of our own modules that a source imports."""
-    name = _module_name(path)
-    package = name.removesuffix(".__init__") if path.stem == "__init__" else name.rpartition(".")[0]
-    for module in imported_names(nodes, package):
-        if module.split(".")[0] in OURS and (file := file_of_ours(module)):
-            yield file
 
 
 def module_file(module: str) -> Path | None:

@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy
-
 from harness.report.collect import Block
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, build_panel, difference_of, measure, repeated_methods, score_of
@@ -54,10 +52,8 @@ def flagged_shares(block: Block, matrix: Matrix) -> tuple[FlaggedShare, ...]:
     if block.samples is None or block.samples.empty:
         return ()
     found = []
-    column = block.samples["flags"]
     # of millions of items few have a flag
-    some = column[numpy.fromiter(map(len, column), dtype=numpy.int64, count=len(column)) > 0]
-    seen = {flag for flags in some for flag in flags}
+    seen = {flag for flags in filter(len, block.samples["flags"].to_numpy()) for flag in flags}
     for flag in IN_WORDS:
         if flag in seen:
             for benchmark in matrix.benchmarks:

@@ -43,7 +43,7 @@ def examples_of(block: Block, matrix: Matrix, blocks: int = 1) -> tuple[ShownIte
 
 def has_texts(samples: pandas.DataFrame) -> bool:
     """Whether any sample has its prompt or an answer: a run with `keep_texts: false` writes neither."""
-    return bool((samples["prompt"].fillna("") != "").any() or (samples["completions"].str.len() > 0).any())
+    return bool((samples["prompt"].fillna("") != "").any()) or any(map(len, samples["completions"].to_numpy()))
 
 
 def _of_benchmark(samples: pandas.DataFrame, one: Measured, matrix: Matrix, most: int) -> Iterator[ShownItem]:

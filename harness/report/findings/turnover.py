@@ -114,7 +114,7 @@ def lengths_of(samples: pandas.DataFrame) -> Mapping[tuple[str, str], Lengths]:
     """(method, benchmark) -> its answers' lengths, where there are answers. `samples` are those of one block."""
     found = {}
     for (method, benchmark), own in samples.groupby(["method", "benchmark"], sort=True):
-        if any(map(len, own["completions"])):
+        if any(map(len, own["completions"].to_numpy())):
             answers = [answer for texts in own["completions"] for answer in texts]
             words = [len(answer.split()) for answer in answers]
             cut = sum("truncated" in flags for flags in own["flags"])

@@ -218,37 +218,36 @@ def build_panel(
     repeated  methods that ran at one seed because no seed changes them: their values count for every one of `seeds`
     kin       method -> seed group, of those that are built on a common artifact
     """
-    by_item = rows.groupby(["group", "item"], sort=True, as_index=False, observed=True)
-    codes = by_item.ngroup().to_numpy()
-    per_item = by_item.agg(
-        cluster=("cluster", "first"),
-        weight=("weight", "first"),
-        clusters=("cluster", "nunique"),
-        lightest=("weight", "min"),
-        heaviest=("weight", "max"),
+    import pandas
+
+    groups, group_names = pandas.factorize(rows["group"], sort=True)
+    items, item_names = pandas.factorize(rows["item"], sort=True)
+    keys, firsts, codes = numpy.unique(
+        groups.astype(numpy.int64) * max(len(item_names), 1) + items, return_index=True, return_inverse=True
     )
+    clusters, cluster_names = pandas.factorize(rows["cluster"], sort=True)
+    weights = rows["weight"].to_numpy(dtype=float)
     reason = ""
-    if (per_item["lightest"] != per_item["heaviest"]).any() or (per_item["clusters"] > 1).any():
+    if (weights != weights[firsts][codes]).any() or (clusters != clusters[firsts][codes]).any():
         reason = "an item's weight or cluster differs between methods or seeds: nothing can be paired"
-    elif not (per_item["weight"] > 0).all():
+    elif not (weights[firsts] > 0).all():
         reason = "an item's weight is not positive"
     methods = {}
     seed_of, values = (rows[name].to_numpy() for name in ("seed", "value"))
     for label, own in sorted(rows.groupby("method", observed=True).indices.items()):
         found = tuple(int(seed) for seed in sorted(set(seed_of[own])))
-        table = numpy.full((len(found), len(per_item)), numpy.nan)
+        table = numpy.full((len(found), len(keys)), numpy.nan)
         table[numpy.searchsorted(found, seed_of[own]), codes[own]] = values[own]
         if label in repeated and len(found) == 1 and len(seeds) > 1:
             found, table = tuple(sorted(seeds)), numpy.repeat(table, len(seeds), axis=0)
         methods[str(label)] = MethodValues(found, table)
-    cluster_names = per_item["cluster"].to_numpy(dtype=object)
     return Panel(
         methods=methods,
-        items=per_item["item"].to_numpy(dtype=object),
-        groups=per_item["group"].to_numpy(dtype=object),
-        cluster_names=cluster_names,
-        clusters=_codes(cluster_names),
-        weights=per_item["weight"].to_numpy(dtype=float),
+        items=numpy.asarray(item_names, dtype=object)[items[firsts]],
+        groups=numpy.asarray(group_names, dtype=object)[groups[firsts]],
+        cluster_names=numpy.asarray(cluster_names, dtype=object)[clusters[firsts]],
+        clusters=clusters[firsts].astype(numpy.int64),
+        weights=weights[firsts],
         reason=reason,
         kin=kin or {},
     )
@@ -348,6 +347,8 @@ def levels_of(rows: pandas.DataFrame, metric: str) -> dict[str, float]:
     rows  of one benchmark, with columns as in rows.parquet
     """
     levels = rows[rows["metric"] == CHANCE].drop_duplicates(["group", "item"])
+    if levels.empty:
+        return {}
     asked = rows[rows["metric"] == metric].drop_duplicates(["group", "item"])
     found = {}
     for group in ("", *sorted(set(levels["group"]))):

@@ -344,6 +344,8 @@ def _filled(known: Mapping[str, float], rows: Sequence[PlannedRow]) -> list[floa
 
 def _together(found: Sequence[Estimate]) -> float:
     """The mean correlation between the items' parts of two differences to the baseline."""
+    if len(found) < 2:
+        return 0.5
     vectors = [
         one.of_items / numpy.linalg.norm(one.of_items)
         for one in found
