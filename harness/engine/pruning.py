@@ -102,10 +102,8 @@ def _leftovers(store: Store, finished: Collection[str]) -> Iterator[StoredPiece]
 
 def prune(store: Store, chosen: Iterable[StoredPiece]) -> None:
     """Delete what was chosen. Raises UserError where a run is at work on the store, or where it cannot be written."""
-    for lock in sorted((store.root / "locks").glob("*.lock")):
-        if process := store.holder(lock.stem):
-            fix = "Wait until it has ended."
-            raise UserError(f"{process} is at work on the store", where=str(store.root), fix=fix)
+    for _, process in store.held():
+        raise UserError(f"{process} is at work on the store", where=str(store.root), fix="Wait until it has ended.")
     with disk_errors(store.root):
         for one in chosen:
             if one.path.is_dir():

@@ -84,6 +84,8 @@ def explain(cell: Cell, store: Store) -> Iterator[str]:
     yield from _key_lines("outcome", "outcomes", cell.key, cell.document, store)
     if state.name != "done" and (kept := kept_results(store, cell.key)):
         yield f"  kept      {kept:,} results in {blocks_folder(store, cell.key)}; a run goes on from them"
+    if log := store.log_of(cell.key) or store.log_of(cell.node.key):
+        yield f"  log       {log}"
     if state.name == "failed":
         yield from _failure_lines(cell, store)
 

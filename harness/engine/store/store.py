@@ -6,6 +6,8 @@
     STORE/blocks/KEY/      results of a cell that is not done: see kept.py
     STORE/failures/KEY.json
     STORE/locks/KEY.lock   held while a process makes KEY; the system frees it when that process dies
+    STORE/leases/          in place of locks, where several machines share the store: see folder_leases.py
+    STORE/logs/            what worker processes print; KEY.where names the log of the worker that made KEY
     STORE/temporary/       folders that are being written
 
 A folder is written in `temporary`, synced and renamed; the `done` marker comes last, so its presence means that
@@ -19,14 +21,17 @@ import errno
 import fcntl
 import json
 import os
+import random
 import shutil
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.engine.store.folder_leases import SECONDS, FolderLeases
 from harness.engine.store.keys import key_of
 from harness.errors import UserError
 from harness.files import read_sealed, sha256, sync, write_sealed
@@ -65,6 +70,7 @@ class Store:
         if found is not True:
             raise UserError(f"no store can be there: {found}", where=str(root), fix="Name another folder with --store.")
         self.root = root
+        self._leases: FolderLeases | None = None
         self._checked: dict[tuple[Area, str, bool], int] = {}  # the times of the markers that were found true
 
     def folder(self, area: Area, key: str) -> Path:
@@ -119,7 +125,7 @@ class Store:
 
         Call it with the key's lock held. Raises UserError when the disk is full.
         """
-        aside = self.root / "temporary" / f"{key}.{os.getpid()}"
+        aside = self.root / "temporary" / f"{key}.{os.getpid()}.{socket.gethostname()}"
         try:
             with disk_errors(self.root):
                 shutil.rmtree(aside, ignore_errors=True)
@@ -175,6 +181,12 @@ class Store:
     @contextmanager
     def lock(self, key: str, waiting: Callable[[str], None]) -> Iterator[None]:
         """Hold the key's lock; `waiting` is called with the name of another holder, if there is one."""
+        with disk_errors(self.root):
+            self._note_log(key)
+        if leases := self.leases():
+            with self._leased(leases, key, waiting):
+                yield
+            return
         import filelock
 
         path = self._lock_path(key)
@@ -195,8 +207,63 @@ class Store:
                 _owner_path(path).unlink()
             lock.release()
 
+    @contextmanager
+    def _leased(self, leases: FolderLeases, key: str, waiting: Callable[[str], None]) -> Iterator[None]:
+        told = False
+        with disk_errors(self.root):
+            while owner := leases.take(key):
+                if not told:
+                    waiting(owner)
+                    told = True
+                time.sleep(min(leases.seconds / 8, 5.0) * random.uniform(0.5, 1.0))
+        try:
+            yield
+        finally:
+            leases.release(key)
+
+    def share(self) -> None:
+        """Let several machines use the store: from now on, leases divide the work among its processes."""
+        with disk_errors(self.root):
+            (self.root / "leases").mkdir(parents=True, exist_ok=True)
+
+    def leases(self) -> FolderLeases | None:
+        """The leases of a store that several machines share."""
+        if self._leases is None and (self.root / "leases").is_dir():
+            from harness.engine.progress import seconds_between
+
+            seconds = seconds_between("BAKEOFF_LEASE_SECONDS", SECONDS)
+            self._leases = FolderLeases(self.root / "leases", this_process(), seconds)
+        return self._leases
+
+    def held(self, owner: str = "") -> Iterator[tuple[str, str]]:
+        """The keys that are being made right now, with the process that makes each; or those of that owner alone.
+
+        The owner may have died: what it left is told until its key is made by another process.
+        """
+        if owner:
+            places = [*(self.root / "locks").glob("*.owner"), *(self.root / "leases").glob("*.*")]
+            yield from ((path.stem, owner) for path in places if _text(path) == owner)
+            return
+        leases = self.leases()
+        for key in leases.keys() if leases else sorted(path.stem for path in (self.root / "locks").glob("*.lock")):
+            if process := self.holder(key):
+                yield key, process
+
+    def _note_log(self, key: str) -> None:
+        """Keep the name of this process's log, if it is a worker, for whoever asks what became of the key."""
+        if log := os.environ.get("BAKEOFF_LOG"):
+            path = self.root / "logs" / f"{key}.where"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(log, "utf-8")
+
+    def log_of(self, key: str) -> str:
+        """The log of the worker that last made, or tried to make, that key; "" where no worker did."""
+        return _text(self.root / "logs" / f"{key}.where")
+
     def holder(self, key: str) -> str | None:
         """The process that is making this key right now, or None. It works on a read-only store, too."""
+        if leases := self.leases():
+            return leases.owner_of(key)
         try:
             handle = os.open(self._lock_path(key), os.O_RDONLY)
         except OSError:  # never locked, or not ours to read
@@ -211,11 +278,8 @@ class Store:
             os.close(handle)
         return None
 
-    def _owner(self, key: str) -> str | None:
-        try:
-            return _owner_path(self._lock_path(key)).read_text("utf-8")
-        except OSError:
-            return None
+    def _owner(self, key: str) -> str:
+        return _text(_owner_path(self._lock_path(key)))
 
     def _lock_path(self, key: str) -> Path:
         return self.root / "locks" / f"{key}.lock"
@@ -253,6 +317,14 @@ def _unusable(root: Path, why: str) -> StoreUnusable:
 
 class StoreUnusable(UserError):
     """The store cannot be written, so no further cell can be stored: the run ends."""
+
+
+def _text(path: Path) -> str:
+    """The text of a file; "" where it cannot be read."""
+    try:
+        return path.read_text("utf-8")
+    except OSError:
+        return ""
 
 
 def _write(path: Path, value: Any) -> None:
