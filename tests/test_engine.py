@@ -168,17 +168,18 @@ def test_a_cell_that_another_process_makes_is_shown_as_running(folder: Path) -> 
     assert states(plan, store) == ["to run"]
 
 
-def test_a_run_that_begins_elsewhere_comes_round_to_what_stands_before_it(folder: Path) -> None:
+def test_a_run_in_a_given_order_begins_with_what_is_its_turn(folder: Path) -> None:
     plan, store = planned(folder, extra="seeds: [0, 1, 2, 3]")
     order: list[str] = []
 
     class Heard(Progress):
-        def finished(self, title: str) -> None:
+        def finished(self, title: str, key: str = "") -> None:
             order.append(title[-1])
 
     with Heard(Console(file=StringIO())) as progress:
-        assert run_plan(plan, store, progress, beginning=0.5) == Tally(fitted=4, evaluated=4)
-    assert order == ["2", "3", "0", "1"]
+        keys = [node.key for node, _ in plan.groups()]
+        assert run_plan(plan, store, progress, order=keys[::-1], turn=5) == Tally(fitted=4, evaluated=4)
+    assert order == ["2", "3", "1", "0"]
 
 
 def test_what_another_process_makes_is_left_for_last_so_that_two_share_the_work(folder: Path) -> None:
@@ -189,11 +190,11 @@ def test_what_another_process_makes_is_left_for_last_so_that_two_share_the_work(
     order = []
 
     class Heard(Progress):
-        def finished(self, title: str) -> None:
+        def finished(self, title: str, key: str = "") -> None:
             order.append(title)
             if len(order) == 1:
                 held.__exit__(None, None, None)
-            super().finished(title)
+            super().finished(title, key)
 
     held = elsewhere.lock(first, lambda who: None)
     held.__enter__()

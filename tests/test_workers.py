@@ -1,4 +1,4 @@
-"""Processes that share a store: they do the work, another part of it first, and end with the run that started them."""
+"""Processes that share a store: each does one task at a time, a dead one is replaced, and all end with their run."""
 
 from __future__ import annotations
 
@@ -6,33 +6,50 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import outside
 import pytest
+from command_line import bakeoff
 from conftest import ROOT
 
-from harness.engine.workers import seen_gpu, workers
-from harness.errors import UserError
+from harness.engine import workers
+from harness.engine.config import load_experiment
+from harness.engine.placement import Device, Room, visible_gpus
+from harness.engine.plan import make_plan
+from harness.engine.portions import Portion, portions_of
+from harness.engine.store.store import Store
+from harness.engine.worker import Asked
 
-# outside policies cannot be stepped, so their speed cannot be taken
+# outside policies cannot be stepped, so their speed cannot be taken; a fit of strength 9 ends its process
 PATCH = """
+import os, signal
+import outside_method
 from harness.engine import cost
 from harness.policy import base_model
 base_model.BaseModel.policy = lambda self: None
 cost.decoding_cost = lambda *policies: dict.fromkeys(("seconds_per_token", "overhead_per_token"))
+fit = outside_method.Outside.fit
+def patched(self, base, data, inputs, out, context):
+    if self.strength == 9.0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    (out / "gpu.txt").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+    return fit(self, base, data, inputs, out, context)
+outside_method.Outside.fit = patched
 """
+GB = 1e9
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(outside_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose plugins, and whose patch, every process sees that is started from here."""
-    outside.install(tmp_path)
-    (tmp_path / "sitecustomize.py").write_text(PATCH)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
-    return tmp_path
+    (outside_folder / "sitecustomize.py").write_text(PATCH)
+    monkeypatch.setenv("PYTHONPATH", f"{outside_folder}{os.pathsep}{ROOT}")
+    return outside_folder
 
 
 def until(reached: Callable[[], bool]) -> None:
@@ -54,56 +71,157 @@ def alive(folder: Path) -> list[int]:
     return found
 
 
-def test_a_worker_does_the_work_beginning_elsewhere_and_ends_with_its_run(folder: Path) -> None:
-    file = outside.experiment(folder, extra="seeds: [0, 1, 2, 3]\n")
-    store = folder / "store"
-    with workers(1, file, store, ["outside.strength=2.0"]) as (log,):
-        until(lambda: len(list(store.glob("outcomes/*/done"))) == 4)
-    done = [line.split()[1] for line in log.read_text().splitlines() if line.startswith("done")]
-    # the last may be kept, and the worker ended, before it is said
-    assert done[:3] == [f"outside/outside_bench/{seed}" for seed in (2, 3, 0)]
-    assert {path.read_text().count('"strength": 2.0') for path in store.glob("artifacts/*/number.json")} == {1}
+def run(folder: Path, file: Path, *words: object, place: str = "shared") -> Any:
+    return bakeoff("run", file, "--store", folder / place / "store", "--out", folder / place / "out", *words)
+
+
+def lines(text: str, word: str) -> list[str]:
+    return sorted(line for line in text.splitlines() if line.startswith(word))
+
+
+def test_two_workers_share_the_cells_and_the_run_tells_each_once(folder: Path) -> None:
+    file = outside.experiment(folder, extra="seeds: [0, 1, 2, 3]\n", methods="[{outside: {seconds: 0.5}}]")
+    found = run(folder, file, "--workers", 2)
+    assert found.returncode == 0
+    assert lines(found.stdout, "done") == [f"done    outside/outside_bench/{seed}" for seed in range(4)]
+    assert len(lines(found.stdout, "fitting")) == 4
+    assert "(4 artifacts fitted, 4 cells scored now)" in found.stdout
+    logs = [(folder / "shared" / "store" / "logs" / f"worker-{number}.log").read_text() for number in (1, 2)]
+    assert all("fitting outside" in log for log in logs)
     assert not alive(folder)
+    assert run(folder, file, place="alone").returncode == 0
+    rows = [(folder / place / "out" / "rows.parquet").read_bytes() for place in ("shared", "alone")]
+    assert rows[0] == rows[1]
 
 
-def test_a_worker_that_has_finished_ends_in_order_and_one_that_crashes_is_told(folder: Path) -> None:
-    """It waits in a thread for its run's end; as it exits that thread must hold no lock that Python needs."""
+def test_a_worker_killed_in_the_middle_of_a_fit_is_replaced_and_its_cell_tried_again(folder: Path) -> None:
+    file = outside.experiment(folder, methods="[{outside: {seconds: 3}}]")
+    locks = folder / "shared" / "store" / "locks"
+
+    def kill() -> None:
+        until(lambda: bool(list(locks.glob("*.owner"))))
+        time.sleep(0.5)
+        (owner,) = locks.glob("*.owner")
+        os.kill(int(owner.read_text().split()[1]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = run(folder, file, "--workers", 2)
+    killer.join()
+    assert found.returncode == 0, found.stdout
+    said = "worker 1 was killed by SIGKILL (memory ran out?) as it made outside on model, seed 0"
+    assert f"{said}; it is tried once more" in found.stdout
+    assert lines(found.stdout, "done") == ["done    outside/outside_bench/0"]
+    log = (folder / "shared" / "store" / "logs" / "worker-1.log").read_text()
+    assert log.count("fitting outside") == 2
+
+
+def test_a_cell_that_ends_two_workers_has_failed_and_stops_no_other(folder: Path) -> None:
+    methods = "[{outside: {strength: 9}, as: deadly}, {outside: {strength: 1}, as: harmless}]"
+    file = outside.experiment(folder, methods=methods, extra="baseline: harmless\n")
+    found = run(folder, file, "--workers", 2)
+    assert found.returncode == 1
+    assert found.stdout.count("it is tried once more") == 1
+    assert lines(found.stdout, "done") == ["done    harmless/outside_bench/0"]
+    why = "its worker was killed by SIGKILL (memory ran out?), 2 times"
+    assert lines(found.stdout, "failed") == [f"failed  deadly/outside_bench/0: {why}"]
+    told = bakeoff("explain", file, "deadly", "--store", folder / "shared" / "store").stdout
+    assert f"state     failed: {why}" in told
+    assert "The log is" in told
+
+
+def test_what_no_worker_can_begin_the_run_does_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = outside.experiment(folder)
-    said: list[str] = []
-    with workers(1, file, folder / "store", [], said.append) as (log,):
-        until(lambda: len(list(folder.glob("store/outcomes/*/done"))) == 1 and not alive(folder))
-    assert said == []
-    assert "Fatal" not in log.read_text()
-    with workers(1, folder / "lost.yaml", folder / "store", [], said.append) as (log,):
-        until(lambda: "no such experiment file" in log.read_text())
-        until(lambda: not alive(folder))
-    assert said == [f"worker 1 ended with code 1; what it left undone was done here. Its log is {log}"]
+    monkeypatch.setattr(Asked, "command", lambda self: [sys.executable, "-c", "raise SystemExit(3)"])
+    found = run(folder, file, "--workers", 2)
+    assert found.returncode == 0
+    log = folder / "shared" / "store" / "logs" / "worker-1.log"
+    assert f"worker 1 ended with code 3 before it began. Its log is {log}" in found.stdout
+    assert lines(found.stdout, "done") == ["done    outside/outside_bench/0"]
 
 
 def test_a_worker_outlives_no_run_that_is_killed(folder: Path) -> None:
     file = outside.experiment(folder, methods="[{outside: {seconds: 600}}]")
-    places = f"Path({str(file)!r}), Path({str(folder / 'store')!r})"
-    code = "import time; from pathlib import Path; from harness.engine.workers import workers\n"
-    code += f"with workers(1, {places}, []): time.sleep(600)"
-    run = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-    until(lambda: (folder / "store" / "logs" / "worker-1.log").exists() and len(alive(folder)) == 2)
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait()
+    words = ["run", str(file), "--store", str(folder / "store"), "--workers", "2"]
+    driver = subprocess.Popen(
+        [sys.executable, "-c", "from harness.cli.main import main; main()", *words], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    until(lambda: bool(list((folder / "store" / "locks").glob("*.owner"))))
+    assert len(alive(folder)) >= 2
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
     until(lambda: not alive(folder))
 
 
-def test_fewer_than_one_process_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="0 workers"), workers(-1, tmp_path / "x.yaml", tmp_path, []):
-        pass
+def test_fewer_than_one_process_is_refused(folder: Path) -> None:
+    found = run(folder, outside.experiment(folder), "--workers", 0)
+    assert found.returncode == 2
+    assert "0 workers" in found.stderr
 
 
-def test_each_process_sees_one_gpu_of_several_and_what_the_user_chose_among_them(tmp_path: Path) -> None:
-    """Libraries that train put everything on the first GPU that they see."""
-    assert seen_gpu(1, None, tmp_path) == {}
+def test_the_longest_task_comes_first_whatever_its_place_in_the_file(tmp_path: Path) -> None:
+    """Four epochs take four times the steps of one; the base has no fit at all. Seeds have equal work."""
+    settings = ["bases=[microworld/small]", "seeds=[0, 1]", "knowledge.limit=8", "instruction_following.limit=4",
+                "data_sizes=[40]", "reference=one",
+                "methods=[base, {sft: {epochs: 1}, as: one}, {sft: {epochs: 4}, as: four}]"]  # fmt: skip
+    plan = make_plan(load_experiment(ROOT / "demo.yaml", settings), tmp_path)
+    tasks = portions_of(plan, Store(tmp_path))
+    labels = [task.cells[0].entry.label for task in tasks]
+    assert labels == ["four", "four", "one", "one", "base"]
+    assert tasks[0].length == tasks[1].length
+    assert all(task.memory and task.memory > 1e6 for task in tasks)
+    assert [len(task.cells) for task in tasks] == [2, 2, 2, 2, 4]
+
+
+def test_a_task_waits_for_a_device_that_has_room_for_it() -> None:
+    """Workers 1 and 3 are on 40 GB, worker 2 on 10 GB; each worker's libraries take 0.8 GB."""
+    room = Room([Device("0", 40 * GB), Device("1", 10 * GB)], 3)
+    large, small = room.devices[0], room.devices[1]
+    assert room.devices[2] == large
+    assert room.fits(30 * GB, large, [])
+    assert not room.fits(30 * GB, small, [])
+    assert room.fits(8.4 * GB, large, [30 * GB])
+    assert not room.fits(8.5 * GB, large, [30 * GB])
+    assert room.fits(90 * GB, large, [])  # more than any device has: it has the largest alone
+    assert not room.fits(90 * GB, small, [])
+    assert not room.fits(90 * GB, large, [1 * GB])
+    assert not room.fits(1 * GB, large, [90 * GB])
+    assert room.fits(None, large, [19 * GB])  # one of unknown memory is counted as half of the 38.4 GB
+    assert not room.fits(None, large, [20 * GB])
+
+
+def test_workers_place_tasks_on_the_gpu_that_has_their_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins for two GPUs of 10 and 40 GB: what needs 30 GB goes to the larger, one after another."""
+    methods = "[{outside: {strength: 1, seconds: 1}, as: a}, {outside: {strength: 30, seconds: 1}, as: b}, " \
+              "{outside: {strength: 31, seconds: 1}, as: c}]"  # fmt: skip
+    file = outside.experiment(folder, methods=methods, extra="baseline: a\n")
+
+    def declared(plan: Any, store: Store) -> list[Portion]:
+        groups = list(plan.groups())
+        return [Portion(node, cells, 1.0, node.method.strength * GB) for node, cells in groups[::-1]]
+
+    monkeypatch.setattr(workers, "portions_of", declared)
+    monkeypatch.setattr(workers, "devices_of", lambda plan: [Device("5", 40 * GB), Device("7", 10 * GB)])
+    assert run(folder, file, "--workers", 2).returncode == 0
+    found = {}
+    for artifact in (folder / "shared" / "store").glob("artifacts/*/gpu.txt"):
+        found[artifact.parent.joinpath("number.json").read_text().split(",")[0]] = artifact.read_text()
+    assert found == {'{"strength": 1.0': "7", '{"strength": 30.0': "5", '{"strength": 31.0': "5"}
+
+
+def test_gpus_are_those_that_the_user_chose_with_the_memory_that_the_driver_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(3):
         (tmp_path / f"nvidia{number}").touch()
     (tmp_path / "nvidiactl").touch()
-    chosen = [seen_gpu(number, None, tmp_path)["CUDA_VISIBLE_DEVICES"] for number in range(4)]
-    assert chosen == ["0", "1", "2", "0"]
-    assert seen_gpu(1, "5,7", tmp_path) == {"CUDA_VISIBLE_DEVICES": "7"}
-    assert seen_gpu(1, "5", tmp_path) == {}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert [device.name for device in visible_gpus(None, tmp_path)] == ["0", "1", "2"]
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho '0, GPU-a, 16384'\necho '1, GPU-b, 81920'\necho '2, GPU-c, 24576'\n")
+    tool.chmod(0o755)
+    assert visible_gpus(None, tmp_path)[1] == Device("1", 80 * 2**30)
+    assert visible_gpus("2,GPU-a", tmp_path) == [Device("2", 24 * 2**30), Device("GPU-a", 16 * 2**30)]
+    assert visible_gpus("", tmp_path) == []
+    assert [device.seen() for device in visible_gpus("1", tmp_path)] == [{"CUDA_VISIBLE_DEVICES": "1"}]
+    assert Device("", 1e9).seen() == {}

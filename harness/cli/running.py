@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,16 +27,17 @@ from harness.engine.progress import Progress, has_width, print_line
 from harness.engine.refusals import check_before_run, skipped_rows
 from harness.engine.results.declared import declare
 from harness.engine.results.folder import held, is_current, recorded_looks, replaced
-from harness.engine.results.looked import Looked
+from harness.engine.results.looked import Looked, recorded
 from harness.engine.results.write import write_results
-from harness.engine.run import Tally, run_plan
+from harness.engine.run import Tally, forgive, run_plan
 from harness.engine.showable import counted
 from harness.engine.soundness import Unsound
 from harness.engine.states import State, state_of
 from harness.engine.stopping import due, look_of, looks_of, marked
 from harness.engine.store.store import DEFAULT_STORE, Store, disk_errors
 from harness.engine.tuning import plans
-from harness.engine.workers import workers
+from harness.engine.worker import Asked
+from harness.engine.workers import run_by_workers
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -183,21 +184,28 @@ class _Asked:
         known = all_states(plan, states, self.store) if plan.compares else states
         return any(state.name in wanted for state in known)
 
-    def workers(self, looked: Looked | None = None) -> AbstractContextManager[list[Path]]:
-        """The other processes of the run."""
-        return workers(
-            self.processes - 1, self.experiment.file, self.store.root, self.settings, self.say, looked=looked
-        )
+    def run(self, plan: Plan, before: Tally | None, stage: int = 0, looked: Looked | None = None) -> Tally:
+        """Do what is not done; the sum with what was done before. Raises InterruptedRun for Ctrl-C.
 
-    def run(self, plan: Plan, before: Tally | None) -> Tally:
-        """Do what is not done; the sum with what was done before. Raises InterruptedRun for Ctrl-C."""
+        stage  which plan of the experiment it is; looked: the looks that came before, of a run that may stop
+        """
         try:
             with Progress(self.console) as progress:
-                done = run_plan(plan, self.store, progress, retry_failed=self.retry_failed)
+                done = self._run(plan, progress, stage, looked)
             return before.then(done) if before else done
         except KeyboardInterrupt:
             kept = sum(state_of(cell, self.store).name == "done" for cell in plan.cells)
             raise InterruptedRun(f"{kept} of {counted(len(plan.cells), 'cell')} are done and kept") from None
+
+    def _run(self, plan: Plan, progress: Progress, stage: int, looked: Looked | None) -> Tally:
+        if self.processes == 1:
+            return run_plan(plan, self.store, progress, retry_failed=self.retry_failed)
+        if self.retry_failed:
+            forgive(plan, self.store)
+        looks = recorded(looked) if looked else None
+        work = Asked(str(self.experiment.file), str(self.store.root), list(self.settings), stage, looks)
+        shared = run_by_workers(self.processes, plan, self.store, work, progress)
+        return shared.then(run_plan(plan, self.store, progress))
 
 
 def _fill(asked: _Asked, *, may_stop: bool) -> tuple[Plan, Tally | None, Looked | None]:
@@ -207,21 +215,17 @@ def _fill(asked: _Asked, *, may_stop: bool) -> tuple[Plan, Tally | None, Looked 
     """
     experiment, store = asked.experiment, asked.store
     tally: Tally | None = None
-    with ExitStack() as stack:
-        for plan in plans(experiment, store.root, download=True):
-            states = [state_of(cell, store) for cell in plan.cells]
-            scored = sum(state.name == "done" for state in states)
-            declare(asked.folder, experiment.contrasts, scored, len(states))
-            stops = may_stop and plan.experiment.stop is not None
-            if not asked.to_do(plan, states) and not stops:
-                continue
-            _announce(plan, states, asked)
-            if stops:
-                stack.close()  # the workers that filled the trials' plan would go on with the whole matrix
-                return _until_decided(plan, asked, tally)
-            if tally is None:
-                stack.enter_context(asked.workers(Looked(()) if may_stop else None))
-            tally = asked.run(plan, tally)
+    for stage, plan in enumerate(plans(experiment, store.root, download=True)):
+        states = [state_of(cell, store) for cell in plan.cells]
+        scored = sum(state.name == "done" for state in states)
+        declare(asked.folder, experiment.contrasts, scored, len(states))
+        stops = may_stop and plan.experiment.stop is not None
+        if not asked.to_do(plan, states) and not stops:
+            continue
+        _announce(plan, states, asked)
+        if stops:
+            return _until_decided(plan, asked, tally, stage)
+        tally = asked.run(plan, tally, stage)
     return plan, tally, None
 
 
@@ -237,7 +241,7 @@ def _announce(plan: Plan, states: Sequence[State], asked: _Asked) -> None:
         asked.say(line)
 
 
-def _until_decided(plan: Plan, asked: _Asked, tally: Tally | None) -> tuple[Plan, Tally | None, Looked]:
+def _until_decided(plan: Plan, asked: _Asked, tally: Tally | None, stage: int) -> tuple[Plan, Tally | None, Looked]:
     """Do what is due at each look, and write the results that decide which methods need no more work."""
     from harness.report.numbers.looks import decided
 
@@ -251,8 +255,7 @@ def _until_decided(plan: Plan, asked: _Asked, tally: Tally | None) -> tuple[Plan
         if asked.to_do(now, states):
             design = f"{look.items:.0%} of the items, {look.seeds} of {counted(len(plan.experiment.seeds), 'seed')}"
             asked.say(f"look {number} of {len(looked.looks)}: {design}; {counts(states)}")
-            with asked.workers(looked):
-                tally = asked.run(now, tally)
+            tally = asked.run(now, tally, stage, looked)
         looked = replace(looked, reached=number)
         _write_results(marked(plan, looked.releases), asked.store, asked.folder, looked)
         released = decided(asked.folder)

@@ -23,7 +23,7 @@ from harness.engine.run import fit_as_one_of_several
 from harness.engine.store.store import Store
 from harness.engine.together import PROGRESS
 from harness.engine.tuning import plans
-from harness.engine.workers import end_with_the_run
+from harness.engine.worker import end_with_the_run
 from harness.errors import UserError
 from harness.lazy import torch
 from harness.method import FitContext

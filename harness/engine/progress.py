@@ -1,4 +1,4 @@
-"""The display of a run: one bar for the cells, one for the current piece of work.
+"""The display of a run: one bar for the cells, one for the current piece of work of each worker.
 
 On anything but a terminal a line is printed for each finished cell, and one at least every minute of work: how much of
 it is done, how fast, and when it is expected to end.
@@ -6,6 +6,7 @@ it is done, how fast, and when it is expected to end.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import threading
@@ -92,7 +93,10 @@ class Progress:
     ) -> None:
         self.console, self.clock, self.now = console, clock, now
         self.every = seconds_between("BAKEOFF_LOG_SECONDS", EVERY_MINUTE)
+        self.name = ""
         self.in_hand: _Work | None = None
+        self.lanes: list[Progress] = [self]
+        self._told = set[str]()  # the keys of the cells that have ended
         self._over = threading.Event()
         self._lines = threading.Thread(target=self._say_lines, daemon=True)
         self.bars = Bars(
@@ -122,16 +126,26 @@ class Progress:
             self._over.set()
             self._lines.join()
 
+    def lane(self, name: str) -> Progress:
+        """A part of this display for the work of one worker; what it ends counts in the bar of all cells."""
+        lane = copy.copy(self)
+        lane.name, lane.in_hand = name, None
+        lane.work = self.bars.add_task("", total=None, note="", visible=False)
+        self.lanes.append(lane)
+        return lane
+
     def _say_lines(self) -> None:
         # not from the work itself, which may be within one call of a library for minutes
         while not self._over.wait(max(self.every, 0.01)):
-            if line := self.line():
-                self.say(line)
+            for lane in list(self.lanes):
+                if line := lane.line():
+                    print_line(self.console, line)
 
     def line(self) -> str:
         """How far the work in hand is; "" where there is none."""
         work = self.in_hand
-        return work.line(self.clock(), self.now()) if work else ""
+        line = work.line(self.clock(), self.now()) if work else ""
+        return f"{self.name}: {line}" if line and self.name else line
 
     def start(self, total: int, done: int) -> None:
         """The number of cells, and how many were found done."""
@@ -144,61 +158,74 @@ class Progress:
 
     def working(self, on: str) -> Callable[[int, int, str], None]:
         """The same for any work, which has no line of its own."""
-        work = self._begin(on, "steps")
-
-        def told(done: int, total: int, note: str) -> None:
-            work.done, work.total = done, total
-            self.bars.update(self.work, completed=done, total=total, note=clean(note))
-
-        return told
+        self.begin(on, "steps")
+        return self.stepped
 
     def evaluating(self, title: str) -> Callable[[int], None]:
         """Called with the number of items done."""
-        work = self._begin(f"scoring {title}", "items")
-
-        def told(done: int) -> None:
-            self._counted(work, "items", done, None, 0)
-
-        return told
+        self.begin(f"scoring {title}", "items")
+        return lambda done: self.counted("items", done, None, 0)
 
     def answering(self, title: str) -> Callable[[str, int, int, int], None]:
         """Called with what a policy computes of a cell, how much is done, of how much, and what was known before."""
-        work = self.in_hand or self._begin(f"scoring {title}", "answers")
-        return lambda unit, done, total, known: self._counted(work, unit, done, total, known)
+        if not self.in_hand:
+            self.begin(f"scoring {title}", "answers")
+        return self.counted
 
-    def _begin(self, title: str, unit: str) -> _Work:
+    def making(self, key: str) -> None:
+        """This process begins to make what has that key; only a worker tells it."""
+
+    def begin(self, title: str, unit: str) -> None:
+        """A piece of work is begun, which is counted in such units ("": in none)."""
         self.in_hand = _Work(title, self.clock(), unit)
-        self.bars.reset(self.work, description=clean(title), total=None, visible=True, note="")
-        return self.in_hand
+        if unit:
+            self.bars.reset(self.work, description=clean(title), total=None, visible=True, note="")
 
-    def _counted(self, work: _Work, unit: str, done: int, total: int | None, known: int) -> None:
+    def stepped(self, done: int, total: int, note: str) -> None:
+        """So many steps of the work in hand are done."""
+        if work := self.in_hand:
+            work.done, work.total = done, total
+            self.bars.update(self.work, completed=done, total=total, note=clean(note))
+
+    def counted(self, unit: str, done: int, total: int | None, known: int) -> None:
+        """So much of the work in hand is done, of `total`; `known` took no time."""
+        if not (work := self.in_hand):
+            return
         if (unit, total) != (work.unit, work.total) or done < work.done:
             work.began = self.clock()
         work.unit, work.done, work.total, work.known = unit, done, total, known
         self.bars.update(self.work, completed=done, total=total, note=unit)
 
-    def finished(self, title: str) -> None:
-        """A cell is done."""
-        self.advance()
-        self.say(f"done    {title}")
+    def finished(self, title: str, key: str = "") -> None:
+        """A cell is done; what has a key is told once."""
+        if self._is_new(key):
+            self.advance()
+            self.say(f"done    {title}")
+
+    def failed(self, title: str, why: str, key: str = "") -> None:
+        """A cell failed; the run goes on."""
+        if self._is_new(key):
+            self.advance()
+            self.say(f"failed  {title}: {why}")
+
+    def _is_new(self, key: str) -> bool:
+        new = not key or key not in self._told
+        self._told.add(key)
+        return new
 
     def advance(self) -> None:
         """One more cell is finished, whether or not it failed."""
-        self._ended()
-        self.bars.update(self.work, visible=False)
-
-    def failed(self, title: str, why: str) -> None:
-        """A cell failed; the run goes on."""
-        self._ended()
-        self.say(f"failed  {title}: {why}")
-
-    def _ended(self) -> None:
-        self.in_hand = None
+        self.rest()
         self.bars.advance(self.cells)
+
+    def rest(self) -> None:
+        """Nothing is in hand."""
+        self.in_hand = None
+        self.bars.update(self.work, visible=False)
 
     def waiting(self, title: str, process: str) -> None:
         """Another process is making it."""
-        self.in_hand = _Work(f"waiting for {title}", self.clock())
+        self.begin(f"waiting for {title}", "")
         self.say(f"waiting for {title}: {process} is making it")
 
     def say(self, text: str) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -54,14 +54,40 @@ class Tally:
 
 
 def run_plan(
-    plan: Plan, store: Store, progress: Progress, *, retry_failed: bool = False, beginning: float = 0.0
+    plan: Plan,
+    store: Store,
+    progress: Progress,
+    *,
+    retry_failed: bool = False,
+    order: Sequence[str] = (),
+    turn: int = 0,
 ) -> Tally:
     """Do everything that is not done. Raises UserError only where no further cell could be kept.
 
-    beginning  the share of the plan, 0 to 1, after which to begin; what comes before it is done last
+    order  the keys of the artifacts that are done first, in that order
+    turn   of several processes that go through one plan: which artifact this one begins with
     """
-    _prepare(plan, store)
-    return _Runner(plan, store, progress, retry_failed).run(beginning)
+    prepare(plan, store)
+    return _Runner(plan, store, progress, retry_failed).run(order, turn)
+
+
+def portion_runner(plan: Plan, store: Store, progress: Progress) -> Callable[[str, bool], None]:
+    """Prepare this process; returns a function of the key of an artifact, and of whether it helps another process.
+
+    It fits the artifact, if that is not done, and scores those of its cells that are not done. A process that helps
+    begins with the last cell, and leaves those that others have in hand.
+    """
+    prepare(plan, store)
+    runner = _Runner(plan, store, progress, False)
+
+    return lambda key, helps: runner.do(plan.by_node.get(key, []), helps)
+
+
+def forgive(plan: Plan, store: Store) -> None:
+    """Forget the failures of all cells of a plan and of what they need, so that each is tried again once."""
+    for cell in plan.cells:
+        for key in (cell.key, cell.node.key, *cell.node.beneath):
+            store.forgive(key)
 
 
 def fit_as_one_of_several(plan: Plan, store: Store, node: Node, out: Path, context: FitContext) -> FitReport:
@@ -70,7 +96,7 @@ def fit_as_one_of_several(plan: Plan, store: Store, node: Node, out: Path, conte
     return _Runner(plan, store, Progress(Console(quiet=True)), False).fit_here(node, out, context)
 
 
-def _prepare(plan: Plan, store: Store) -> None:
+def prepare(plan: Plan, store: Store) -> None:
     """Prepare this process, and remove leftovers of killed runs."""
     for leftover in (store.root / "temporary").glob("*.*"):
         if store.holder(leftover.name.split(".")[0]) is None:
@@ -110,15 +136,17 @@ class _Runner:
         self.tally, self.missing, self.forgiven = Tally(), set[str](), set[str]()
         self.block_seconds = seconds_between("BAKEOFF_BLOCK_SECONDS", EVERY)
         self.spoiled = False  # whether something shared was changed, and a loaded policy may hold it
+        self.helps = False  # whether another process has the same portion
 
-    def run(self, beginning: float) -> Tally:
+    def run(self, order: Sequence[str], turn: int) -> Tally:
         cells = [cell for cell in self.plan.cells if not cell.why]
         self.missing = {cell.key for cell in cells if not self.store.done("outcomes", cell.key)}
         self.tally.found = sum(cell.key not in self.missing for cell in cells)
         self.progress.start(len(cells), self.tally.found)
-        groups = list(self.plan.groups())
-        first = round(beginning * len(groups))
-        waiting = groups[first:] + groups[:first]
+        place = {key: at for at, key in enumerate(order)}
+        waiting = sorted(self.plan.groups(), key=lambda group: place.get(group[0].key, len(place)))
+        if waiting:
+            waiting.insert(0, waiting.pop(turn % len(waiting)))
         while waiting:
             # what another process is working on comes last, so that the two share the work
             at = next((at for at, (node, group) in enumerate(waiting) if not self._busy(node, group)), 0)
@@ -126,6 +154,16 @@ class _Runner:
         for joint in joint_cells(self.plan, self.store) if self.plan.compares else ():
             self._compare(joint)
         return self.tally
+
+    def do(self, group: list[Cell], helps: bool) -> None:
+        """One portion: the cells of one artifact."""
+        self.helps = helps
+        self.missing = {cell.key for cell in group if not self.store.done("outcomes", cell.key)}
+        if group:
+            self._group(group[0].node, group[::-1] if helps else group)
+        # memory that this process holds while it waits is no other's
+        for base in self.plan.bases:
+            base.release()
 
     def _busy(self, node: Node, group: list[Cell]) -> bool:
         """Whether another process is working on the group right now."""
@@ -143,7 +181,7 @@ class _Runner:
         for cell in group:
             if not cell.why and cell.key in self.missing:
                 if self.store.done("outcomes", cell.key):  # by another process since the start
-                    self.progress.finished(cell.title)
+                    self.progress.finished(cell.title, cell.key)
                 else:
                     todo.append(cell)
         for name in dict.fromkeys(cell.backend.name for cell in todo):
@@ -182,15 +220,17 @@ class _Runner:
                 known.update(cost.UNKNOWN_SPEED if served else cost.decoding_cost(policy, node.base.policy(), scoring))
             return known
 
-        self.spoiled = False
-        for at, cell in enumerate(cells, 1):
+        self.spoiled, left = False, list(cells)
+        while left and not self.spoiled:
+            at = next((at for at, cell in enumerate(left) if not self.store.holder(cell.key)), None)
+            if at is None and self.helps:
+                return []
+            cell = left.pop(at or 0)
             if why := self._once("outcomes", cell, partial(self._score, cell, policy, speed)):
                 self._failed(cell, why)
             else:
-                self.progress.finished(cell.title)
-            if self.spoiled:
-                return cells[at:]
-        return []
+                self.progress.finished(cell.title, cell.key)
+        return left
 
     def _once(self, area: Area, what: Node | Cell | JointCell, make: Callable[[], None]) -> str:
         """Make it, unless it is done or has failed, holding its lock; why it failed, or "". Failures are recorded."""
@@ -210,6 +250,7 @@ class _Runner:
                 return ""
             if damage := self.store.damage(area, key):
                 self.progress.say(f"damaged {what.title}: {damage}; it is made again")
+            self.progress.making(key)
             try:
                 make()
             except (StoreUnusable, KeyboardInterrupt):
@@ -372,4 +413,4 @@ class _Runner:
 
     def _failed(self, cell: Cell, why: str) -> None:
         self.tally.failed.append((cell, why))
-        self.progress.failed(cell.title, why)
+        self.progress.failed(cell.title, why, cell.key)

@@ -356,13 +356,13 @@ def digest(folder: Path) -> str:
 
 def placement(rig: Rig) -> dict[str, Any]:
     """Which GPU each worker sees, with a stand-in folder for the devices of a machine with four."""
-    from harness.engine.workers import seen_gpu
+    from harness.engine.placement import Room, visible_gpus
 
     devices = rig.folder / "devices"
     devices.mkdir()
     for number in range(4):
         (devices / f"nvidia{number}").touch()
-    seen = [seen_gpu(number, None, devices)["CUDA_VISIBLE_DEVICES"] for number in range(5)]
+    seen = [device.seen()["CUDA_VISIBLE_DEVICES"] for device in Room(visible_gpus(None, devices), 5).devices]
     return {"workers_see": " ".join(seen), "as_expected": seen == ["0", "1", "2", "3", "0"]}
 
 

@@ -287,7 +287,12 @@ class Store:
 
 def this_process() -> str:
     """The name of this process, for others that wait for it."""
-    return f"process {os.getpid()} on {socket.gethostname()}"
+    return process_name(os.getpid())
+
+
+def process_name(number: int) -> str:
+    """The name of a process of this machine."""
+    return f"process {number} on {socket.gethostname()}"
 
 
 def _owner_path(lock: Path) -> Path:

@@ -1,0 +1,181 @@
+"""A worker process: it does the portions that a run hands to it, or a whole plan, and writes only to the store.
+
+With `events`, the number of an open pipe, it waits for portions on its standard input, one line of JSON each, and tells
+the run that started it what it does; it ends at once when that input closes, even where the run was killed. A worker
+without them goes through the whole plan, and locks divide the work among several.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness.engine.config import load_experiment
+from harness.engine.plan import Plan
+from harness.engine.progress import Progress, print_line
+from harness.engine.results.looked import looked_of
+from harness.engine.run import portion_runner, run_plan
+from harness.engine.stopping import due
+from harness.engine.store.store import Store
+from harness.engine.tuning import plans
+
+TAKEN_AWAY = (75, -signal.SIGTERM, -signal.SIGUSR1)
+"""Exit codes of a worker that was told to end, as by a scheduler that takes its machine away; the first is its own."""
+SELDOM = 0.2
+"""Seconds between two events on how far a piece of work is."""
+Tell = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A worker's request.
+
+    stage   which plan of the experiment: 0 that of its trials, where it tunes; None: one after another
+    looked  the looks of a run that may stop, as `recorded` writes them: what is due at the next one is done
+    turn    the number of this worker among those that go through one plan
+    order   the keys of the artifacts in the order in which they are done; those that are not named come after
+    events  the pipe to write events to
+    """
+
+    file: str
+    store: str
+    settings: list[str]
+    stage: int | None = None
+    looked: dict[str, Any] | None = None
+    turn: int = 0
+    order: tuple[str, ...] = ()
+    events: int | None = None
+
+    def command(self) -> list[str]:
+        """The command line of such a worker."""
+        return [sys.executable, "-m", "harness.engine.worker", json.dumps(asdict(self))]
+
+
+class Telling(Progress):
+    """The progress of a worker: lines in its log, and events for the display of the run that started it."""
+
+    def __init__(self, console: Console, tell: Tell) -> None:
+        super().__init__(console)
+        self.tell, self.told = tell, 0.0
+
+    def say(self, text: str) -> None:
+        super().say(text)
+        self.tell("say", text)
+
+    def begin(self, title: str, unit: str) -> None:
+        super().begin(title, unit)
+        self.tell("begin", title, unit)
+
+    def stepped(self, done: int, total: int, note: str) -> None:
+        super().stepped(done, total, note)
+        self._seldom("stepped", done, total, note)
+
+    def counted(self, unit: str, done: int, total: int | None, known: int) -> None:
+        super().counted(unit, done, total, known)
+        self._seldom("counted", unit, done, total, known)
+
+    def _seldom(self, *event: Any) -> None:
+        if (now := time.monotonic()) - self.told >= SELDOM:
+            self.told = now
+            self.tell(*event)
+
+    def making(self, key: str) -> None:
+        self.tell("making", key)
+
+    def finished(self, title: str, key: str = "") -> None:
+        self.rest()
+        print_line(self.console, f"done    {title}")
+        self.tell("finished", title, key)
+
+    def failed(self, title: str, why: str, key: str = "") -> None:
+        self.rest()
+        print_line(self.console, f"failed  {title}: {why}")
+        self.tell("failed", title, why, key)
+
+
+def end_with_the_run() -> None:
+    """Wait until standard input is closed, and end at once: the store stays consistent at any moment.
+
+    The descriptor is read without Python's buffer: its lock, held by a waiting thread, would abort a worker that has
+    finished and is closing its files.
+    """
+    for _ in _lines():
+        pass
+    os._exit(0)
+
+
+def _lines() -> Iterator[bytes]:
+    """The lines of standard input."""
+    rest = b""
+    while part := os.read(0, 65536):
+        *whole, rest = (rest + part).split(b"\n")
+        yield from whole
+
+
+def worker_main() -> None:
+    """The work of this process; the one argument is JSON: the fields of `Asked`."""
+    asked = Asked(**json.loads(sys.argv[1]))
+    if asked.events is not None:
+        _serve(asked, asked.events)
+        return
+    threading.Thread(target=end_with_the_run, daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        for plan in _plans(asked):
+            with Progress(Console(soft_wrap=True)) as progress:
+                run_plan(plan, Store(Path(asked.store)), progress, order=asked.order, turn=asked.turn)
+    except KeyboardInterrupt:
+        sys.exit(TAKEN_AWAY[0])
+
+
+def _plans(asked: Asked) -> Iterator[Plan]:
+    """The plans that are asked for, each to be filled before the next."""
+    first, last = (None, None) if asked.stage is None else (asked.stage, asked.stage + 1)
+    for plan in islice(plans(load_experiment(Path(asked.file), asked.settings), Path(asked.store)), first, last):
+        if asked.looked and plan.experiment.stop:
+            looked = looked_of(asked.looked)
+            yield due(plan, looked.reached + 1, looked.releases)
+        else:
+            yield plan
+
+
+def _serve(asked: Asked, pipe: int) -> None:
+    """Do portion after portion, until standard input closes."""
+    portions: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(portions,), daemon=True).start()
+
+    def tell(*event: Any) -> None:
+        with suppress(BrokenPipeError):  # the run was killed, and so this process ends
+            os.write(pipe, json.dumps(event).encode() + b"\n")
+
+    (plan,) = _plans(asked)
+    with Telling(Console(soft_wrap=True), tell) as progress:
+        do = portion_runner(plan, Store(Path(asked.store)), progress)
+        while True:
+            tell("idle")
+            given = portions.get()
+            do(given["key"], given["helps"])
+
+
+def _receive(portions: queue.SimpleQueue[Any]) -> None:
+    for line in _lines():
+        portions.put(json.loads(line))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    worker_main()
