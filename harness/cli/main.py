@@ -222,16 +222,25 @@ def run_command(
             help="release methods whose questions a look of `stop` has decided",
         ),
     ] = None,
+    slurm: Annotated[
+        str | None,
+        typer.Option("--slurm", metavar="OPTION=VALUE,...", help="have jobs of Slurm do the work, --workers of them"),
+    ] = None,
 ) -> None:
     """Fill the matrix and write the report. Finished work is never repeated.
 
     With --until decided, methods get no more work once the looks that the block `stop` declares have decided every
     comparison of theirs with the baseline; the report's error rates hold under stopping.
+
+    With --slurm partition=gpu,gpus=1,time=120 (minutes) jobs do the work on a store that all machines mount, and this
+    command waits for them. It may be ended and called again (docs/clusters.md).
     """
     from harness.cli.running import run_verb
 
     try:
-        code = run_verb(file, store, out, settings, retry_failed=retry_failed, processes=workers, until=until or "")
+        code = run_verb(
+            file, store, out, settings, retry_failed=retry_failed, processes=workers, until=until or "", slurm=slurm
+        )
     except KeyboardInterrupt:
         typer.echo("Interrupted. Finished work is kept; the same command continues.")
         code = 2

@@ -8,12 +8,12 @@ import signal
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -31,6 +31,7 @@ from harness.engine.results.looked import Looked, recorded
 from harness.engine.results.write import write_results
 from harness.engine.run import Tally, forgive, run_plan
 from harness.engine.showable import counted
+from harness.engine.slurm import require_slurm, run_by_slurm, slurm_options
 from harness.engine.soundness import Unsound
 from harness.engine.states import State, state_of
 from harness.engine.stopping import due, look_of, looks_of, marked
@@ -69,14 +70,23 @@ def run_verb(
     retry_failed: bool,
     processes: int,
     until: str = "",
+    slurm: str | None = None,
 ) -> int:
-    """Fill the matrix, or as much of it as decides its questions, write results and report; return the exit code."""
+    """Fill the matrix, or as much of it as decides its questions, write results and report; return the exit code.
+
+    slurm  the options of the jobs that do the work; None: this machine does it
+    """
     console = line_console()
     say = partial(print_line, console)
+    jobs = None if slurm is None else slurm_options(slurm)
+    if until and jobs is not None:
+        raise UserError("--until looks at results as they come, and --slurm does not", fix="Leave one of them out.")
     experiment = load_experiment(file, settings)
     if until and experiment.stop is None:
         fix = "Add `stop: {items: [0.25, 0.5, 1]}`: shares of the items at which it looks (docs/running.md)."
         raise UserError("--until needs a block `stop`, which declares the looks", where=str(file), fix=fix)
+    if jobs is not None:
+        require_slurm(jobs)
     with disk_errors(store_folder):
         store_folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=store_folder).close()
@@ -87,10 +97,11 @@ def run_verb(
         if line := replaced(folder, experiment):
             say(line)
         try:
-            asked = _Asked(experiment, store, console, settings, folder, retry_failed, processes)
+            asked = _Asked(experiment, store, console, settings, folder, retry_failed, processes, jobs)
             plan, tally, looked = _fill(asked, may_stop=bool(until))
         except InterruptedRun as kept:
-            say(f"\nInterrupted. {kept}; the same command goes on.")
+            jobs_go_on = " Jobs of Slurm go on meanwhile (squeue shows them, scancel ends them)." if asked.jobs else ""
+            say(f"\nInterrupted. {kept}; the same command goes on.{jobs_go_on}")
             return 2
         states = [state_of(cell, store) for cell in plan.cells]
         # the last look has written the results, and often nothing has changed since
@@ -174,6 +185,7 @@ class _Asked:
     folder: Path
     retry_failed: bool
     processes: int
+    jobs: Mapping[str, Any] | None = None
 
     def say(self, line: str) -> None:
         print_line(self.console, line)
@@ -198,12 +210,15 @@ class _Asked:
             raise InterruptedRun(f"{kept} of {counted(len(plan.cells), 'cell')} are done and kept") from None
 
     def _run(self, plan: Plan, progress: Progress, stage: int, looked: Looked | None) -> Tally:
-        if self.processes == 1:
+        if self.processes == 1 and self.jobs is None:
             return run_plan(plan, self.store, progress, retry_failed=self.retry_failed)
         if self.retry_failed:
             forgive(plan, self.store)
         looks = recorded(looked) if looked else None
         work = Asked(str(self.experiment.file), str(self.store.root), list(self.settings), stage, looks)
+        if self.jobs is not None:
+            last = self.experiment.tune is None or stage > 0
+            return run_by_slurm(self.jobs, self.processes, plan, self.store, work, progress, last=last)
         shared = run_by_workers(self.processes, plan, self.store, work, progress)
         return shared.then(run_plan(plan, self.store, progress))
 
