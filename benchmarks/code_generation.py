@@ -1,6 +1,8 @@
 """Python functions written from docstrings and run against tests: HumanEval (Chen et al., 2021, 2107.03374), or others.
 
-Other data sets need HumanEval's columns: task_id, prompt, entry_point, test.
+Other data sets need HumanEval's columns (task_id, prompt, entry_point, test) or MBPP's (task_id, text or prompt, code,
+test_list), of which the model is shown the task with its tests (harness/scoring/code/mbpp.py). MBPP's authors use the
+tasks 11 to 510 as the test set, after three worked examples; here none is shown.
 
     pass@k = 1 - C(n - c, k) / C(n, k)        c of n samples passed; unbiased for every k up to n
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from harness.policy.policy import Policy
 
 REQUEST = "Complete this Python function. Answer with the whole function in one block of code and nothing else."
+TASK = "Write a Python function for this task. Answer with the whole function in one block of code and nothing else."
 STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\nassert ", "\n```")
 OFF = "it runs programs written by the model, so it is off: set execute to true to run them in a sandbox"
 FAILURES = ("wrong", "error", "no_python", "timeout", "memory", "killed")
@@ -50,7 +53,9 @@ class CodeGeneration(Benchmark):
     divisible = True
 
     execute: bool = setting(False, "run the model's programs in a sandbox; false: n/a")
-    data: str = setting("openai/openai_humaneval", "file, folder or hub id with HumanEval's columns", path=True)
+    data: str = setting(
+        "openai/openai_humaneval", "file, folder or hub id with HumanEval's or MBPP's columns", path=True
+    )
     split: str = setting("test", "split of a folder or hub id")
     limit: int | None = setting(None, "number of problems; none: all", least=1)
     samples: int = setting(20, "answers per problem")
@@ -133,4 +138,6 @@ class CodeGeneration(Benchmark):
     def _prompt(self, item: CodeProblem) -> Prompt:
         if not self.chat:
             return Prompt(text=item.prompt)
+        if item.asked:
+            return Prompt(messages=(Message("user", f"{TASK}\n\n{item.asked}"),))
         return Prompt(messages=(Message("user", f"{REQUEST}\n\n```python\n{item.prompt.rstrip()}\n```"),))

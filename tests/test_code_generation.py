@@ -171,6 +171,50 @@ def test_every_published_solution_of_humaneval_passes_and_an_empty_one_does_not(
         assert sum(one.how == "passed" for one in run_programs(programs, Limits())) == passed
 
 
+SETUP = "class Pair:\n  def __init__(self, left): self.left = left"
+MBPP = {
+    "task_id": 11, "text": "Write a function to take the first of a pair.",
+    "code": "def first_of(pair):\r\n  return pair.left", "test_setup_code": SETUP,
+    "test_list": ["assert first_of(Pair(3)) == 3", "assert first_of(Pair('\\n')) == '\\n'"], "challenge_test_list": [],
+}  # fmt: skip
+SANITISED = {
+    "task_id": 12, "prompt": "Write a function to add roots.", "code": "import math\ndef roots(a, b):\n    return 0",
+    "test_imports": ["import math"], "test_list": ["assert math.isclose(roots(4, 9), 5, rel_tol=0.001)"],
+}  # fmt: skip
+
+
+def test_rows_in_mbpp_columns_are_asked_with_their_tests_and_run(tmp_path: Path) -> None:
+    """The right solution of each passes, the other's does not; the tests know the class of the setup."""
+    data = written(tmp_path, [MBPP, SANITISED])
+    benchmark = CodeGeneration(execute=True, data=data, samples=2, k=(1,))
+    first, second = code_problems(data, "test")
+    assert (first.id, first.entry_point, second.entry_point) == ("MBPP/11", "first_of", "roots")
+    answers = ("def first_of(pair):\n    return pair.left\n", "def roots(a, b):\n    return math.sqrt(a) + b ** 0.5\n")
+    sayer = Several(*answers)
+    outcomes = list(benchmark.evaluate(sayer, seed=0))
+    assert [outcome.metrics["pass_at_1"] for outcome in outcomes] == [0.5, 0.5]
+    assert "assert first_of(Pair(3)) == 3" in sayer.asked[0].messages[0].content
+    for problem, answer in zip((first, second), answers, strict=True):
+        passed, failed = run_programs(
+            [program_of(problem, answer), program_of(problem, "    return None")], Limits(), 1
+        )
+        assert (passed.how, failed.how != "passed") == ("passed", True)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"test_list": []}, "lacks a text or its tests"),
+        ({"code": "def other(): pass"}, "no test calls a function that the solution defines"),
+        ({"test_list": ["assert first_of("]}, "not Python"),
+    ],
+)
+def test_a_row_of_mbpp_that_cannot_be_tested_stops_with_its_place(tmp_path: Path, change: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said) as raised:
+        code_problems(written(tmp_path, [{**MBPP, **change}]), "test")
+    assert "problems.jsonl" in raised.value.where
+
+
 def test_an_id_that_comes_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is also at"):
         code_problems(written(tmp_path, [ROWS[0], ROWS[0]]), "test")

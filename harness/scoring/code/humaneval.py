@@ -1,4 +1,4 @@
-"""Problems with a Python function as the answer, in HumanEval's columns, and the program that tests an answer."""
+"""Problems with a Python function as the answer, in HumanEval's or MBPP's columns, and the program that tests it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from harness.data.placed import Faults
 from harness.data.readers import check_id, placed_rows
 from harness.errors import UserError
+from harness.scoring.code.mbpp import is_mbpp, problem_of
 from harness.scoring.code.sandbox import Program
 
 COLUMNS = ("task_id", "prompt", "entry_point", "test")
@@ -22,12 +23,18 @@ LONGEST = 100_000
 
 @dataclass(frozen=True)
 class CodeProblem:
-    """A problem: `prompt` is the head of a function with its docstring, and `test` defines check(candidate)."""
+    """A problem: `prompt` is the head of a function with its docstring, and `test` defines check(candidate).
+
+    setup  code before the function, for the program and its tests, that a policy is not shown
+    asked  what a chat model is asked; "": to complete the prompt
+    """
 
     id: str
     prompt: str
     entry_point: str
     test: str
+    setup: str = ""
+    asked: str = ""
 
 
 def code_problems(name: str, split: str) -> list[CodeProblem]:
@@ -37,11 +44,13 @@ def code_problems(name: str, split: str) -> list[CodeProblem]:
         found.append(_problem(placed.row, placed.where))
         check_id(found[-1].id, placed.where, seen)
     if not found:
-        raise UserError("it contains no problems", where=name, fix="Name a file in HumanEval's columns.")
+        raise UserError("it contains no problems", where=name, fix="Name a file in HumanEval's or MBPP's columns.")
     return found
 
 
 def _problem(row: Mapping[str, Any], where: str) -> CodeProblem:
+    if is_mbpp(row):
+        return CodeProblem(**problem_of(row, where))
     texts = [row.get(column) for column in COLUMNS]
     if not all(isinstance(text, str) and text for text in texts):
         raise UserError("a row lacks a text", where=where, fix=f"HumanEval's columns are {', '.join(COLUMNS)}.")
@@ -57,11 +66,11 @@ def program_of(problem: CodeProblem, answer: str) -> Program:
     continues the prompt. What the tests import at their top is there for the program too.
     """
     code = _code(answer[:LONGEST])
-    head = problem.prompt[: _start_of_function(problem)]
+    head = problem.setup + "\n" * bool(problem.setup) + problem.prompt[: _start_of_function(problem)]
     if re.search(rf"^\s*(?:async\s+)?def\s+{re.escape(problem.entry_point)}\s*\(", code, re.M):
         whole = f"{head}\n{code}"
     else:
-        whole = problem.prompt + code
+        whole = problem.setup + "\n" * bool(problem.setup) + problem.prompt + code
     tests = f"{problem.test}\n\ncheck({problem.entry_point})\n"
     return Program(f"{whole}\n\n{_imports(problem.test)}", head, tests)
 
