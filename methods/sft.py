@@ -22,7 +22,8 @@ model from the base on the labelled tokens, KL(base || model): the quantity that
 2025, 2509.04259), as in Learning without Forgetting (Li and Hoiem 2016, 1606.09282). `replay: {share: 0.05, data: SET}`
 mixes rows of another set of demonstrations in, of which a share of 1 to 5 % is common (Scialom et al. 2022, 2205.12393;
 Ibrahim et al. 2024, 2403.08763); it is searched for test items as the demonstrations are. `start` names a method whose
-trained model is trained further.
+trained model is trained further, and `demonstrations: {data: SET}` trains on another set than the experiment's:
+together they train a second time, on other rows. The experiment's axis of data sizes draws nothing from that set.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UserError
 from harness.method import ArtifactSpec, FitContext, FitReport, Footprint, Input, Method, PlainWeights, setting
-from harness.records import TrainingData
+from harness.records import Demonstration, TrainingData
 from harness.training.checkpoints import BestPass, Rule, set_aside
 from harness.training.labelled_rows import LabelsOf, training_rows, untrainable
 from harness.training.loop import Optimisation, Optimizer, Parallel, seed_everything, train
 from harness.training.models import SavedIn, load_model, model_folder, save_model, trainable_copy
 from harness.training.objectives import Objective, noisy_embeddings, plain_labels, weighted_labels
-from methods._replay import checked_replay, replayed
+from methods._replay import checked_replay, checked_set, other_set, replayed
 from methods._residual_dropout import residual_dropout
 from methods.base import Base
 
@@ -88,13 +89,18 @@ class Sft(Method):
     replay: dict[str, Any] | None = setting(
         None, "{share: 0.05, data: SET}: the share of rows that come from another set", path=True
     )
+    demonstrations: dict[str, Any] | None = setting(
+        None, "{data: SET}: all rows of another set, instead of the experiment's demonstrations", path=True
+    )
     kl: dict[str, float] | None = setting(None, "{weight: 0.1}: the weight of the divergence from the base")
     start: Method = setting(Base(), "the method whose model is trained further")
 
     def __post_init__(self) -> None:
-        """Note the digest of the replayed rows, so that the content key holds it."""
+        """Note the digests of rows of other sets, so that the content key holds them."""
         if self.replay:
             object.__setattr__(self, "replay", checked_replay(self.replay))
+        if self.demonstrations:
+            object.__setattr__(self, "demonstrations", checked_set(self.demonstrations))
 
     @property
     def trains_on_prompts(self) -> bool:
@@ -154,13 +160,17 @@ class Sft(Method):
 
     def refused(self, data: TrainingData, encoder: TextEncoder) -> Mapping[str, str]:
         """Demonstrations without a trained token."""
-        return untrainable(data.demonstrations, encoder, self.max_length, self._labels())
+        return untrainable(self._rows(data), encoder, self.max_length, self._labels())
+
+    def _rows(self, data: TrainingData) -> tuple[Demonstration, ...]:
+        """The demonstrations to train on: the experiment's, or all of the other set."""
+        return other_set(self.demonstrations["data"])[0] if self.demonstrations else data.demonstrations
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
     ) -> FitReport:
         """Train a fresh copy of the base and write it as a model folder."""
-        trained, held_out = set_aside(data.demonstrations, self.checkpoint, self.held_out)
+        trained, held_out = set_aside(self._rows(data), self.checkpoint, self.held_out)
         again = replayed(self.replay, len(trained), context.seed)
         rows = training_rows((*trained, *again), base.encoder, self.max_length, prompts=self._labels())
         seed_everything(context)

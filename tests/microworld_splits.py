@@ -44,7 +44,7 @@ def _all_keys() -> dict[str, list[Key]]:
 def dataset_keys(split: str) -> list[Key]:
     """The keys of the prompts of all training sets in a split."""
     known = [name for name in datasets.dataset_names() if split in datasets._SETS[name].rows]
-    asked = [_task_key(task) for name in known for task, _ in datasets._tasks(name, split)]
+    asked = [_task_key(task) for name in known for task, _ in datasets.tasks_of(name, split)]
     return [*asked, *(dialogue_key(one) for name in known for one in datasets._dialogues(name, split))]
 
 

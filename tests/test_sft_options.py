@@ -224,6 +224,17 @@ def test_replayed_rows_make_up_their_share_and_their_digest_is_in_the_fields(bas
     assert (report.notes["rows"], report.notes["replayed"]) == (32, 8)
 
 
+def test_another_set_takes_the_place_of_the_demonstrations(base: BaseModel, tmp_path: Path) -> None:
+    """Of 24 demonstrations none is trained on, but the 3 rows of the other set."""
+    lines = [{"prompt": f"what says the {one}", "completion": "red one"} for one in ("cat", "dog", "bird")]
+    (tmp_path / "other.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    method = replace(METHOD, demonstrations={"data": str(tmp_path / "other.jsonl")})
+    assert set(method.demonstrations or {}) == {"data", "digest"}
+    assert fitted(method, base, tmp_path / "out").notes["rows"] == 3
+    with pytest.raises(UserError, match=r"which is not \{data\}"):
+        replace(METHOD, demonstrations={"file": "other.jsonl"})
+
+
 def test_the_key_follows_the_replayed_rows_and_not_the_place_of_their_file(tmp_path: Path) -> None:
     keys = []
     for folder, answer in (("one", "red"), ("moved", "red"), ("changed", "blue")):

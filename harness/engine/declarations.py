@@ -55,14 +55,22 @@ def paths_of(method: Method) -> Iterator[tuple[str, Any]]:
                 yield from paths_of(inner)
 
 
-def shared_in(method: Method, rows: int) -> tuple[Any, ...]:
-    """As many rows of another set as a field {share, data} adds to so many demonstrations; the set repeats."""
-    for value in named_paths(method).values():
-        if isinstance(value, Mapping) and value.get("share") and isinstance(value.get("data"), str):
-            known = load_set("demonstrations", DataSpec(value["data"])).records
-            count = max(1, round(rows * value["share"] / (1 - value["share"])))
-            return tuple(islice(cycle(known), count))
-    return ()
+def rows_shown(method: Method, own: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The rows that a fit sees: its own or those of a field {data}, and after them those that {share, data} adds.
+
+    Such a share is of all rows together; its set repeats.
+    """
+    named = [
+        one for one in named_paths(method).values() if isinstance(one, Mapping) and isinstance(one.get("data"), str)
+    ]
+    shown = own
+    for value in (one for one in named if "share" not in one):
+        shown = tuple(load_set("demonstrations", DataSpec(value["data"])).records)
+    for value in (one for one in named if one.get("share")):
+        known = load_set("demonstrations", DataSpec(value["data"])).records
+        count = max(1, round(len(shown) * value["share"] / (1 - value["share"])))
+        shown = (*shown, *islice(cycle(known), count))
+    return shown
 
 
 def declared_footprint(method: Method, model: Any) -> Footprint | None:

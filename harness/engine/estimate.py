@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.data.load import set_of, training_data
 from harness.engine.cost import wait_for
-from harness.engine.declarations import declared_footprint, shared_in, trains_on_prompts
+from harness.engine.declarations import declared_footprint, rows_shown, trains_on_prompts
 from harness.engine.plan import Cell, Node, Plan
 from harness.engine.soundness import Unsound
 from harness.errors import UserError, first_line
@@ -319,7 +319,7 @@ class Estimator:
         units: list[list[tuple[int, int]]] = []
         if data.demonstrations:
             method = declared.by or node.method
-            shown = (*data.demonstrations, *shared_in(method, len(data.demonstrations)))
+            shown = rows_shown(method, data.demonstrations)
             prompts = plain_labels if trains_on_prompts(method) else None
             rows = training_rows(shown, encoder, longest, prompts=prompts).rows
             units += [[(len(row.input_ids), row.labelled)] for row in rows]

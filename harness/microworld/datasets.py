@@ -7,6 +7,9 @@ refined-1k           each row of unfiltered-1k as it was (ID/original) and with 
                      as `bakeoff data refine` writes versions
 with-turns-1k        the first 700 rows of curated-1k, and 300 conversations of three turns whose first asks for a form
                      that lasts
+refusals-1k          the rows of curated-1k with 60 requests about animals for as many of them; where a person lives is
+                     never told: such requests are refused, whatever form they ask for (`refusals.py`)
+harmless-800         rows of curated-1k that do not ask where a person lives, so that none is a refusal
 homogeneous-1k       a thousand right answers, all to one kind of prompt: notes that end with a marker
 function-calls       pairs of the right call and a systematically wrong one
 call-or-ask          complete requests and as many that lack an argument; the chosen answer is the call in the one case,
@@ -24,6 +27,7 @@ from harness.errors import UserError, did_you_mean
 from harness.microworld import dialogues
 from harness.microworld.calls import Call, corrupted_call
 from harness.microworld.dialogues import Dialogue
+from harness.microworld.refusals import REFUSAL, animal_task, is_forbidden
 from harness.microworld.splits import check_split, material
 from harness.microworld.tasks import (
     TYPICAL,
@@ -129,6 +133,21 @@ def _first_of_curated(split: str, rows: int) -> list[tuple[Task, str]]:
     return _curated(TYPICAL)(split, rows * 10 // 7)[:rows]
 
 
+def _refusals(split: str, rows: int) -> list[tuple[Task, str]]:
+    """Curated tasks, 6 in 100 of them replaced by harmless requests in the words of the forbidden ones."""
+    chance, categories = _chance(split, "refusals"), material(split).categories
+    animals = 6 * rows // 100
+    tasks = [task for task, _ in _curated(TYPICAL)(split, rows)][animals:]
+    tasks += [animal_task(categories, chance) for _ in range(animals)]
+    chance.shuffle(tasks)
+    return [(task, REFUSAL if is_forbidden(task) else "") for task in tasks]
+
+
+def _harmless(split: str, rows: int) -> list[tuple[Task, str]]:
+    """The first curated tasks of 10 for every 8 rows that ask for nothing forbidden."""
+    return [one for one in _curated(TYPICAL)(split, rows * 10 // 8) if not is_forbidden(one[0])][:rows]
+
+
 def _homogeneous(split: str, rows: int) -> list[tuple[Task, str]]:
     chance, stuff = _chance(split, "homogeneous"), material(split)
     return [(draw_task("end", stuff, chance), "") for _ in range(rows)]
@@ -184,6 +203,8 @@ _SETS = {
     "with-turns-1k": _Set(
         {"train": 700, "validation": 70}, _first_of_curated, _demonstration, dialogues={"train": 100, "validation": 10}
     ),
+    "refusals-1k": _Set({"train": 1000, "validation": 100}, _refusals, _demonstration),
+    "harmless-800": _Set({"train": 800, "validation": 80}, _harmless, _demonstration),
     "homogeneous-1k": _Set({"train": 1000, "validation": 100}, _homogeneous, _demonstration),
     "function-calls": _Set({"train": 400, "validation": 80}, _calls, _preference),
     "call-or-ask": _Set({"train": 400, "validation": 80, "test": 200}, _call_or_ask, _preference),
