@@ -9,6 +9,10 @@ question.
     tie        share of ties; the share of wins is `win` minus half of it
     win_cut    `win` with both answers cut to the number of words of the shorter, a control for length: judges prefer
                long answers (2404.04475). A cut answer is incomplete, so this is not a better score.
+    win_lc     `win` at equal length: AlpacaEval 2's regression (Dubois et al. 2024, equations 2 and 3, in
+               harness/scoring/length_control.py), fitted to the questions of one cell, of 20 or more. A column
+               `difficulty` of the data is its gamma; without one, the questions count as equally hard. Single values
+               are residuals around the fit and may lie outside of 0 to 1; their mean is the controlled win rate.
     length     log of (1 + our words) / (1 + theirs)
 
 The judge is an OpenAI-compatible endpoint (a local vLLM server is one) or a reward model in a folder. For a judge that
@@ -38,6 +42,7 @@ from harness.policy.reward_model import RewardModel
 from harness.policy.types import Completion, Prompt, Sampling, flags_of
 from harness.records import TestItem, TestSet
 from harness.scoring.judging import REWARD_METRICS, AskedJudge, Judge, Pair, RewardJudge, asked_metrics, cut_alike
+from harness.scoring.length_control import FEWEST, adjusted
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy
@@ -60,13 +65,14 @@ class Question:
     group: str
     turns: tuple[str, ...]
     theirs: tuple[str, ...] = ()
+    difficulty: float = 0.0
 
 
 @dataclass(frozen=True)
 class PairwiseJudge(Benchmark):
     """Every question answered once and judged in both orders."""
 
-    version = 1
+    version = 2
     needs = frozenset({"sample"})
     reads_logits = True
     sparse = True
@@ -111,6 +117,7 @@ class PairwiseJudge(Benchmark):
         ]
         if self.length_control:
             found.append(Metric("win_cut", "wins with both answers cut to the same length", primary=False, chance=0.5))
+        found.append(Metric("win_lc", "wins at equal length, by regression", primary=False, chance=0.5))
         found.append(Metric("length", "log ratio of our words to theirs", primary=False, unit="nats"))
         return (*found, *(REWARD_METRICS if self.reward_model else asked_metrics(self.repeats)))
 
@@ -126,6 +133,7 @@ class PairwiseJudge(Benchmark):
         answered = zip(items, held, theirs, strict=True)
         pairs = [Pair(item.id, item.turns, _texts_of(told), other) for item, told, other in answered]
         judged = self._judged(pairs, str(getattr(policy, "device", "cpu")))
+        _control_length(items, pairs, judged)
         for item, pair, told, found in zip(items, pairs, held, judged, strict=True):
             yield _outcome(item, pair, told, policy.encoder.prompt_text(told[-1][0]), found)
 
@@ -177,6 +185,17 @@ class PairwiseJudge(Benchmark):
         return found
 
 
+def _control_length(items: Sequence[Question], pairs: Sequence[Pair], judged: Sequence[dict[str, float]]) -> None:
+    """Add `win_lc` to what was judged, wherever there is a win."""
+    known = [at for at, one in enumerate(judged) if "win" in one]
+    if len(known) < FEWEST:
+        return
+    longer = [float(sum(map(len, pairs[at].ours)) - sum(map(len, pairs[at].theirs))) for at in known]
+    values = adjusted([judged[at]["win"] for at in known], longer, [items[at].difficulty for at in known])
+    for at, value in zip(known, values, strict=True):
+        judged[at]["win_lc"] = value
+
+
 def _texts_of(told: Told) -> tuple[str, ...]:
     return tuple(answer.text for _, answer in told)
 
@@ -200,8 +219,11 @@ def _question(row: Mapping[str, Any], number: int, where: str) -> Question:
     turns = _texts(row, QUESTIONS)
     if not turns:
         raise UserError("a row without a question", where=where, fix=f"Add one of the columns {', '.join(QUESTIONS)}.")
-    group = row.get("category")
-    return Question(_id_of(row, number), group if isinstance(group, str) else "", turns)
+    group, hard = row.get("category"), row.get("difficulty", 0.0)
+    if isinstance(hard, bool) or not isinstance(hard, int | float) or not math.isfinite(hard):
+        fix = "Give the logit that AlpacaEval calls gamma, such as 0.4, or leave the column out."
+        raise UserError(f"the difficulty is {hard!r:.40}, which is not a number", where=where, fix=fix)
+    return Question(_id_of(row, number), group if isinstance(group, str) else "", turns, difficulty=float(hard))
 
 
 def _answered(

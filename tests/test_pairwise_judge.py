@@ -186,7 +186,8 @@ def test_a_reward_model_lets_the_higher_reward_win_and_equal_ones_tie(tmp_path: 
     assert [one.metrics["tie"] for one in found] == [0.0, 0.0, 1.0, 0.0]
     assert [one.metrics["win_cut"] for one in found] == [1.0, 0.0, 0.5, 0.0]
     assert found[0].metrics["margin"] > 0 > found[3].metrics["margin"]
-    assert {name for one in found for name in one.metrics} == {metric.name for metric in benchmark.metrics()}
+    declared = {metric.name for metric in benchmark.metrics()}
+    assert {name for one in found for name in one.metrics} == declared - {"win_lc"}  # which takes 20 questions
 
 
 def test_the_opponent_may_be_the_bases_own_answers_turn_by_turn(tmp_path: Path, server: JudgeServer) -> None:
