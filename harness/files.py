@@ -109,6 +109,11 @@ def sibling_file(path: Path, ending: str) -> Path:
     return path.with_name(f"{path.stem}.{ending}")
 
 
+def without_folder(name: str) -> str:
+    """The name of a file for others to read: a path of this machine is cut to its last part, a hub id stays."""
+    return Path(name).name if Path(name).is_absolute() else name
+
+
 def check_writable(folder: Path) -> None:
     """Make the folder, and raise UserError where no file can be written to it: before hours of work, not after."""
     try:

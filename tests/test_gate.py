@@ -111,6 +111,14 @@ def test_the_results_say_what_was_checked(tmp_path: Path) -> None:
     assert [entry["items"] for entry in checked] == [len(knowledge_items("test")), 30]
 
 
+def test_the_results_name_a_file_without_the_folder_that_it_lies_in(tmp_path: Path) -> None:
+    rows = rows_with(tmp_path, [item.prompt for item in instruction_items("test", 5)[:1]])
+    write_results(planned(tmp_path, rows), Store(tmp_path / "store"), tmp_path / "out")
+    written = (tmp_path / "out" / "contamination.json").read_text()
+    assert str(tmp_path) not in written
+    assert {entry["set"] for entry in json.loads(written)["checked"]} == {"rows.jsonl"}
+
+
 def test_the_report_gives_the_scores_with_and_without_the_matched_items(tmp_path: Path) -> None:
     """Sixty items, the first 15 of them in the training data: the others' mean, worked from the rows."""
     from harness.engine.results.schema import read_rows

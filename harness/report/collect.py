@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.engine.claims_file import SHIPPED_CLAIMS
 from harness.engine.results.schema import CLAIMS_FILE, ROW_COLUMNS, SAMPLE_COLUMNS, TUNING_FILE, read_rows, read_samples
-from harness.files import read_json
+from harness.files import read_json, without_folder
 from harness.method import NO_SIGNAL, UNCHANGED
 from harness.records import DataChoice
 from harness.report.numbers.comparisons import Kept, Result, gaps_of, kept_of, results_of
@@ -144,7 +144,10 @@ def collect(folder: Path) -> ReportModel:
         rows=rows,
         blocks=tuple(_block(rows, samples, artifacts, models, matrix, *place) for place in places),
         ledger=tuple(sorted(artifacts, key=_artifact_key)),
-        contamination=tuple(_json(folder / "contamination.json").get("checked", [])),
+        contamination=tuple(
+            {**entry, "set": without_folder(str(entry["set"]))}  # folders written before November 2026 hold paths
+            for entry in _json(folder / "contamination.json").get("checked", [])
+        ),
         provenance=provenance,
         tuning=_json(folder / TUNING_FILE),
         experiment=experiment.read_text(encoding="utf-8", errors="replace") if experiment.exists() else "",

@@ -15,7 +15,7 @@ from harness.engine.plan import Plan, inside
 from harness.engine.plugin_code import package_of
 from harness.engine.results.schema import TUNING_FILE
 from harness.engine.store.keys import library_versions
-from harness.files import HARNESS, read_json
+from harness.files import HARNESS, read_json, without_folder
 from harness.method import plugin_name
 from harness.policy.base_model import BaseModel
 from harness.policy.chat_template import DEFAULT_DATE
@@ -55,7 +55,7 @@ def provenance(plan: Plan, store: Path) -> dict[str, Any]:
         "data": {
             f"{loaded.kind} {loaded.quality}".strip(): {
                 **loaded.manifest,
-                "name": _without_folder(loaded.manifest["name"]),
+                "name": without_folder(loaded.manifest["name"]),
                 "composition": composition(loaded.records),
             }
             for loaded in plan.sets
@@ -158,7 +158,3 @@ def _values(path: Path, name: str) -> list[str]:
 def _revision(folder: Path) -> str:
     """The commit of a model in the hub cache, which is the name of its snapshot folder."""
     return folder.name if folder.parent.name == "snapshots" else ""
-
-
-def _without_folder(name: str) -> str:
-    return Path(name).name if Path(name).is_absolute() else name

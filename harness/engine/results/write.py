@@ -33,7 +33,7 @@ from harness.engine.store.keys import key_of
 from harness.engine.store.outcomes import read_outcomes
 from harness.engine.store.store import Store
 from harness.engine.tuning import record
-from harness.files import write_json, write_text
+from harness.files import without_folder, write_json, write_text
 from harness.method import Method, fields_of
 from harness.policy.sources import parameter_count
 
@@ -58,7 +58,7 @@ def write_results(plan: Plan, store: Store, folder: Path, looked: Looked | None 
     whole = matrix(plan, states, joints, store)
     write_json(folder / "matrix.json", {**whole, "stop": recorded(looked)} if looked else whole)
     write_json(folder / "costs.json", {"schema": SCHEMA_VERSION, "artifacts": list(_costs(done, plan, store))})
-    checked = check_contamination(plan, store.root)
+    checked = [{**entry, "set": without_folder(entry["set"])} for entry in check_contamination(plan, store.root)]
     write_json(folder / "contamination.json", {"schema": SCHEMA_VERSION, "checked": checked})
     write_json(folder / "provenance.json", provenance(plan, store.root))
     (folder / TUNING_FILE).unlink(missing_ok=True)
