@@ -7,7 +7,8 @@ with l the lengths of the two answers in characters, s the standard deviation of
 gamma_x the difficulty of a question (theta, phi and psi are those of the method less those of the opponent, which the
 authors write apart). It is fitted by cross-entropy to wins, which may be a half. The authors take gamma_x from a
 fit of all models of their leaderboard and choose a ridge by cross-validation; here gamma_x comes with the data or is
-left out, and the ridge is 0.001 on phi and psi, which bends nothing and keeps the fit finite where length tells every win.
+left out, and the ridge is 0.001 on phi and psi, which bends nothing and keeps the fit finite
+where length tells every win.
 
 `adjusted` spreads the controlled rate over the questions: each win less what the fit expects of it, plus what it would
 expect at equal length. Their mean is equation 3, up to the fit's tolerance, since the residuals of a logistic
