@@ -226,6 +226,16 @@ def run_command(
         str | None,
         typer.Option("--slurm", metavar="OPTION=VALUE,...", help="have jobs of Slurm do the work, --workers of them"),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="ADDRESS", help="have a Ray cluster do the work: HOST:PORT of its head, or auto"),
+    ] = None,
+    ray_task: Annotated[
+        str,
+        typer.Option(
+            "--ray-task", metavar="NAME=VALUE,...", help="what each task needs: gpus, cpus, memory (GB) and retries"
+        ),
+    ] = "",
 ) -> None:
     """Fill the matrix and write the report. Finished work is never repeated.
 
@@ -236,11 +246,15 @@ def run_command(
     command waits for them. It may be ended and called again (docs/clusters.md).
     """
     from harness.cli.running import run_verb
+    from harness.engine.ray_cluster import cluster_of
 
+    if ray_task and ray is None:
+        raise UserError("--ray-task is given without --ray", fix="Name the cluster. Example: --ray auto")
     try:
         code = run_verb(
-            file, store, out, settings, retry_failed=retry_failed, processes=workers, until=until or "", slurm=slurm
-        )
+            file, store, out, settings, retry_failed=retry_failed, processes=workers, until=until or "", slurm=slurm,
+            cluster=None if ray is None else cluster_of(ray, ray_task),
+        )  # fmt: skip
     except KeyboardInterrupt:
         typer.echo("Interrupted. Finished work is kept; the same command continues.")
         code = 2

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from harness.engine.gate import check_contamination, remedies_of, warnings_of
 from harness.engine.joint_cells import joint_cells
 from harness.engine.plan import Cell, Plan
 from harness.engine.progress import Progress, has_width, print_line
+from harness.engine.ray_cluster import Cluster, connected, run_on_cluster
 from harness.engine.refusals import check_before_run, skipped_rows
 from harness.engine.results.declared import declare
 from harness.engine.results.folder import held, is_current, recorded_looks, replaced
@@ -71,10 +72,12 @@ def run_verb(
     processes: int,
     until: str = "",
     slurm: str | None = None,
+    cluster: Cluster | None = None,
 ) -> int:
     """Fill the matrix, or as much of it as decides its questions, write results and report; return the exit code.
 
-    slurm  the options of the jobs that do the work; None: this machine does it
+    slurm    the options of the jobs that do the work
+    cluster  the Ray cluster that does the work; where neither is given, this machine does it
     """
     console = line_console()
     say = partial(print_line, console)
@@ -87,6 +90,10 @@ def run_verb(
         raise UserError("--until needs a block `stop`, which declares the looks", where=str(file), fix=fix)
     if jobs is not None:
         require_slurm(jobs)
+    if cluster and (processes > 1 or jobs is not None):
+        raise UserError(
+            "--ray gives the work to a cluster, and --workers and --slurm to others", fix="Keep one of them."
+        )
     with disk_errors(store_folder):
         store_folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=store_folder).close()
@@ -97,8 +104,9 @@ def run_verb(
         if line := replaced(folder, experiment):
             say(line)
         try:
-            asked = _Asked(experiment, store, console, settings, folder, retry_failed, processes, jobs)
-            plan, tally, looked = _fill(asked, may_stop=bool(until))
+            asked = _Asked(experiment, store, console, settings, folder, retry_failed, processes, jobs, cluster)
+            with connected(cluster.address) if cluster else nullcontext():
+                plan, tally, looked = _fill(asked, may_stop=bool(until))
         except InterruptedRun as kept:
             jobs_go_on = " Jobs of Slurm go on meanwhile (squeue shows them, scancel ends them)." if asked.jobs else ""
             say(f"\nInterrupted. {kept}; the same command goes on.{jobs_go_on}")
@@ -186,6 +194,7 @@ class _Asked:
     retry_failed: bool
     processes: int
     jobs: Mapping[str, Any] | None = None
+    cluster: Cluster | None = None
 
     def say(self, line: str) -> None:
         print_line(self.console, line)
@@ -210,10 +219,12 @@ class _Asked:
             raise InterruptedRun(f"{kept} of {counted(len(plan.cells), 'cell')} are done and kept") from None
 
     def _run(self, plan: Plan, progress: Progress, stage: int, looked: Looked | None) -> Tally:
-        if self.processes == 1 and self.jobs is None:
+        if self.processes == 1 and self.jobs is None and self.cluster is None:
             return run_plan(plan, self.store, progress, retry_failed=self.retry_failed)
         if self.retry_failed:
             forgive(plan, self.store)
+        if self.cluster:
+            return run_on_cluster(plan, self.store, progress, self.cluster, stage)
         looks = recorded(looked) if looked else None
         work = Asked(str(self.experiment.file), str(self.store.root), list(self.settings), stage, looks)
         if self.jobs is not None:

@@ -38,11 +38,15 @@ RENDERED_WITH = {
 NAME = re.compile(r"\w(?:.{,198}\S)?")  # also of a base, which may be a path
 
 
-def load_experiment(file: Path, settings: Sequence[str] = ()) -> Experiment:
-    """Read and check an experiment; `settings` are the --set arguments KEY=VALUE or LABEL.FIELD=VALUE."""
-    if not _is_file(file):
-        raise UserError("no such experiment file", where=str(file), fix="Give the path of a YAML experiment.")
-    text = read_small_text(file)
+def load_experiment(file: Path, settings: Sequence[str] = (), text: str | None = None) -> Experiment:
+    """Read and check an experiment; `settings` are the --set arguments KEY=VALUE or LABEL.FIELD=VALUE.
+
+    text  of the experiment, on a machine that need not have the file; its relative paths begin at the file's place
+    """
+    if text is None:
+        if not _is_file(file):
+            raise UserError("no such experiment file", where=str(file), fix="Give the path of a YAML experiment.")
+        text = read_small_text(file)
     root = parse_yaml(text, file)
     if not isinstance(root.value, dict):
         raise UserError("an experiment is a mapping of keys", where=str(file), fix="Example: bases: [microworld/small]")

@@ -90,6 +90,23 @@ def forgive(plan: Plan, store: Store) -> None:
             store.forgive(key)
 
 
+def fit_artifact(plan: Plan, store: Store, node: Node, progress: Progress) -> int:
+    """Make one artifact, and those that it is built on, without scoring a cell; how many were fitted.
+
+    A failure is recorded in the store. Raises UserError as `run_plan` does.
+    """
+    prepare(plan, store)
+    runner = _Runner(plan, store, progress, False)
+    runner.ensure(node)
+    return runner.tally.fitted
+
+
+def compare_policies(plan: Plan, store: Store, progress: Progress) -> Tally:
+    """Compare the policies of cells that other machines have scored: no model is loaded, and no GPU needed."""
+    _prepare_libraries(plan)
+    return _Runner(plan, store, progress, False).compare_all()
+
+
 def fit_as_one_of_several(plan: Plan, store: Store, node: Node, out: Path, context: FitContext) -> FitReport:
     """The part that this process has in a fit by several."""
     _prepare_process(plan)
@@ -111,6 +128,17 @@ def prepare(plan: Plan, store: Store) -> None:
 
 
 def _prepare_process(plan: Plan) -> None:
+    """Prepare the libraries and the device of this process."""
+    _prepare_libraries(plan)
+    on_gpu = [base for base in plan.bases if base.spec.device.startswith("cuda")]
+    for base in on_gpu:
+        require_device(base.spec.name, base.spec.device)
+    if on_gpu:
+        # not on CPU, where equal threads give equal bytes anyway: the call imports a compiler
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _prepare_libraries(plan: Plan) -> None:
     """Fix the number of threads (it changes bytes), and turn off telemetry."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -122,12 +150,6 @@ def _prepare_process(plan: Plan) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     # the libraries' objects stay: `free_memory` need not search them after every artifact
     gc.freeze()
-    on_gpu = [base for base in plan.bases if base.spec.device.startswith("cuda")]
-    for base in on_gpu:
-        require_device(base.spec.name, base.spec.device)
-    if on_gpu:
-        # not on CPU, where equal threads give equal bytes anyway: the call imports a compiler
-        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 class _Runner:
@@ -151,6 +173,10 @@ class _Runner:
             # what another process is working on comes last, so that the two share the work
             at = next((at for at, (node, group) in enumerate(waiting) if not self._busy(node, group)), 0)
             self._group(*waiting.pop(at))
+        return self.compare_all()
+
+    def compare_all(self) -> Tally:
+        """Compare policies, where the plan does; what was done so far."""
         for joint in joint_cells(self.plan, self.store) if self.plan.compares else ():
             self._compare(joint)
         return self.tally
@@ -191,7 +217,7 @@ class _Runner:
 
     def _load_and_score(self, node: Node, todo: list[Cell]) -> list[Cell]:
         """Score the cells; those that are left need the policy loaded again, since one changed what it shares."""
-        why, policy = self._ensure(node), None
+        why, policy = self.ensure(node), None
         if not why:
             try:
                 policy = self._load(node, todo[0].backend)
@@ -267,10 +293,10 @@ class _Runner:
 
     # ---- fitting
 
-    def _ensure(self, node: Node) -> str:
+    def ensure(self, node: Node) -> str:
         """Make the artifact and those that it is made from; why that failed, or ""."""
         for role, needed in node.inputs.items():
-            if why := self._ensure(needed):
+            if why := self.ensure(needed):
                 return f"its {role} failed: {why}"
         return self._once("artifacts", node, partial(self._fit, node))
 
