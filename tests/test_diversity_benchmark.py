@@ -125,6 +125,14 @@ def test_prompts_come_from_files_and_a_row_without_text_is_named(tmp_path: Path)
     assert "row 2" in str(refused.value.where)
 
 
+def test_both_layouts_of_infinity_chat_are_read(tmp_path: Path) -> None:
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Write a haiku."}]
+    rows = [{"query": "Name a pet."}, {"messages": turns, "categories": [{"category": "Creative Content Generation"}]}]
+    file = tmp_path / "infinity.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [(p.id, p.text) for p in open_prompts(str(file))] == [("1", "Name a pet."), ("2", "Write a haiku.")]
+
+
 def test_published_prompt_sets_are_read(shared_data: Path) -> None:
     assert len(open_prompts(str(shared_data / "noveltybench" / "curated.jsonl"))) == 100
     questions = open_prompts(str(shared_data / "mt_bench" / "mt_bench_question.jsonl"))

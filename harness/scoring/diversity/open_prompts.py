@@ -13,6 +13,7 @@ from harness.data.readers import placed_rows
 from harness.errors import UserError
 
 EMBEDDED = "microworld"
+PROMPTS = ("prompt", "question", "instruction", "query")
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,20 @@ def _embedded() -> list[OpenPrompt]:
 
 
 def _prompt(row: Mapping[str, Any], where: str, number: str) -> OpenPrompt:
-    """The text of `prompt`, `question`, `instruction` or the first of `turns`, under `id` or `question_id`."""
-    turns = row.get("turns")
-    texts = [row.get(key) for key in ("prompt", "question", "instruction")]
+    """The text of one of PROMPTS, the first of `turns` or the first user turn of `messages`, under `id` or another.
+
+    Infinity-Chat's set for evaluation has `query`, its taxonomy has `messages` (2510.22954).
+    """
+    turns, messages = row.get("turns"), row.get("messages")
+    texts = [row.get(key) for key in PROMPTS]
     texts += turns[:1] if isinstance(turns, list) else []
+    for turn in messages if isinstance(messages, list) else []:
+        if isinstance(turn, Mapping) and turn.get("role") == "user":
+            texts.append(turn.get("content"))
+            break
     text = next((text for text in texts if isinstance(text, str) and text.strip()), None)
     if text is None:
-        raise UserError("the row has no text under prompt, question, instruction or turns", where=where)
+        what = f"the row has no text under {', '.join(PROMPTS)}, turns or messages"
+        raise UserError(what, where=where, fix='Example: {"id": "1", "prompt": "Name a fruit."}')
     name = str(next((row[key] for key in ("id", "question_id") if row.get(key) is not None), number))
     return OpenPrompt(name, name, text)
