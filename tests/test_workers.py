@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,19 @@ def test_what_no_worker_can_begin_the_run_does_itself(folder: Path, monkeypatch:
     log = folder / "shared" / "store" / "logs" / "worker-1.log"
     assert f"worker 1 ended with code 3 before it began. Its log is {log}" in found.stdout
     assert lines(found.stdout, "done") == ["done    outside/outside_bench/0"]
+
+
+def test_a_mistake_that_stops_every_worker_ends_the_run_with_its_message(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No cell has failed of it: the next run tries them again."""
+    file = outside.experiment(folder)
+    command = Asked.command
+    monkeypatch.setattr(Asked, "command", lambda self: command(replace(self, file=str(folder / "lost.yaml"))))
+    found = run(folder, file, "--workers", 2)
+    assert found.returncode == 2
+    assert f"{folder / 'lost.yaml'}: no such experiment file" in found.stderr
+    assert "1 cell: 1 to run" in bakeoff("plan", file, "--store", folder / "shared" / "store").stdout
 
 
 def test_a_worker_outlives_no_run_that_is_killed(folder: Path) -> None:

@@ -25,7 +25,7 @@ from harness.engine.run import Tally
 from harness.engine.showable import counted
 from harness.engine.states import state_of
 from harness.engine.store.store import Store, disk_errors, process_name
-from harness.engine.worker import TAKEN_AWAY, Asked
+from harness.engine.worker import MISTAKE, TAKEN_AWAY, Asked
 from harness.engine.workers import TRIES, done_keys, ended, last_lines, tally_since
 from harness.errors import UserError, did_you_mean, first_line
 from harness.files import read_sealed, write_sealed
@@ -100,6 +100,8 @@ class SlurmWorker:
             process, code = self._run(log)
             if not code:
                 return
+            if code == MISTAKE:
+                raise RuntimeError(f"The worker cannot go on. Its log is {log}")
             if code in TAKEN_AWAY:
                 time.sleep(GRACE)  # Slurm ends this job; one that ends by itself would not go back to the queue
                 continue

@@ -31,9 +31,12 @@ from harness.engine.run import portion_runner, run_plan
 from harness.engine.stopping import due
 from harness.engine.store.store import Store
 from harness.engine.tuning import plans
+from harness.errors import UserError
 
 TAKEN_AWAY = (75, -signal.SIGTERM, -signal.SIGUSR1)
 """Exit codes of a worker that was told to end, as by a scheduler that takes its machine away; the first is its own."""
+MISTAKE = 2
+"""The exit code of a worker whose work no other one could do either: the store is full, or a file has gone."""
 SELDOM = 0.2
 """Seconds between two events on how far a piece of work is."""
 Tell = Callable[..., None]
@@ -128,18 +131,39 @@ def _lines() -> Iterator[bytes]:
 def worker_main() -> None:
     """The work of this process; the one argument is JSON: the fields of `Asked`."""
     asked = Asked(**json.loads(sys.argv[1]))
-    if asked.events is not None:
-        _serve(asked, asked.events)
-        return
+    tell = _teller(asked.events)
+    try:
+        if asked.events is not None:
+            _serve(asked, tell)
+        else:
+            _go_through(asked)
+    except KeyboardInterrupt:
+        sys.exit(TAKEN_AWAY[0])
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        tell("mistake", error.what, error.where, error.fix)
+        sys.exit(MISTAKE)
+
+
+def _teller(pipe: int | None) -> Tell:
+    """What writes events to the run that started this process, if there is one."""
+
+    def tell(*event: Any) -> None:
+        with suppress(BrokenPipeError):  # the run was killed, and so this process ends
+            if pipe is not None:
+                os.write(pipe, json.dumps(event).encode() + b"\n")
+
+    return tell
+
+
+def _go_through(asked: Asked) -> None:
+    """Do all that is left of the experiment, next to others that do so."""
     threading.Thread(target=end_with_the_run, daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.default_int_handler)
-    try:
-        for plan in _plans(asked):
-            with Progress(Console(soft_wrap=True)) as progress:
-                run_plan(plan, Store(Path(asked.store)), progress, order=asked.order, turn=asked.turn)
-    except KeyboardInterrupt:
-        sys.exit(TAKEN_AWAY[0])
+    for plan in _plans(asked):
+        with Progress(Console(soft_wrap=True)) as progress:
+            run_plan(plan, Store(Path(asked.store)), progress, order=asked.order, turn=asked.turn)
 
 
 def _plans(asked: Asked) -> Iterator[Plan]:
@@ -153,15 +177,10 @@ def _plans(asked: Asked) -> Iterator[Plan]:
             yield plan
 
 
-def _serve(asked: Asked, pipe: int) -> None:
+def _serve(asked: Asked, tell: Tell) -> None:
     """Do portion after portion, until standard input closes."""
     portions: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(portions,), daemon=True).start()
-
-    def tell(*event: Any) -> None:
-        with suppress(BrokenPipeError):  # the run was killed, and so this process ends
-            os.write(pipe, json.dumps(event).encode() + b"\n")
-
     (plan,) = _plans(asked)
     with Telling(Console(soft_wrap=True), tell) as progress:
         do = portion_runner(plan, Store(Path(asked.store)), progress)

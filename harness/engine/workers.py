@@ -173,6 +173,9 @@ class _Pool:
         elif name == "idle":
             worker.ready, worker.portion = True, None
             worker.lane.rest()
+        elif name == "mistake":
+            what, where, fix = given
+            raise UserError(what, where=where, fix=fix)
         else:
             self._gone(worker)
 
