@@ -66,7 +66,7 @@ def test_without_slurm_or_with_looks_nothing_is_begun(tmp_path: Path, monkeypatc
     monkeypatch.setenv("PATH", str(tmp_path))
     found = bakeoff(*words)
     assert found.returncode == 2
-    assert "there is no sinfo here" in found.stderr
+    assert "sinfo was not found" in found.stderr
     (tmp_path / "sinfo").write_text("#!/bin/sh\necho 'slurm_load_partitions: error: Unable to contact' >&2; exit 1\n")
     (tmp_path / "sinfo").chmod(0o755)
     assert "sinfo: Unable to contact" in bakeoff(*words).stderr

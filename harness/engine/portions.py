@@ -14,7 +14,7 @@ from harness.method import fields_of, plugin_name
 
 @dataclass(eq=False)
 class Portion:
-    """What one worker does at a time.
+    """The work of one worker at a time.
 
     cells   those that are not done
     length  floating-point operations of the fits and the cells that are not done; infinite where they are not known
@@ -36,7 +36,7 @@ class Portion:
 
 
 def portions_of(plan: Plan, store: Store) -> list[Portion]:
-    """What is not done, longest first by the estimate of `plan --estimate`; what cannot be estimated comes first.
+    """All that is left, longest first by the estimate of `plan --estimate`; what cannot be estimated comes first.
 
     The longest must not come last, when the other workers have nothing left to do (R. L. Graham, Bounds on
     multiprocessing timing anomalies, SIAM J. Appl. Math. 17, 1969: at most 4/3 of the best time).
@@ -88,6 +88,6 @@ class _Expected:
 
 
 def _alike(node: Node) -> tuple[Any, ...]:
-    """What nodes have in common that differ in their seed alone."""
+    """All but the seed."""
     inputs = tuple((role, _alike(one)) for role, one in sorted(node.inputs.items()))
     return plugin_name(node.method), repr(fields_of(node.method)), node.base.spec.label, node.data, inputs

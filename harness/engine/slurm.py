@@ -87,7 +87,7 @@ def slurm_options(text: str) -> dict[str, Any]:
 
 
 class SlurmWorker:
-    """What submitit runs in a job: a worker process, replaced where it dies; what ends two of them has failed."""
+    """The work of a job: a worker process, replaced where it dies; what ends two of them has failed."""
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
@@ -123,7 +123,7 @@ class SlurmWorker:
             return process.pid, process.wait()
 
     def checkpoint(self) -> Any:
-        """What submitit submits when the job is pre-empted: the same, since the store knows what is done."""
+        """The request of a job that was pre-empted: the same, since the store knows what is done."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -274,7 +274,7 @@ def _submitit() -> Any:
 
 
 def require_slurm(options: Mapping[str, Any]) -> None:
-    """Raise UserError where jobs cannot be submitted from here, or where Slurm has no such partition."""
+    """Raise UserError where jobs cannot be submitted from here, or the partition does not exist."""
     _submitit()
     name = options.get("partition", "")
     done = _asked_slurm("sinfo", "--noheader", "--format=%R")
@@ -291,12 +291,12 @@ def _asked_slurm(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise UserError(
-            f"--slurm needs the commands of Slurm, and there is no {command[0]} here",
+            f"--slurm needs the commands of Slurm, and {command[0]} was not found",
             fix="Run this on the cluster's login node, or use --workers on one machine.",
         ) from None
 
 
 def _said(text: str) -> str:
-    """What Slurm complains of, in one line."""
+    """The complaint of Slurm in one line."""
     lines = [line.partition("error: ")[2] for line in text.splitlines() if "error: " in line]
     return lines[-1] if lines else first_line(RuntimeError(text))

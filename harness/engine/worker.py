@@ -146,7 +146,7 @@ def worker_main() -> None:
 
 
 def _teller(pipe: int | None) -> Tell:
-    """What writes events to the run that started this process, if there is one."""
+    """A function that writes events to the run that started this process, if there is one."""
 
     def tell(*event: Any) -> None:
         with suppress(BrokenPipeError):  # the run was killed, and so this process ends
