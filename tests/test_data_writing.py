@@ -97,13 +97,26 @@ def test_every_round_goes_on_from_the_one_before_and_says_so() -> None:
     assert len(found.examples) == 4
     made = {one.record.id: one for one in found.examples}
     second = next(one for one in found.examples if one.record.id.startswith("s1/2-"))
-    assert set(second.extra) == {"parent", "operator", "round", "model"}
+    assert set(second.extra) == {"parent", "operator", "round", "difficulty", "model"}
     assert (second.extra["round"], second.extra["model"]) == (2, "scripted")
     assert second.extra["parent"] in made
     assert made[str(second.extra["parent"])].extra["parent"] == "s1"
     assert asked_of(second).startswith(asked_of(made[str(second.extra["parent"])]))
     assert second.origin == "a"
     assert second.record.id.endswith(str(second.extra["operator"]))
+
+
+def test_difficulty_counts_the_rewrites_that_make_a_row_harder_and_not_those_on_another_subject() -> None:
+    found = evolve([row("s1"), row("s2", "Name three old rivers of Asia.")], writer(harder), OPERATORS, rounds=4)
+    made = {one.record.id: one for one in found.examples}
+
+    def worked(one: Example | None) -> int:
+        """Over the row and its parents, those by another operator than breadth."""
+        return 0 if one is None else (one.extra["operator"] != "breadth") + worked(made.get(str(one.extra["parent"])))
+
+    assert len(made) >= 4
+    assert all(one.extra["difficulty"] == worked(one) for one in made.values())
+    assert max(int(str(one.extra["difficulty"])) for one in made.values()) >= 2
 
 
 def test_the_seed_draws_the_operators() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -115,6 +116,7 @@ def test_the_experiments_of_the_guides_are_read_as_they_are(tmp_path: Path) -> N
         ["base", "sft"],
         ["base", "sft", "lora"],
         ["base", "sft", "lora", "loreft"],
+        ["base", "sft"],
     ]
     assert len(blocks("README.md", "yaml")[0].splitlines()) == 14
     # the third names nothing but what ships with the project
@@ -311,3 +313,13 @@ def test_the_answer_that_the_readme_quotes_is_that_of_the_committed_report() -> 
     quoted = " ".join(line.removeprefix("> ") for line in README.splitlines() if line.startswith("> "))
     report = (ROOT / "results" / "microworld" / "report.md").read_text("utf-8")
     assert quoted.split(" ([results/")[0] == sentence_in(report)
+
+
+def test_the_experiment_of_mixtures_plans_a_cell_for_each_mixture_and_skill(tmp_path: Path) -> None:
+    (text,) = [one for one in blocks("docs/data.md", "yaml") if "mix_20" in one]
+    for name in ("mix_5", "mix_20", "mix_40"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"prompt": name, "completion": "fine"}) + "\n")
+    (tmp_path / "mixture.yaml").write_text(text)
+    plan = make_plan(load_experiment(tmp_path / "mixture.yaml"), tmp_path / "store")
+    of_sft = [cell for cell in plan.cells if cell.entry.label == "sft"]
+    assert len({(cell.data, cell.column.label) for cell in of_sft}) == 3 * 3

@@ -21,6 +21,7 @@ class Draft:
 
     parents  ids of the rows it was derived from, nearest first
     origin   the set of the first parent, whose licence applies
+    difficulty  how often it was rewritten to be harder since its first parent; None for what is not evolved
     """
 
     id: str
@@ -31,11 +32,17 @@ class Draft:
     origin: str
     answer: str = ""
     cut_off: bool = False
+    difficulty: int | None = None
 
     def example(self, model: str) -> Example:
         """The draft as a demonstration with its provenance."""
         messages = (Message("user", self.instruction), Message("assistant", self.answer))
-        made = {"parent": self.parents[0] if self.parents else "", "operator": self.operator, "round": self.round}
+        made: dict[str, Any] = {
+            "parent": self.parents[0] if self.parents else "",
+            "operator": self.operator,
+            "round": self.round,
+        }
+        made |= {} if self.difficulty is None else {"difficulty": self.difficulty}
         record = Demonstration(messages, self.id, f"generated/{self.operator}")
         return Example(record, "demonstrations", "messages", {**made, "model": model}, self.origin)
 

@@ -52,7 +52,16 @@ def _rewritten(
     requests = [filled(operators[name], instruction=one.instruction) for name, one in zip(names, pool, strict=True)]
     said = writer.ask(requests, [f"{number}/{one.id}/rewrite" for one in pool])
     return [
-        Draft(f"{_root(one)}/{number}-{name}", text, name, number, (one.id, *one.parents), one.origin, cut_off=cut)
+        Draft(
+            f"{_root(one)}/{number}-{name}",
+            text,
+            name,
+            number,
+            (one.id, *one.parents),
+            one.origin,
+            cut_off=cut,
+            difficulty=(one.difficulty or 0) + (name != BREADTH),
+        )
         for one, name, (text, cut) in zip(pool, names, said, strict=True)
     ]
 
