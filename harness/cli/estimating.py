@@ -15,7 +15,8 @@ from harness.engine.estimate import Estimator, Work
 from harness.engine.plan import Cell
 from harness.engine.progress import print_line
 from harness.engine.refusals import plan_of_usable_rows, skipped_rows
-from harness.engine.store.store import Store
+from harness.engine.store.mirror import folder_of
+from harness.engine.store.store import Place, Store
 from harness.errors import UserError
 from harness.report.render.tabular import BLANK
 
@@ -29,12 +30,12 @@ NOTES = (
 )
 
 
-def estimate_verb(file: Path, store_folder: Path, settings: Sequence[str], memory: str, *, wide: bool) -> None:
+def estimate_verb(file: Path, place: Place, settings: Sequence[str], memory: str, *, wide: bool) -> None:
     """Print the estimates of an experiment's fits and cells, with all parts where `wide`. Writes nothing."""
     import transformers
 
     sizes = _sizes(memory)
-    plan = plan_of_usable_rows(load_experiment(file, settings), Store(store_folder).root, weights=False)
+    plan = plan_of_usable_rows(load_experiment(file, settings), Store(folder_of(place)).root, weights=False)
     transformers.logging.disable_progress_bar()
     estimator = Estimator(plan)
     console = wide_console(WIDTH if wide else NARROW)
@@ -54,7 +55,7 @@ def estimate_verb(file: Path, store_folder: Path, settings: Sequence[str], memor
     for line in _remarks([*fits, *cells]):
         print_line(console, line)
     print_line(console, NOTES)
-    print_line(console, f"Nothing was written. Next: {command('run', file, store_folder, settings)}")
+    print_line(console, f"Nothing was written. Next: {command('run', file, place, settings)}")
 
 
 def _sizes(memory: str) -> list[float]:

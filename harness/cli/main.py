@@ -17,7 +17,7 @@ import typer
 
 from harness.cli.data import app as data_app
 from harness.engine.showable import clean, message
-from harness.engine.store.store import DEFAULT_STORE
+from harness.engine.store.store import DEFAULT_STORE, place_of
 from harness.errors import UserError, did_you_mean
 
 OF_THE_MACHINE = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO}
@@ -36,8 +36,15 @@ app.add_typer(data_app, name="data")
 
 ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="an experiment file (YAML)")]
 ResultsFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="a results folder")]
-StoreFolder = Annotated[
-    Path, typer.Option("--store", envvar="BAKEOFF_STORE", help="the folder of artifacts and outcomes")
+StorePlace = Annotated[
+    Any,
+    typer.Option(
+        "--store",
+        envvar="BAKEOFF_STORE",
+        metavar="FOLDER|URL",
+        parser=lambda given: place_of(str(given)),
+        help="the folder of artifacts and outcomes, or a URL (s3://, gs://, hf://) that machines share",
+    ),
 ]
 Settings = Annotated[
     list[str],
@@ -178,7 +185,7 @@ def init_command(
 @app.command("plan")
 def plan_command(
     file: ExperimentFile,
-    store: StoreFolder = DEFAULT_STORE,
+    store: StorePlace = DEFAULT_STORE,
     settings: Settings = [],  # noqa: B006
     power: Annotated[bool, typer.Option("--power", help="show what the run can decide, and with what chance")] = False,
     pilot: Annotated[
@@ -208,7 +215,7 @@ def plan_command(
 @app.command("run")
 def run_command(
     file: ExperimentFile,
-    store: StoreFolder = DEFAULT_STORE,
+    store: StorePlace = DEFAULT_STORE,
     out: Out = None,
     settings: Settings = [],  # noqa: B006
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try failed cells again")] = False,
@@ -267,7 +274,7 @@ def gc_command(
         list[Path] | None,
         typer.Argument(metavar="[EXPERIMENT]...", help="experiments whose unfinished cells keep theirs"),
     ] = None,
-    store: StoreFolder = DEFAULT_STORE,
+    store: StorePlace = DEFAULT_STORE,
     settings: Settings = [],  # noqa: B006
     delete: Annotated[bool, typer.Option("--delete", help="delete it; without this option nothing is changed")] = False,
 ) -> None:
@@ -422,7 +429,7 @@ def export_command(
 def explain_command(
     file: ExperimentFile,
     cell: Annotated[str, typer.Argument(metavar="CELL", help="METHOD, METHOD/BENCHMARK or METHOD/BENCHMARK/SEED")],
-    store: StoreFolder = DEFAULT_STORE,
+    store: StorePlace = DEFAULT_STORE,
     settings: Settings = [],  # noqa: B006
 ) -> None:
     """Explain why a cell is done, stale, failed or not applicable."""

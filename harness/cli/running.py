@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +35,8 @@ from harness.engine.slurm import require_slurm, run_by_slurm, slurm_options
 from harness.engine.soundness import Unsound
 from harness.engine.states import State, state_of
 from harness.engine.stopping import due, look_of, looks_of, marked
-from harness.engine.store.store import DEFAULT_STORE, Store, disk_errors
+from harness.engine.store.mirror import open_store
+from harness.engine.store.store import DEFAULT_STORE, Place, Store, disk_errors
 from harness.engine.tuning import plans
 from harness.engine.worker import Asked
 from harness.engine.workers import run_by_workers
@@ -64,7 +64,7 @@ def _sigterm_interrupts() -> Iterator[None]:
 @_sigterm_interrupts()
 def run_verb(
     file: Path,
-    store_folder: Path,
+    place: Place,
     out: Path | None,
     settings: Sequence[str],
     *,
@@ -88,16 +88,19 @@ def run_verb(
     if until and experiment.stop is None:
         fix = "Add `stop: {items: [0.25, 0.5, 1]}`: shares of the items at which it looks (docs/running.md)."
         raise UserError("--until needs a block `stop`, which declares the looks", where=str(file), fix=fix)
+    if (cluster or jobs is not None) and not isinstance(place, Path):
+        what = "--slurm and --ray need a store in a folder that all machines mount"
+        fix = "Name a folder, or run the same command on each machine without them."
+        raise UserError(what, where=f"--store {place}", fix=fix)
     if jobs is not None:
         require_slurm(jobs)
     if cluster and (processes > 1 or jobs is not None):
         raise UserError(
             "--ray gives the work to a cluster, and --workers and --slurm to others", fix="Keep one of them."
         )
-    with disk_errors(store_folder):
-        store_folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=store_folder).close()
-    store = Store(store_folder)
+    store = open_store(place)
+    store.check_writable()
+    store.settle()
     # `experiment.yaml` has its results next to it; any other file has a folder of its name
     folder = out or (file.parent if file.name == "experiment.yaml" else file.parent / file.stem)
     with held(folder):
@@ -127,7 +130,7 @@ def run_verb(
         lines = (*not_run(plan), _idle(states, failed=bool(ended["failed"]), current=current))
     else:
         report += f" (as text: {folder / 'report.md'}; rows: {folder / 'rows.parquet'})"
-        lines = (*_worked(states, tally, file, store_folder, settings), *([NOT_ALL] if unfinished else []))
+        lines = (*_worked(states, tally, file, place, settings), *([NOT_ALL] if unfinished else []))
     for line in (*lines, report):
         say(line)
     return int(failed or unfinished)
@@ -140,7 +143,7 @@ def _idle(states: Sequence[State], *, failed: bool, current: bool) -> str:
     return f"{'Nothing to do' if current else stale}: {counts(states)}.{again}"
 
 
-def _worked(states: Sequence[State], tally: Tally, file: Path, store: Path, settings: Sequence[str]) -> Iterator[str]:
+def _worked(states: Sequence[State], tally: Tally, file: Path, store: Place, settings: Sequence[str]) -> Iterator[str]:
     """Summary of a run, with what to do next about a failure."""
     now = f"{counted(tally.fitted, 'artifact')} fitted, {counted(tally.evaluated, 'cell')} scored now"
     yield f"\n{counts(states)} ({now})."
@@ -226,7 +229,7 @@ class _Asked:
         if self.cluster:
             return run_on_cluster(plan, self.store, progress, self.cluster, stage)
         looks = recorded(looked) if looked else None
-        work = Asked(str(self.experiment.file), str(self.store.root), list(self.settings), stage, looks)
+        work = Asked(str(self.experiment.file), self.store.name, list(self.settings), stage, looks)
         if self.jobs is not None:
             last = self.experiment.tune is None or stage > 0
             return run_by_slurm(self.jobs, self.processes, plan, self.store, work, progress, last=last)
@@ -241,7 +244,10 @@ def _fill(asked: _Asked, *, may_stop: bool) -> tuple[Plan, Tally | None, Looked 
     """
     experiment, store = asked.experiment, asked.store
     tally: Tally | None = None
-    for stage, plan in enumerate(plans(experiment, store.root, download=True)):
+    for stage, plan in enumerate(plans(experiment, store.root, download=True, store=store)):
+        store.bring("outcomes", (cell.key for cell in plan.cells if not cell.why))
+        if plan.compares:
+            store.bring("joint", (joint.key for joint in joint_cells(plan, store) if joint.groups))
         states = [state_of(cell, store) for cell in plan.cells]
         scored = sum(state.name == "done" for state in states)
         declare(asked.folder, experiment.contrasts, scored, len(states))
@@ -322,12 +328,12 @@ def _write_results(plan: Plan, store: Store, folder: Path, looked: Looked | None
         return states, written_document(folder).opening
 
 
-def command(verb: str, file: Path, store: Path, settings: Sequence[str], *more: str) -> str:
+def command(verb: str, file: Path, store: Place, settings: Sequence[str], *more: str) -> str:
     """A command line for the same experiment, settings and store, ready to be typed."""
     return shlex.join(["bakeoff", verb, str(file), *more, *store_options(store, settings)])
 
 
-def store_options(store: Path, settings: Sequence[str]) -> list[str]:
+def store_options(store: Place, settings: Sequence[str]) -> list[str]:
     own = [] if store == DEFAULT_STORE or os.environ.get("BAKEOFF_STORE") == str(store) else ["--store", str(store)]
     return [*(word for setting in settings for word in ("--set", setting)), *own]
 

@@ -20,16 +20,17 @@ from harness.engine.pruning import prune, survey
 from harness.engine.refusals import check_before_run, skipped_rows
 from harness.engine.showable import counted
 from harness.engine.states import State, explain, find_cells, state_of
-from harness.engine.store.store import Store
+from harness.engine.store.mirror import folder_of, open_store
+from harness.engine.store.store import Place, Store
 from harness.engine.tuning import plans, scored_on, unfilled
 from harness.errors import UserError
 
 TITLE, LONGEST_TITLE = 32, 48  # columns of a cell's name
 
 
-def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
+def plan_verb(file: Path, place: Place, settings: Sequence[str]) -> None:
     """Print every cell's state and the counts; for an experiment that tunes, the trials first."""
-    store, say = Store(store_folder), printer()
+    store, say = open_store(place), printer()
     experiment = load_experiment(file, settings)
     for plan in _plans_so_far(experiment, store):
         states = [state_of(cell, store) for cell in plan.cells]
@@ -48,7 +49,7 @@ def plan_verb(file: Path, store_folder: Path, settings: Sequence[str]) -> None:
         say("The rows of tuned settings are planned once the trials are done.")
     done = all(state.name not in ("to run", "running") for state in states)
     more = ["--retry-failed"] if done and any(state.name == "failed" for state in states) else []
-    say(f"\n{counts(states)}.\nNext: {command('run', file, store_folder, settings, *more)}")
+    say(f"\n{counts(states)}.\nNext: {command('run', file, place, settings, *more)}")
 
 
 def _cell_lines(cells: Sequence[Cell], states: Sequence[State]) -> Iterator[str]:
@@ -63,11 +64,11 @@ def _cell_lines(cells: Sequence[Cell], states: Sequence[State]) -> Iterator[str]
         yield f"{cell.title:{longest}}  {f'{place}  ' if several else ''}{state}{backend}"
 
 
-def power_verb(file: Path, store_folder: Path, settings: Sequence[str], pilot: Path | None) -> None:
+def power_verb(file: Path, place: Place, settings: Sequence[str], pilot: Path | None) -> None:
     """Print the chance that the experiment decides each of its questions, and what would raise it."""
     from harness.report.prospects import planned_run, tables
 
-    store, console = Store(store_folder), wide_console()
+    store, console = open_store(place), wide_console()
     *_, plan = _plans_so_far(load_experiment(file, settings), store)
     run = planned_run(plan, store, pilot)
     with Progress(console, "designs") as progress:
@@ -76,23 +77,26 @@ def power_verb(file: Path, store_folder: Path, settings: Sequence[str], pilot: P
                 print_line(console, part)
             else:
                 console.print(part)
-    again = command("plan", file, store_folder, settings, "--power", "--from", "FOLDER")
+    again = command("plan", file, place, settings, "--power", "--from", "FOLDER")
     first = "" if pilot else f"after a pilot, {again}; or "
-    print_line(console, f"Nothing was written. Next: {first}{command('run', file, store_folder, settings)}")
+    print_line(console, f"Nothing was written. Next: {first}{command('run', file, place, settings)}")
 
 
-def explain_verb(file: Path, name: str, store_folder: Path, settings: Sequence[str]) -> None:
+def explain_verb(file: Path, name: str, place: Place, settings: Sequence[str]) -> None:
     """Print why the named cells have their states; in an experiment that tunes, the trials' cells have names, too."""
-    store, say = Store(store_folder), printer()
+    store, say = open_store(place), printer()
     known = _plans_so_far(load_experiment(file, settings), store)
     for cell in find_cells([cell for plan in known for cell in plan.cells], name):
         for line in explain(cell, store):
             say(line)
 
 
-def gc_verb(files: Sequence[Path], store_folder: Path, settings: Sequence[str], *, delete: bool) -> None:
+def gc_verb(files: Sequence[Path], place: Place, settings: Sequence[str], *, delete: bool) -> None:
     """Print what can be pruned from the store and what is kept; delete it where asked to."""
-    say, store = printer(), Store(store_folder)
+    if not isinstance(place, Path):
+        fix = f"`--store {folder_of(place)}` prunes the local copy; delete the rest with the tools of its host."
+        raise UserError("gc prunes a folder, and this store is a URL", where=f"--store {place}", fix=fix)
+    say, store = printer(), open_store(place)
     known = [plan for file in files for plan in _plans_so_far(load_experiment(file, settings), store)]
     found = survey(store, known)
     chosen = [one for one in found if not one.why]
@@ -104,7 +108,7 @@ def gc_verb(files: Sequence[Path], store_folder: Path, settings: Sequence[str], 
         prune(store, chosen)
         say(f"\nFreed: {total}. Finished cells stay done; a new cell fits what it needs again.")
     elif chosen:
-        words = ["bakeoff", "gc", *map(str, files), *store_options(store_folder, settings), "--delete"]
+        words = ["bakeoff", "gc", *map(str, files), *store_options(place, settings), "--delete"]
         say(f"\nTo be freed: {total}. Nothing was deleted. Next: {shlex.join(words)}")
     else:
         say(f"\nTo be freed: {total}.")
@@ -112,7 +116,7 @@ def gc_verb(files: Sequence[Path], store_folder: Path, settings: Sequence[str], 
 
 def _plans_so_far(experiment: Experiment, store: Store) -> Iterator[Plan]:
     """The plan of the trials, and the experiment's own once the trials are done."""
-    for plan in plans(experiment, store.root):
+    for plan in plans(experiment, store.root, store=store):
         yield plan
         if plan.experiment.tune is not experiment.tune and unfilled(plan, store):
             return

@@ -24,7 +24,7 @@ from harness.engine.plan import Cell, Node, Plan
 from harness.engine.progress import Progress, seconds_between
 from harness.engine.store.kept import EVERY, Blocks, blocks_of
 from harness.engine.store.outcomes import answered, write_joint_outcomes, write_outcomes
-from harness.engine.store.store import Area, Store, StoreUnusable
+from harness.engine.store.store import Area, Store, StoreBroken, StoreUnusable
 from harness.engine.together import fit_together, require_gpus
 from harness.errors import UserError
 from harness.lazy import torch, transformers
@@ -67,8 +67,11 @@ def run_plan(
     order  the keys of the artifacts that are done first, in that order
     turn   of several processes that go through one plan: which artifact this one begins with
     """
+    store.tell = progress.say
     prepare(plan, store)
-    return _Runner(plan, store, progress, retry_failed).run(order, turn)
+    tally = _Runner(plan, store, progress, retry_failed).run(order, turn)
+    store.settle()
+    return tally
 
 
 def portion_runner(plan: Plan, store: Store, progress: Progress) -> Callable[[str, bool], None]:
@@ -77,6 +80,7 @@ def portion_runner(plan: Plan, store: Store, progress: Progress) -> Callable[[st
     It fits the artifact, if that is not done, and scores those of its cells that are not done. A process that helps
     begins with the last cell, and leaves those that others have in hand.
     """
+    store.tell = progress.say
     prepare(plan, store)
     runner = _Runner(plan, store, progress, False)
 
@@ -260,8 +264,14 @@ class _Runner:
 
     def _once(self, area: Area, what: Node | Cell | JointCell, make: Callable[[], None]) -> str:
         """Make it, unless it is done or has failed, holding its lock; why it failed, or "". Failures are recorded."""
+        try:
+            return self._made(area, what, make)
+        except StoreBroken as error:  # says nothing about the cell: the next run tries it again
+            return failure_reason(error)
+
+    def _made(self, area: Area, what: Node | Cell | JointCell, make: Callable[[], None]) -> str:
         key = what.key
-        if self._intact(area, key):
+        if self.store.intact(area, key):
             return ""
         if self.retry_failed and key not in self.forgiven:
             self.forgiven.add(key)
@@ -272,24 +282,20 @@ class _Runner:
             # the process that held the lock may have tried it
             if why := self.store.failure(key):
                 return why
-            if self._intact(area, key):
+            if self.store.intact(area, key):
                 return ""
             if damage := self.store.damage(area, key):
                 self.progress.say(f"damaged {what.title}: {damage}; it is made again")
             self.progress.making(key)
             try:
                 make()
-            except (StoreUnusable, KeyboardInterrupt):
+            except (StoreUnusable, StoreBroken, KeyboardInterrupt):
                 raise
             except BaseException as error:  # a plugin may call `exit`
                 why = failure_reason(error)
                 self.store.fail(key, why, traceback.format_exc())
                 return why
         return ""
-
-    def _intact(self, area: Area, key: str) -> bool:
-        """Whether it is done and every file of it has its bytes: what is loaded next."""
-        return self.store.done(area, key) and not self.store.damage(area, key)
 
     # ---- fitting
 

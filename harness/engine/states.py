@@ -94,7 +94,7 @@ def _key_lines(
     title: str, area: Area, key: str, document: Mapping[str, Any], store: Store, *, finished: bool = False
 ) -> Iterator[str]:
     if store.done(area, key):
-        yield f"  {title:9} done, in {store.folder(area, key)}"
+        yield f"  {title:9} done, in {store.place(area, key)}"
         return
     if finished:
         yield f"  {title:9} not in the store (pruned, or deleted); its outcome is done and needs it no more"

@@ -24,10 +24,14 @@ from harness.errors import UserError
 from harness.method import fields_of
 
 
-def plans(experiment: Experiment, folder: Path, *, download: bool = False) -> Iterator[Plan]:
+def plans(
+    experiment: Experiment, folder: Path, *, download: bool = False, store: Store | None = None
+) -> Iterator[Plan]:
     """The plan of the trials, where the experiment tunes, and then its own. Fill each before asking for the next.
 
-    folder  the store. Raises UserError where the block `tune` cannot be followed, or where trials are not filled.
+    folder  the store's
+    store   the store itself, where there is more to it than the folder
+    Raises UserError where the block `tune` cannot be followed, or where trials are not filled.
     """
     if experiment.tune is None:
         yield plan_of_usable_rows(experiment, folder, download=download)
@@ -35,7 +39,7 @@ def plans(experiment: Experiment, folder: Path, *, download: bool = False) -> It
     searches = _searches(experiment, experiment.tune)
     trials = plan_of_usable_rows(_trials(experiment, experiment.tune, searches), folder, download=download)
     yield trials
-    searches = select(trials, searches, Store(folder))
+    searches = select(trials, searches, store or Store(folder))
     plan = plan_of_usable_rows(_with_tuned(experiment, searches), folder, download=download)
     plan.searches = tuple(searches)
     plan.tuned_on = tuple(column.label for column in trials.experiment.benchmarks)

@@ -29,7 +29,8 @@ from harness.engine.progress import Progress, print_line
 from harness.engine.results.looked import looked_of
 from harness.engine.run import portion_runner, run_plan
 from harness.engine.stopping import due
-from harness.engine.store.store import Store
+from harness.engine.store.mirror import open_store
+from harness.engine.store.store import Store, place_of
 from harness.engine.tuning import plans
 from harness.errors import UserError
 
@@ -161,15 +162,17 @@ def _go_through(asked: Asked) -> None:
     threading.Thread(target=end_with_the_run, daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.default_int_handler)
-    for plan in _plans(asked):
+    store = open_store(place_of(asked.store))
+    for plan in _plans(asked, store):
         with Progress(Console(soft_wrap=True)) as progress:
-            run_plan(plan, Store(Path(asked.store)), progress, order=asked.order, turn=asked.turn)
+            run_plan(plan, store, progress, order=asked.order, turn=asked.turn)
 
 
-def _plans(asked: Asked) -> Iterator[Plan]:
+def _plans(asked: Asked, store: Store) -> Iterator[Plan]:
     """The plans that are asked for, each to be filled before the next."""
     first, last = (None, None) if asked.stage is None else (asked.stage, asked.stage + 1)
-    for plan in islice(plans(load_experiment(Path(asked.file), asked.settings), Path(asked.store)), first, last):
+    known = plans(load_experiment(Path(asked.file), asked.settings), store.root, store=store)
+    for plan in islice(known, first, last):
         if asked.looked and plan.experiment.stop:
             looked = looked_of(asked.looked)
             yield due(plan, looked.reached + 1, looked.releases)
@@ -181,9 +184,10 @@ def _serve(asked: Asked, tell: Tell) -> None:
     """Do portion after portion, until standard input closes."""
     portions: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(portions,), daemon=True).start()
-    (plan,) = _plans(asked)
+    store = open_store(place_of(asked.store))
+    (plan,) = _plans(asked, store)
     with Telling(Console(soft_wrap=True), tell) as progress:
-        do = portion_runner(plan, Store(Path(asked.store)), progress)
+        do = portion_runner(plan, store, progress)
         while True:
             tell("idle")
             given = portions.get()

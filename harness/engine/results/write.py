@@ -46,6 +46,7 @@ def write_results(plan: Plan, store: Store, folder: Path, looked: Looked | None 
     folder.mkdir(parents=True, exist_ok=True)
     states = [state_of(cell, store) for cell in plan.cells]
     done = [cell for cell, state in zip(plan.cells, states, strict=True) if state.name == "done"]
+    store.bring("outcomes", (cell.key for cell in done))
     texts = plan.experiment.keep_texts
     write_rows(folder, _rows(done, store), _samples(done, store, texts))
     (folder / PARTS_FILE).unlink(missing_ok=True)

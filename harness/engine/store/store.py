@@ -25,8 +25,9 @@ import random
 import shutil
 import socket
 import stat
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +38,8 @@ from harness.errors import UserError
 from harness.files import read_sealed, sha256, sync, write_sealed
 
 Area = Literal["artifacts", "outcomes", "joint"]
+Place = Path | str
+"""Where a store is: a folder, or a URL."""
 DEFAULT_STORE = Path(".bakeoff")
 LEDGER = ("key.json", "cost.json")
 MARKER = "done.partial"  # the marker's name until everything else is in place
@@ -69,25 +72,37 @@ class Store:
             found = str(error.strerror)
         if found is not True:
             raise UserError(f"no store can be there: {found}", where=str(root), fix="Name another folder with --store.")
-        self.root = root
+        self.root, self.name = root, str(root)
+        self.tell: Callable[[str], None] = lambda line: None  # what a run should say about the store
         self._leases: FolderLeases | None = None
         self._checked: dict[tuple[Area, str, bool], int] = {}  # the times of the markers that were found true
 
     def folder(self, area: Area, key: str) -> Path:
         """The folder of that key's files, which may not exist yet."""
+        return self._here(area, key)
+
+    def _here(self, area: Area, key: str) -> Path:
         return self.root / area / key
+
+    def place(self, area: Area, key: str) -> str:
+        """Where a finished key is, in words."""
+        return str(self._here(area, key))
 
     def done(self, area: Area, key: str) -> bool:
         """Whether it is finished and undamaged. Of an artifact only the ledger is read: see `damage`."""
-        marked = os.path.exists(self.folder(area, key) / "done")  # False, too, where the folder may not be read
+        marked = os.path.exists(self._here(area, key) / "done")  # False, too, where the folder may not be read
         return marked and not self.damage(area, key, ledger_only=area == "artifacts")
+
+    def intact(self, area: Area, key: str) -> bool:
+        """Whether it is done and every file of it has its bytes: what is loaded next."""
+        return self.done(area, key) and not self.damage(area, key)
 
     def damage(self, area: Area, key: str, *, ledger_only: bool = False) -> str:
         """Differences from the digests in the marker of a finished key, in words; "" where nothing does.
 
         Each marker is checked once per run.
         """
-        folder = self.folder(area, key)
+        folder = self._here(area, key)
         try:
             written = (folder / "done").stat().st_mtime_ns
             if self._checked.get((area, key, ledger_only)) == written:
@@ -107,11 +122,23 @@ class Store:
 
     def document(self, area: Area, key: str) -> dict[str, Any]:
         """The document behind a finished key."""
-        return _read(self.folder(area, key) / "key.json")
+        return _read(self._here(area, key) / "key.json")
 
     def cost(self, area: Area, key: str) -> dict[str, Any]:
         """The cost ledger of a finished key."""
-        return _read(self.folder(area, key) / "cost.json")
+        return _read(self._here(area, key) / "cost.json")
+
+    def bring(self, area: Area, keys: Iterable[str]) -> None:
+        """Have the files of these finished keys here before they are read one by one; in a folder they are."""
+
+    def settle(self) -> None:
+        """Send what is finished to where it is kept; in a folder it is there."""
+
+    def check_writable(self) -> None:
+        """Raise UserError where nothing can be written."""
+        with disk_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.root).close()
 
     def documents(self, area: Area) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every finished key with its document."""
@@ -147,9 +174,14 @@ class Store:
         _write(aside / "cost.json", cost)
         files = sorted(path for path in aside.rglob("*") if path.is_file())
         write_sealed(aside / MARKER, {path.relative_to(aside).as_posix(): sha256(path) for path in files})
+        self._install(area, key, aside)
+        self.forgive(key)
+
+    def _install(self, area: Area, key: str, aside: Path) -> None:
+        """Move a whole folder, with its marker under another name, to its place."""
         for path in [*aside.rglob("*"), aside]:
             sync(path)
-        final = self.folder(area, key)
+        final = self._here(area, key)
         final.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(final):  # without its marker, left by a killed run, or damaged
             old = aside.with_name(f"{aside.name}.old")
@@ -159,7 +191,6 @@ class Store:
         sync(final.parent)
         os.rename(final / MARKER, final / "done")
         sync(final)
-        self.forgive(key)
 
     def failure(self, key: str) -> str | None:
         """Why this key failed when it was last tried."""
@@ -285,6 +316,11 @@ class Store:
         return self.root / "locks" / f"{key}.lock"
 
 
+def place_of(text: str) -> Place:
+    """The place that these words name."""
+    return text if "://" in text else Path(text)
+
+
 def this_process() -> str:
     """The name of this process, for others that wait for it."""
     return process_name(os.getpid())
@@ -322,6 +358,10 @@ def _unusable(root: Path, why: str) -> StoreUnusable:
 
 class StoreUnusable(UserError):
     """The store cannot be written, so no further cell can be stored: the run ends."""
+
+
+class StoreBroken(UserError):
+    """A store behind a URL does not answer, or refuses: what is finished is kept in its local copy."""
 
 
 def _text(path: Path) -> str:
