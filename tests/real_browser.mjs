@@ -2,7 +2,8 @@
 //
 // tests/real_browser.py runs it: node tests/real_browser.mjs CHROMIUM '{"pages": [...], "looks": [...]}'
 // pages: files; looks: {width, height, dark, open (unfold everything), axe, tab (the most presses), poke (send every
-// element the events that handlers wait for), save (a folder for the first figure), shot (a PNG)} each.
+// element the events that handlers wait for), save (a folder for the first figure), shot (a PNG), print (the tables that
+// A4 cuts)} each.
 
 import { createRequire } from "node:module";
 import { existsSync, readFileSync, statSync } from "node:fs";
@@ -56,6 +57,20 @@ async function saved(page, session, folder) {
   return path;
 }
 
+/** The tables that are wider than a sheet of A4 without its margins; those with very many columns are printed sideways. */
+async function cut(page) {
+  await page.emulateMediaType("print");
+  const found = [];
+  for (const [boxes, width] of [[".scroll:not(.many), .two > *", 718], [".many", 1047]]) {
+    await page.setViewport({ width, height: 1000 });
+    found.push(...await page.evaluate((boxes) => [...document.querySelectorAll(boxes)]
+      .flatMap((one) => [...one.querySelectorAll("table, svg")])
+      .filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+      .map((one) => `${Math.round(one.getBoundingClientRect().right)} ${one.textContent.trim().slice(0, 80)}`), boxes));
+  }
+  return found;
+}
+
 async function looked(file, look) {
   const page = await browser.newPage();
   const requests = [], errors = [];
@@ -97,6 +112,7 @@ async function looked(file, look) {
       }
     }, ["mouseover", "mouseenter", "click", "focus", "load", "error", "toggle", "animationstart"]);
   }
+  if (look.print) found.cut = await cut(page);
   if (look.save) found.saved = await saved(page, session, look.save);
   found.controls = await page.evaluate(() => /[\u0000-\u0008\u202a-\u202e\u2066-\u2069]/.test(document.documentElement.outerHTML));
   found.taken = await page.evaluate(() => document.documentElement.dataset.taken ?? null);

@@ -31,7 +31,7 @@ WIDTHS = (1440, 390)
 
 
 def missing() -> str:
-    """What a page cannot be looked at without, or ""."""
+    """The programs and packages that are missing, without which no page is looked at; "" where all are there."""
     if CHROMIUM is None or NODE is None:
         return "Chromium or Node is not installed"
     wanted = ("puppeteer-core", "axe-core")
@@ -41,7 +41,7 @@ def missing() -> str:
 
 
 def looked_at(pages: Sequence[Path | str], looks: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """What was found at each look of each page, in that order; the keys of a look are those of real_browser.mjs."""
+    """The findings of each look at each page, in that order; the keys of a look are those of real_browser.mjs."""
     told = json.dumps({"pages": [str(page) for page in pages], "looks": list(looks)})
     with subprocess.Popen([str(NODE), str(HERE), str(CHROMIUM), told], stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from pathlib import Path
 
 import pytest
 from command_line import bakeoff
+from conftest import ROOT
 from test_report import Fake, Page
 
 from harness.errors import UserError
+from harness.files import write_json
 from harness.report.compose import write_report
-from harness.report.gallery import write_index
+from harness.report.gallery import index_page, write_index
 
 
 def test_every_study_has_its_question_answer_picture_and_link(tmp_path: Path) -> None:
@@ -29,6 +33,33 @@ def test_every_study_has_its_question_answer_picture_and_link(tmp_path: Path) ->
     assert "world/large; 3 seeds; 24 cells; " in text
     before = (tmp_path / "index.html").read_bytes()
     assert write_index(tmp_path).read_bytes() == before
+
+
+def test_the_day_is_that_of_the_code_as_recorded_and_never_todays(tmp_path: Path) -> None:
+    """A commit that no checkout has states no day, and a commit's name is no option of git."""
+    for name, code in (
+        ("recorded", {"commit": "f" * 40, "committed": "2026-11-22"}),
+        ("unknown", {"commit": "e" * 40}),
+        ("hostile", {"commit": "--output=planted"}),
+    ):
+        folder = Fake(items=60).write(tmp_path / name)
+        write_json(folder / "provenance.json", {"code": code})
+        write_report(folder)
+    page = index_page(tmp_path)
+    assert "run by the code of 2026-11-22, commit ffffffff." in page
+    assert "run by the code, commit eeeeeeee." in page
+    assert "planted" not in page
+    assert date.today().isoformat() not in page
+
+
+def test_the_committed_page_is_that_of_the_command() -> None:
+    """But for the days, which a checkout without its history does not know. `bakeoff index results` writes it again."""
+    results = ROOT / "results"
+    day = r" of \d{4}-\d\d-\d\d, commit"
+    committed = (results / "index.html").read_text("utf-8")
+    assert re.sub(day, ", commit", committed) == re.sub(day, ", commit", index_page(results))
+    assert "<script" not in committed
+    assert not re.search(r'(?:src|href)="(?!#)(?:\w+:|//)', committed)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,10 @@ from xml.etree import ElementTree
 import pytest
 from test_report import Fake, is_plain_picture, pages
 
+from harness.report.collect import collect
 from harness.report.compose import write_report
+from harness.report.export import write_tables
+from harness.report.findings.tables import _abreast
 from harness.report.render.document import Answer, ShownItem
 from harness.report.render.html import (
     CHANGES,
@@ -18,6 +21,8 @@ from harness.report.render.html import (
     FigureNames,
     benchmarks_of,
     changes_of,
+    is_card,
+    is_many,
     is_tall,
     is_wide,
     kinds_of,
@@ -130,3 +135,45 @@ def test_only_a_box_that_is_wider_than_a_screen_is_a_tab_stop() -> None:
     )
     wide = Table(tuple(Column("a longer head") for _ in range(12)), ((TableCell("1"),) * 12,))
     assert [is_wide(narrow), is_wide(wide)] == [False, True]
+
+
+def test_a_phone_shows_a_small_table_as_cards_and_scrolls_a_large_one() -> None:
+    """Four columns take two lines of a card for every two cells: 5 lines a row, and 60 lines are the most."""
+    columns = (Column("method", left=True), *(Column("a head of words", "unit") for _ in range(3)))
+    tables = [Table(columns, ((TableCell("sft"), *[TableCell("0.5", "[0.4, 0.6]")] * 3),) * rows) for rows in (12, 13)]
+    assert [is_card(table) for table in tables] == [True, False]
+    assert not is_card(Table(columns[:2], ((TableCell("sft"), TableCell("0.5")),)))
+
+
+def test_a_card_names_each_of_its_numbers(tmp_path: Path) -> None:
+    _, web, _ = pages(Fake(items=60).write(tmp_path))
+    assert 'class="scroll cards"' in web
+    assert re.search(r'<td class="[^"]*" data-h="tasks, accuracy, %"', web)
+
+
+def test_a_table_of_more_than_thirteen_columns_is_printed_sideways() -> None:
+    assert [is_many(Table((Column("head"),) * count, ())) for count in (13, 14)] == [False, True]
+
+
+def test_bold_is_the_best_of_a_column_and_significance_has_a_mark_of_its_own(tmp_path: Path) -> None:
+    """tuned has the best tasks, shown better than plain; harsh is better there, worse in facts, and best in none."""
+    folder = Fake(items=300).write(tmp_path)
+    markdown, web, _ = pages(folder)
+    table = markdown[markdown.index("## The matrix") :].split("\n\n")[1]
+    rows = {line.split(" | ")[0].lstrip("| ").split()[0]: line for line in table.splitlines()[2:]}
+    assert re.search(r"\*\*\d+\.\d ↑\*\* \[", rows["tuned"])
+    assert re.search(r"\| \d+\.\d ↑ \[", rows["harsh"])
+    assert re.search(r"\| \d+\.\d ↓ \[", rows["harsh"])
+    assert "**" not in rows["harsh"]
+    assert "Bold: the best mean of its column. ↑ better, ↓ worse than plain" in markdown
+    assert re.search(r'<td class="good best"[^>]*><span>\d+\.\d ↑</span>', web)
+    write_tables(collect(folder), tmp_path / "out", ["latex"])
+    latex = (tmp_path / "out" / "matrix.tex").read_text("utf-8")
+    assert r"$\uparrow$}" in latex
+    bold = [re.findall(r"\\textbf\{", line) for line in latex.splitlines()]
+    assert [len(found) for found in bold if found] == [1, 1]
+
+
+def test_many_groups_are_divided_among_tables_of_equal_width() -> None:
+    assert [len(part) for part in _abreast([object()] * 20)] == [5, 5, 5, 5]  # type: ignore[list-item]
+    assert [len(part) for part in _abreast([object()] * 6)] == [6]  # type: ignore[list-item]

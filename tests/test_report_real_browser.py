@@ -7,11 +7,14 @@ Needs Chromium, Node and two npm packages outside the repository; skipped, sayin
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from conftest import ROOT
 from real_browser import looked_at, missing
 from test_report import Fake
 
@@ -77,3 +80,14 @@ def test_a_figure_is_saved_by_its_link_as_a_file_of_its_own(found: list[dict[str
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert float(root.attrib["width"]) > 100
     assert {"onclick", "onfocus", "onload", "href"}.isdisjoint(name for one in root.iter() for name in one.attrib)
+
+
+@pytest.mark.parametrize("name", ["methods", "gemma-3-270m", "scoring"])
+def test_nothing_is_cut_on_a4_and_a_phone_needs_no_more_than_10000_pixels(name: str, tmp_path: Path) -> None:
+    """Sixteen methods, a benchmark of twenty groups, and a matrix of nineteen columns."""
+    folder = Path(shutil.copytree(ROOT / "results" / name, tmp_path / name))
+    page = write_report(folder)[1]
+    printed, phone = looked_at([page], [{"width": 1440, "print": True}, {"width": 390}])
+    assert printed["cut"] == []
+    assert phone["tall"] <= 10_000
+    assert phone["wide"] <= 390

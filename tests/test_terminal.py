@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -91,9 +92,22 @@ VERBS = [
     ("explain", "demo.yaml", "sft/knowledge/0"),
     ("compare", "results/methods", "lora", "sft"),
     ("check-model", "microworld/large"),
+    ("init", "mine.yaml", "--base", "microworld/small", "--data", "demonstrations=microworld/curated-1k"),
+    ("judge", "--out", "judged", "--baseline", "a", "scores.csv"),
 ]
+SCORES = "method,seed,item,score\n" + "".join(
+    f"{method},{seed},{item},{(item + seed) % 2}\n" for method in "ab" for seed in (0, 1) for item in range(30)
+)
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 COLOURS = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-7]|9[0-7]|38;|48;)")
+
+
+def own_folder(folder: Path) -> Path:
+    """A folder with scores to judge and nothing else, for the verbs that write."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "scores.csv").write_text(SCORES)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +132,11 @@ def printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pairings: list[Pair
         for name, value in {"COLUMNS": str(width), "TERM": "xterm", **WAYS[way]}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("BAKEOFF_STORE", str(tmp_path / "store"))
-        done = bakeoff(*words)
+        folder = own_folder(tmp_path / "own") if words[0] in ("init", "judge") else ROOT
+        done = bakeoff(*words, folder=folder)
         assert done.returncode == 0, done.stderr
-        return done.stdout.replace(str(tmp_path), ".").replace(str(ROOT), ".")
+        told = done.stdout.replace(str(tmp_path), ".").replace(str(ROOT), ".")
+        return re.sub(r"\b[\d.]+ s$", "1 s", told, flags=re.MULTILINE)  # of a clock
 
     return run
 
@@ -140,6 +156,13 @@ def test_no_verb_prints_a_line_over_the_width_or_breaks_a_word(printed, vocabula
             too_long = [line for line in plain.splitlines() if cell_len(line.rstrip()) > width]
             assert not too_long, (words, too_long)
             assert words_of(plain) - whole <= {"…"}, (words, width)
+
+
+@pytest.mark.parametrize("words", VERBS[-2:], ids=["init", "judge"])
+def test_init_and_judge_end_with_the_next_step_or_the_answer(printed, words: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    said = " ".join(printed(words, 80).split())
+    wanted = "Next: bakeoff plan mine.yaml" if words[0] == "init" else "No method is shown to improve a:"
+    assert wanted in said
 
 
 @pytest.mark.parametrize("width", [80, 120])

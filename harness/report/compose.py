@@ -33,8 +33,10 @@ from harness.report.findings.record import ledger_part, provenance_parts, unfini
 from harness.report.findings.rounds import rounds_parts
 from harness.report.findings.side_by_side import examples_of, has_texts
 from harness.report.findings.tables import (
+    BETTER,
     FEW,
     FLAG_PARTIAL,
+    WORSE,
     differences_table,
     gap_exists,
     groups_tables,
@@ -198,8 +200,11 @@ def _matrix_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
 
 def _legend(block: Block, matrix: Matrix) -> str:
     said = ["Mean, its pointwise 95 % interval, and the rank interval (best and worst rank that the tests allow)."]
+    said.append("Bold: the best mean of its column.")
     if matrix.baseline:
-        said.append("Marked as better or worse than the baseline: after the correction for all tests of the block.")
+        said.append(
+            f"{BETTER} better, {WORSE} worse than {matrix.baseline}, after the correction for all tests of the block."
+        )
     if block.kept and matrix.baseline:
         said.append("Knowledge kept: per cent of the baseline's score, with the difference in points below it.")
     if block.gaps:

@@ -15,7 +15,7 @@ from harness.engine.showable import counted
 from harness.files import replacing, write_text
 from harness.report.collect import Block, ReportModel
 from harness.report.findings.audit import FLAG as FLAG_UNLIKE
-from harness.report.findings.tables import FLAG_FEW, FLAG_PARTIAL, finding_cell, matrix_table
+from harness.report.findings.tables import BETTER, FLAG_FEW, FLAG_PARTIAL, WORSE, finding_cell, matrix_table
 from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
@@ -173,9 +173,10 @@ def _caption(block: Block, matrix: Matrix) -> str:
             "their source, seeds are random."
         )
     said.append("Ranks are the best and the worst that the tests allow.")
+    said.append("Bold: the best mean of its column.")
     if matrix.baseline and block.tests:
         said.append(
-            f"Bold: different from {matrix.baseline}, better or worse, after the correction for "
+            f"{BETTER}: better, {WORSE}: worse than {matrix.baseline}, after the correction for "
             f"{counted(block.tests, 'test')}."
         )
     said.append(f"{BLANK}: could not be computed; not zero.")
@@ -219,7 +220,7 @@ _ESCAPES = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "`": r"\textasciigrave{}", "[": "{[}", "]": "{]}", "*": "{*}", "-": "{-}",
     "−": "$-$", "–": "--", "†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}", "≥": r"$\geq$", "≤": r"$\leq$",
-    "Δ": r"$\Delta$", "×": r"$\times$", "…": r"\dots{}",
+    "Δ": r"$\Delta$", "×": r"$\times$", "…": r"\dots{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
 }  # fmt: skip
 
 
@@ -237,7 +238,7 @@ def _named(letter: str) -> str:
 def to_latex(table: Table, label: str) -> str:
     """A `table` environment with the caption; `label` is for \\ref and must be a plain word.
 
-    A cell's interval and rank are in small print below its value. Cells coloured in the report are bold.
+    A cell's interval and rank are in small print below its value. The best of a column is bold, as in the report.
     """
     return "\n".join(_lines(table, label)) + "\n"
 
@@ -269,7 +270,7 @@ def _row(cells: list[str]) -> str:
 
 def _shown(cell: TableCell) -> str:
     shown = escape_latex(cell.text)
-    return rf"\textbf{{{shown}}}" if cell.mood in ("good", "bad") and shown else shown
+    return rf"\textbf{{{shown}}}" if cell.best and shown else shown
 
 
 def _beneath(cell: TableCell) -> tuple[str, str]:

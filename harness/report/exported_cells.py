@@ -1,6 +1,6 @@
 """A results folder -> its scores, cell by cell, in the shape in which `bakeoff judge` reads the scores of others.
 
-What is compared with each other in the report is one block (a base model and a choice of data); each is exported
+The report compares the methods of a block (a base model and a choice of data) with each other; each block is exported
 apart, so that judging an export compares the same methods.
 """
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from harness.engine.progress import spelled
+from harness.engine.results.provenance import day_of
 from harness.errors import UserError
 from harness.files import read_json, write_text
 from harness.report.numbers.matrix import Matrix, read_matrix
@@ -25,6 +26,7 @@ from harness.report.verdict import experiment_question
 SHAPES = {"svg", "g", "title", "path", "rect", "circle", "line", "text"}
 LOOKS = {
     "class", "viewBox", "role", "aria-label", "d", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "cx", "cy", "r",
+    "textLength", "lengthAdjust",
 }  # fmt: skip
 
 
@@ -45,13 +47,18 @@ def write_index(folder: Path) -> Path:
 
     Raises UserError where no folder in it has a report.
     """
+    write_text(folder / "index.html", index_page(folder))
+    return folder / "index.html"
+
+
+def index_page(folder: Path) -> str:
+    """The page of the results folders in `folder`."""
     studies = list(_studies(folder))
     if not studies:
         fix = "Name a folder of results folders, such as `bakeoff index results`; each needs matrix.json and report.md."
         raise UserError("no folder in it has a report", where=str(folder), fix=fix)
     page = page_environment().get_template("index.html.j2").render(title=folder.resolve().name, studies=studies)
-    write_text(folder / "index.html", page.encode("utf-8", "backslashreplace").decode("utf-8"))
-    return folder / "index.html"
+    return page.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _studies(folder: Path) -> Iterator[Study]:
@@ -68,7 +75,10 @@ def _studies(folder: Path) -> Iterator[Study]:
 
 
 def _facts(folder: Path, matrix: Matrix) -> str:
-    """Base models, seeds, cells, the seconds of fitting and scoring, and the commit: no dates are recorded."""
+    """Base models, seeds, cells, the time of fitting and scoring, and the day and the commit of the code that ran.
+
+    The day is the recorded one, or else that of the commit where this checkout has it; no clock is read.
+    """
     bases = ", ".join(matrix.bases)
     said = [f"{bases}", counted(len(matrix.seeds), "seed"), counted(len(matrix.cells), "cell")]
     costs = folder / "costs.json"
@@ -78,7 +88,10 @@ def _facts(folder: Path, matrix: Matrix) -> str:
     said += [f"{spelled(spent)} of fitting and scoring"] if spent else []
     found = folder / "provenance.json"
     code = read_json(found).get("code", {}) if found.is_file() else {}
-    said += [f"run by commit {str(code['commit'])[:8]}"] if isinstance(code, dict) and code.get("commit") else []
+    commit = str(code.get("commit") or "") if isinstance(code, dict) else ""
+    if re.fullmatch("[0-9a-f]{7,40}", commit):
+        day = str(code.get("committed") or day_of(commit))
+        said += [f"run by the code{f' of {day}' if day else ''}, commit {commit[:8]}"]
     return "; ".join(said) + "."
 
 

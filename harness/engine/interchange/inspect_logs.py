@@ -74,7 +74,7 @@ def _opened(file: Path) -> Any:
 
 
 def _whole(file: Path, read: Any, *args: Any, **named: Any) -> Any:
-    """What a function of inspect_ai reads. Raises UserError where the file is damaged."""
+    """The result of a function of inspect_ai that reads the file. Raises UserError where the file is damaged."""
     try:
         return read(*args, **named)
     except Exception as error:  # of zip, of compression, of JSON or of the fields: whichever part is damaged

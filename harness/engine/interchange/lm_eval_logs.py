@@ -261,7 +261,7 @@ def _chance(task: LoggedTask, main: str, documents: Mapping[int, list[dict[str, 
 
 
 def _facts(run: _Run) -> dict[str, str]:
-    """What the results file states about the whole run."""
+    """The statements of the results file about the whole run."""
     known = {
         "model": run.results.get("model_name"),
         "lm-eval": run.results.get("lm_eval_version"),

@@ -1,4 +1,4 @@
-"""What the user names -> the reader for it: `PATH`, `METHOD=PATH` or `METHOD/SEED=PATH`."""
+"""A path that the user names -> the reader for it: `PATH`, `METHOD=PATH` or `METHOD/SEED=PATH`."""
 
 from __future__ import annotations
 

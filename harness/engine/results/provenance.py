@@ -121,12 +121,23 @@ def _template(base: BaseModel, checks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def commit() -> dict[str, str]:
-    """The commit of this checkout and whether files differ from it; empty outside a checkout."""
+    """The commit of this checkout, its day, and whether files differ from it; outside a checkout, that there is none.
+
+    The day is that of the code: the day of the run would make equal runs differ.
+    """
     root = HARNESS.resolve().parent
     if not (root / ".git").exists():
         return {"commit": "not a git checkout"}
     dirty = bool(_git(root, "status", "--porcelain", "-uno"))
-    return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": str(dirty)}
+    found = _git(root, "rev-parse", "HEAD")
+    return {"commit": found, "committed": day_of(found), "dirty": str(dirty)}
+
+
+def day_of(commit: str) -> str:
+    """The day of a commit that this checkout has, as 2026-11-28; otherwise ""."""
+    root = HARNESS.resolve().parent
+    known = re.fullmatch("[0-9a-f]{7,40}", commit) and (root / ".git").exists()
+    return _git(root, "show", "-s", "--format=%cs", commit) if known else ""
 
 
 def _git(root: Path, *arguments: str) -> str:

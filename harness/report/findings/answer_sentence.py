@@ -159,7 +159,7 @@ def over_blocks(grid: Sequence[tuple[str, Sequence[Sure]]], model: ReportModel) 
 
 
 def _priceover_blocks(labels: Sequence[str], model: ReportModel) -> str:
-    """', but 11 of them to be worse on diversity (similarity)': worse in any block, on metrics that are no gain."""
+    """', but 11 of them to be worse on diversity (similarity)': worse in any block, on metrics other than the gains."""
     worse: dict[str, set[str]] = {}
     for block in model.blocks:
         others = [result for result in block.of_role("other") if result not in gains_of(block)]

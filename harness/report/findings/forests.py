@@ -20,7 +20,7 @@ KIND_OF: dict[str, Sure] = {
 
 def forest_part(result: Result, groups: Mapping[str, Sequence[str]], matrix: Matrix, title: str) -> Drawn:
     """The plot of a metric; `groups`: kind of finding -> methods."""
-    # elsewhere than in knowledge, a difference that is not established is no gain shown, as on the first screen
+    # but for knowledge, a difference that is not established is called "no gain shown", as on the first screen
     kind_of = KIND_OF if result.metric.role == "knowledge" else {**KIND_OF, "open": "idle"}
     kinds = {label: kind_of[kind] for kind, labels in groups.items() for label in labels}
     sign = 1.0 if result.metric.higher_is_better else -1.0

@@ -16,7 +16,7 @@ from harness.report.render.tabular import Column, Table, TableCell
 MEANING = (
     "A round draws answers to the training problems with the model of the round before (the first with its samplers), "
     "keeps those that verify, and trains the base again. So a round's share of samples that verify says how good the "
-    "model before it is on the problems that it trains on; it is no test score, and the last model has none here. "
+    "model before it is on the problems that it trains on; it is not a test score, and the last model has none here. "
     "Means over seeds, without intervals."
 )
 

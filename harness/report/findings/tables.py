@@ -20,6 +20,8 @@ from harness.stats.families import Gap
 FLAG_FEW = "‡"
 FEW = f"{FLAG_FEW} fewer than {FLAGGED_CLUSTERS} effective clusters: read the interval with care."
 FLAG_PARTIAL = "†"
+BETTER, WORSE = "↑", "↓"
+GROUPS_ABREAST = 6  # more groups of one metric do not fit across a sheet of paper
 
 
 def matrix_table(block: Block, matrix: Matrix) -> Table:
@@ -102,13 +104,23 @@ def score_cell(label: str, result: Result, block: Block, matrix: Matrix) -> Tabl
     )
     comparison = result.comparisons.get(label, Comparison(estimate))
     mood: Mood = "good" if comparison.better else "bad" if comparison.worse else ""
+    mark = f" {BETTER}" if comparison.better else f" {WORSE}" if comparison.worse else ""
     return TableCell(
-        tabular.score_text(estimate.value, result.percent) + flags,
+        tabular.score_text(estimate.value, result.percent) + flags + mark,
         tabular.interval(estimate.low, estimate.high, result.percent) or _seeds_shown(label, estimate.reason),
         _rank(score, FLAG_UNLIKE if flagged(block, label) else ""),
         note=estimate.reason or f"{score.items} items, {len(score.seeds)} seeds, {estimate.clusters} clusters",
         mood=mood,
+        best=label in _best(result),
     )
+
+
+def _best(result: Result) -> set[str]:
+    """The methods with the best mean; none where all have the same."""
+    sign = 1 if result.metric.higher_is_better else -1
+    means = {k: sign * one.estimate.value for k, one in result.scores.items() if one.estimate.value is not None}
+    found = {label for label, value in means.items() if value == max(means.values())}
+    return found if len(found) < len(means) else set()
 
 
 def _rank(score: MethodScore, flag: str) -> str:
@@ -180,12 +192,26 @@ def _chance_row(results: Sequence[Result], width: int) -> list[tuple[TableCell, 
 
 
 def groups_tables(block: Block, matrix: Matrix, by_group: bool) -> list[Table]:
-    """One table a metric with its groups as columns: of metrics reported by group, or of the others."""
+    """A table for each metric with its groups as columns: of metrics reported by group, or of the others.
+
+    Many groups are divided among several tables.
+    """
     tables: dict[str, list[Result]] = {}
     for result in block.groups:
         if (result.metric.primary and result.metric.by_group) == by_group:
             tables.setdefault(in_plain(result.metric.title), []).append(result)
-    return [_scores_table(block, groups, matrix, caption) for caption, groups in tables.items()]
+    return [
+        _scores_table(block, some, matrix, f"{caption}{f', part {part} of {len(parts)}' if len(parts) > 1 else ''}")
+        for caption, groups in tables.items()
+        for parts in [_abreast(groups)]
+        for part, some in enumerate(parts, start=1)
+    ]
+
+
+def _abreast(groups: Sequence[Result]) -> list[Sequence[Result]]:
+    """The groups in as few parts as fit across a page, of nearly equal size."""
+    size = -(-len(groups) // -(-len(groups) // GROUPS_ABREAST))
+    return [groups[at : at + size] for at in range(0, len(groups), size)]
 
 
 def _scores_table(block: Block, results: Sequence[Result], matrix: Matrix, caption: str = "") -> Table:

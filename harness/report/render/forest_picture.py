@@ -17,7 +17,7 @@ FOREST_WIDTH = 760
 SPAN = (170.0, 560.0)  # where the axis begins and ends
 ROW = 19
 TOP_ROW = 22
-LONGEST_LABEL = 22
+LONGEST_LABEL = 20
 DIGIT = 6.7  # the widest that a character of an interval is on average
 
 
@@ -74,4 +74,4 @@ def _line(row: ForestRow, y: float, axis: Axis) -> Iterator[str]:
         yield f"{mark_of(row.kind, value, y, 4.5)}</g>"
     said, left = text.one_line(row.said, 40), SPAN[1] + 12
     fitted = squeezed(len(said) * DIGIT, FOREST_WIDTH - left)
-    yield f'<text class="tick" x="{left:g}" y="{y + 4:.1f}"{fitted}>{escape(said)}</text>'
+    yield f'<text class="tick said" x="{left:g}" y="{y + 4:.1f}"{fitted}>{escape(said)}</text>'

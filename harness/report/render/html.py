@@ -30,7 +30,7 @@ from harness.report.render.document import (
 from harness.report.render.front_picture import mark_of
 from harness.report.render.markdown import MOST_COMPLETIONS, mark
 from harness.report.render.saved_figure import figure_name, saved_figure
-from harness.report.render.tabular import Table, TableCell
+from harness.report.render.tabular import Column, Table, TableCell
 
 if TYPE_CHECKING:
     import jinja2
@@ -52,6 +52,8 @@ GLOSSARY = {
 
 BOX_LINES, BOX_LETTERS = 14, 36  # of an answer's box: lines at full height, letters across on a phone
 WIDE_TABLE, NARROW_TABLE = 130, 36  # characters across; wider tables scroll on a screen of 1440 pixels, and of 390
+CARD_LINES = 60  # of small print, about two screens of a phone
+PRINTED_COLUMNS = 13
 CHANGES = {"gained": "baseline wrong, another right", "lost": "baseline right, another wrong"}
 
 
@@ -143,6 +145,9 @@ def page_environment() -> jinja2.Environment:
         marked_texts,
         is_wide,
         is_tall,
+        is_card,
+        is_many,
+        under,
         methods_shown,
     )
     environment.globals.update({function.__name__: function for function in functions})
@@ -200,6 +205,25 @@ def is_wide(table: Table, least: int = WIDE_TABLE) -> bool:
             whole = 30 if table.columns[at].left else 40  # longer texts are folded
             widths[at] = max(widths[at], *(min(len(part), whole) for part in parts))
     return sum(wide + 3 for wide in widths) > least
+
+
+def is_card(table: Table) -> bool:
+    """Whether a phone shows a row as a card of its cells: of a table wider than a phone that is not too high then.
+
+    Of larger tables a phone moves the columns behind the names of the methods, so that a column can be compared.
+    """
+    lines = len(table.rows) * (1 + -(-(len(table.columns) - 1) // 2) * 2)
+    return is_wide(table, NARROW_TABLE) and lines <= CARD_LINES
+
+
+def is_many(table: Table) -> bool:
+    """Whether a table has so many columns that it is printed on a sheet of its own, turned sideways."""
+    return len(table.columns) > PRINTED_COLUMNS
+
+
+def under(column: Column) -> str:
+    """A column's head and unit, for a card that has no row of heads."""
+    return text.one_line(f"{column.head}, {column.unit}" if column.unit else column.head, 60)
 
 
 class MarkedText(NamedTuple):

@@ -167,7 +167,7 @@ def table_lines(table: Table, title: str = "") -> Iterator[str]:
 
 
 def _cell(cell: TableCell) -> str:
-    shown = f"**{safe(cell.text)}**" if cell.mood in ("good", "bad", "failed") and cell.text else safe(cell.text)
+    shown = f"**{safe(cell.text)}**" if cell.best and cell.text else safe(cell.text)
     return " ".join(part for part in (shown, safe(cell.detail), f"({safe(cell.small)})" if cell.small else "") if part)
 
 

@@ -20,13 +20,17 @@ Mood = Literal["", "good", "bad", "open", "blank", "failed", "chance", "warning"
 
 @dataclass(frozen=True)
 class TableCell:
-    """text, a second and third line in small print, and a note that explains it (a tooltip, a footnote)."""
+    """text, a second and third line in small print, and a note that explains it (a tooltip, a footnote).
+
+    best: no other row of its column has a better value; printed in bold, which has no other meaning in tables
+    """
 
     text: str
     detail: str = ""
     small: str = ""
     note: str = ""
     mood: Mood = ""
+    best: bool = False
 
 
 @dataclass(frozen=True)
