@@ -154,6 +154,16 @@ def test_a_mistake_that_stops_every_worker_ends_the_run_with_its_message(
     assert "1 cell: 1 to run" in bakeoff("plan", file, "--store", folder / "shared" / "store").stdout
 
 
+@pytest.mark.slow
+def test_workers_share_the_trials_of_a_search_and_then_the_matrix(folder: Path) -> None:
+    tune = "tune: {trials: 2}\nbaseline: outside\nseeds: [0, 1]\n"
+    file = outside.experiment(folder, benchmarks="[{outside_bench: {items: 4}}]", extra=tune)
+    assert run(folder, file, "--workers", 2).returncode == 0
+    assert run(folder, file, place="alone").returncode == 0
+    rows = [(folder / place / "out" / "rows.parquet").read_bytes() for place in ("shared", "alone")]
+    assert rows[0] == rows[1]
+
+
 def test_a_worker_outlives_no_run_that_is_killed(folder: Path) -> None:
     file = outside.experiment(folder, methods="[{outside: {seconds: 600}}]")
     words = ["run", str(file), "--store", str(folder / "store"), "--workers", "2"]
@@ -204,8 +214,14 @@ def test_a_task_waits_for_a_device_that_has_room_for_it() -> None:
     assert not room.fits(None, large, [20 * GB])
 
 
-def test_workers_place_tasks_on_the_gpu_that_has_their_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand-ins for two GPUs of 10 and 40 GB: what needs 30 GB goes to the larger, one after another."""
+@pytest.mark.parametrize("broken", [False, True])
+def test_workers_place_tasks_on_the_gpu_that_has_their_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    """Stand-ins for two GPUs of 10 and 40 GB: what needs 30 GB goes to the larger, one after another.
+
+    Where no worker can begin on the larger one, the run itself does what fits nowhere else.
+    """
     methods = "[{outside: {strength: 1, seconds: 1}, as: a}, {outside: {strength: 30, seconds: 1}, as: b}, " \
               "{outside: {strength: 31, seconds: 1}, as: c}]"  # fmt: skip
     file = outside.experiment(folder, methods=methods, extra="baseline: a\n")
@@ -216,11 +232,15 @@ def test_workers_place_tasks_on_the_gpu_that_has_their_memory(folder: Path, monk
 
     monkeypatch.setattr(workers, "portions_of", declared)
     monkeypatch.setattr(workers, "devices_of", lambda plan: [Device("5", 40 * GB), Device("7", 10 * GB)])
+    if broken:
+        with (folder / "sitecustomize.py").open("a") as patch:
+            patch.write('if os.environ.get("CUDA_VISIBLE_DEVICES") == "5":\n    os._exit(3)\n')
     assert run(folder, file, "--workers", 2).returncode == 0
     found = {}
     for artifact in (folder / "shared" / "store").glob("artifacts/*/gpu.txt"):
         found[artifact.parent.joinpath("number.json").read_text().split(",")[0]] = artifact.read_text()
-    assert found == {'{"strength": 1.0': "7", '{"strength": 30.0': "5", '{"strength": 31.0': "5"}
+    large = {} if broken else {'{"strength": 30.0': "5", '{"strength": 31.0': "5"}  # workers alone are patched
+    assert found == {'{"strength": 1.0': "7", **large}
 
 
 def test_gpus_are_those_that_the_user_chose_with_the_memory_that_the_driver_tells(

@@ -169,6 +169,7 @@ class Estimator:
         self._speeds: dict[str, Speed] = {}
         self._asked: dict[tuple[str, str, int], Questioned | str] = {}
         self._works: dict[str, Work] = {}
+        self._readings: dict[tuple[str, int, int], float] = {}
         self._kinds: dict[str, Footprint | None] = {}
 
     @cached_property
@@ -355,7 +356,10 @@ class Estimator:
         rows = max(1, min(most, CPU_CACHE // row if row else most))
         weights = self._policy_bytes(cell.node) + self._base_bytes(base)
         logits = min(Steps.budget, asked.rows * asked.longest * _vocabulary(base)) * 4 * LOGIT_COPIES
-        reading = reading_bytes(base.config, base.spec.dtype, rows, asked.longest)
+        place = (base.spec.label, rows, asked.longest)
+        if place not in self._readings:
+            self._readings[place] = reading_bytes(base.config, base.spec.dtype, rows, asked.longest)
+        reading = self._readings[place]
         operations = asked.read * shape.forward(asked.longest) / max(asked.longest, 1)
         operations += 2.0 * shape.head * asked.scored
         drawing = asked.drawn * 2.0 * (shape.matrices + shape.head)

@@ -26,6 +26,7 @@ from harness.engine.plan import Plan
 from harness.engine.portions import Portion, portions_of
 from harness.engine.progress import Progress
 from harness.engine.run import Tally, prepare
+from harness.engine.showable import counted
 from harness.engine.store.store import Store, disk_errors
 from harness.engine.worker import Asked
 from harness.errors import UserError
@@ -151,7 +152,9 @@ class _Pool:
 
     def work(self) -> None:
         """Hand out portions until all are done, or no worker is left."""
+        self.progress.begin(f"starting {counted(len(self.lanes), 'worker')} and estimating the work", "")
         self.waiting = portions_of(self.plan, self.store)
+        self.progress.rest()
         most = self.room.largest()
         for portion in self.waiting:
             if portion.memory is not None and portion.memory > most:
@@ -160,6 +163,8 @@ class _Pool:
         while self.workers and (self.waiting or self._in_hand()):
             self._hear(*self.events.get())
             self._hand_out()
+            if not self._in_hand() and all(worker.ready for worker in self.workers.values()):
+                return  # what is left fits on no device that has a worker
 
     def _in_hand(self) -> list[_Worker]:
         return [worker for worker in self.workers.values() if worker.portion]
