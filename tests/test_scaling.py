@@ -13,6 +13,7 @@ from harness.files import read_json, write_json
 from harness.report.collect import ReportModel, collect
 from harness.report.compose import write_report
 from harness.report.findings.how_quality_scales import scaled, scaling_parts
+from harness.report.render.document import Paragraph
 from harness.stats.scaling import Cells, Fit, Scaling, fitted, scaling
 
 PLANTED = (0.3, 0.4)
@@ -65,9 +66,9 @@ def test_planted_exponents_are_within_their_intervals() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("sizes", "rows", "sd"), [(4, 5, 0.005), (3, 4, 0.01), (2, 4, 0.005)])
 def test_intervals_hold_in_about_95_percent_of_simulations(sizes: int, rows: int, sd: float) -> None:
-    """400 simulations: a standard error of 1.1 points."""
-    found = [holds(scaling(planted(sizes, rows, sd, seed), 400, seed)) for seed in range(400)]
-    assert numpy.mean(found, axis=0).min() >= 0.92
+    """100 simulations: a standard error of 2.2 points."""
+    found = [holds(scaling(planted(sizes, rows, sd, seed), 200, seed)) for seed in range(100)]
+    assert numpy.mean(found, axis=0).min() >= 0.9
 
 
 def test_data_that_do_not_determine_the_law_forecast_nothing() -> None:
@@ -112,6 +113,15 @@ def test_a_report_on_two_bases_and_three_sizes_of_data_has_the_section(tmp_path:
     said = (tmp_path / "report.md").read_text("utf-8")
     assert "## How quality scales" in said
     assert "cannot forecast" in said
+
+
+def test_of_two_bases_of_one_size_the_first_is_fitted_and_the_other_is_named(tmp_path: Path) -> None:
+    sizes = {"one/a": 1_000_000, "two/half": 1_000_000, "three/b": 4_000_000}
+    model = of_sizes(tmp_path, sizes, (100, 300, 1000))
+    assert {one.cells for one in scaled(model)} == {6}
+    said = [part.text for part in scaling_parts(model) if isinstance(part, Paragraph)]
+    assert said[1].endswith("by their size alone: two/half (as large as one/a).")
+    assert scaled(of_sizes(tmp_path / "alike", {"one/a": 5, "two/b": 5}, (100, 300, 1000))) == ()
 
 
 @pytest.mark.parametrize("data", [(0,), (100, 300)])

@@ -16,12 +16,13 @@ from harness.report.collect import Block, ReportModel
 from harness.report.findings.equal_quality import sweeps_of
 from harness.report.numbers.matrix import BenchmarkMetric
 from harness.report.numbers.panel import Measured
-from harness.report.render import tabular
+from harness.report.render import tabular, text
 from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell
 from harness.stats.scaling import PARAMETERS, Cells, Forecast, Scaling, scaling
 
+PARAMETERS_OF_BASE = "parameters of the base"
 FEWEST_SIZES, FEWEST_ROWS = 2, 3
 
 MEANING = (
@@ -57,6 +58,20 @@ def base_sizes(model: ReportModel) -> dict[str, int]:
     return found
 
 
+def one_per_size(model: ReportModel) -> tuple[dict[str, int], dict[str, str]]:
+    """The bases of known and different sizes; and each base that is as large as one listed before it -> that one.
+
+    Bases of one size differ in something else, such as their pretraining, which the law has no term for.
+    """
+    sizes = base_sizes(model)
+    kept: dict[int, str] = {}
+    twins = {}
+    for base in (base for base in model.matrix.bases if base in sizes):
+        if (first := kept.setdefault(sizes[base], base)) != base:
+            twins[base] = first
+    return {base: size for size, base in kept.items()}, twins
+
+
 def scaled(model: ReportModel) -> tuple[Scaled, ...]:
     """Every method, metric and set of data with two or more sizes of the model and three or more of the data."""
     rows = _rows_of(model)
@@ -82,13 +97,13 @@ def _rows_of(model: ReportModel) -> dict[DataChoice, int]:
 
 
 def _of_quality(blocks: Sequence[Block], model: ReportModel, rows: Mapping[DataChoice, int]) -> Iterator[Scaled]:
-    sizes = base_sizes(model)
+    sizes, _ = one_per_size(model)
     by_base = [b for b in blocks if b.base in sizes]
-    if len({sizes[b.base] for b in by_base}) >= FEWEST_SIZES:
+    if len(sizes) >= FEWEST_SIZES:
         for method in model.matrix.methods:
             if not method.on_small_base:
                 places = [(b, method.label, float(sizes[b.base])) for b in by_base]
-                yield from _of_metrics(places, method.label, "parameters of the base", rows)
+                yield from _of_metrics(places, method.label, PARAMETERS_OF_BASE, rows)
     for sweep in sweeps_of(model.matrix.methods):
         if sweep.field == "rank":
             for base in dict.fromkeys(b.base for b in blocks):
@@ -159,6 +174,9 @@ def scaling_parts(model: ReportModel) -> Iterator[Part]:
     if not found:
         return
     yield Paragraph(MEANING)
+    if (twins := one_per_size(model)[1]) and any(one.axis == PARAMETERS_OF_BASE for one in found):
+        said = text.listed([f"{base} (as large as {first})" for base, first in twins.items()])
+        yield Paragraph(f"Left out, since the law knows bases by their size alone: {said}.")
     for title, quality in dict.fromkeys((one.metric.title, one.quality) for one in found):
         own = [one for one in found if (one.metric.title, one.quality) == (title, quality)]
         named = f"{in_plain(title)}, {quality}" if quality else in_plain(title)
