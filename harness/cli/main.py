@@ -425,6 +425,36 @@ def export_command(
     export_verb(folder, out, kind, date, datasets or [])
 
 
+@app.command("push")
+def push_command(
+    folder: ResultsFolder,
+    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="the data set repository of the hub to send it to")],
+    artifacts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--artifact", metavar="METHOD/SEED=OWNER/NAME", help="also send an artifact, with a model card, to a model"
+        ),
+    ] = None,
+    store: StorePlace = DEFAULT_STORE,
+    without_texts: Annotated[
+        bool, typer.Option("--without-texts", help="leave prompts, answers and references out")
+    ] = False,
+    public: Annotated[bool, typer.Option("--public", help="make a new repository public (default: private)")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be sent, and send nothing")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="send without asking")] = False,
+) -> None:
+    """Put a results folder on the Hugging Face hub, and artifacts with a generated model card if you name them.
+
+    It shows every file that would be sent and asks first. Only a folder that verifies is sent. The token is that of `hf
+    auth login` or HF_TOKEN.
+    """
+    from harness.cli.pushing import push_verb
+
+    push_verb(
+        folder, repo, artifacts or [], store, texts=not without_texts, public=public, dry=dry_run, yes=yes
+    )  # fmt: skip
+
+
 @app.command("explain")
 def explain_command(
     file: ExperimentFile,
