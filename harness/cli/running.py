@@ -7,7 +7,7 @@ import shlex
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -120,6 +120,8 @@ def run_verb(
         opening = None
         if not current:
             states, opening = _write_results(plan, store, folder, looked)
+        if tally is not None or not current:
+            _show_matrix(experiment, store, folder, say)
     ended = Counter(state.name for state in all_states(plan, states, store))
     failed = bool(ended["failed"] or plan.unreachable or plan.lost)
     unfinished = bool(ended["to run"] + ended["running"])
@@ -326,6 +328,17 @@ def _write_results(plan: Plan, store: Store, folder: Path, looked: Looked | None
     with disk_errors(folder):
         states = write_results(plan, store, folder, looked)
         return states, written_document(folder).opening
+
+
+def _show_matrix(experiment: Experiment, store: Store, folder: Path, say: Callable[[str], None]) -> None:
+    """Report the matrix to the trackers that the experiment names."""
+    if experiment.report_to:
+        from harness.engine.tracking import show_matrix
+        from harness.report.collect import collect
+        from harness.report.export import SCORE_COLUMNS, matrix_markdown, scores
+
+        model = collect(folder)
+        show_matrix(experiment, store.root, [*SCORE_COLUMNS], [*scores(model)], matrix_markdown(model), say)
 
 
 def command(verb: str, file: Path, store: Place, settings: Sequence[str], *more: str) -> str:

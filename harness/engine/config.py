@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -351,7 +352,7 @@ class _Reader:
             name = getattr(experiment, role)
             if name is not None and name not in labels:
                 raise error(f"`{role}` is {name!r}, which no method is labelled", role, fix=did_you_mean(name, labels))
-        for key in ("seeds", "data_sizes", "data_quality"):
+        for key in ("seeds", "data_sizes", "data_quality", "report_to"):
             values = list(getattr(experiment, key))
             if len(set(values)) != len(values):
                 raise error(f"`{key}` is {short(values)}, with a value twice", key, fix="Give distinct values.")
@@ -362,6 +363,9 @@ class _Reader:
             if name.partition("/")[0] not in columns:
                 fix = f"Write OUTSIDE: INSIDE, each a benchmark or BENCHMARK/GROUP. {did_you_mean(name, columns)}"
                 raise error(f"`out_of_distribution` names {name!r}", "out_of_distribution", name, fix=fix)
+        if missing := [name for name in experiment.report_to if find_spec(name) is None]:
+            fix = f"Install it: pip install {missing[0]}. Or leave it out of `report_to`."
+            raise error(f"`report_to` names {missing[0]}, which is not installed", "report_to", fix=fix)
         if experiment.tune:
             _check_tune(experiment, experiment.tune, self.root)
         if experiment.stop:

@@ -16,6 +16,7 @@ from harness.method import Method
 from harness.policy.base_model import BaseSpec
 
 On = Literal["base", "small_base"]
+Tracker = Literal["trackio", "wandb", "mlflow", "tensorboard"]  # each is a package of that name
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]  # numpy takes no larger one
 
 
@@ -88,6 +89,7 @@ class Experiment:
     tuned_in     the results folder in which the methods' settings were tuned, for the fairness audit; in no content key
     stop         the looks of `run --until decided`, by which cells are scored in parts
     keep_texts   whether results hold prompts and answers; false for sets that may not be passed on; in no content key
+    report_to    trackers that get the curves of fits and the matrix; in no content key
     time_limit   seconds that one fit, one load, and the scoring of one cell may take; in no content key
     """
 
@@ -107,6 +109,7 @@ class Experiment:
     reference: str | None = None
     strict: bool = False
     keep_texts: bool = True
+    report_to: tuple[Tracker, ...] = ()
     margin: Annotated[float, Ge(0)] = 0.02
     out_of_distribution: Mapping[str, str] = field(default_factory=dict)
     threads: Annotated[int, Ge(1), Le(1024)] = 2

@@ -26,6 +26,7 @@ from harness.engine.store.kept import EVERY, Blocks, blocks_of
 from harness.engine.store.outcomes import answered, write_joint_outcomes, write_outcomes
 from harness.engine.store.store import Area, Store, StoreBroken, StoreUnusable
 from harness.engine.together import fit_together, require_gpus
+from harness.engine.tracking import tracked
 from harness.errors import UserError
 from harness.lazy import torch, transformers
 from harness.method import NO_SIGNAL, UNCHANGED, FitContext, FitReport, Input, plugin_name, processes_of
@@ -345,7 +346,8 @@ class _Runner:
         kinds = sorted(node.method.needs & self.plan.experiment.data.keys())
         sets = [set_of(self.plan.sets, kind, node.data.quality) for kind in kinds]
         data = training_data(sets, node.data.size, node.seed)
-        report = node.method.fit(node.base, data, self._inputs(node), out, context)
+        with tracked(self.plan, node, self.store.root, self.progress.say):
+            report = node.method.fit(node.base, data, self._inputs(node), out, context)
         if not isinstance(report, FitReport):
             raise TypeError(f"`fit` gave a {type(report).__name__} in place of a FitReport")
         return report

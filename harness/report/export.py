@@ -85,12 +85,18 @@ def write_tables(model: ReportModel, folder: Path, kinds: Collection[str] = TABL
                 write(written[-1], columns, rows)
     tables = [paper_table(block, model.matrix) for block in model.blocks]
     latex = "\n".join(to_latex(table, f"tab:matrix-{at}") for at, table in enumerate(tables, start=1))
-    markdown = "\n".join(line for table in tables for line in (*table_lines(table), ""))
+    markdown = matrix_markdown(model)
     for kind, name, content in (("latex", "matrix.tex", latex), ("markdown", "matrix.md", markdown)):
         if kind in kinds:
             written.append(folder / name)
             write_text(written[-1], content)
     return written
+
+
+def matrix_markdown(model: ReportModel) -> str:
+    """The matrix as tables in Markdown, one for each block."""
+    tables = [paper_table(block, model.matrix) for block in model.blocks]
+    return "\n".join(line for table in tables for line in (*table_lines(table), ""))
 
 
 def scores(model: ReportModel) -> Iterator[dict[str, Any]]:
