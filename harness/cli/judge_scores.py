@@ -42,6 +42,7 @@ def judge_verb(words: Sequence[str], folder: Path, baseline: str) -> None:
     print_line(console, f"{read}; {time.monotonic() - start:.1f} s\n")
     for line in opening_lines(document.opening, console.width) if document.opening else ():
         print_line(console, line)
+    print_line(console, "")
     for said in (*_remarks(told), f"Not stated in these files: {'; '.join(told['blank'])}."):
         for line in folded_lines(said, console.width):
             print_line(console, line)

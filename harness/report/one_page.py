@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from harness.report.findings.first_screen import opening_of
 from harness.report.findings.trades import trades_of
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
-from harness.report.render.axes import tick_text
+from harness.report.render.axes import Axis, tick_text
 from harness.report.render.bands import counted
 from harness.report.render.document import SURE_WORDS, Opening, Strip, Sure
 from harness.report.render.front_picture import Mark, Trade, spread
@@ -36,6 +37,7 @@ SHAPES = {"shown": "o", "likely": "o", "undecided": "D", "worse": "s", "idle": "
 TABLE = (LEFT, 620.0)  # where the table begins and ends across
 MOST_ROWS, MOST_COLUMNS = 14, 5
 GRID_NAMES = 150.0
+TICK_GAP = 8.0
 
 
 def write_one_page(folder: Path, out: Path | None = None) -> list[Path]:
@@ -177,12 +179,18 @@ def _draw(sheet: Sheet, opening: Opening, model: ReportModel, front: Trade | Non
     if front is not None:
         first = _short(opening.strips[0].title) if len(opening.strips) > 1 else ""
         _front(sheet, front, top, first)
-    notes = [
-        *_warnings(opening),
-        *([f"Changes against {matrix.baseline}, each with its own 95 % interval."] * bool(table)),
-    ]
+    notes = [*_warnings(opening), *([_reading(opening.strips[0], matrix, front)] * bool(table))]
     for line, said in enumerate(notes):
         sheet.write(LEFT, HIGH - 24 - 20 * line, said, 14, "faint", room=RIGHT - LEFT)
+
+
+def _reading(strip: Strip, matrix: Matrix, front: Trade | None) -> str:
+    """A line on the numbers: against what, on what the worse are worse, and the methods without a mark."""
+    at = strip.worse_at
+    said = [f"Changes against {matrix.baseline}, each with its own 95 % interval."]
+    said += [f"Shown worse{'' if at.startswith('on ') else ':'} {at}."] if at else []
+    said += [f"Not measured for the picture: {text.listed(list(front.absent))}."] if front and front.absent else []
+    return " ".join(said)
 
 
 def _sentence(sheet: Sheet, answer: tuple[str, str]) -> float:
@@ -204,10 +212,12 @@ def _sentence(sheet: Sheet, answer: tuple[str, str]) -> float:
 
 
 def _table(sheet: Sheet, strip: Strip, front: Trade | None, top: float) -> None:
-    """The candidates: the metric of the picture, knowledge, and what they cost."""
+    """The candidates: the metric of the picture, knowledge (or else another metric), and what they cost."""
     gains = [at for at, axis in enumerate(strip.axes) if not axis.knowledge]
     drawn = [at for at in gains if front is not None and strip.axes[at].head == front.name]
-    shown = [*(drawn or gains)[:1], *(at for at, axis in enumerate(strip.axes) if axis.knowledge)]
+    first = (drawn or gains)[:1]
+    knowledge = [at for at, axis in enumerate(strip.axes) if axis.knowledge]
+    shown = [*first, *(knowledge or [at for at in gains if at not in first][:1])]
     places = [200.0 + 160.0 * at for at in range(len(shown))]
     for x, at in zip(places, shown, strict=True):
         sheet.write(x, top + 16, strip.axes[at].head, 14, "faint", room=150)
@@ -286,8 +296,7 @@ def _front(sheet: Sheet, front: Trade, top: float, title: str) -> None:
         y = y_axis.place(value)
         sheet.line(BOX, (y, y), "line", 0.7)
         sheet.write(BOX[0] - 5, y + 4, tick_text(value), 12, "faint", align="right", room=TICKS)
-    for value in x_axis.ticks():
-        said = ("+" if value > 1e-9 else "") + tick_text(value if abs(value) > 1e-9 else 0.0)
+    for value, said in _apart(sheet, x_axis):
         sheet.write(x_axis.place(value), floor + 18, said, 12, "faint", align="center")
     zero = x_axis.place(0.0)
     sheet.line((zero, zero), (ceiling, floor), "faint", 1)
@@ -300,6 +309,15 @@ def _front(sheet: Sheet, front: Trade, top: float, title: str) -> None:
         _placed(sheet, one, x_axis.place, y_axis.place)
     named = [one for one in near if one.name in front.named()]
     _names(sheet, [(one, x_axis.place(one.x), y_axis.place(one.y)) for one in named], ceiling, floor)
+
+
+def _apart(sheet: Sheet, axis: Axis) -> list[tuple[float, str]]:
+    """The ticks of an axis with their texts: only every second or third where the texts would touch, 0 among them."""
+    signed = [(value, "+" if value > 1e-9 else "") for value in axis.ticks()]
+    ticks = [(value, sign + tick_text(value if abs(value) > 1e-9 else 0.0)) for value, sign in signed]
+    widest = max((sheet.width(said, 12) for _, said in ticks), default=0.0) + TICK_GAP
+    every = max(1, ceil(widest / abs(axis.place(axis.step) - axis.place(0.0))))
+    return [(value, said) for value, said in ticks if round(value / axis.step) % every == 0]
 
 
 def _placed(sheet: Sheet, one: Mark, across: Any, up: Any) -> None:
