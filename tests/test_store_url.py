@@ -21,6 +21,7 @@ from test_engine import go
 
 from harness.engine.config import load_experiment
 from harness.engine.plan import make_plan
+from harness.engine.run import Tally
 from harness.engine.states import state_of
 from harness.engine.store import leases, mirror, remote
 from harness.engine.store.leases import Leases
@@ -328,16 +329,19 @@ def test_of_16_processes_that_take_over_one_lease_one_has_it() -> None:
 def test_two_machines_without_leases_make_one_key_and_leave_whole_entries(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Leases, "take", lambda self, key: None)
     several = stores(folder)
     opened = [next(several), next(several)]
     plans = [make_plan(load_experiment(outside.experiment(folder, **OPTIONS)), one.root) for one in opened]
-    for plan, store in zip(plans, opened, strict=True):
-        store._known()
-        store._fresh_for = 1e9  # it does not see what the other one does
-        go(plan, store)
+    with monkeypatch.context() as patch:  # neither sees what the other one does
+        patch.setattr(MirroredStore, "_known", lambda self: self._names)
+        patch.setattr(MirroredStore, "_take", lambda self, key, waiting: self._asked.update({key: True}))
+        for plan, store in zip(plans, opened, strict=True):
+            assert go(plan, store)[0] == Tally(fitted=4, evaluated=4)
     assert (marked(folder / "bucket"), half_entries(folder / "bucket")) == (8, [])
     assert {state_of(cell, next(several)).name for cell in plans[0].cells} == {"done"}
+    for cell in plans[0].cells:
+        of_both = [(one.root / "outcomes" / cell.key / "done").read_bytes() for one in opened]
+        assert of_both[0] == of_both[1], "each goes on with the entry that is marked"
 
 
 # ---- what a user gets wrong

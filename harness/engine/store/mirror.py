@@ -162,10 +162,13 @@ class MirroredStore(Store):
 
     # ---- fetching
 
-    def _fetch(self, area: Area, key: str) -> bool:
-        """Bring an entry into the local copy, whole and checked, or not at all; whether it is there now."""
+    def _fetch(self, area: Area, key: str, *, anew: bool = False) -> bool:
+        """Bring an entry into the local copy, whole and checked, or not at all; whether it is there now.
+
+        anew  whether it replaces one of the copy
+        """
         with super().lock(f"{key}-fetch", lambda process: None):
-            if self._whole_here(area, key):
+            if not anew and self._whole_here(area, key):
                 return True
             aside = self.root / "temporary" / f"{key}-fetch.{os.getpid()}.{socket.gethostname()}"
             try:
@@ -210,19 +213,29 @@ class MirroredStore(Store):
             self.tell(f"not sent yet: {area}/{key} ({error.what}); it is kept in {self.root} and sent later")
 
     def _send(self, area: Area, key: str) -> None:
-        """Send a finished entry, its marker last. An entry that is marked there is left as it is."""
-        here, there = self._here(area, key), f"files/{area}/{key}"
-        digests = read_sealed(here / "done")
-        if digests and ((area, key) in self._damaged or not self._digests(area, key)):
-            for name, digest in digests.items():
-                self.remote.send(here / name, f"{there}/{digest}")
-            arrived = self.remote.listed(there)
-            for name, digest in digests.items():
-                if arrived.get(digest) != (here / name).stat().st_size:
-                    raise StoreBroken(f"{area}/{key}: {name} did not arrive whole", where=self.name)
-            self.remote.write(f"state/{area}/{key}", _bytes({"files": digests, "seal": key_of(digests)}))
+        """Send a finished entry, its marker last. Where another one is marked there, this process goes on with that."""
+        digests = read_sealed(self._here(area, key) / "done")
+        damaged = (area, key) in self._damaged
+        if digests and (damaged or not self._digests(area, key)):
+            self._send_files(area, key, digests)
+            marker, content = f"state/{area}/{key}", _bytes({"files": digests, "seal": key_of(digests)})
+            if not damaged:
+                self.remote.create(marker, content)
+            if damaged or not self._digests(area, key):
+                self.remote.write(marker, content)
         self._damaged.pop((area, key), None)
         self._names.add(f"{area}/{key}")
+        if digests and self._digests(area, key) != digests:
+            self._fetch(area, key, anew=True)
+
+    def _send_files(self, area: Area, key: str, digests: Mapping[str, str]) -> None:
+        here, there = self._here(area, key), f"files/{area}/{key}"
+        for name, digest in digests.items():
+            self.remote.send(here / name, f"{there}/{digest}")
+        arrived = self.remote.listed(there)
+        for name, digest in digests.items():
+            if arrived.get(digest) != (here / name).stat().st_size:
+                raise StoreBroken(f"{area}/{key}: {name} did not arrive whole", where=self.name)
 
     def settle(self) -> None:
         """Send what is finished in the copy and not there. Raises StoreBroken where that fails."""
@@ -265,8 +278,8 @@ class MirroredStore(Store):
     def lock(self, key: str, waiting: Callable[[str], None]) -> Iterator[None]:
         """Hold the key's lock in the local copy, and its lease; without an answer from the store, the lock alone."""
         with super().lock(key, waiting):
-            self._take(key, waiting)
             self._asked[key] = False
+            self._take(key, waiting)
             try:
                 yield
             finally:

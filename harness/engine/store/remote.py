@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.engine.store.store import StoreBroken
+from harness.engine.store.store import StoreBroken, is_disk_full
 from harness.errors import UserError, did_you_mean, first_line
 
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -86,16 +86,23 @@ class Remote:
         self._tried(lambda: self.files.put_file(str(file), self._path(name)), missing=True)
 
     def fetch(self, name: str, file: Path) -> bool:
-        """Copy an object to a local file; whether there is one."""
+        """Copy an object to a local file; whether there is one. Raises OSError where the local disk is full."""
 
-        def get() -> bool:
+        def get() -> bool | OSError:
             try:
                 self.files.get_file(self._path(name), str(file))
             except FileNotFoundError:
                 return False
+            except OSError as error:
+                if is_disk_full(error):
+                    return error
+                raise
             return True
 
-        return self._tried(get)
+        found = self._tried(get)
+        if isinstance(found, OSError):
+            raise found
+        return found
 
     def remove(self, name: str) -> None:
         """Delete an object, if there is one."""
