@@ -41,6 +41,7 @@ def folder(outside_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     monkeypatch.setattr(remote, "WAITS", (0.0, 0.0))
     monkeypatch.setattr(leases, "SETTLE", 0.0)
     monkeypatch.setattr(mirror, "FRESH", 0.0)
+    monkeypatch.setattr(mirror, "LEASES_FRESH", 0.0)
     monkeypatch.setenv("BAKEOFF_CACHE", str(outside_folder / "one-machine"))
     mend()
     yield outside_folder

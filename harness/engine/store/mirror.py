@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.engine.store.keys import key_of
-from harness.engine.store.leases import SECONDS, Leases, in_force
+from harness.engine.store.leases import FOLDER, SECONDS, Leases, in_force
 from harness.engine.store.remote import Remote
 from harness.engine.store.store import MARKER, Area, Place, Store, StoreBroken, disk_errors, this_process
 from harness.files import read_sealed, sha256, write_sealed
@@ -36,6 +36,8 @@ from harness.files import read_sealed, sha256, write_sealed
 AREAS: tuple[Area, ...] = ("artifacts", "outcomes", "joint")
 FRESH = 5.0
 """Seconds for which a listing of the remote store is believed, or twenty times what it took."""
+LEASES_FRESH = 1.0
+"""The same for the leases, of which there are few."""
 AT_ONCE = 8
 """Entries that are fetched at once."""
 
@@ -52,7 +54,10 @@ class MirroredStore(Store):
         self._shared: Leases | None = None
         self._lease_seconds = lease_seconds
         self._damaged: dict[tuple[Area, str], str] = {}
-        self._asked: dict[str, bool] = {}  # keys whose marker is asked for: whether it is there
+        self._asked: dict[str, bool] = {}  # keys whose lock is held: whether their marker was asked for
+        self._newest: dict[str, str] = {}
+        self._owners: dict[str, str | None] = {}
+        self._leases_fresh_until = 0.0
         self._list()
 
     # ---- what is there
@@ -60,8 +65,6 @@ class MirroredStore(Store):
     def _list(self) -> None:
         began = time.monotonic()
         self._names = set(self.remote.listed("state"))
-        self._newest = in_force(name.split("/", 1)[1] for name in self._names if name.startswith("leases/"))
-        self._owners = dict[str, str | None]()
         self._listed = time.monotonic()
         self._fresh_for = max(FRESH, 20 * (self._listed - began))
 
@@ -299,14 +302,13 @@ class MirroredStore(Store):
             if not told:
                 waiting(owner)
                 told = True
-                self._fresh_for = 0.0  # what is listed says nothing of the other process's work
             time.sleep(min(FRESH, self._lease_seconds / 8) * random.uniform(0.5, 1.0))
 
     def holder(self, key: str) -> str | None:
         """The process that is making this key right now, here or on another machine, or None."""
         if process := super().holder(key):
             return process
-        self._known()
+        self._list_leases()
         if key in self._newest and key not in self._owners:
             lease = None
             with suppress(StoreBroken):
@@ -315,6 +317,15 @@ class MirroredStore(Store):
             alive = lease and lease.alive and lease.copy != self._own().copy
             self._owners[key] = lease.owner if lease and alive else None
         return self._owners.get(key)
+
+    def _list_leases(self) -> None:
+        """Know the leases of the last second: what others take is what this process should not begin with."""
+        began = time.monotonic()
+        if began > self._leases_fresh_until:
+            with suppress(StoreBroken):
+                self._newest, self._owners = in_force(self.remote.listed(FOLDER)), {}
+            took = time.monotonic() - began
+            self._leases_fresh_until = began + took + max(LEASES_FRESH, took)
 
     def _own(self) -> Leases:
         if self._shared is None:
