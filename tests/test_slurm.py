@@ -22,7 +22,10 @@ from slurm_cluster import slurm_running, why_not
 from test_workers import PATCH
 
 from harness.engine import slurm
+from harness.engine.config import load_experiment
+from harness.engine.plan import make_plan
 from harness.engine.slurm import slurm_job, slurm_options
+from harness.engine.worker import require_same
 from harness.errors import UserError
 
 DEMO = ["bases=[microworld/small]", "methods=[base, {sft: {learning_rate: 1e-3, epochs: 1}}]",
@@ -74,6 +77,24 @@ def test_without_slurm_or_with_looks_nothing_is_begun(tmp_path: Path, monkeypatc
     found = bakeoff(*words)
     assert "Slurm has no partition 'gpu'\n  Did you mean 'gpus'? Known: debug, gpus." in found.stderr
     assert not (tmp_path / "store").exists()
+
+
+def test_jobs_with_gpus_for_a_base_on_the_cpu_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login node without a GPU would plan other content keys than the jobs."""
+    monkeypatch.setattr(slurm, "_submitit", lambda: None)
+    found = bakeoff("run", "demo.yaml", "--store", tmp_path / "store", "--slurm", "gpus=1", "--set",
+                    "bases=[{name: microworld/large, device: cpu}]")  # fmt: skip
+    assert found.returncode == 2
+    assert "microworld/large is planned on the CPU" in found.stderr
+    assert "bases: [{name: microworld/large, device: cuda}]" in found.stderr
+
+
+def test_a_worker_that_plans_other_artifacts_than_its_run_ends(tmp_path: Path) -> None:
+    plan = make_plan(load_experiment(ROOT / "demo.yaml", DEMO), tmp_path)
+    keys = [node.key for node, _ in plan.groups()]
+    require_same(plan, keys)
+    with pytest.raises(UserError, match="1 of 3 artifacts have other content keys on this machine, such as elsewhere"):
+        require_same(plan, ["elsewhere", *keys])
 
 
 def test_a_job_is_named_as_squeue_names_it() -> None:

@@ -93,7 +93,7 @@ def run_verb(
         fix = "Name a folder, or run the same command on each machine without them."
         raise UserError(what, where=f"--store {place}", fix=fix)
     if jobs is not None:
-        require_slurm(jobs)
+        require_slurm(jobs, experiment.bases)
     if cluster and (processes > 1 or jobs is not None):
         raise UserError(
             "--ray gives the work to a cluster, and --workers and --slurm to others", fix="Keep one of them."

@@ -12,7 +12,7 @@ import os
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from harness.engine.worker import MISTAKE, TAKEN_AWAY, Asked
 from harness.engine.workers import TRIES, done_keys, ended, last_lines, tally_since
 from harness.errors import UserError, did_you_mean, first_line
 from harness.files import read_sealed, write_sealed
+from harness.policy.base_model import BaseSpec
 
 GRACE = 600.0
 """Seconds in which Slurm ends a job that it has told to end."""
@@ -273,9 +274,14 @@ def _submitit() -> Any:
     return submitit
 
 
-def require_slurm(options: Mapping[str, Any]) -> None:
-    """Raise UserError where jobs cannot be submitted from here, or the partition does not exist."""
+def require_slurm(options: Mapping[str, Any], bases: Iterable[BaseSpec]) -> None:
+    """Raise UserError where jobs cannot be submitted from here, the partition does not exist, or GPUs would be idle."""
     _submitit()
+    for base in bases:
+        # the device is part of the content key, and this machine decides it
+        if base.device == "cpu" and {"gpus_per_node", "gres"} & options.keys():
+            what = f"--slurm asks for GPUs, and {base.label} is planned on the CPU, since this machine has no GPU"
+            raise UserError(what, fix=f"Name the device of the jobs: bases: [{{name: {base.name}, device: cuda}}].")
     name = options.get("partition", "")
     done = _asked_slurm("sinfo", "--noheader", "--format=%R")
     if done.returncode:

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -24,6 +24,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.engine.config import load_experiment
+from harness.engine.experiment import Experiment
 from harness.engine.plan import Plan
 from harness.engine.progress import Progress, print_line
 from harness.engine.results.looked import looked_of
@@ -162,17 +163,30 @@ def _go_through(asked: Asked) -> None:
     threading.Thread(target=end_with_the_run, daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.default_int_handler)
-    store = open_store(place_of(asked.store))
-    for plan in _plans(asked, store):
+    store, experiment = open_store(place_of(asked.store)), _experiment(asked)
+    for plan in _plans(asked, experiment, store):
+        if experiment.tune is None:
+            require_same(plan, asked.order)
         with Progress(Console(soft_wrap=True)) as progress:
             run_plan(plan, store, progress, order=asked.order, turn=asked.turn)
 
 
-def _plans(asked: Asked, store: Store) -> Iterator[Plan]:
+def require_same(plan: Plan, order: Collection[str]) -> None:
+    """Raise UserError where this machine plans other artifacts than the run that asks for those of `order`."""
+    if missing := [key for key in order if key not in plan.by_node]:
+        what = f"{len(missing)} of {len(order)} artifacts have other content keys on this machine, such as {missing[0]}"
+        fix = "Give all machines the same bakeoff, libraries, models and data, and name the `device` of each base."
+        raise UserError(what, where=str(plan.experiment.file), fix=fix)
+
+
+def _experiment(asked: Asked) -> Experiment:
+    return load_experiment(Path(asked.file), asked.settings)
+
+
+def _plans(asked: Asked, experiment: Experiment, store: Store) -> Iterator[Plan]:
     """The plans that are asked for, each to be filled before the next."""
     first, last = (None, None) if asked.stage is None else (asked.stage, asked.stage + 1)
-    known = plans(load_experiment(Path(asked.file), asked.settings), store.root, store=store)
-    for plan in islice(known, first, last):
+    for plan in islice(plans(experiment, store.root, store=store), first, last):
         if asked.looked and plan.experiment.stop:
             looked = looked_of(asked.looked)
             yield due(plan, looked.reached + 1, looked.releases)
@@ -185,7 +199,7 @@ def _serve(asked: Asked, tell: Tell) -> None:
     portions: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(portions,), daemon=True).start()
     store = open_store(place_of(asked.store))
-    (plan,) = _plans(asked, store)
+    (plan,) = _plans(asked, _experiment(asked), store)
     with Telling(Console(soft_wrap=True), tell) as progress:
         do = portion_runner(plan, store, progress)
         while True:
