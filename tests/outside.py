@@ -6,7 +6,11 @@ The method "trains" by writing its seed; the benchmark scores each item by a has
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
+from conftest import ROOT
 
 METHOD = '''"""A method of another package."""
 
@@ -105,6 +109,36 @@ class OutsideBench(Benchmark):
             noise = hashlib.sha256(f"{policy.number['seed']} {item}".encode()).digest()[0] / 255
             yield Outcome(f"i{item}", f"i{item}", {"points": policy.number["strength"] + noise}, f"prompt {item}")
 '''
+
+
+PATCH = """
+import os, signal
+import outside_method
+from harness.engine import cost
+from harness.engine.store.store import StoreUnusable
+from harness.policy import base_model
+base_model.BaseModel.policy = lambda self: None
+cost.decoding_cost = lambda *policies: dict.fromkeys(("seconds_per_token", "overhead_per_token"))
+fit = outside_method.Outside.fit
+def patched(self, base, data, inputs, out, context):
+    if self.strength == 9.0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if self.strength == 8.0:
+        raise StoreUnusable("the store cannot be written: no space left", where="the disk", fix="Free some space.")
+    (out / "gpu.txt").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+    return fit(self, base, data, inputs, out, context)
+outside_method.Outside.fit = patched
+"""
+
+
+def show_to_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes that are started from here find the package.
+
+    Their policies cannot be stepped, so no speed is taken. There a fit of strength 9 ends its process, and one of
+    strength 8 finds the disk full.
+    """
+    (folder / "sitecustomize.py").write_text(PATCH)
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{ROOT}")
 
 
 def install(folder: Path) -> Path:

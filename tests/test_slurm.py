@@ -5,7 +5,6 @@ The slow tests start a real Slurm on this machine, and are skipped, saying so, w
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -19,7 +18,6 @@ import pytest
 from command_line import bakeoff
 from conftest import ROOT
 from slurm_cluster import slurm_running, why_not
-from test_workers import PATCH
 
 from harness.engine import slurm
 from harness.engine.config import load_experiment
@@ -117,8 +115,7 @@ def configuration() -> Iterator[Path]:
 @pytest.fixture
 def folder(outside_folder: Path, configuration: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose plugins every process sees; short leases, and frequent looks."""
-    (outside_folder / "sitecustomize.py").write_text(PATCH)
-    monkeypatch.setenv("PYTHONPATH", f"{outside_folder}{os.pathsep}{ROOT}")
+    outside.show_to_processes(outside_folder, monkeypatch)
     monkeypatch.setenv("SLURM_CONF", str(configuration))
     monkeypatch.setenv("BAKEOFF_POLL_SECONDS", "0.5")
     monkeypatch.setenv("BAKEOFF_LEASE_SECONDS", "6")

@@ -232,13 +232,15 @@ def test_a_whole_run_finds_what_a_stopped_run_did_and_has_its_rows_among_its_own
     assert len(found) == len(stopped) < len(whole) == 720
 
 
-def test_a_stopped_run_with_workers_has_the_same_results(folder: Path) -> None:
+def test_a_stopped_run_with_workers_has_the_same_results(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside.show_to_processes(folder, monkeypatch)
     file = experiment(folder)
     run(file, "--until", "decided")
     alone = read_rows(folder / "out")
     matrix = read_json(folder / "out" / "matrix.json")
     words = ("--store", folder / "other", "--out", folder / "shared", "--until", "decided", "--workers", "2")
     assert bakeoff("run", file, *words).returncode in (0, 1)
+    assert "done " in (folder / "other" / "logs" / "worker-1.log").read_text()
     assert read_json(folder / "shared" / "matrix.json")["stop"] == matrix["stop"]
     pandas.testing.assert_frame_equal(read_rows(folder / "shared"), alone)
 

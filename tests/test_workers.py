@@ -26,30 +26,13 @@ from harness.engine.portions import Portion, portions_of
 from harness.engine.store.store import Store
 from harness.engine.worker import Asked
 
-# outside policies cannot be stepped, so their speed cannot be taken; a fit of strength 9 ends its process
-PATCH = """
-import os, signal
-import outside_method
-from harness.engine import cost
-from harness.policy import base_model
-base_model.BaseModel.policy = lambda self: None
-cost.decoding_cost = lambda *policies: dict.fromkeys(("seconds_per_token", "overhead_per_token"))
-fit = outside_method.Outside.fit
-def patched(self, base, data, inputs, out, context):
-    if self.strength == 9.0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    (out / "gpu.txt").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
-    return fit(self, base, data, inputs, out, context)
-outside_method.Outside.fit = patched
-"""
 GB = 1e9
 
 
 @pytest.fixture
 def folder(outside_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose plugins, and whose patch, every process sees that is started from here."""
-    (outside_folder / "sitecustomize.py").write_text(PATCH)
-    monkeypatch.setenv("PYTHONPATH", f"{outside_folder}{os.pathsep}{ROOT}")
+    outside.show_to_processes(outside_folder, monkeypatch)
     return outside_folder
 
 
@@ -133,25 +116,24 @@ def test_a_cell_that_ends_two_workers_has_failed_and_stops_no_other(folder: Path
 
 def test_what_no_worker_can_begin_the_run_does_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = outside.experiment(folder)
-    monkeypatch.setattr(Asked, "command", lambda self: [sys.executable, "-c", "raise SystemExit(3)"])
-    found = run(folder, file, "--workers", 2)
-    assert found.returncode == 0
-    log = folder / "shared" / "store" / "logs" / "worker-1.log"
-    assert f"worker 1 ended with code 3 before it began. Its log is {log}" in found.stdout
-    assert lines(found.stdout, "done") == ["done    outside/outside_bench/0"]
-
-
-def test_a_mistake_that_stops_every_worker_ends_the_run_with_its_message(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No cell has failed of it: the next run tries them again."""
-    file = outside.experiment(folder)
     command = Asked.command
     monkeypatch.setattr(Asked, "command", lambda self: command(replace(self, file=str(folder / "lost.yaml"))))
     found = run(folder, file, "--workers", 2)
+    assert found.returncode == 0
+    assert f"worker 1 cannot begin: {folder / 'lost.yaml'}: no such experiment file" in found.stdout
+    log = folder / "shared" / "store" / "logs" / "worker-1.log"
+    assert f"worker 1 ended with code 2 before it began. Its log is {log}" in found.stdout
+    assert lines(found.stdout, "done") == ["done    outside/outside_bench/0"]
+
+
+def test_a_full_disk_ends_the_run_with_its_message_and_no_cell_has_failed_of_it(folder: Path) -> None:
+    """The next run tries the cell again."""
+    file = outside.experiment(folder, methods="[{outside: {strength: 8}}]")
+    found = run(folder, file, "--workers", 2)
     assert found.returncode == 2
-    assert f"{folder / 'lost.yaml'}: no such experiment file" in found.stderr
+    assert "the disk: the store cannot be written: no space left\n  Free some space." in found.stderr
     assert "1 cell: 1 to run" in bakeoff("plan", file, "--store", folder / "shared" / "store").stdout
+    assert not alive(folder)
 
 
 @pytest.mark.slow

@@ -179,8 +179,10 @@ class _Pool:
             worker.ready, worker.portion = True, None
             worker.lane.rest()
         elif name == "mistake":
-            what, where, fix = given
-            raise UserError(what, where=where, fix=fix)
+            mistake = UserError(given[0], where=given[1], fix=given[2])
+            if worker.ready:
+                raise mistake
+            self.progress.say(f"worker {worker.number} cannot begin: {mistake}")
         else:
             self._gone(worker)
 
