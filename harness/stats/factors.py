@@ -7,10 +7,9 @@ u at its levels is the mean over all else less every effect of a subset of u; wi
     share_u = (SS_u - df_u SS_e / df_e) / SS_total, at least 0;   what is left is the share of the seeds
 
 The correction by the residual makes the shares epsilon squared (Kelley, PNAS 21, 1935), which is 0 on average for a
-factor without effect, where a plain ratio of sums is not. Intervals come from 500 draws of clusters of items and of
-seeds, each with replacement and the same in every cell; a draw's deviation from the mean of draws is
-widened by sqrt(S / (S - 1)), and the interval is put around the estimate. Specification: docs/statistics.md,
-section 24.
+factor without effect, where a plain ratio of sums is not. Intervals are t-intervals whose variance has two parts, each
+from 250 draws with replacement, the same in every cell: clusters of items, and seeds (times S / (S - 1), as there are
+few). Specification: docs/statistics.md, section 24.
 
 The levels are fixed: a share is about these bases, methods and sets of data, and grows with how far apart they are.
 """
@@ -23,6 +22,7 @@ from itertools import combinations
 
 import numpy
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from harness.stats.contrasts import CONFIDENCE
 
@@ -42,7 +42,7 @@ class Share:
 
 
 def variance_shares(
-    totals: Array, weights: Array, factors: Sequence[str], draws: int = 500, seed: int = 0
+    totals: Array, weights: Array, factors: Sequence[str], draws: int = 250, seed: int = 0
 ) -> tuple[Share, ...]:
     """Shares of every factor and interaction, and of the seeds where there are two or more.
 
@@ -55,22 +55,31 @@ def variance_shares(
     means = totals.sum(axis=-1) / weights.sum()
     if not means.var() > 0:
         return ()
-    found = _shares(means, effects)
+    found, seeds, clusters = _shares(means, effects), int(means.shape[-1]), int(weights.size)
     chance = numpy.random.default_rng(seed)
-    seeds = means.shape[-1]
-    drawn = numpy.stack([_shares(_redrawn(totals, weights, chance), effects) for _ in range(draws)])
-    wider = float(numpy.sqrt(seeds / (seeds - 1))) if seeds > 1 else 1.0
-    ends = (drawn - drawn.mean(axis=0)) * wider + found
-    low, high = numpy.clip(numpy.quantile(ends, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0), 0, 1)
+    of_items = numpy.var([_shares(_other_items(totals, weights, chance), effects) for _ in range(draws)], axis=0)
+    of_seeds = numpy.zeros_like(of_items)
+    if seeds > 1:
+        drawn = [_shares(means[..., chance.integers(seeds, size=seeds)], effects) for _ in range(draws)]
+        of_seeds = numpy.var(drawn, axis=0) * seeds / (seeds - 1)
+    widths = _half_widths(of_items, of_seeds, clusters, seeds)
+    low, high = numpy.clip([found - widths, found + widths], 0, 1)
     names = [*(tuple(factors[at] for at in u) for u in effects), *([SEEDS] if seeds > 1 else [])]
     return tuple(Share(name, float(found[at]), float(low[at]), float(high[at])) for at, name in enumerate(names))
 
 
-def _redrawn(totals: Array, weights: Array, chance: numpy.random.Generator) -> Array:
-    """The means of all cells at drawn seeds, over drawn clusters."""
+def _other_items(totals: Array, weights: Array, chance: numpy.random.Generator) -> Array:
+    """The means of all cells over drawn clusters, the same in every cell."""
     times = chance.multinomial(weights.size, numpy.full(weights.size, 1 / weights.size)).astype(float)
-    seeds = chance.integers(totals.shape[-2], size=totals.shape[-2])
-    return numpy.asarray((totals @ times / (weights @ times))[..., seeds])
+    return numpy.asarray(totals @ times / (weights @ times))
+
+
+def _half_widths(of_items: Array, of_seeds: Array, clusters: int, seeds: int) -> Array:
+    """t times the standard error, with Satterthwaite's degrees of freedom; 0 where nothing varies."""
+    whole = of_items + of_seeds
+    parts = of_items**2 / max(clusters - 1, 1) + of_seeds**2 / max(seeds - 1, 1)
+    degrees = numpy.where(parts > 0, whole**2 / numpy.where(parts > 0, parts, 1.0), 1.0)
+    return numpy.asarray(stdtrit(numpy.maximum(degrees, 1.0), 0.5 + CONFIDENCE / 2) * numpy.sqrt(whole))
 
 
 def _shares(means: Array, effects: Sequence[tuple[int, ...]]) -> Array:
