@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.interchange.carried import CARRIED, with_carried
+from harness.engine.interchange.json_lines import json_rows, well_formed
 from harness.engine.interchange.scored import (
     LoggedMetric,
     Scored,
@@ -26,6 +27,7 @@ from harness.engine.interchange.scored import (
 )
 from harness.errors import UserError, first_line
 
+_CUT_OFF = "The file was cut off, or follows another version of the schema (0.2 and 0.3 can be read)."
 _MARKS = ("evaluation_id", "evaluation_results", "model_info")
 
 
@@ -43,17 +45,24 @@ class _Read:
 
 
 def aggregates(path: Path, others: Collection[Path] = ()) -> dict[Path, Mapping[str, Any]]:
-    """The aggregate files at or below a path, with their contents; `others` are of another format."""
+    """The aggregate files at or below a path, with their contents; `others` are of another format.
+
+    Raises UserError for a damaged one: any JSON that the user names, or that has samples next to it.
+    """
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-    read = {file: _aggregate(file) for file in files if file.suffix == ".json" and file not in others}
+    asked = (file for file in files if file.suffix == ".json" and file not in others and file.is_file())
+    read = {file: _aggregate(file, named=file == path) for file in asked}
     return {file: told for file, told in read.items() if told is not None}
 
 
-def _aggregate(file: Path) -> Mapping[str, Any] | None:
+def _aggregate(file: Path, *, named: bool) -> Mapping[str, Any] | None:
     """The content of an aggregate; None for any other file."""
     try:
-        found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(file.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        if named or file.with_name(f"{file.stem}_samples.jsonl").exists():
+            what = f"it is not a whole JSON object: {first_line(error)}"
+            raise UserError(what, where=str(file), fix=_CUT_OFF) from None
         return None
     return found if isinstance(found, dict) and all(name in found for name in _MARKS) else None
 
@@ -68,7 +77,9 @@ def read_every_eval_ever(
     if name:
         only_one(map(_model, found.values()), path)
     for file, told in found.items():
-        yield from _of_aggregate(file, told, name, seed, texts // len(found))
+        with well_formed(str(file), _CUT_OFF):
+            own = list(_of_aggregate(file, told, name, seed, texts // len(found)))
+        yield from own
 
 
 def _model(told: Mapping[str, Any]) -> str:
@@ -87,7 +98,7 @@ def _of_aggregate(file: Path, told: Mapping[str, Any], named: str, seed: int | N
     source = Source(samples, "Every Eval Ever", {"schema": str(told.get("schema_version", "")), "library": scored_by})
     results = {(str(one["evaluation_name"]), str(one.get("evaluation_result_id", ""))): one for one in _results(told)}
     carried = (library.get("additional_details") or {}).get(CARRIED)
-    rows = detailed.get("total_rows")
+    rows = None if detailed.get("total_rows") is None else int(detailed["total_rows"])
     for label, read in _samples(samples, str(told["evaluation_id"]), rows, texts, bool(carried)).items():
         order = [result for name, result in results if name == label]
         if order and "" in read.scores:  # samples without the id of a result are of the first one
@@ -138,29 +149,30 @@ def _samples(file: Path, evaluation: str, rows: int | None, texts: int, ours: bo
     ours  whether `bakeoff export` wrote the file, so that a sample's metadata has its cluster, group and weight
     """
     found: dict[str, _Read] = {}
-    number = 0
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            where = f"{file}, row {number}"
-            row, score = _sample(line, where, evaluation)
+    counted = 0
+    for number, size, told in json_rows(file, _CUT_OFF):
+        where = f"{file}, row {number}"
+        with well_formed(where, _CUT_OFF):
+            row, score = _sample(told, where, evaluation)
             read = found.setdefault(str(row["evaluation_name"]), _Read())
             result, item = str(row.get("evaluation_result_id") or ""), str(row["sample_id"])
             scores = read.scores.setdefault(result, {})
             if item in scores:
                 raise same_item_twice(item, where, f"row {scores[item][1]}")
             scores[item] = (score, number)
+            counted += 1
             place = row["metadata"] if ours and isinstance(row.get("metadata"), dict) else {}
             if item not in read.places:
                 read.places[item] = place
-                texts -= len(line)
+                texts -= size
                 if texts > 0 and (said := _texts(row)) != ("", (), ""):
                     read.texts[item] = said
             if "weight" in place:
                 read.weights.setdefault(result, {})[item] = _weight(place["weight"], where)
-    if not number:
+    if not counted:
         raise without_scores(file, "it is empty")
-    if rows is not None and rows != number:
-        what = f"it holds {number:,} samples of {rows:,} that its aggregate records"
+    if rows is not None and rows != counted:
+        what = f"it holds {counted:,} samples of {rows:,} that its aggregate records"
         raise UserError(what, where=str(file), fix="The file was cut off or changed: get it again.")
     return found
 
@@ -172,16 +184,10 @@ def _weight(given: Any, where: str) -> float:
         return finite(given, where, "the weight")
 
 
-def _sample(line: str, where: str, evaluation: str) -> tuple[dict[str, Any], float]:
+def _sample(row: dict[str, Any], where: str, evaluation: str) -> tuple[dict[str, Any], float]:
     """A line as a row that has all that is read of it, and its score."""
-    try:
-        row = json.loads(line)
-        given, own = row["evaluation"]["score"], row.get("evaluation_id", evaluation)
-        _texts(row), row["evaluation_name"], row["sample_id"], (row.get("metadata") or {}).get("weight")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        lacks = f"it lacks {error}" if isinstance(error, KeyError) else f"it is not a whole sample: {first_line(error)}"
-        fix = "The file was cut off, or follows another version of the schema (0.2 and 0.3 can be read)."
-        raise UserError(lacks, where=where, fix=fix) from None
+    given, own = row["evaluation"]["score"], row.get("evaluation_id", evaluation)
+    _texts(row), row["evaluation_name"], row["sample_id"], (row.get("metadata") or {}).get("weight")
     if own != evaluation:
         what = f"it is of the evaluation {own!r}, and the aggregate is of {evaluation!r}"
         raise UserError(what, where=where, fix="Put each aggregate next to its own samples.")

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from harness.engine.interchange.carried import CARRIED, with_carried
+from harness.engine.interchange.json_lines import json_rows, well_formed
 from harness.engine.interchange.scored import (
     LeftOut,
     LoggedMetric,
@@ -125,12 +126,22 @@ def _runs(path: Path) -> Iterator[_Run]:
 
 
 def _results(file: Path) -> Mapping[str, Any]:
+    """What a run states about itself. Raises UserError where it is damaged or of another kind."""
     try:
-        found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        fix = "Run lm-eval again, or remove the file: what it states is then unknown."
-        raise UserError(f"it is not whole: {first_line(error)}", where=str(file), fix=fix) from None
-    return found if isinstance(found, dict) else {}
+        found = json.loads(file.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"it is not whole: {first_line(error)}", where=str(file), fix=_NO_RESULTS) from None
+    known = found if isinstance(found, dict) else {}
+    for name, kind in _KINDS.items():
+        parts = known.get(name) or {}
+        if not isinstance(parts, dict) or not all(isinstance(part, kind) for part in parts.values()):
+            raise UserError(f"its {name!r} is not as lm-eval writes it", where=str(file), fix=_NO_RESULTS)
+    return known
+
+
+_NO_RESULTS = "Run lm-eval again, or remove the file: what it states is then unknown."
+_KINDS = {"configs": dict, "higher_is_better": dict, "n-samples": dict, "group_subtasks": list, "versions": object,
+          "n-shot": object, "config": object}  # fmt: skip
 
 
 def _of_task(run: _Run, task: str, file: Path, named: str, seed: int | None, texts: int) -> Iterator[Scored | LeftOut]:
@@ -144,11 +155,16 @@ def _of_task(run: _Run, task: str, file: Path, named: str, seed: int | None, tex
     if counted is not None and counted != len(documents):
         what = f"it holds {len(documents):,} documents of {counted:,} that lm-eval scored"
         raise UserError(what, where=str(file), fix="The log was cut off or changed: run lm-eval again.")
-    try:
-        samples = [sample_of(task, logged, rows, False) for rows in documents.values()]
-    except UserError as error:
-        yield LeftOut(source, task, error.what)
-        return
+    samples = []
+    for rows in documents.values():
+        with well_formed(f"{file}, row {rows[0]['row']}", _CUT_OFF):
+            try:
+                samples.append(sample_of(task, logged, rows, False))
+            except UserError as error:
+                yield LeftOut(source, task, error.what)
+                return
+            for name, value in samples[-1].metrics.items():
+                finite(value, f"{file}, row {rows[0]['row']}", f"its {name}")
     carried = (config.get("metadata") or {}).get(CARRIED)
     own = [rows[0]["doc"] for rows in documents.values()]
     if carried and not (isinstance(carried, dict) and "benchmark" in carried and all(own)):
@@ -177,30 +193,30 @@ def _documents(file: Path, texts: int) -> dict[int, list[dict[str, Any]]]:
     """
     found: dict[int, list[dict[str, Any]]] = {}
     places: dict[tuple[int, str], int] = {}
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            row = _row(line, f"{file}, row {number}")
-            key = (row["doc_id"], row["filter"])
-            if key in places:
-                raise same_item_twice(str(row["doc_id"]), f"{file}, row {number}", f"row {places[key]}")
-            places[key] = number
-            texts -= len(line)
-            found.setdefault(row["doc_id"], []).append(row if texts > 0 else {**row, **_NO_TEXTS})
+    for number, size, told in json_rows(file, _CUT_OFF):
+        where = f"{file}, row {number}"
+        row = _row(told, where)
+        key = (row["doc_id"], row["filter"])
+        if key in places:
+            raise same_item_twice(str(row["doc_id"]), where, f"row {places[key]}")
+        places[key] = row["row"] = number
+        texts -= size
+        found.setdefault(row["doc_id"], []).append(row if texts > 0 else {**row, **_NO_TEXTS})
     if not found:
         raise without_scores(file, "it is empty")
     return found
 
 
-def _row(line: str, where: str) -> dict[str, Any]:
+def _row(row: dict[str, Any], where: str) -> dict[str, Any]:
     """A line as lm-eval's row in memory: requests as a list, a target that is the number of a choice as a number."""
-    try:
-        row = json.loads(line)
+    with well_formed(where, _CUT_OFF):
         asked = row["arguments"].values() if isinstance(row["arguments"], dict) else row["arguments"]
         row["arguments"] = [list(one.values()) if isinstance(one, dict) else list(one) for one in asked]
         row["choices"] = sum(bool(one[0]) for one in row["arguments"]) or 1
         # only of a file of `bakeoff export` is the document read
         row["doc"] = row["doc"] if isinstance(row["doc"], dict) and row["doc"].keys() >= _PLACED else {}
-        row["filter"] = row.get("filter", "none")
+        row["doc_hash"], row["filter"] = str(row["doc_hash"]), str(row.get("filter", "none"))
+        hash(row["doc_id"])
         # logs of older versions do not list their metrics
         row.setdefault("metrics", [name for name in row if name not in _OWN])
         for metric in row["metrics"]:
@@ -209,12 +225,9 @@ def _row(line: str, where: str) -> dict[str, Any]:
         if isinstance(row["target"], str) and row["target"].isdecimal():
             row["target"] = int(row["target"])
         return {name: row[name] for name in (*_NEEDED, *row["metrics"])}
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        lacks = f"it lacks {error}" if isinstance(error, KeyError) else f"it is not a whole JSON object: {error}"
-        fix = "The log was cut off, or another version of lm-eval wrote it (0.4.3 and later can be read)."
-        raise UserError(lacks, where=where, fix=fix) from None
 
 
+_CUT_OFF = "The log was cut off, or another version of lm-eval wrote it (0.4.3 and later can be read)."
 _PLACED = {"item", "cluster", "group"}
 _NEEDED = ("doc_id", "doc_hash", "doc", "target", "arguments", "resps", "filter", "metrics", "prompt_hash", "choices")
 _OWN = {*_NEEDED, "filtered_resps", "target_hash", "task_name"}

@@ -58,10 +58,18 @@ def _read(asked: Given, texts: int) -> Iterator[Scored | LeftOut]:
     elif path.suffix.lower() in (".csv", ".parquet") and path.is_file():
         yield from _named(list(read_score_table(path)), asked)
     elif not logs and not records:
-        lacks = "neither a log of lm-eval or Inspect nor a record of Every Eval Ever is below it"
-        raise without_scores(
-            path, lacks if path.is_dir() else f"files that end in {path.suffix or 'nothing'} are not read"
-        )
+        raise without_scores(path, _lacking(path))
+
+
+def _lacking(path: Path) -> str:
+    """Why nothing could be read of a path."""
+    if path.is_dir():
+        return "neither a log of lm-eval or Inspect nor a record of Every Eval Ever is below it"
+    if path.suffix == ".jsonl":
+        return f"samples are read with the files next to them: name the folder, {path.parent}"
+    if path.suffix == ".json":
+        return "it is neither a log of Inspect nor a record of Every Eval Ever; of lm-eval's results, name the folder"
+    return f"files that end in {path.suffix or 'nothing'} are not read"
 
 
 def _named(found: list[Scored], asked: Given) -> Iterator[Scored]:
