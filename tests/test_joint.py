@@ -21,7 +21,7 @@ from harness.engine.plan import Plan, make_plan
 from harness.engine.progress import Progress
 from harness.engine.results.schema import read_table
 from harness.engine.results.write import write_results
-from harness.engine.run import Tally, run_plan
+from harness.engine.run import Tally, forgive, run_plan
 from harness.engine.store.store import Store
 from harness.files import read_json
 from harness.report.compose import write_report
@@ -188,6 +188,9 @@ def test_a_comparison_that_fails_is_kept_until_it_is_asked_to_be_tried_again(fol
     assert str(joint_cells(plan, store)[0].state(store)) == "failed: RuntimeError: no"
     assert go(plan, store).compared == 0
     plan.cells[0].column.benchmark.__dict__["unlucky"] = ""
+    forgive(plan, store)  # as for workers, which try nothing again by themselves
+    assert str(joint_cells(plan, store)[0].state(store)) == "to run"
+    store.fail(joint_cells(plan, store)[0].key, "RuntimeError: no", "")
     assert go(plan, store, retry_failed=True).compared == 1
 
 

@@ -89,10 +89,13 @@ def portion_runner(plan: Plan, store: Store, progress: Progress) -> Callable[[st
 
 
 def forgive(plan: Plan, store: Store) -> None:
-    """Forget the failures of all cells of a plan and of what they need, so that each is tried again once."""
+    """Forget the failures of a plan's cells, artifacts and comparisons, so that each is tried again once."""
     for cell in plan.cells:
         for key in (cell.key, cell.node.key, *cell.node.beneath):
             store.forgive(key)
+    for joint in joint_cells(plan, store) if plan.compares else ():
+        if joint.groups:
+            store.forgive(joint.key)
 
 
 def fit_artifact(plan: Plan, store: Store, node: Node, progress: Progress) -> int:
