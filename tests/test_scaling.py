@@ -115,6 +115,21 @@ def test_a_report_on_two_bases_and_three_sizes_of_data_has_the_section(tmp_path:
     assert "cannot forecast" in said
 
 
+def test_ranks_of_one_adapter_are_sizes_too(tmp_path: Path) -> None:
+    folder = Fake(data_sizes=(100, 300, 1000), items=30).write(tmp_path)
+    matrix = read_json(folder / "matrix.json")
+    for method in matrix["methods"]:
+        if method["label"] in ("tuned", "harsh", "weak"):
+            method |= {"plugin": "lora", "fields": {"rank": {"weak": 1, "harsh": 4, "tuned": 16}[method["label"]]}}
+    write_json(folder / "matrix.json", matrix)
+    found = scaled(collect(folder))
+    assert {(one.method, one.axis, one.cells) for one in found} == {("lora", "rank", 9)}
+    # the fake's shares of right answers are about 31, 60 and 80 %: errors fall as the rank grows
+    quality = next(one.found for one in found if one.metric.title == "tasks: accuracy")
+    assert quality is not None
+    assert quality.fit.exponents[0] > 0.2
+
+
 def test_of_two_bases_of_one_size_the_first_is_fitted_and_the_other_is_named(tmp_path: Path) -> None:
     sizes = {"one/a": 1_000_000, "two/half": 1_000_000, "three/b": 4_000_000}
     model = of_sizes(tmp_path, sizes, (100, 300, 1000))
