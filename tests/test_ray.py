@@ -70,7 +70,9 @@ def cluster(folder: Path) -> Iterator[Any]:
 
     with environment(folder):
         made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
-        made.second = made.add_node(**NODE)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BAKEOFF_CACHE", str(folder / "cache-of-the-second"))
+            made.second = made.add_node(**NODE)
     yield made
     made.shutdown()
 
@@ -81,16 +83,21 @@ def environment(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{ROOT}")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("BAKEOFF_CACHE", str(folder / "cache"))
         yield
 
 
-def start(folder: Path, place: str, *words: object) -> subprocess.Popen[str]:
-    """The command `run` in a process of its own, with a store and results of that name."""
+def start(folder: Path, place: str, *words: object, url: bool = False) -> subprocess.Popen[str]:
+    """The command `run` in a process of its own, with a store and results of that name.
+
+    url  give the store's place as a URL
+    """
     code = "from harness.cli.main import main; main()"
-    places = ["--store", folder / place / "store", "--out", folder / place / "out"]
+    store = folder / place / "store"
+    places = ["--store", f"file://{store}" if url else store, "--out", folder / place / "out"]
     command = [sys.executable, "-c", code, "run", *map(str, words), *map(str, places)]
-    path = f"{folder}{os.pathsep}{ROOT}"
-    return subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env={**os.environ, "PYTHONPATH": path})
+    known = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "BAKEOFF_CACHE": str(folder / "cache")}
+    return subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env={**os.environ, **known})
 
 
 def until(reached: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
@@ -166,6 +173,16 @@ def test_a_run_is_killed_and_started_again_and_the_rows_are_those_of_the_serial_
     check_equal(folder / "driver" / "out", serial)
 
 
+def test_nodes_that_share_a_url_alone_give_the_rows_of_the_serial_run(folder: Path, cluster: Any, serial: Path) -> None:
+    """Each node has a local copy of its own: what one has made reaches the other through the URL."""
+    process = start(folder, "url", *REAL, "--ray", cluster.address, url=True)
+    said, complaints = process.communicate(timeout=900)
+    assert process.returncode == 0, said + complaints
+    copies = [list((folder / name).rglob("outcomes/*/done")) for name in ("cache", "cache-of-the-second")]
+    assert all(copies), "one node did nothing"
+    check_equal(folder / "url" / "out", serial)
+
+
 def test_a_task_whose_process_dies_each_time_is_given_up_and_its_cell_fails_with_the_reason(
     folder: Path, cluster: Any
 ) -> None:
@@ -177,6 +194,7 @@ def test_a_task_whose_process_dies_each_time_is_given_up_and_its_cell_fails_with
         said, complaints = process.communicate(timeout=300)
         assert process.returncode == 1, said + complaints
         assert "failed  dying/outside_bench/0: Ray gave it up after 2 attempts: " in said
+        assert "Next: bakeoff explain" in said
     assert len(list(deaths.iterdir())) == 4
     other = start(folder, "dying", file)
     assert (

@@ -17,6 +17,7 @@ from harness.engine.ray_cluster import Cluster, cluster_of
 from harness.engine.states import state_of
 from harness.engine.store.store import Store
 from harness.engine.tasks import Task, order_of, perform, tasks_of
+from harness.engine.tuning import plans
 from harness.errors import UserError
 
 TWO_PROXIES = "[base, lora, {proxy_tuning: {expert: sft}, as: one}, {proxy_tuning: {expert: sft, alpha: 2.0}, as: two}]"
@@ -54,7 +55,7 @@ def test_an_artifact_with_its_cells_is_a_task_and_so_is_one_that_others_are_buil
 
 def test_tasks_that_are_performed_give_the_rows_of_a_run(planned: tuple[Plan, Store]) -> None:
     plan, store = planned
-    order = order_of(plan, store.root)
+    order = order_of(plan, store)
     done = [perform(order, task) for task in tasks_of(plan, store)]
     assert [(one.fitted, one.evaluated, one.refused) for one in done] == [(1, 1, ""), (1, 1, "")]
     assert tasks_of(plan, store) == []
@@ -67,15 +68,28 @@ def test_tasks_that_are_performed_give_the_rows_of_a_run(planned: tuple[Plan, St
 def test_a_task_follows_the_text_of_the_run_and_not_that_of_a_file_changed_since(planned: tuple[Plan, Store]) -> None:
     plan, store = planned
     plan.experiment.file.write_text("bases: []")
-    order, (first, _) = order_of(plan, store.root), tasks_of(plan, store)
+    order, (first, _) = order_of(plan, store), tasks_of(plan, store)
     assert perform(order, first).refused == ""
     assert state_of(plan.cells[0], store).name == "done"
+
+
+def test_tasks_of_an_experiment_that_tunes_are_those_of_the_trials_and_then_its_own(outside_folder: Path) -> None:
+    """Of two trials the second is drawn; the setting that wins is a row of the second stage alone."""
+    file = outside.experiment(outside_folder, extra="tune: {trials: 2}\nbaseline: outside\n")
+    (outside_folder / "store").mkdir()
+    store, scored = Store(outside_folder / "store"), []
+    for stage, plan in enumerate(plans(load_experiment(file), store.root)):
+        done = [perform(order_of(plan, store, stage), task) for task in tasks_of(plan, store)]
+        scored.append((sum(one.evaluated for one in done), [one.refused for one in done if one.refused]))
+        assert {state_of(cell, store).name for cell in plan.cells} == {"done"}
+    assert scored[0] == (2, [])
+    assert scored[1] == (len(plan.cells), [])
 
 
 def test_what_fails_in_a_task_is_recorded_in_the_store_with_its_reason(outside_folder: Path) -> None:
     file = outside.experiment(outside_folder, methods="[{outside: {fails: no luck}}]")
     plan, store = make_plan(load_experiment(file), outside_folder), Store(outside_folder)
-    assert perform(order_of(plan, store.root), tasks_of(plan, store)[0]).refused == ""
+    assert perform(order_of(plan, store), tasks_of(plan, store)[0]).refused == ""
     assert str(state_of(plan.cells[0], store)) == "failed: RuntimeError: no luck"
 
 
@@ -85,7 +99,7 @@ def changed(task: Task, **fields: object) -> Task:
 
 def test_a_machine_with_other_code_refuses_and_names_the_field(planned: tuple[Plan, Store]) -> None:
     plan, store = planned
-    order, task = order_of(plan, store.root), tasks_of(plan, store)[0]
+    order, task = order_of(plan, store), tasks_of(plan, store)[0]
     refused = perform(order, changed(task, libraries={**task.document["libraries"], "python": "3.9.1"})).refused
     here = task.document["libraries"]["python"]
     assert f"libraries.python: 3.9.1 -> {here}. Install the same bakeoff" in refused
@@ -96,9 +110,9 @@ def test_a_machine_with_other_code_refuses_and_names_the_field(planned: tuple[Pl
 
 def test_a_machine_without_the_store_or_the_cell_refuses(planned: tuple[Plan, Store]) -> None:
     plan, store = planned
-    order, task = order_of(plan, store.root), tasks_of(plan, store)[0]
+    order, task = order_of(plan, store), tasks_of(plan, store)[0]
     assert "the store of the run is not on this machine" in perform(replace(order, store="/nowhere"), task).refused
-    lost = replace(task.cells[0], place="(('base', 'other'),)")
+    lost = replace(task.cells[0], spot="(('base', 'other'),)")
     assert "('base', 'other')" in perform(order, replace(task, cells=(lost,))).refused
 
 

@@ -88,9 +88,9 @@ def run_verb(
     if until and experiment.stop is None:
         fix = "Add `stop: {items: [0.25, 0.5, 1]}`: shares of the items at which it looks (docs/running.md)."
         raise UserError("--until needs a block `stop`, which declares the looks", where=str(file), fix=fix)
-    if (cluster or jobs is not None) and not isinstance(place, Path):
-        what = "--slurm and --ray need a store in a folder that all machines mount"
-        fix = "Name a folder, or run the same command on each machine without them."
+    if jobs is not None and not isinstance(place, Path):
+        what = "--slurm needs a store in a folder that all machines mount"
+        fix = "Name a folder, or run the same command on each machine without --slurm."
         raise UserError(what, where=f"--store {place}", fix=fix)
     if jobs is not None:
         require_slurm(jobs, experiment.bases)

@@ -2,7 +2,7 @@
 
 Each task (see tasks.py) declares its processors, GPUs and memory. Ray hands the function and its few lines of text to
 another process with cloudpickle; that is its transport, and no file of this project is written so. Neither the working
-directory nor a model travels: nodes have bakeoff installed, and see the store.
+directory nor a model travels: nodes have bakeoff installed, and reach the store.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from harness.engine.plan import Cell, Plan
@@ -22,8 +23,8 @@ from harness.engine.progress import Progress
 from harness.engine.run import Tally, compare_policies
 from harness.engine.showable import counted
 from harness.engine.states import state_of
-from harness.engine.store.store import Store
-from harness.engine.tasks import Done, Task, order_of, perform, place_of, tasks_of
+from harness.engine.store.store import Store, place_of
+from harness.engine.tasks import Done, Task, order_of, perform, spot_of, tasks_of
 from harness.errors import UserError, did_you_mean, first_line
 
 CONNECTING = 30.0  # seconds; a Ray that waits for a cluster which is not there gives up much later, or never
@@ -133,13 +134,15 @@ def run_on_cluster(plan: Plan, store: Store, progress: Progress, cluster: Cluste
     stage  which plan of the experiment it is (see `Order`)
     Raises UserError where a node refuses a task, since its code, libraries, models or data are others.
     """
-    store.share()
+    if isinstance(place_of(store.name), Path):  # one behind a URL is shared as it is
+        store.share()
     cells = [cell for cell in plan.cells if not cell.why]
     found = sum(store.done("outcomes", cell.key) for cell in cells)
     progress.start(len(cells), found)
     tally = _Tasks(plan, store, progress, cluster, stage).run()
     tally.found = found
-    return tally.then(compare_policies(plan, store, progress)) if plan.compares else tally
+    compared = compare_policies(plan, store, progress)
+    return replace(tally, compared=compared.compared, failed=[*tally.failed, *compared.failed])
 
 
 class _Tasks:
@@ -147,9 +150,9 @@ class _Tasks:
 
     def __init__(self, plan: Plan, store: Store, progress: Progress, cluster: Cluster, stage: int) -> None:
         self.plan, self.store, self.progress, self.cluster = plan, store, progress, cluster
-        self.order = order_of(plan, store.root, stage)
+        self.order = order_of(plan, store, stage)
         self.tasks = {task.key: task for task in tasks_of(plan, store)}
-        self.cells = {place_of(cell): cell for cell in plan.cells}
+        self.cells = {spot_of(cell): cell for cell in plan.cells}
         self.running: dict[Any, Task] = {}  # by Ray's reference to the result
         self.tally = Tally()
 
@@ -185,6 +188,9 @@ class _Tasks:
         try:
             done: Done = ray.get(result)
         except ray.exceptions.RayError as error:
+            if any(other.key in task.needs for other in self.running.values()):
+                self.running[result] = task  # what it waited for has ended, too, and is heard first
+                return
             if task.needs and all(self.store.done("artifacts", key) for key in task.needs):
                 # what it waited for may have been lost only after its artifact was there
                 self._start(replace(task, needs=()), [])
@@ -194,7 +200,7 @@ class _Tasks:
             raise UserError(f"a node refused the task {task.title}: {done.refused}")
         self.tally.fitted += done.fitted
         self.tally.evaluated += done.evaluated
-        for cell in [self.cells[wanted.place] for wanted in task.cells if task.scores]:
+        for cell in [self.cells[wanted.spot] for wanted in task.cells if task.scores]:
             self._told(cell)
 
     def _given_up(self, task: Task, error: Exception) -> Done:
@@ -220,8 +226,8 @@ class _Tasks:
             self.tally.failed.append((cell, state.why))
             self.progress.failed(cell.title, state.why, cell.key)
         else:
-            fix = "Name a folder on a disk that all nodes share: --store FOLDER."
-            raise UserError(f"the cluster has scored {cell.title}, and it is not in {self.store.root}", fix=fix)
+            fix = "Name a folder on a disk that all nodes share, or a URL: --store s3://BUCKET/FOLDER."
+            raise UserError(f"the cluster has scored {cell.title}, and it is not in {self.store.name}", fix=fix)
 
     def _say_what_no_node_has(self) -> None:
         """A line for each kind of task that no node can take now: one that joins the cluster later may."""

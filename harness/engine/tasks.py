@@ -23,7 +23,8 @@ from harness.engine.portions import portions_of
 from harness.engine.progress import Progress
 from harness.engine.run import fit_artifact, run_plan
 from harness.engine.store.keys import differing_fields
-from harness.engine.store.store import Store, this_process
+from harness.engine.store.mirror import open_store
+from harness.engine.store.store import Store, place_of, this_process
 from harness.engine.tuning import plans
 from harness.errors import UserError
 from harness.method import processes_of
@@ -34,7 +35,7 @@ class Order:
     """What all tasks of a run share.
 
     file, text, settings  the experiment: where its relative paths begin, its text, and the --set arguments
-    store   the place of the store
+    store   the place of the store: a folder, or a URL
     stage   which plan of the experiment: 0 is that of the trials where it tunes, then 1 is its own
     """
 
@@ -47,9 +48,9 @@ class Order:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A cell of a task: its place in the matrix, its content key, and the document behind it."""
+    """A cell of a task: where it is in the matrix, its content key, and the document behind it."""
 
-    place: str
+    spot: str
     key: str
     document: Mapping[str, Any]
 
@@ -83,12 +84,13 @@ class Done:
     refused: str = ""
 
 
-def order_of(plan: Plan, store: Path, stage: int = 0) -> Order:
+def order_of(plan: Plan, store: Store, stage: int = 0) -> Order:
     """What the tasks of this plan share."""
     asked = plan.experiment
-    place = asked.file.resolve()
+    place = place_of(store.name)
+    seen = str(place.resolve()) if isinstance(place, Path) else place
     # the text of the plan and not that of the file, which may be changed while the tasks wait
-    return Order(str(place), asked.text, asked.settings, str(store.resolve()), stage)
+    return Order(str(asked.file.resolve()), asked.text, asked.settings, seen, stage)
 
 
 def tasks_of(plan: Plan, store: Store) -> list[Task]:
@@ -113,11 +115,11 @@ def _in_order(node: Node) -> Iterator[Node]:
 def _task(node: Node, scored: list[Cell] | None, builds_on_it: Cell, known: Mapping[str, Task]) -> Task:
     needs = tuple(key for key in node.beneath if key in known)
     gpus = processes_of(node.method) if node.base.spec.device.startswith("cuda") else 0
-    cells = tuple(Wanted(place_of(cell), cell.key, cell.document) for cell in scored or [builds_on_it])
+    cells = tuple(Wanted(spot_of(cell), cell.key, cell.document) for cell in scored or [builds_on_it])
     return Task(node.title, node.key, node.document, cells, scored is not None, needs, gpus)
 
 
-def place_of(cell: Cell) -> str:
+def spot_of(cell: Cell) -> str:
     """What tells a cell from all others of its plan, whatever its key is."""
     return repr((*cell.columns.items(), cell.part))
 
@@ -128,10 +130,10 @@ def perform(order: Order, task: Task, *after: object) -> Done:
     after  the results of the tasks that it needs, for a cluster that waits for them; not read
     """
     try:
-        _require_store(Path(order.store))
-        plan = _plan(order)
+        store = _store(order.store)
+        plan = _plan(order, store)
         node, cells = _same(plan, task)
-        return _performed(plan, Store(Path(order.store)), node, cells if task.scores else [])
+        return _performed(plan, store, node, cells if task.scores else [])
     except UserError as error:
         return Done(refused=f"{this_process()}: {failure_reason(error)}")
 
@@ -150,28 +152,32 @@ def _performed(plan: Plan, store: Store, node: Node, cells: list[Cell]) -> Done:
             base.release()
 
 
-def _require_store(store: Path) -> None:
-    """Raise UserError where the store's folder is not here: the run that gave the task has made it."""
-    if not store.is_dir():
-        fix = "Name a folder on a disk that all machines share: --store FOLDER."
-        raise UserError("the store of the run is not on this machine", where=str(store), fix=fix)
+@lru_cache(maxsize=1)
+def _store(name: str) -> Store:
+    """The store of the run. Raises UserError where its folder is not here: the run that gave the task has made it."""
+    place = place_of(name)
+    if isinstance(place, Path) and not place.is_dir():
+        fix = "Name a folder on a disk that all machines share, or a URL: --store s3://BUCKET/FOLDER."
+        raise UserError("the store of the run is not on this machine", where=name, fix=fix)
+    return open_store(place)
 
 
 @lru_cache(maxsize=1)
-def _plan(order: Order) -> Plan:
+def _plan(order: Order, store: Store) -> Plan:
     """The plan, kept for the next task of the same run in this process."""
     experiment = load_experiment(Path(order.file), order.settings, text=order.text)
-    found = next(islice(plans(experiment, Path(order.store), download=True), order.stage, None), None)
+    known = plans(experiment, store.root, download=True, store=store)
+    found = next(islice(known, order.stage, None), None)
     assert found is not None, "an experiment that tunes has two plans"
     return found
 
 
 def _same(plan: Plan, task: Task) -> tuple[Node, list[Cell]]:
     """The plan's own artifact and cells. Raises UserError where their content keys are not those of the task."""
-    by_place = {place_of(cell): cell for cell in plan.cells}
-    if missing := [wanted.place for wanted in task.cells if wanted.place not in by_place]:
+    by_spot = {spot_of(cell): cell for cell in plan.cells}
+    if missing := [wanted.spot for wanted in task.cells if wanted.spot not in by_spot]:
         raise _differs(f"no cell is at {missing[0]}, or it", ())
-    cells = [by_place[wanted.place] for wanted in task.cells]
+    cells = [by_spot[wanted.spot] for wanted in task.cells]
     nodes = {cells[0].node.key: cells[0].node, **cells[0].node.beneath}
     if task.key not in nodes:
         alike = [node for node in nodes.values() if node.document["method"] == task.document["method"]]
