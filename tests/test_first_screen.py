@@ -110,6 +110,17 @@ def test_where_no_method_gains_the_sentence_names_the_best_change(tmp_path: Path
     assert found.answer[1].startswith("the best change is that of low, ")
 
 
+def test_a_method_that_gains_and_loses_elsewhere_is_no_winner_and_the_sentence_says_where(tmp_path: Path) -> None:
+    """harsh gains 30 points of tasks and loses 40 of facts; blunt does too, unlike weak, which gains nothing."""
+    skills = {"plain": (0.3, 0.7), "harsh": (0.6, 0.3), "weak": (0.31, 0.7)}
+    found = opening(Fake(skills=skills, items=600, reference=None).write(tmp_path / "one"))
+    assert found.answer[0] == "No winner:"
+    assert "but it is shown to lose knowledge (−" in found.answer[1]
+    skills["blunt"] = (0.55, 0.3)
+    found = opening(Fake(skills=skills, items=600, reference=None).write(tmp_path / "two"))
+    assert "but like every method that improves plain it is shown to lose knowledge (−" in found.answer[1]
+
+
 def test_where_knowledge_is_open_the_sentence_says_so_and_what_would_decide_it(tmp_path: Path) -> None:
     folder = Fake(skills={"plain": (0.3, 0.7), "tuned": (0.8, 0.69)}, items=150).write(tmp_path)
     matrix = json.loads((folder / "matrix.json").read_text())

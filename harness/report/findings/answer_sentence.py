@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.report.collect import Block, ReportModel
-from harness.report.findings.how_sure import ORDER, at_chance, change_of, gains_of, knowledge_change
+from harness.report.findings.how_sure import ORDER, at_chance, change_of, gains_of, knowledge_change, worse_on
 from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import bands, text
@@ -50,21 +50,33 @@ def sentence_of(block: Block, matrix: Matrix, order: Sequence[str], sure: dict[s
             f"{top} comes closest to a gain that keeps knowledge: {_gain_words(top, gains, matrix)}, "
             f"{said}{_change_words(top, block, matrix)}.",
         )
-    better = [one for one in order if sure[one] == "worse" and any(_better(one, result) for result in gains)]
-    if better:
-        best, lost = better[0], _change_words(better[0], block, matrix) if knowledge else ""
-        what = f"lose knowledge{lost}" if knowledge else "be worse on another benchmark"
-        it = "it is" if len(order) == 1 else f"like every method that improves {matrix.baseline} it is"
-        gain = _gain_words(best, gains, matrix)
-        return "No winner:", f"the best gain is that of {best}, {gain}, but {it} shown to {what}."
+    lost = [one for one in order if sure[one] == "worse" and any(_better(one, result) for result in gains)]
+    if lost:
+        return "No winner:", _lost_words(lost[0], order, gains, block, matrix)
+    return f"No method is shown to improve {matrix.baseline}:", _best_change(order, block, gains, matrix)
+
+
+def _lost_words(best: str, order: Sequence[str], gains: Sequence[Result], block: Block, matrix: Matrix) -> str:
+    """The gain of a method that is shown worse elsewhere, and whether all that gain are worse there."""
+    lost = worse_on(best, block)
+    primary = [result for role in ("quality", "knowledge", "other") for result in block.of_role(role)]
+    titles = list(dict.fromkeys(bands.benchmark_title(result, primary) for result in lost))
+    only_knowledge = all(result.metric.role == "knowledge" for result in lost)
+    change = _change_words(best, block, matrix)
+    what = f"lose knowledge{change}" if only_knowledge else f"be worse on {named(titles, 2)}"
+    better = [one for one in order if any(_better(one, result) for result in gains)]
+    alike = len(better) > 1 and all(result in worse_on(one, block) for one in better for result in lost)
+    it = f"like every method that improves {matrix.baseline} it is" if alike else "it is"
+    return f"the best gain is that of {best}, {_gain_words(best, gains, matrix)}, but {it} shown to {what}."
+
+
+def _best_change(order: Sequence[str], block: Block, gains: Sequence[Result], matrix: Matrix) -> str:
+    """The best mean change on the first gain metric, where no method is shown to be better."""
     sign = 1 if gains[0].metric.higher_is_better else -1
     changes = {label: change for label in order if (change := change_of(label, gains[0])) is not None}
-    best = max(changes, key=lambda label: sign * changes[label][1], default=top)
-    said = _gain_words(best, gains[:1], matrix)
-    return (
-        f"No method is shown to improve {matrix.baseline}:",
-        f"the best change is that of {best}, {said}{_control_words(best, block, matrix, gains[0])}.",
-    )
+    best = max(changes, key=lambda label: sign * changes[label][1], default=order[0])
+    control = _control_words(best, block, matrix, gains[0])
+    return f"the best change is that of {best}, {_gain_words(best, gains[:1], matrix)}{control}."
 
 
 def _control_words(top: str, block: Block, matrix: Matrix, result: Result) -> str:
