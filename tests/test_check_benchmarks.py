@@ -181,13 +181,13 @@ def test_a_chance_that_cannot_be_tested_is_said_to_be_untested() -> None:
 
 LONG = {
     "call_or_ask", "divergence", "diversity", "instruction_following", "knowledge", "knowledge_answers", "layers",
-    "ood", "token_shift", "verification_gap",
+    "ood", "random_choice", "refusal", "token_shift", "verification_gap",
 }  # fmt: skip
 OWN = [
     pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
     for name in ("call_or_ask", "divergence", "diversity", "instruction_following", "knowledge", "knowledge_answers",
-                 "layers", "multi_turn", "ood", "perplexity", "prompt_echo", "stories",
-                 "token_shift", "verification_gap")
+                 "layers", "multi_turn", "ood", "perplexity", "prompt_echo", "random_choice",
+                 "refusal", "stories", "token_shift", "verification_gap")
 ]  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from benchmarks.multi_turn import MultiTurn
 from benchmarks.number_variants import NumberVariants
 from benchmarks.ood import Ood
 from benchmarks.prompt_echo import PromptEcho
+from benchmarks.refusal import Refusal
 from benchmarks.stories import Stories
 from harness.benchmark import Benchmark
 from harness.engine import registry
@@ -65,6 +66,7 @@ NOT_HERE = {
     "lm_eval": "its rules are lm-eval's",
     "pairwise_judge": "the judge is a server: its own test below",
     "perplexity": "it asks for scores, not for answers",
+    "random_choice": "it asks for scores, not for answers",
     "verification_gap": "it scores, too: tests/test_check_benchmarks.py tries such answers on it",
     "token_shift": "it compares distributions, and reads no answer",
 }
@@ -115,6 +117,7 @@ def benchmarks(folder: Path) -> dict[str, Benchmark]:
         "multi_turn": MultiTurn(limit=1),
         "number_variants": NumberVariants(templates=str(folder / "templates"), variants=1),
         "ood": Ood(stories=1, requests=1),
+        "refusal": Refusal(limit=2),
         "stories": Stories(limit=2),
     }
 
