@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import json
@@ -97,8 +98,12 @@ def test_a_run_behind_a_url_has_the_rows_of_a_run_in_a_folder_and_another_machin
     assert rows(folder) == wanted
     assert (marked(folder / "bucket"), half_entries(folder / "bucket")) == (8, [])
     on_another_machine(folder, monkeypatch, "other-machine")
-    planned = bakeoff("plan", folder / "experiment.yaml", "--store", url)
+    mend()
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror, "FRESH", 600.0)
+        planned = bakeoff("plan", folder / "experiment.yaml", "--store", url)
     assert "4 cells: 4 done" in planned.stdout
+    assert Faulty.count == (scheme == "faulty"), "one listing tells the state of every cell"
     assert not list((folder / "other-machine").rglob("done")), "plan fetched an entry"
     done = run(folder, url)
     assert "No cell to run" in done.stdout
@@ -395,6 +400,21 @@ def test_jobs_of_slurm_take_a_folder(folder: Path) -> None:
     done = bakeoff("run", outside.experiment(folder), "--store", store, "--slurm", "partition=any")
     assert done.returncode == 2
     assert "needs a store in a folder that all machines mount" in done.stderr
+
+
+def test_a_local_disk_that_is_full_is_told_as_such(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"faulty://{folder}/bucket"
+    assert run(folder, url, methods="[outside]").returncode == 0
+    on_another_machine(folder, monkeypatch, "other-machine")
+
+    def full(self: Faulty, *given: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Faulty, "get_file", full)
+    done = run(folder, url, methods="[outside]")
+    assert done.returncode == 2
+    assert "the store cannot be written: No space left on device" in done.stderr
+    assert not list((folder / "other-machine").rglob("done*"))
 
 
 def test_gc_of_a_url_names_the_local_copy(folder: Path) -> None:
