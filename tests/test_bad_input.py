@@ -146,3 +146,12 @@ def test_a_real_full_disk_is_one_message_and_exit_code_2(tmp_path: Path) -> None
         assert len(list(disk.glob("outcomes/*/done"))) == 2
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_value_that_the_shell_divided_is_named_with_the_quotes_that_it_needs() -> None:
+    done = bakeoff("plan", "demo.yaml", "--set", "methods=[base,", "sft]", "--set", "seeds=[0, 1]")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "Error: --set methods=[base, ends inside brackets\n"
+        "  A value with spaces needs quotes: --set 'methods=[base, sft]'\n"
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -482,9 +483,25 @@ def build_command(
     typer.echo(clean(f"The model is in {folder}. Next: name that folder under `bases:` of an experiment."))
 
 
+def _check_quotes(words: list[str]) -> None:
+    """Raise UserError where the shell divided the value of --set at a space inside brackets."""
+    for at, word in enumerate(words[1:], start=1):
+        if words[at - 1] == "--set" and _is_open(word):
+            whole = next(
+                (told for end in range(at, len(words)) if not _is_open(told := " ".join(words[at : end + 1]))), ""
+            )
+            example = f"--set {shlex.quote(whole or 'methods=[base, sft]')}"
+            raise UserError(f"--set {word} ends inside brackets", fix=f"A value with spaces needs quotes: {example}")
+
+
+def _is_open(word: str) -> bool:
+    return any(word.count(left) > word.count(right) for left, right in ("[]", "{}"))
+
+
 def main() -> Any:
     """Run the command line; a user's mistake ends with one message and exit code 2, never a traceback."""
     try:
+        _check_quotes(sys.argv)
         return app()
     except UserError as error:
         typer.echo(f"Error: {message(error)}", err=True)
