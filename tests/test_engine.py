@@ -173,7 +173,7 @@ def test_a_run_in_a_given_order_begins_with_what_is_its_turn(folder: Path) -> No
     order: list[str] = []
 
     class Heard(Progress):
-        def finished(self, title: str, key: str = "") -> None:
+        def finished(self, title: str, identity: str = "") -> None:
             order.append(title[-1])
 
     with Heard(Console(file=StringIO())) as progress:
@@ -190,11 +190,11 @@ def test_what_another_process_makes_is_left_for_last_so_that_two_share_the_work(
     order = []
 
     class Heard(Progress):
-        def finished(self, title: str, key: str = "") -> None:
+        def finished(self, title: str, identity: str = "") -> None:
             order.append(title)
             if len(order) == 1:
                 held.__exit__(None, None, None)
-            super().finished(title, key)
+            super().finished(title, identity)
 
     held = elsewhere.lock(first, lambda who: None)
     held.__enter__()

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ import outside
 import pytest
 from command_line import bakeoff
 from conftest import ROOT
+from rich.console import Console
 
 from harness.engine import workers
 from harness.engine.config import load_experiment
 from harness.engine.placement import Device, Room, visible_gpus
 from harness.engine.plan import make_plan
 from harness.engine.portions import Portion, portions_of
+from harness.engine.progress import Progress
 from harness.engine.store.store import Store
 from harness.engine.worker import Asked
 
@@ -134,6 +137,31 @@ def test_a_full_disk_ends_the_run_with_its_message_and_no_cell_has_failed_of_it(
     assert "the disk: the store cannot be written: no space left\n  Free some space." in found.stderr
     assert "1 cell: 1 to run" in bakeoff("plan", file, "--store", folder / "shared" / "store").stdout
     assert not alive(folder)
+
+
+def test_seeds_that_share_one_outcome_are_each_told(tmp_path: Path) -> None:
+    """The base answers multiple choice alike for every seed: one outcome, three cells, as workers tell them, too."""
+    settings = ["bases=[microworld/small]", "methods=[base]", "seeds=[0, 1, 2]", "reference=null",
+                "benchmarks=[{knowledge: {limit: 8}}]"]  # fmt: skip
+    words = [word for setting in settings for word in ("--set", setting)]
+    found = run(tmp_path, ROOT / "demo.yaml", *words)
+    assert found.returncode == 0, found.stderr
+    assert lines(found.stdout, "done") == [f"done    base/knowledge/{seed}" for seed in range(3)]
+    assert "1 artifact fitted, 1 cell scored now" in found.stdout
+
+
+def test_what_two_workers_tell_of_one_cell_is_said_once() -> None:
+    heard = StringIO()
+    progress = Progress(Console(file=heard, width=100))
+    progress.start(3, 0)
+    lanes = [progress.lane(f"worker {number}") for number in (1, 2)]
+    for lane in lanes:
+        lane.finished("base/knowledge/0", "the first")
+        lane.failed("base/knowledge/1", "no luck", "the second")
+    lanes[0].finished("base/knowledge/0", "the same title at another size")
+    assert heard.getvalue().splitlines() == ["done    base/knowledge/0", "failed  base/knowledge/1: no luck",
+                                             "done    base/knowledge/0"]  # fmt: skip
+    assert progress.bars.tasks[0].completed == 3
 
 
 @pytest.mark.slow

@@ -115,6 +115,11 @@ class Cell:
         }
 
     @property
+    def identity(self) -> str:
+        """A text that no other cell of its plan has; several may share a title, or the key of one outcome."""
+        return repr((*self.columns.items(), self.part))
+
+    @property
     def name(self) -> str:
         """METHOD/BENCHMARK/SEED, as `explain` takes it; the parts of one benchmark share it."""
         return f"{self.entry.label}/{self.column.label}/{self.seed}"

@@ -96,7 +96,7 @@ class Progress:
         self.name = ""
         self.in_hand: _Work | None = None
         self.lanes: list[Progress] = [self]
-        self._told = set[str]()  # the keys of the cells that have ended
+        self._told = set[str]()  # the cells that have ended
         self._over = threading.Event()
         self._lines = threading.Thread(target=self._say_lines, daemon=True)
         self.bars = Bars(
@@ -196,21 +196,21 @@ class Progress:
         work.unit, work.done, work.total, work.known = unit, done, total, known
         self.bars.update(self.work, completed=done, total=total, note=unit)
 
-    def finished(self, title: str, key: str = "") -> None:
-        """A cell is done; what has a key is told once."""
-        if self._is_new(key):
+    def finished(self, title: str, identity: str = "") -> None:
+        """A cell is done; one with an identity is told once, whoever tells it."""
+        if self._is_new(identity):
             self.advance()
             self.say(f"done    {title}")
 
-    def failed(self, title: str, why: str, key: str = "") -> None:
+    def failed(self, title: str, why: str, identity: str = "") -> None:
         """A cell failed; the run goes on."""
-        if self._is_new(key):
+        if self._is_new(identity):
             self.advance()
             self.say(f"failed  {title}: {why}")
 
-    def _is_new(self, key: str) -> bool:
-        new = not key or key not in self._told
-        self._told.add(key)
+    def _is_new(self, identity: str) -> bool:
+        new = not identity or identity not in self._told
+        self._told.add(identity)
         return new
 
     def advance(self) -> None:

@@ -221,10 +221,10 @@ class _Tasks:
         while (state := state_of(cell, self.store)).name in ("to run", "running") and time.monotonic() < until:
             time.sleep(1)
         if state.name == "done":
-            self.progress.finished(cell.title, cell.key)
+            self.progress.finished(cell.title, cell.identity)
         elif state.name == "failed":
             self.tally.failed.append((cell, state.why))
-            self.progress.failed(cell.title, state.why, cell.key)
+            self.progress.failed(cell.title, state.why, cell.identity)
         else:
             fix = "Name a folder on a disk that all nodes share, or a URL: --store s3://BUCKET/FOLDER."
             raise UserError(f"the cluster has scored {cell.title}, and it is not in {self.store.name}", fix=fix)

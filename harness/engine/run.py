@@ -215,7 +215,7 @@ class _Runner:
         for cell in group:
             if not cell.why and cell.key in self.missing:
                 if self.store.done("outcomes", cell.key):  # by another process since the start
-                    self.progress.finished(cell.title, cell.key)
+                    self.progress.finished(cell.title, cell.identity)
                 else:
                     todo.append(cell)
         for name in dict.fromkeys(cell.backend.name for cell in todo):
@@ -263,7 +263,7 @@ class _Runner:
             if why := self._once("outcomes", cell, partial(self._score, cell, policy, speed)):
                 self._failed(cell, why)
             else:
-                self.progress.finished(cell.title, cell.key)
+                self.progress.finished(cell.title, cell.identity)
         return left
 
     def _once(self, area: Area, what: Node | Cell | JointCell, make: Callable[[], None]) -> str:
@@ -450,4 +450,4 @@ class _Runner:
 
     def _failed(self, cell: Cell, why: str) -> None:
         self.tally.failed.append((cell, why))
-        self.progress.failed(cell.title, why, cell.key)
+        self.progress.failed(cell.title, why, cell.identity)

@@ -202,9 +202,9 @@ def _watch(jobs: _Jobs, plan: Plan, store: Store, progress: Progress) -> None:
 def _told(cell: Cell, store: Store, progress: Progress) -> bool:
     state = state_of(cell, store)
     if state.name == "done":
-        progress.finished(cell.title, cell.key)
+        progress.finished(cell.title, cell.identity)
     elif state.name == "failed":
-        progress.failed(cell.title, state.why, cell.key)
+        progress.failed(cell.title, state.why, cell.identity)
     return state.name in ("done", "failed")
 
 

@@ -100,15 +100,15 @@ class Telling(Progress):
     def making(self, key: str) -> None:
         self.tell("making", key)
 
-    def finished(self, title: str, key: str = "") -> None:
+    def finished(self, title: str, identity: str = "") -> None:
         self.rest()
         print_line(self.console, f"done    {title}")
-        self.tell("finished", title, key)
+        self.tell("finished", title, identity)
 
-    def failed(self, title: str, why: str, key: str = "") -> None:
+    def failed(self, title: str, why: str, identity: str = "") -> None:
         self.rest()
         print_line(self.console, f"failed  {title}: {why}")
-        self.tell("failed", title, why, key)
+        self.tell("failed", title, why, identity)
 
 
 def end_with_the_run() -> None:

@@ -47,10 +47,10 @@ def run_by_workers(count: int, plan: Plan, store: Store, asked: Asked, progress:
         raise UserError(f"{count} workers", fix="Give 1 or more.")
     prepare(plan, store)
     before = done_keys(plan, store)
-    waiting = [cell for cell in plan.cells if not cell.why and cell.key not in before]
-    progress.start(sum(not cell.why for cell in plan.cells), len(before & {cell.key for cell in plan.cells}))
-    if waiting:
-        with _Pool(min(count, len(waiting)), plan, store, asked, progress) as pool:
+    cells = [cell for cell in plan.cells if not cell.why]
+    progress.start(len(cells), sum(cell.key in before for cell in cells))
+    if left := {cell.key for cell in cells} - before:
+        with _Pool(min(count, len(left)), plan, store, asked, progress) as pool:
             pool.work()
     return tally_since(before, plan, store)
 
@@ -255,7 +255,7 @@ class _Pool:
         self.store.fail(key, f"its worker {how}, {TRIES} times", last_lines(worker.log))
         for cell in portion.cells:
             if cell.key == key:
-                worker.lane.failed(cell.title, self.store.failure(key) or "", key)
+                worker.lane.failed(cell.title, self.store.failure(key) or "", cell.identity)
 
 
 def last_lines(log: Path) -> str:
