@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -114,8 +116,23 @@ def test_the_record_names_the_plain_template_with_its_text(folder: Path) -> None
 def test_a_template_that_loops_for_ever_is_refused_and_hangs_nothing(folder: Path) -> None:
     endless = "{% for _ in range(99999) %}{% for _ in range(99999) %}{% endfor %}{% endfor %}{{ messages }}"
     (folder / "chat_template.jinja").write_text(endless)
-    with pytest.raises(UserError, match="have not ended after 2 seconds"):
+    with pytest.raises(
+        UserError, match="its tokenizer was loaded, and then the check of its turns did not end within 2"
+    ):
         checked_model(BaseModel(BaseSpec("x"), folder), seconds=2)
+
+
+def test_the_time_that_loading_the_tokenizer_takes_is_not_held_against_the_template(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = BaseModel._read
+
+    def slowly(self: BaseModel, *given: Any) -> Any:
+        time.sleep(3)
+        return read(self, *given)
+
+    monkeypatch.setattr(BaseModel, "_read", slowly)
+    assert all(check.passed for check in checked_model(BaseModel(BaseSpec("x"), folder), seconds=5))
 
 
 def test_a_revision_of_a_model_on_this_machine_is_refused(folder: Path) -> None:

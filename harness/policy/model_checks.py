@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from harness.errors import UserError
@@ -34,8 +34,11 @@ class ModelCheck:
     passed: bool = True
 
 
-def check_model(base: BaseModel) -> list[ModelCheck]:
-    """Every check, in a fixed order; loads the tokenizer and the configuration, no weights."""
+def check_model(base: BaseModel, begin: Callable[[str], None] = lambda name: None) -> list[ModelCheck]:
+    """Every check, in a fixed order; loads the tokenizer and the configuration, no weights.
+
+    begin  is told the name of each check before it
+    """
     checks = (_template, _turns, _special_tokens, _start, _answers, _newlines, _end_of_turn)
     try:
         found = [*_weights(base)]
@@ -43,6 +46,7 @@ def check_model(base: BaseModel) -> list[ModelCheck]:
     except UserError as error:
         return [ModelCheck("files", error.what, error.fix, passed=False)]
     for check in checks:
+        begin(_name(check.__name__))
         try:
             found += check(encoder)
         except UserError as error:
