@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from harness.policy.types import Sampling
@@ -15,11 +16,15 @@ def cut_answer(text: str, finish: str, sampling: Sampling, encoder: TextEncoder)
 
     finish  how the whole text ends
     """
-    ends = [at for at in (text.find(stop) for stop in sampling.stop) if at >= 0]
-    if ends:
-        text, finish = text[: min(ends)], "stop_string"
+    whole, text = text, before_stop(text, sampling.stop)
+    finish = finish if text == whole else "stop_string"
     ids = encoder.tokens(text, bare=True)
     if len(ids) > sampling.max_new_tokens:
         ids, finish = ids[: sampling.max_new_tokens], "length"
         text = encoder.text(ids)
     return text, ids, finish
+
+
+def before_stop(text: str, stops: Iterable[str]) -> str:
+    """The text before the first of the stop strings; without one, the whole."""
+    return text[: min((at for at in map(text.find, stops) if at >= 0), default=len(text))]

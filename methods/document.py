@@ -33,7 +33,7 @@ from harness.policy.encoding import TextEncoder
 from harness.policy.policy import Policy
 from harness.policy.types import Completion, Prompt, Sampling, Score
 from harness.records import TrainingData
-from methods._cut_answer import cut_answer
+from methods._cut_answer import before_stop, cut_answer
 from methods._document_forms import FORMS, WORD, Asked, Forms, forms_of, read_forms
 from methods.base import Base
 
@@ -216,9 +216,8 @@ class DocumentPolicy(Policy):
         if not opening:
             return replace(drawn, text=drawn.text.lstrip())
         ids = (*opening, *drawn.token_ids)
-        text = self.encoder.text(ids)
-        at = min((at for at in (text.find(stop) for stop in sampling.stop) if at >= 0), default=len(text))
-        return replace(drawn, text=text[:at].strip(), token_ids=ids)
+        text = before_stop(self.encoder.text(ids), sampling.stop)
+        return replace(drawn, text=text.strip(), token_ids=ids)
 
     def _ready(self, prompts: Sequence[Prompt]) -> list[Ready]:
         """Each prompt as a document; equal ones are made once."""
