@@ -29,7 +29,8 @@ from harness.engine.interchange.cells import (
     uneven_items,
 )
 from harness.engine.interchange.scored import NOT_STATED, LeftOut, Scored, Source
-from harness.engine.results.digests import matrix_digest, write_digests
+from harness.engine.results.digests import write_digests
+from harness.engine.results.matrix_file import benchmark_record, matrix_record, method_record
 from harness.engine.results.provenance import commit
 from harness.engine.results.schema import (
     CELL_COLUMNS,
@@ -73,32 +74,37 @@ def _matrix(
     entries = list(_entries(cells, methods, seeds, list(metrics)))
     carried = {part.method: part.carried for cell in cells for part in cell.parts}
     study = study_of(part for cell in cells for part in cell.parts)
-    return {
-        "schema": SCHEMA_VERSION, "digest": matrix_digest(text, entries, []), "name": name, "judged": True,
-        "baseline": methods[0], "reference": study.get("reference"), "margin": study.get("margin") or 0.0,
-        "out_of_distribution": study.get("out_of_distribution") or {}, "bases": [NOT_STATED],
-        "small_base": None, "seeds": seeds, "data_qualities": [], "data_sizes": [], "quality_order": {},
-        "contrasts": study.get("contrasts") or [], "cells": entries, "joint": [],
-        "methods": [
-            {
-                "label": method, "plugin": "", "on": "base", "fields": {}, "needs": [], "inputs": [], "badges": [],
-                "summary": "scores that others measured",
-                "deterministic": carried.get(method, {}).get("deterministic", False),
-                "seed_group": carried.get(method, {}).get("seed_group", ""),
-            }
+    told = matrix_record(
+        text,
+        name=name,
+        baseline=methods[0],
+        reference=study.get("reference"),
+        margin=study.get("margin") or 0.0,
+        out_of_distribution=study.get("out_of_distribution"),
+        bases=[NOT_STATED],
+        seeds=seeds,
+        contrasts=study.get("contrasts") or [],
+        methods=[
+            method_record(
+                method,
+                "scores that others measured",
+                deterministic=carried.get(method, {}).get("deterministic", False),
+                seed_group=carried.get(method, {}).get("seed_group", ""),
+            )
             for method in methods
         ],
-        "benchmarks": [
-            {
-                "label": label, "plugin": "", "fields": {}, "stochastic": False, "joint_metrics": [],
-                "version": joined_values(c.protocol["task version"] for c in cells
-                                   if c.place[2] == label and "task version" in c.protocol) or NOT_STATED,
-                "summary": "items and scores as the files give them",
-                "metrics": [vars(metric) for metric in own],
-            }
+        benchmarks=[
+            benchmark_record(label, "items and scores as the files give them", _version(label, cells), own)
             for label, own in metrics.items()
         ],
-    }  # fmt: skip
+        cells=entries,
+    )
+    return {**told, "judged": True}
+
+
+def _version(benchmark: str, cells: Sequence[JudgedCell]) -> str:
+    stated = (c.protocol["task version"] for c in cells if c.place[2] == benchmark and "task version" in c.protocol)
+    return joined_values(stated) or NOT_STATED
 
 
 def _entries(

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.engine.choice import RULE
 from harness.engine.declarations import answers_are_fixed, depends_on_seed
-from harness.engine.experiment import Experiment, MethodEntry, Tune
+from harness.engine.experiment import BenchmarkEntry, Experiment, MethodEntry, Tune
 from harness.engine.gate import check_contamination
 from harness.engine.joint_cells import CellGroup, JointCell, joint_cells
 from harness.engine.plan import Cell, Plan, inside, needs_of
 from harness.engine.registry import summary
 from harness.engine.results.digests import matrix_digest, write_digests
 from harness.engine.results.looked import Looked, recorded
+from harness.engine.results.matrix_file import benchmark_record, matrix_record, method_record
 from harness.engine.results.provenance import provenance
 from harness.engine.results.schema import (
     CLAIMS_FILE,
@@ -90,53 +91,55 @@ def results_digest(plan: Plan, states: list[State], joints: list[JointCell], sto
 def matrix(plan: Plan, states: list[State], joints: list[JointCell], store: Store) -> dict[str, Any]:
     """The axes, the meaning of the metrics, and every cell's state."""
     experiment, groups = plan.experiment, seed_groups(plan)
-    return {
-        "schema": SCHEMA_VERSION,
-        "digest": results_digest(plan, states, joints, store),
-        "name": experiment.name,
-        "baseline": experiment.baseline,
-        "reference": experiment.reference,
-        "margin": experiment.margin,
-        "out_of_distribution": dict(experiment.out_of_distribution),
-        "bases": [spec.label for spec in experiment.bases],
-        "small_base": experiment.small_base.label if experiment.small_base else None,
-        "seeds": list(experiment.seeds),
-        "data_qualities": list(experiment.data_quality),
-        "data_sizes": list(experiment.data_sizes),
-        "quality_order": dict(experiment.quality_order),
-        "contrasts": [list(pair) for pair in experiment.contrasts],
-        "methods": [
-            {
-                "label": entry.label,
-                "plugin": entry.plugin,
-                "on": entry.on,
-                "fields": fields_of(entry.method),
-                "summary": summary("methods", entry.plugin),
-                "deterministic": deterministic(entry.method),
-                "needs": sorted(needs_of(entry.method)),
-                "inputs": _inputs(entry, experiment),
-                "seed_group": groups.get(entry.label, ""),
-                "badges": badges(plan, entry.label),
-                **({"answers_are_fixed": True} if answers_are_fixed(entry.method) else {}),
-            }
-            for entry in experiment.methods
-        ],
-        "benchmarks": [
-            {
-                "label": column.label,
-                "plugin": column.plugin,
-                "version": column.benchmark.version,
-                "fields": fields_of(column.benchmark),
-                "summary": summary("benchmarks", column.plugin),
-                "stochastic": column.benchmark.stochastic,
-                "metrics": [vars(metric) for metric in column.benchmark.metrics()],
-                "joint_metrics": [vars(metric) for metric in column.benchmark.joint_metrics()],
-            }
-            for column in experiment.benchmarks
-        ],
-        "cells": _cell_entries(plan, states),
-        "joint": _joint_states(joints, store),
-    }
+    return matrix_record(
+        experiment.text,
+        name=experiment.name,
+        baseline=experiment.baseline,
+        reference=experiment.reference,
+        margin=experiment.margin,
+        out_of_distribution=experiment.out_of_distribution,
+        bases=[spec.label for spec in experiment.bases],
+        small_base=experiment.small_base.label if experiment.small_base else None,
+        seeds=experiment.seeds,
+        data_qualities=[*experiment.data_quality],
+        data_sizes=experiment.data_sizes,
+        quality_order=experiment.quality_order,
+        contrasts=experiment.contrasts,
+        methods=[_method(entry, plan, groups) for entry in experiment.methods],
+        benchmarks=[_benchmark(column) for column in experiment.benchmarks],
+        cells=_cell_entries(plan, states),
+        joint=_joint_states(joints, store),
+    )
+
+
+def _method(entry: MethodEntry, plan: Plan, groups: Mapping[str, str]) -> dict[str, Any]:
+    return method_record(
+        entry.label,
+        summary("methods", entry.plugin),
+        deterministic=deterministic(entry.method),
+        seed_group=groups.get(entry.label, ""),
+        plugin=entry.plugin,
+        on=entry.on,
+        fields=fields_of(entry.method),
+        needs=sorted(needs_of(entry.method)),
+        inputs=_inputs(entry, plan.experiment),
+        badges=badges(plan, entry.label),
+        **({"answers_are_fixed": True} if answers_are_fixed(entry.method) else {}),
+    )
+
+
+def _benchmark(column: BenchmarkEntry) -> dict[str, Any]:
+    own = column.benchmark
+    return benchmark_record(
+        column.label,
+        summary("benchmarks", column.plugin),
+        own.version,
+        own.metrics(),
+        own.joint_metrics(),
+        plugin=column.plugin,
+        fields=fields_of(own),
+        stochastic=own.stochastic,
+    )
 
 
 def _inputs(entry: MethodEntry, experiment: Experiment) -> list[str]:
