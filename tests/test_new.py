@@ -17,9 +17,11 @@ from conftest import ROOT
 
 from harness.benchmark import Benchmark
 from harness.engine import registry
+from harness.engine.config import load_experiment
 from harness.engine.contract.bench import Bench, quick
 from harness.engine.contract.benchmarks import BENCHMARK_CLAUSES, BenchmarkBench
 from harness.engine.contract.clauses import CLAUSES, try_clause
+from harness.engine.plan import make_plan
 from harness.errors import UserError
 from harness.method import Method
 
@@ -204,3 +206,35 @@ def loaded(text: str, name: str, folder: Path, monkeypatch: Patch) -> ModuleType
     (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(folder)
     return importlib.import_module(name)
+
+
+def test_a_new_entry_of_the_ledger_gets_the_next_number_and_plans_as_it_is(tmp_path: Path) -> None:
+    entries = tmp_path / "results" / "ledger"
+    (entries / "001-first").mkdir(parents=True)
+    done = bakeoff("new", "ledger", "who-forgets-least", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = entries / "002-who-forgets-least"
+    assert {path.name for path in folder.iterdir()} == {"experiment.yaml", "claims.yaml", "README.md"}
+    assert not any("NUMBER" in path.read_text() for path in folder.iterdir())
+    experiment = load_experiment(folder / "experiment.yaml")
+    assert experiment.claims
+    assert [len(experiment.seeds), len(experiment.claims.claims)] == [3, 1]
+    plan = make_plan(experiment, tmp_path / "store")
+    assert {cell.why for cell in plan.cells} == {""}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("Who Forgets",), "is not a name for an entry of the ledger"),
+        (("../up",), "is not a name for an entry of the ledger"),
+        (("fine",), "the current folder has no results/ledger"),
+        (("fine", "--package"), "an entry of the ledger is not a package"),
+    ],
+)
+def test_an_entry_of_the_ledger_without_a_place_or_a_name_is_refused(
+    words: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    done = bakeoff("new", "ledger", *words, folder=tmp_path)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -128,7 +128,10 @@ def check_command(
 @app.command("new")
 def new_command(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", parser=_one_of("KIND", "method", "benchmark"), help="method or benchmark")
+        str,
+        typer.Argument(
+            metavar="KIND", parser=_one_of("KIND", "method", "benchmark", "ledger"), help="method, benchmark or ledger"
+        ),
     ],
     name: Annotated[str, typer.Argument(help="its name in experiments, such as my_method")],
     package: Annotated[
@@ -138,14 +141,19 @@ def new_command(
         Path | None, typer.Option("--into", metavar="FOLDER", help="add it to a package that --package wrote")
     ] = None,
 ) -> None:
-    """Write a new method or benchmark that works, with its test, to be changed into yours.
+    """Write a new method or benchmark that works, with its test, to be changed into yours; or an entry of the ledger.
 
     In a checkout of bakeoff the file goes where the others are; anywhere else use --package, and --into for the further
-    plugins of that package.
+    plugins of that package. `new ledger NAME` writes the folder of a public comparison to be run again.
     """
-    from harness.cli.new import new_verb
+    from harness.cli.new import new_entry, new_verb
 
-    new_verb(kind, name, package=package, into=into)
+    if kind == "ledger":
+        if package or into:
+            raise UserError("an entry of the ledger is not a package", fix="Leave --package and --into out.")
+        new_entry(name)
+    else:
+        new_verb(kind, name, package=package, into=into)
 
 
 @app.command("check-model")

@@ -1,10 +1,11 @@
-"""`bakeoff new`: a method or benchmark that works, with its test, and as a package with its entry point."""
+"""`bakeoff new`: a method or benchmark that works, with its test, or as a package; and an entry of the ledger."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import keyword
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from harness.errors import UserError
 from harness.files import HARNESS
 
 TEMPLATES = HARNESS / "cli" / "templates"
+LEDGER = Path("results", "ledger")
+_ENTRY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def new_verb(kind: str, name: str, *, package: bool, into: Path | None) -> None:
@@ -41,6 +44,24 @@ def new_verb(kind: str, name: str, *, package: bool, into: Path | None) -> None:
     install = f"pip install -e {'' if folder.is_absolute() else './'}{folder}, then: " if folder else ""
     say(f"\nIt works as it is. Next: {install}bakeoff check {name}; change it; see {plural}/README.md.")
     say(f"Its tests need pytest: python -m pytest {next(path for path in files if 'tests' in path.parts)}")
+
+
+def new_entry(name: str) -> None:
+    """Write an entry of the ledger, with the next number. Raises UserError for a bad name, or outside of a checkout."""
+    if not _ENTRY.fullmatch(name):
+        fix = "Write the question in small letters, digits and hyphens, such as dpo-or-simpo."
+        raise UserError(f"{name!r} is not a name for an entry of the ledger", fix=fix)
+    if not LEDGER.is_dir():
+        what = f"the current folder has no {LEDGER}, where the entries are"
+        raise UserError(what, fix="Run it at the top of a checkout of bakeoff.")
+    taken = [int(path.name[:3]) for path in LEDGER.glob("[0-9][0-9][0-9]-*")]
+    number = f"{max(taken, default=0) + 1:03}"
+    folder, say = LEDGER / f"{number}-{name}", printer()
+    folder.mkdir()
+    for part, file in (("experiment", "experiment.yaml"), ("claims", "claims.yaml"), ("readme", "README.md")):
+        (folder / file).write_text(_filled(f"ledger_{part}", name, {"NUMBER": number}), "utf-8")
+        say(f"wrote {folder / file}")
+    say(f"\nIt works as it is. Next: bakeoff plan {folder / 'experiment.yaml'}; change it; see {LEDGER / 'README.md'}.")
 
 
 def _require_free(name: str) -> None:
