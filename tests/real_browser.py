@@ -71,7 +71,8 @@ def lighthouse(page: Path) -> int:
         done = subprocess.run(
             [
                 str(Path(PACKAGES) / "node_modules/.bin/lighthouse"), f"{address}/{page.name}", "--quiet",
-                "--only-categories=accessibility", "--output=json", "--chrome-flags=--headless --no-sandbox",
+                "--only-categories=accessibility", "--output=json", "--max-wait-for-load=180000",
+                "--chrome-flags=--headless --no-sandbox",
             ],
             env={**os.environ, "CHROME_PATH": str(CHROMIUM)}, capture_output=True, text=True, check=True,
         )  # fmt: skip
