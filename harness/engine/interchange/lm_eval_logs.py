@@ -126,7 +126,7 @@ def _runs(path: Path) -> Iterator[_Run]:
 
 
 def _results(file: Path) -> Mapping[str, Any]:
-    """What a run states about itself. Raises UserError where it is damaged or of another kind."""
+    """The statements of a run about itself. Raises UserError where it is damaged or of another kind."""
     try:
         found = json.loads(file.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:

@@ -133,7 +133,7 @@ def _of_metrics(places: Places, method: str, axis: str, rows: Mapping[DataChoice
 
 
 def _error(one: Measured, label: str) -> float | None:
-    """What is to become less; None where the metric has no best value, or there are no scores."""
+    """The quantity that is to become less; None where the metric has no best value, or there are no scores."""
     found = one.panel.comparable([label])
     if not found.scores or (one.metric.higher_is_better and not one.percent):
         return None
@@ -169,7 +169,7 @@ COLUMNS = (
 
 
 def scaling_parts(model: ReportModel) -> Iterator[Part]:
-    """What the law says and a table for each metric and set of data; nothing where the design has too few sizes."""
+    """The law in words and a table for each metric and set of data; nothing of a design with too few sizes."""
     found = scaled(model)
     if not found:
         return

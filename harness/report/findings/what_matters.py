@@ -1,4 +1,4 @@
-"""What matters most: the shares of variance of base model, quality and amount of data, method, and seeds."""
+"""The shares of variance of base model, quality and amount of data, method, and seeds."""
 
 from __future__ import annotations
 
