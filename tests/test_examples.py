@@ -31,6 +31,9 @@ def test_an_example_is_an_experiment_that_says_that_it_was_not_run(file: Path) -
     text = file.read_text("utf-8")
     assert text.startswith("# NOT RUN")
     assert "Fair control" in text or "control" in text.split("name:")[0]
+    if is_real(file):
+        assert re.search(r"# Memory: \d+ GB", text)
+        assert "GPU-hours" in text
     assert load_experiment(file).methods
 
 
