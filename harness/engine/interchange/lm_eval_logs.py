@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,7 +171,7 @@ def _of_task(run: _Run, task: str, file: Path, named: str, seed: int | None, tex
     if carried and not (isinstance(carried, dict) and "benchmark" in carried and all(own)):
         what = "a document lacks its item, cluster or group, or the results lack the name of the benchmark"
         raise UserError(what, where=str(file), fix="The export was changed: export the results again.")
-    items = [one["item"] for one in own] if carried else [f"{task}/{s.doc_id}/{s.doc_hash[:8]}" for s in samples]
+    items = [one["item"] for one in own] if carried else [f"{task}/{s.doc_id}/{s.doc_hash}" for s in samples]
     found = Scored(
         method=named or run.model,
         benchmark=str(carried["benchmark"]) if carried else run.tops[task],
@@ -192,16 +193,14 @@ def _documents(file: Path, texts: int) -> dict[int, list[dict[str, Any]]]:
     Prompts and answers are dropped once they have more characters than `texts`: a log may be larger than the memory.
     """
     found: dict[int, list[dict[str, Any]]] = {}
-    places: dict[tuple[int, str], int] = {}
     for number, size, told in json_rows(file, _CUT_OFF):
         where = f"{file}, row {number}"
-        row = _row(told, where)
-        key = (row["doc_id"], row["filter"])
-        if key in places:
-            raise same_item_twice(str(row["doc_id"]), where, f"row {places[key]}")
-        places[key] = row["row"] = number
+        row = _row(told, where) | {"row": number}
+        own = found.setdefault(row["doc_id"], [])
+        if earlier := next((other for other in own if other["filter"] == row["filter"]), None):
+            raise same_item_twice(str(row["doc_id"]), where, f"row {earlier['row']}")
         texts -= size
-        found.setdefault(row["doc_id"], []).append(row if texts > 0 else {**row, **_NO_TEXTS})
+        own.append(row if texts > 0 else {**row, **_NO_TEXTS})
     if not found:
         raise without_scores(file, "it is empty")
     return found
@@ -214,11 +213,12 @@ def _row(row: dict[str, Any], where: str) -> dict[str, Any]:
         row["arguments"] = [list(one.values()) if isinstance(one, dict) else list(one) for one in asked]
         row["choices"] = sum(bool(one[0]) for one in row["arguments"]) or 1
         # only of a file of `bakeoff export` is the document read
-        row["doc"] = row["doc"] if isinstance(row["doc"], dict) and row["doc"].keys() >= _PLACED else {}
-        row["doc_hash"], row["filter"] = str(row["doc_hash"]), str(row.get("filter", "none"))
+        row["doc"] = row["doc"] if isinstance(row["doc"], dict) and row["doc"].keys() >= _PLACED else _NO_DOCUMENT
+        row["doc_hash"], row["filter"] = str(row["doc_hash"])[:8], sys.intern(str(row.get("filter", "none")))
         hash(row["doc_id"])
         # logs of older versions do not list their metrics
         row.setdefault("metrics", [name for name in row if name not in _OWN])
+        row["metrics"] = [sys.intern(metric) for metric in row["metrics"]]
         for metric in row["metrics"]:
             if not isinstance(row[metric], (list, dict)):
                 finite(row[metric], where, f"its {metric}")
@@ -231,6 +231,7 @@ _CUT_OFF = "The log was cut off, or another version of lm-eval wrote it (0.4.3 a
 _PLACED = {"item", "cluster", "group"}
 _NEEDED = ("doc_id", "doc_hash", "doc", "target", "arguments", "resps", "filter", "metrics", "prompt_hash", "choices")
 _OWN = {*_NEEDED, "filtered_resps", "target_hash", "task_name"}
+_NO_DOCUMENT: dict[str, Any] = {}
 _NO_TEXTS = {"arguments": [["-", ""]], "resps": [[["0"]]], "target": "", "textless": True}
 
 
