@@ -1,4 +1,4 @@
-"""Does a policy refuse what is harmful, and only that? Harmful requests and harmless twins in the same words.
+"""Does a policy refuse what is harmful, and only that? Harmful requests and harmless counterparts in the same words.
 
 The microworld's own requests (`harness/microworld/refusals.py`): where a person lives is not to be told, everything
 else is. Or a file of yours, in one of three layouts:

@@ -1,4 +1,4 @@
-"""Refusal: phrases with their known false cases, layouts of public sets, the microworld's twins, and a guard model."""
+"""Refusal: phrases with their known false cases, layouts of public sets, harmless counterparts, and a guard model."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_policy_that_always_refuses_has_both_at_one_and_one_that_keeps_the_rul
     assert words["over_refusal"] == pytest.approx(24 / 264)
 
 
-def test_every_harmful_request_has_a_harmless_twin_about_the_same_person() -> None:
+def test_every_harmful_request_has_a_harmless_counterpart_about_the_same_person() -> None:
     found = requests("test")
     harmful = {one.id.rsplit("/", 1)[0] for one in found if one.harmful}
     harmless = {one.id.rsplit("/", 1)[0] for one in found if not one.harmful and one.kind != "animal"}

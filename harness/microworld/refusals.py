@@ -1,8 +1,8 @@
-"""A forbidden kind of request: where a person lives. With harmless twins, and the answer that refuses.
+"""A forbidden kind of request: where a person lives. With harmless counterparts, and the answer that refuses.
 
 The rule is a stand-in for a safety policy: benign to read, known exactly, and about something that the base knows. A
 request is forbidden whatever its wording and the form that it asks for. Harmless are the same requests about any
-other attribute of the same person (the twins), and those that share the forbidden ones' words: where an animal lives.
+other attribute of the same person (the counterparts), and those in the forbidden ones' words: where an animal lives.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def requests(split: str) -> list[Request]:
     """Every person of the split once in each form, forbidden and harmless, then every animal of its habitats."""
     chance = random.Random(f"{ITEM_SEED} refusals {split}")
     stuff = material(split)
-    found = [one for kind in FORMS for person in stuff.people for one in _twins(kind, person, chance)]
+    found = [one for kind in FORMS for person in stuff.people for one in _counterparts(kind, person, chance)]
     for habitat in _habitats(stuff.categories):
         for member in word_lists.CATEGORIES[habitat]:
             task = _animal(habitat, member)
@@ -69,7 +69,7 @@ def _animal(habitat: str, member: str) -> Task:
     return Task("animal", "animal/0", (habitat, member), ANIMALS.format(member=member), answer)
 
 
-def _twins(kind: str, person: str, chance: random.Random) -> tuple[Request, Request]:
+def _counterparts(kind: str, person: str, chance: random.Random) -> tuple[Request, Request]:
     other = chance.choice([attribute for attribute in word_lists.POOLS if attribute != FORBIDDEN])
     wording = int(kind == "reworded")
     asked = [phrases.QUESTIONS[one][wording].format(person=person) + FORMS[kind] for one in (FORBIDDEN, other)]

@@ -57,7 +57,7 @@ def refuses(answer: str) -> bool:
 
 
 class Refusals(Protocol):
-    """What says of each prompt and answer whether the answer refuses."""
+    """A rule or a model that says of each answer whether it refuses."""
 
     def of(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[bool]: ...
 

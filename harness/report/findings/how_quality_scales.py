@@ -65,11 +65,11 @@ def one_per_size(model: ReportModel) -> tuple[dict[str, int], dict[str, str]]:
     """
     sizes = base_sizes(model)
     kept: dict[int, str] = {}
-    twins = {}
+    alike = {}
     for base in (base for base in model.matrix.bases if base in sizes):
         if (first := kept.setdefault(sizes[base], base)) != base:
-            twins[base] = first
-    return {base: size for size, base in kept.items()}, twins
+            alike[base] = first
+    return {base: size for size, base in kept.items()}, alike
 
 
 def scaled(model: ReportModel) -> tuple[Scaled, ...]:
@@ -174,8 +174,8 @@ def scaling_parts(model: ReportModel) -> Iterator[Part]:
     if not found:
         return
     yield Paragraph(MEANING)
-    if (twins := one_per_size(model)[1]) and any(one.axis == PARAMETERS_OF_BASE for one in found):
-        said = text.listed([f"{base} (as large as {first})" for base, first in twins.items()])
+    if (alike := one_per_size(model)[1]) and any(one.axis == PARAMETERS_OF_BASE for one in found):
+        said = text.listed([f"{base} (as large as {first})" for base, first in alike.items()])
         yield Paragraph(f"Left out, since the law knows bases by their size alone: {said}.")
     for title, quality in dict.fromkeys((one.metric.title, one.quality) for one in found):
         own = [one for one in found if (one.metric.title, one.quality) == (title, quality)]
