@@ -90,6 +90,16 @@ def test_candidates_are_in_the_order_of_the_tally_and_controls_are_last_and_not_
     assert "Which of 3 ways of aligning" in pages(folder)[0]
 
 
+def test_in_a_grid_of_settings_controls_are_last_and_named_as_such(tmp_path: Path) -> None:
+    skills = {"plain": (0.3, 0.7), "echo": (0.95, 0.7), "tuned": (0.8, 0.69)}
+    folder = Fake(skills=skills, items=60, bases=("world/large", "world/other")).write(tmp_path)
+    matrix = json.loads((folder / "matrix.json").read_text())
+    for method in matrix["methods"]:
+        method["answers_are_fixed"] = method["label"] == "echo"
+    write_json(folder / "matrix.json", matrix)
+    assert [label for label, _ in opening(folder).grid] == ["tuned", "echo (control)"]
+
+
 def test_the_caption_says_how_many_of_each_kind_are_not_shown(tmp_path: Path) -> None:
     skills = {**SAFE, **{f"harsh_{at}": (0.6, 0.25 + at / 100) for at in range(5)}}
     strip = opening(Fake(skills=skills, items=600).write(tmp_path)).strips[0]

@@ -52,8 +52,9 @@ def opening_of(model: ReportModel) -> Opening:
         for method in matrix.methods
         if method.label != matrix.baseline
     )
-    choices = [one for one in grid if one[0] not in matrix.controls] or grid
-    return Opening(over_blocks(choices, model), badges, strips, legend, grid)
+    choices = tuple(one for one in grid if one[0] not in matrix.controls) or grid
+    controls = tuple((f"{label} (control)", own) for label, own in grid if (label, own) not in choices)
+    return Opening(over_blocks(choices, model), badges, strips, legend, choices + controls)
 
 
 def _strip(block: Block, matrix: Matrix) -> Strip:
