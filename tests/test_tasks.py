@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +93,22 @@ def test_what_fails_in_a_task_is_recorded_in_the_store_with_its_reason(outside_f
     plan, store = make_plan(load_experiment(file), outside_folder), Store(outside_folder)
     assert perform(order_of(plan, store), tasks_of(plan, store)[0]).refused == ""
     assert str(state_of(plan.cells[0], store)) == "failed: RuntimeError: no luck"
+
+
+def test_a_process_that_is_told_to_end_records_no_failure(
+    planned: tuple[Plan, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's own handler raises SystemExit within the fit."""
+    plan, store = planned
+    order, task = order_of(plan, store), tasks_of(plan, store)[0]
+    fit = f"{type(plan.cells[0].node.method).__module__}.Outside.fit"
+    monkeypatch.setattr(fit, lambda self, *given: os.kill(os.getpid(), signal.SIGTERM))
+    if (child := os.fork()) == 0:
+        signal.signal(signal.SIGTERM, lambda *given: sys.exit(1))
+        perform(order, task)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGTERM
+    assert state_of(plan.cells[0], store).name == "to run"
 
 
 def changed(task: Task, **fields: object) -> Task:

@@ -8,6 +8,7 @@ directory nor a model travels: nodes have bakeoff installed, and reach the store
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -95,8 +96,10 @@ def connected(address: str) -> Iterator[None]:
     except ImportError:
         raise UserError("--ray needs the library ray", fix="Install it: pip install 'bakeoff[ray]'") from None
     _require_answer(address)
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR")
+        signal.signal(signal.SIGTERM, handler)  # in place of Ray's, which ends without a word
     except Exception as error:  # of many types, one for each kind of cluster
         raise _unreachable(address, first_line(error)) from None
     try:

@@ -7,6 +7,7 @@ in which field. Artifacts and outcomes go into the store, and a task returns cou
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -127,8 +128,11 @@ def spot_of(cell: Cell) -> str:
 def perform(order: Order, task: Task, *after: object) -> Done:
     """Do the task on this machine; what fails is recorded in the store, and the rest goes on.
 
+    SIGTERM ends the process at once, as a cluster whose run has died does: the store is consistent at any moment.
     after  the results of the tasks that it needs, for a cluster that waits for them; not read
     """
+    # a library's handler would raise SystemExit, which the engine records as a failure of the plugin
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         store = _store(order.store)
         plan = _plan(order, store)
