@@ -1,7 +1,7 @@
 """`bakeoff judge` on 2 models x 60 tasks x 14,000 items: the goal is 20 s and 2 GB, report included.
 
-The time of computing is bounded and not the wall, since other processes may share the cores. 20.7 s of computing were
-measured on a busy core (1.5 GB); 28 s before tables without texts took a shorter way.
+The time of computing is bounded and not the wall, since other processes may share the cores. On one busy machine the
+table took 11.4 s of computing and 1.55 GB, and 8.8 s and 1.0 GB since it is sorted by codes and empty lists are shared.
 
 pytest -m slow -s tests/performance/test_judge_speed.py
 """
@@ -90,10 +90,10 @@ def measured(out: Path, paths: list[str]) -> tuple[float, float, float]:
 
 
 @pytest.mark.slow
-def test_a_table_of_1_680_000_scores_is_judged_within_a_minute_and_two_gigabytes(tmp_path: Path) -> None:
+def test_a_table_of_1_680_000_scores_is_judged_within_20_seconds_and_two_gigabytes(tmp_path: Path) -> None:
     wall, used, memory = measured(tmp_path / "out", write_scores(tmp_path / "scores.csv"))
     print(f"\ntable of {MODELS * TASKS * ITEMS:,} scores: {wall} s ({used} s of computing), peak {memory:.0f} MB")
-    assert used < 60
+    assert used < 20
     assert memory < 2048
 
 
