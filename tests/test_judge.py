@@ -256,6 +256,9 @@ def test_the_tasks_of_a_group_are_one_benchmark_with_a_group_each(tmp_path: Path
         ({"versions": {"quiz": 2.0}}, "task version of quiz"),
         ({"n-shot": {"quiz": 5}}, "few-shot examples of quiz"),
         ({"chat_template_sha": "abc"}, "chat template of quiz"),
+        ({"configs": {"quiz": {"output_type": "multiple_choice", "doc_to_text": "Q: {{q}}"}}}, "task template of quiz"),
+        ({"lm_eval_version": "0.4.9"}, "scored by of quiz"),
+        ({"system_instruction_sha": "abc"}, "system instruction of quiz"),
     ],
 )
 def test_a_benchmark_that_was_asked_in_two_ways_is_flagged(change: dict[str, Any], field: str, tmp_path: Path) -> None:
