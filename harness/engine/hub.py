@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 @dataclass(frozen=True)
 class Parcel:
-    """What one repository would get.
+    """The content that one repository would get.
 
     kind   dataset or model, as the hub calls repositories
     files  name in the repository -> the file, or the bytes of one that is generated

@@ -38,7 +38,7 @@ def model_card(model: ReportModel, pushed: Pushed) -> str:
 
 
 def _fields(pushed: Pushed) -> Iterator[str]:
-    """What the hub reads; only a base model with an owner can be one of the hub."""
+    """The fields that the hub reads; only a base model with an owner can be one of the hub."""
     base = pushed.block.base
     yield "---"
     if base.count("/") == 1 and not base.startswith(("/", ".", "microworld/")):
@@ -104,7 +104,7 @@ def _row(result: Result, label: str) -> tuple[TableCell, ...]:
 
 
 def _limits(model: ReportModel, pushed: Pushed) -> Iterator[str]:
-    """What these numbers do not show."""
+    """The conclusions that these numbers do not allow."""
     own = [cell.seed for cells in pushed.block.states.values() for cell in cells if cell.method == pushed.method.label]
     seeds = len(set(own))
     one_seed = "one training run, so that the intervals are over items alone and say nothing of other runs"
