@@ -96,10 +96,10 @@ def _bytes(size: float) -> str:
 
 
 def _confirm(yes: bool) -> None:
-    """Ask. Raises UserError where nobody can answer, and leaves where the answer is no."""
+    """Ask. Raises UserError outside of a terminal, and leaves where the answer is no."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UserError("nothing is sent without a yes, and nobody can be asked here", fix="Add --yes, or --dry-run.")
+        raise UserError("nothing is sent without a yes, and this is not a terminal to ask in", fix="Add --yes, or --dry-run.")
     if not typer.confirm("Send this?"):
         raise typer.Exit
