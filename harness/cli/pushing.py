@@ -100,6 +100,8 @@ def _confirm(yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UserError("nothing is sent without a yes, and this is not a terminal to ask in", fix="Add --yes, or --dry-run.")
+        raise UserError(
+            "nothing is sent without a yes, and this is not a terminal to ask in", fix="Add --yes, or --dry-run."
+        )
     if not typer.confirm("Send this?"):
         raise typer.Exit
