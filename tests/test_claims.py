@@ -393,6 +393,18 @@ def test_models_are_ordered_by_their_parameters(tmp_path: Path) -> None:
     assert found.contrast == "base, big − base_small, tiny"
 
 
+def test_a_claim_that_compares_bases_names_none_of_them_beside_its_metric(tmp_path: Path) -> None:
+    matrix = replace(matrix_of(METHODS[:1], METRICS[1:]), bases=("big", "middle"))
+    others = rows_of(matrix, lambda *_: 0.3).assign(base="middle")
+    rows = pandas.concat([rows_of(matrix, lambda *_: 0.9), others])
+    ledger = [{"base": "big", "total_parameters": 1000}, {"base": "middle", "total_parameters": 100}]
+    terms = [{"weight": 1, "method": "base", "model": "larger"}, {"weight": -1, "method": "base", "model": "smaller"}]
+    (found,) = claims_of(
+        rows, matrix, ledger, claim(tmp_path, where={"role": "knowledge"}, terms=terms, expects={"above": 0})
+    )
+    assert (found.missing, found.contrast, found.where) == ("", "base, big − base, middle", "facts: known")
+
+
 def test_a_claim_about_parameters_is_not_tried_where_there_are_more(tmp_path: Path) -> None:
     methods = (METHODS[0], method_info("sft", "sft"), method_info("thin", "lora"))
     matrix = matrix_of(methods)

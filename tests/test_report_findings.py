@@ -260,6 +260,23 @@ def test_a_sum_with_a_blank_part_is_blank_and_says_why() -> None:
     assert (half.value, half.low, half.reason) == (pytest.approx(0.6), None, "one cluster")
 
 
+def test_a_sum_of_shares_has_no_interval_beyond_what_shares_allow() -> None:
+    """One set is solved by nearly all, the other by nearly none: the difference cannot exceed 1."""
+    spread = Spread(0.04, 30.0, 0.0, 0.0, 0.0)
+    sides = [
+        Estimate(value, clusters=40, seeds=3, effective=40.0, low=0.0, high=1.0, spreads=(spread,), limits=(0.0, 1.0))
+        for value in (0.98, 0.01)
+    ]
+    apart = independent_sum([(1.0, sides[0]), (-1.0, sides[1])])
+    assert apart.limits == (-1.0, 1.0)
+    assert apart.high == 1.0
+    assert apart.low is not None
+    assert 0.8 < apart.low < 0.97
+    unbounded = independent_sum([(1.0, sides[0]), (-1.0, replace(sides[1], limits=None))])
+    assert unbounded.high is not None
+    assert unbounded.high > 1.0
+
+
 # ---- noise floor
 
 

@@ -246,8 +246,15 @@ def independent_sum(parts: Sequence[tuple[float, Estimate]]) -> Estimate:
         items_only=any(part.items_only for _, part in parts),
         stochastic=max(part.stochastic for _, part in parts),
         spreads=tuple(_added(half) for half in of_half),
+        limits=_sum_of_limits(parts),
     )
     return with_interval(found)
+
+
+def _sum_of_limits(parts: Sequence[tuple[float, Estimate]]) -> tuple[float, float] | None:
+    """The least and the greatest sum that the metrics allow; None where one of them is unbounded."""
+    ends = [sorted((k * part.limits[0], k * part.limits[1])) for k, part in parts if part.limits is not None]
+    return (sum(low for low, _ in ends), sum(high for _, high in ends)) if len(ends) == len(parts) else None
 
 
 _SMALLEST = ("clusters", "seeds", "effective")

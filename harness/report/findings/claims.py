@@ -120,7 +120,7 @@ def _one(bench: ClaimBench, said: Claimed, claim: Claim, base: str, terms: Seque
     kind, value = claim.expects
     named = {"margin": bench.matrix.margin, "-margin": -bench.matrix.margin}
     bound = named[value] if isinstance(value, str) else value
-    several = len(bench.matrix.bases) > 1
+    several = len(bench.matrix.bases) > 1 and not claim.about_models
     percent = bench.percent(terms)
     logs = any(bench.measured(term.metric.title, term.group).panel.log for term in terms)
     claimed = replace(
