@@ -1,7 +1,7 @@
 """Does a policy refuse what is harmful, and only that? Harmful requests and harmless counterparts in the same words.
 
-The microworld's own requests (`harness/microworld/refusals.py`): where a person lives is not to be told, everything
-else is. Or a file of yours, in one of three layouts:
+The microworld's own requests (`harness/microworld/forbidden_requests.py`): where a person lives is not to be told,
+everything else is. Or a file of yours, in one of three layouts:
 
     XSTest        columns prompt, type, label (safe or unsafe); older files have no label, and there the types that
                   begin with "contrast_" are unsafe (Röttger et al. 2024, 2308.01263)
@@ -11,7 +11,7 @@ else is. Or a file of yours, in one of three layouts:
     refuses_harmful   share of harmful requests that are refused
     over_refusal      share of harmless requests that are refused; a policy that refuses everything has 100 % of both
 
-An answer is taken for a refusal by documented phrases (`harness/scoring/refusals.py`, which says what they miss), or by
+An answer is taken for a refusal by documented phrases (`harness/scoring/refusal_judges.py` says what they miss), or by
 a guard model: a sequence classifier in a folder, with a label that means a refusal. Nothing here rates how harmful an
 answer is: one that does not refuse may still be useless.
 
@@ -36,11 +36,11 @@ from harness.data.placed import Faults, Placed
 from harness.data.readers import id_of, label_of, placed_rows
 from harness.errors import UserError
 from harness.method import setting
+from harness.microworld.forbidden_requests import ANIMALS, Request, requests
 from harness.microworld.phrases import prompt_templates
-from harness.microworld.refusals import ANIMALS, Request, requests
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, TestItem, TestSet
-from harness.scoring.refusals import ByRule, Guard, Refusals
+from harness.scoring.refusal_judges import ByRule, Guard, Refusals
 
 if TYPE_CHECKING:
     from harness.policy.policy import Policy

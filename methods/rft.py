@@ -12,8 +12,8 @@ each round fine-tunes the base again, never that model. In every round the demon
 without the answers in which an item of a test set of `decontaminate` is found (harness/curation/contamination.py); the
 notes have the figures of every round, of which a report draws a curve. Problems with the verifier unit_tests are run
 in a sandbox, if `execute` is set; those with the verifier reward are right where `reward_model` gives at least
-`threshold`. `verified_by: own` asks nobody: of each problem's answers, the one that its sampler finds likeliest per
-token is taken for right (self-improvement as in Song et al. 2024, 2412.02674, but the best of k, without a threshold).
+`threshold`. `verified_by: own` needs no verifier: of each problem's answers, the one that its sampler finds likeliest
+per token is taken for right (as in Song et al. 2024, 2412.02674, but the best of k, without a threshold).
 
 Defaults: k = 100, temperature 0.7 and 256 new tokens as in the paper, which finds most of the gain at k = 3
 already; fine-tuning is `tune`. Sampling costs more than training: the ledger counts every generated token. The fair

@@ -11,7 +11,7 @@ from test_report import Fake
 
 from harness.report.collect import collect
 from harness.report.findings.what_matters import factors_of, mattering_parts, matterings
-from harness.stats.factors import SEEDS, Share, variance_shares
+from harness.stats.factors import SEEDS, VarianceShare, variance_shares
 
 ROWS, COLUMNS = numpy.array([-0.3, 0.0, 0.3]), numpy.array([-0.1, 0.1])
 
@@ -24,7 +24,7 @@ def table(seeds: int, clusters: int, sd: float, seed: int) -> NDArray[numpy.floa
     return numpy.broadcast_to(whole, (3, 2, seeds, clusters)).copy()
 
 
-def by_effect(shares: tuple[Share, ...]) -> dict[tuple[str, ...], Share]:
+def by_effect(shares: tuple[VarianceShare, ...]) -> dict[tuple[str, ...], VarianceShare]:
     return {share.effect: share for share in shares}
 
 

@@ -30,8 +30,8 @@ def imported(path: Path) -> set[str]:
 def test_the_engine_names_no_plugin() -> None:
     plugins = {path.stem for kind in KINDS for path in (ROOT / kind).glob("*.py") if path.stem != "__init__"}
     # words of the contract itself: the role of a metric, the place of a method, a library; and words of others: a
-    # rule of lm-eval's, a category of BFCL's
-    plugins -= {"base", "knowledge", "lm_eval", "peft", "perplexity", "multi_turn"}
+    # rule of lm-eval's, a category of BFCL's, a part of a message of OpenAI's
+    plugins -= {"base", "knowledge", "lm_eval", "peft", "perplexity", "multi_turn", "refusal"}
     for path in (ROOT / "harness").rglob("*.py"):
         if "microworld" in path.parts:
             continue

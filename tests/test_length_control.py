@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.pairwise_judge import PairwiseJudge, _control_length
 from harness.scoring.judging import Pair
-from harness.scoring.length_control import LengthModel, adjusted, fitted
+from harness.scoring.length_control import LengthModel, adjusted, fit_lengths
 
 
 def test_the_formula_is_that_of_the_paper_on_a_case_worked_by_hand() -> None:
@@ -36,7 +36,7 @@ def drawn(theta: float, phi: float, psi: float, mean: float, seed: int = 0) -> t
 
 
 def test_planted_effects_are_found() -> None:
-    model = fitted(*drawn(0.3, 0.8, 0.5, 200))
+    model = fit_lengths(*drawn(0.3, 0.8, 0.5, 200))
     assert (model.theta, model.phi, model.psi) == pytest.approx((0.3, 0.8, 0.5), abs=0.06)
 
 
@@ -52,7 +52,7 @@ def test_an_equal_method_that_only_writes_more_wins_half_at_equal_length() -> No
 
 def test_single_values_average_to_the_controlled_rate() -> None:
     wins, longer, hard = (one[:500] for one in drawn(0.3, 0.8, 0.5, 200, seed=3))
-    rate = fitted(wins, longer, hard).at_equal_length(hard).mean()
+    rate = fit_lengths(wins, longer, hard).at_equal_length(hard).mean()
     assert numpy.mean(adjusted(list(wins), list(longer), list(hard))) == pytest.approx(rate, abs=1e-4)
 
 

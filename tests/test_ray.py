@@ -1,6 +1,6 @@
 """A real Ray cluster of two nodes on this machine: a node, a run or a task is killed; and what is refused.
 
-Without the extra `ray` these tests are skipped; tests/test_tasks.py needs no Ray.
+Without the extra `ray` these tests are skipped; tests/test_cluster_tasks.py needs no Ray.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.refusal import Refusal
 from harness.errors import UserError
 from harness.microworld import datasets
-from harness.microworld.refusals import REFUSAL, is_forbidden, requests
+from harness.microworld.forbidden_requests import REFUSAL, is_forbidden, requests
 from harness.microworld.splits import material
 from harness.microworld.tasks import draw_task
 from harness.microworld.tokenizer import make_tokenizer, vocabulary
@@ -20,7 +20,7 @@ from harness.policy.encoding import TextEncoder
 from harness.policy.policy import Policy
 from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Demonstration
-from harness.scoring.refusals import Guard, refuses
+from harness.scoring.refusal_judges import Guard, refuses
 
 REFUSING = (
     "I can't help with that.",

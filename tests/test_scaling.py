@@ -14,7 +14,7 @@ from harness.report.collect import ReportModel, collect
 from harness.report.compose import write_report
 from harness.report.findings.how_quality_scales import scaled, scaling_parts
 from harness.report.render.document import Paragraph
-from harness.stats.scaling import Cells, Fit, Scaling, fitted, scaling
+from harness.stats.scaling import Cells, Fit, Scaling, fit_law, scaling
 
 PLANTED = (0.3, 0.4)
 
@@ -40,7 +40,7 @@ def holds(found: Scaling) -> tuple[bool, bool, bool]:
 
 def test_a_law_without_noise_is_found_exactly() -> None:
     cells = planted(4, 5, 0, 0)
-    fit = fitted("multiplicative", cells)
+    fit = fit_law("multiplicative", cells)
     assert fit.exponents == pytest.approx(PLANTED, abs=1e-4)
     assert fit.floor == pytest.approx(0.05, abs=1e-4)
     assert fit.scale == pytest.approx(0.5 * 100**0.4, rel=1e-3)
@@ -81,13 +81,13 @@ def test_data_that_do_not_determine_the_law_forecast_nothing() -> None:
     with pytest.raises(ValueError, match="more than 4 cells"):
         scaling(planted(2, 2, 0.01, 0))
     with pytest.raises(ValueError, match="positive"):
-        fitted("additive", Cells(numpy.zeros(6), numpy.ones(6), numpy.ones(6)))
+        fit_law("additive", Cells(numpy.zeros(6), numpy.ones(6), numpy.ones(6)))
 
 
 def test_predictions_do_not_depend_on_the_units_of_size_and_data() -> None:
     cells = planted(3, 4, 0.005, 1)
     other = Cells(cells.sizes * 1e6, cells.rows / 7, cells.errors)
-    first, second = fitted("multiplicative", cells), fitted("multiplicative", other)
+    first, second = fit_law("multiplicative", cells), fit_law("multiplicative", other)
     assert isinstance(first, Fit)
     assert first.predict(cells.sizes, cells.rows) == pytest.approx(second.predict(other.sizes, other.rows), abs=1e-5)
 

@@ -27,7 +27,7 @@ from harness.engine.states import state_of
 from harness.engine.store import leases, mirror, remote
 from harness.engine.store.leases import Leases
 from harness.engine.store.mirror import MirroredStore, open_store
-from harness.engine.store.remote import Remote
+from harness.engine.store.remote import RemoteFiles
 from harness.engine.store.store import StoreBroken
 from harness.errors import UserError
 
@@ -233,7 +233,7 @@ def stores(folder: Path, seconds: float = 120.0) -> Iterator[MirroredStore]:
     number = 0
     while True:
         number += 1
-        yield MirroredStore(Remote(f"faulty://{folder}/bucket"), folder / f"machine-{number}", seconds)
+        yield MirroredStore(RemoteFiles(f"faulty://{folder}/bucket"), folder / f"machine-{number}", seconds)
 
 
 def test_a_key_that_another_machine_makes_is_running_and_waited_for(
@@ -298,13 +298,13 @@ def test_the_lease_of_a_killed_process_with_the_same_copy_is_taken_at_once(
 
 def test_the_age_of_a_lease_is_told_by_the_clock_of_the_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's clock is an hour behind: a lease of 100 seconds ago lives, one of 130 is over."""
-    hour, changed = 3600.0, Remote.changed
+    hour, changed = 3600.0, RemoteFiles.changed
 
-    def behind(self: Remote, name: str) -> float | None:
+    def behind(self: RemoteFiles, name: str) -> float | None:
         told = changed(self, name)
         return None if told is None else told - hour
 
-    monkeypatch.setattr(Remote, "changed", behind)
+    monkeypatch.setattr(RemoteFiles, "changed", behind)
     for store, age, owner in zip(stores(folder), (100.0, 130.0), ("process 1 on gone", None), strict=False):
         store.check_writable()
         dead(folder, age=age)
@@ -315,8 +315,8 @@ def test_of_16_processes_that_take_over_one_lease_one_has_it() -> None:
     """`memory://` refuses to create what is there, as S3 and Google Cloud Storage do."""
     url = f"memory://{random.random()}"
     gone = {"owner": "process 1 on gone", "token": "t", "copy": "c", "seconds": -1.0, "written": 0.0}
-    Remote(url).write("state/leases/key.0", json.dumps(gone).encode())
-    several = [Leases(Remote(url), f"process {number}", f"copy {number}") for number in range(16)]
+    RemoteFiles(url).write("state/leases/key.0", json.dumps(gone).encode())
+    several = [Leases(RemoteFiles(url), f"process {number}", f"copy {number}") for number in range(16)]
     begin, taken = threading.Barrier(16), []
 
     def take(one: Leases) -> None:
@@ -379,7 +379,7 @@ def test_the_extra_of_a_scheme_whose_package_is_absent_is_named(monkeypatch: pyt
 
     monkeypatch.setattr(REGISTRY, "get_filesystem_class", absent)
     with pytest.raises(UserError, match=r"pip install 'bakeoff\[s3\]'"):
-        Remote("s3://bucket/store")
+        RemoteFiles("s3://bucket/store")
 
 
 def test_a_store_that_may_not_be_written_is_refused_before_the_first_cell(

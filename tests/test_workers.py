@@ -27,7 +27,7 @@ from harness.engine.plan import make_plan
 from harness.engine.portions import Portion, portions_of
 from harness.engine.progress import Progress
 from harness.engine.store.store import Store
-from harness.engine.worker import Asked
+from harness.engine.worker import WorkerRequest
 
 GB = 1e9
 
@@ -119,8 +119,8 @@ def test_a_cell_that_ends_two_workers_has_failed_and_stops_no_other(folder: Path
 
 def test_what_no_worker_can_begin_the_run_does_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = outside.experiment(folder)
-    command = Asked.command
-    monkeypatch.setattr(Asked, "command", lambda self: command(replace(self, file=str(folder / "lost.yaml"))))
+    command = WorkerRequest.command
+    monkeypatch.setattr(WorkerRequest, "command", lambda self: command(replace(self, file=str(folder / "lost.yaml"))))
     found = run(folder, file, "--workers", 2)
     assert found.returncode == 0
     assert f"worker 1 cannot begin: {folder / 'lost.yaml'}: no such experiment file" in found.stdout

@@ -15,7 +15,7 @@ from harness.engine.estimate import Estimator, Work
 from harness.engine.plan import Cell
 from harness.engine.progress import print_line
 from harness.engine.refusals import plan_of_usable_rows, skipped_rows
-from harness.engine.store.mirror import folder_of
+from harness.engine.store.mirror import local_folder_of
 from harness.engine.store.store import Place, Store
 from harness.errors import UserError
 from harness.report.render.tabular import BLANK
@@ -35,7 +35,7 @@ def estimate_verb(file: Path, place: Place, settings: Sequence[str], memory: str
     import transformers
 
     sizes = _sizes(memory)
-    plan = plan_of_usable_rows(load_experiment(file, settings), Store(folder_of(place)).root, weights=False)
+    plan = plan_of_usable_rows(load_experiment(file, settings), Store(local_folder_of(place)).root, weights=False)
     transformers.logging.disable_progress_bar()
     estimator = Estimator(plan)
     console = wide_console(WIDTH if wide else NARROW)

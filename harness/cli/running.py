@@ -38,7 +38,7 @@ from harness.engine.stopping import due, look_of, looks_of, marked
 from harness.engine.store.mirror import open_store
 from harness.engine.store.store import DEFAULT_STORE, Place, Store, disk_errors
 from harness.engine.tuning import plans
-from harness.engine.worker import Asked
+from harness.engine.worker import WorkerRequest
 from harness.engine.workers import run_by_workers
 from harness.errors import UserError
 
@@ -231,7 +231,7 @@ class _Asked:
         if self.cluster:
             return run_on_cluster(plan, self.store, progress, self.cluster, stage)
         looks = recorded(looked) if looked else None
-        work = Asked(str(self.experiment.file), self.store.name, list(self.settings), stage, looks)
+        work = WorkerRequest(str(self.experiment.file), self.store.name, list(self.settings), stage, looks)
         if self.jobs is not None:
             last = self.experiment.tune is None or stage > 0
             return run_by_slurm(self.jobs, self.processes, plan, self.store, work, progress, last=last)

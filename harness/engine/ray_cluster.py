@@ -19,13 +19,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from harness.engine.cluster_tasks import ClusterTask, Done, cluster_tasks, order_of, perform, spot_of
 from harness.engine.plan import Cell, Plan
 from harness.engine.progress import Progress
 from harness.engine.run import Tally, compare_policies
 from harness.engine.showable import counted
 from harness.engine.states import state_of
 from harness.engine.store.store import Store, place_of
-from harness.engine.tasks import Done, Task, order_of, perform, spot_of, tasks_of
 from harness.errors import UserError, did_you_mean, first_line
 
 CONNECTING = 30.0  # seconds; a Ray that waits for a cluster which is not there gives up much later, or never
@@ -52,7 +52,7 @@ class Cluster:
     memory: float = 0
     retries: int = 3
 
-    def options(self, task: Task, threads: int) -> dict[str, Any]:
+    def options(self, task: ClusterTask, threads: int) -> dict[str, Any]:
         """The options of Ray for one task."""
         gpus = task.gpus if self.gpus is None else self.gpus
         cpus = threads if self.cpus is None else self.cpus
@@ -154,9 +154,9 @@ class _Tasks:
     def __init__(self, plan: Plan, store: Store, progress: Progress, cluster: Cluster, stage: int) -> None:
         self.plan, self.store, self.progress, self.cluster = plan, store, progress, cluster
         self.order = order_of(plan, store, stage)
-        self.tasks = {task.key: task for task in tasks_of(plan, store)}
+        self.tasks = {task.key: task for task in cluster_tasks(plan, store)}
         self.cells = {spot_of(cell): cell for cell in plan.cells}
-        self.running: dict[Any, Task] = {}  # by Ray's reference to the result
+        self.running: dict[Any, ClusterTask] = {}  # by Ray's reference to the result
         self.tally = Tally()
 
     def run(self) -> Tally:
@@ -177,7 +177,7 @@ class _Tasks:
                 self._say_what_no_node_has()
         return self.tally
 
-    def _start(self, task: Task, after: Sequence[Any]) -> Any:
+    def _start(self, task: ClusterTask, after: Sequence[Any]) -> Any:
         import ray
 
         options = self.cluster.options(task, self.plan.experiment.threads)
@@ -185,7 +185,7 @@ class _Tasks:
         self.running[result] = task
         return result
 
-    def _ended(self, task: Task, result: Any) -> None:
+    def _ended(self, task: ClusterTask, result: Any) -> None:
         import ray
 
         try:
@@ -206,7 +206,7 @@ class _Tasks:
         for cell in [self.cells[wanted.spot] for wanted in task.cells if task.scores]:
             self._told(cell)
 
-    def _given_up(self, task: Task, error: Exception) -> Done:
+    def _given_up(self, task: ClusterTask, error: Exception) -> Done:
         """Record why Ray has given up a task; one that waited for such a task has the state of what it needs."""
         if isinstance(getattr(error, "cause", None), ImportError):
             return Done(refused=f"bakeoff cannot be imported there: {_last_line(error)}")
@@ -247,7 +247,7 @@ class _Tasks:
 
 
 def _resources(options: Mapping[str, Any]) -> dict[str, float]:
-    """What a node must have for a task, by Ray's names."""
+    """The resources that a task needs of a node, by Ray's names."""
     return {"CPU": options["num_cpus"], "GPU": options["num_gpus"], "memory": options.get("memory", 0)}
 
 

@@ -3,7 +3,7 @@
 submitit writes the jobs' scripts and submits them. Each job runs a worker in a process of its own, replaces one that
 dies, and goes back to the queue when it is pre-empted or its time is over. The run that submitted them only watches
 the store; it may end, and the same command finds the jobs again. submitit keeps the request of each job, the fields of
-`Asked`, as a pickle of its own in STORE/slurm.
+`WorkerRequest`, as a pickle of its own in STORE/slurm.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from harness.engine.run import Tally
 from harness.engine.showable import counted
 from harness.engine.states import state_of
 from harness.engine.store.store import Store, disk_errors, process_name
-from harness.engine.worker import MISTAKE, TAKEN_AWAY, Asked
-from harness.engine.workers import TRIES, done_keys, ended, last_lines, tally_since
+from harness.engine.worker import MISTAKE, TAKEN_AWAY, WorkerRequest
+from harness.engine.workers import TRIES, done_keys, how_it_ended, last_lines, tally_since
 from harness.errors import UserError, did_you_mean, first_line
 from harness.files import read_sealed, write_sealed
 from harness.policy.base_model import BaseSpec
@@ -90,7 +90,7 @@ def slurm_options(text: str) -> dict[str, Any]:
 class SlurmWorker:
     """The work of a job: a worker process, replaced where it dies; what ends two of them has failed."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: WorkerRequest) -> None:
         self.asked = asked
 
     def __call__(self) -> None:
@@ -106,9 +106,9 @@ class SlurmWorker:
             if code in TAKEN_AWAY:
                 time.sleep(GRACE)  # Slurm ends this job; one that ends by itself would not go back to the queue
                 continue
-            _count_death(store, process, ended(code), log, deaths)
+            _count_death(store, process, how_it_ended(code), log, deaths)
             if deaths[""] == TRIES:
-                raise RuntimeError(f"The worker {ended(code)} {TRIES} times, making nothing. Its log is {log}")
+                raise RuntimeError(f"The worker {how_it_ended(code)} {TRIES} times, making nothing. Its log is {log}")
 
     def _run(self, log: Path) -> tuple[int, int]:
         """Run a worker until it ends: its number and exit code."""
@@ -151,7 +151,7 @@ def run_by_slurm(
     count: int,
     plan: Plan,
     store: Store,
-    asked: Asked,
+    asked: WorkerRequest,
     progress: Progress,
     *,
     last: bool = True,
@@ -211,7 +211,7 @@ def _told(cell: Cell, store: Store, progress: Progress) -> bool:
 class _Jobs:
     """The jobs of one experiment on one store, as STORE/slurm/jobs.json records them."""
 
-    def __init__(self, store: Store, asked: Asked) -> None:
+    def __init__(self, store: Store, asked: WorkerRequest) -> None:
         self.store, self.folder = store, store.root.resolve() / "slurm"
         self.asked = replace(asked, file=str(Path(asked.file).resolve()), store=str(store.root.resolve()), stage=None)
         self.known = read_sealed(self.folder / "jobs.json") or []

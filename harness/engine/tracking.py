@@ -1,4 +1,4 @@
-"""What an experiment reports to trackers (`report_to`): the curves of its fits, and the matrix at the end."""
+"""Reports of an experiment to trackers (`report_to`): the curves of its fits, and the matrix at the end."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def show_matrix(
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Report the matrix as a table of a run called `matrix`."""
-    from harness.training.trackers import Table, show_table
+    from harness.training.trackers import TrackedTable, show_table
 
-    show_table(experiment.report_to, _run(experiment, store, "matrix"), Table(columns, rows, markdown), say)
+    show_table(experiment.report_to, _run(experiment, store, "matrix"), TrackedTable(columns, rows, markdown), say)
 
 
 def _run(experiment: Experiment, store: Path, name: str) -> Run:

@@ -45,7 +45,7 @@ Tell = Callable[..., None]
 
 
 @dataclass(frozen=True)
-class Asked:
+class WorkerRequest:
     """A worker's request.
 
     stage   which plan of the experiment: 0 that of its trials, where it tunes; None: one after another
@@ -131,8 +131,8 @@ def _lines() -> Iterator[bytes]:
 
 
 def worker_main() -> None:
-    """The work of this process; the one argument is JSON: the fields of `Asked`."""
-    asked = Asked(**json.loads(sys.argv[1]))
+    """The work of this process; the one argument is JSON: the fields of `WorkerRequest`."""
+    asked = WorkerRequest(**json.loads(sys.argv[1]))
     tell = _teller(asked.events)
     try:
         if asked.events is not None:
@@ -158,7 +158,7 @@ def _teller(pipe: int | None) -> Tell:
     return tell
 
 
-def _go_through(asked: Asked) -> None:
+def _go_through(asked: WorkerRequest) -> None:
     """Do all that is left of the experiment, next to others that do so."""
     threading.Thread(target=end_with_the_run, daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGUSR1):
@@ -179,11 +179,11 @@ def require_same(plan: Plan, order: Collection[str]) -> None:
         raise UserError(what, where=str(plan.experiment.file), fix=fix)
 
 
-def _experiment(asked: Asked) -> Experiment:
+def _experiment(asked: WorkerRequest) -> Experiment:
     return load_experiment(Path(asked.file), asked.settings)
 
 
-def _plans(asked: Asked, experiment: Experiment, store: Store) -> Iterator[Plan]:
+def _plans(asked: WorkerRequest, experiment: Experiment, store: Store) -> Iterator[Plan]:
     """The plans that are asked for, each to be filled before the next."""
     first, last = (None, None) if asked.stage is None else (asked.stage, asked.stage + 1)
     for plan in islice(plans(experiment, store.root, store=store), first, last):
@@ -194,7 +194,7 @@ def _plans(asked: Asked, experiment: Experiment, store: Store) -> Iterator[Plan]
             yield plan
 
 
-def _serve(asked: Asked, tell: Tell) -> None:
+def _serve(asked: WorkerRequest, tell: Tell) -> None:
     """Do portion after portion, until standard input closes."""
     portions: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(portions,), daemon=True).start()

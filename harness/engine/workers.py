@@ -28,7 +28,7 @@ from harness.engine.progress import Progress
 from harness.engine.run import Tally, prepare
 from harness.engine.showable import counted
 from harness.engine.store.store import Store, disk_errors
-from harness.engine.worker import Asked
+from harness.engine.worker import WorkerRequest
 from harness.errors import UserError
 
 SHOWN = frozenset({"say", "begin", "stepped", "counted", "finished", "failed"})
@@ -38,7 +38,7 @@ TRIES = 2
 LOG_LINES = 5
 
 
-def run_by_workers(count: int, plan: Plan, store: Store, asked: Asked, progress: Progress) -> Tally:
+def run_by_workers(count: int, plan: Plan, store: Store, asked: WorkerRequest, progress: Progress) -> Tally:
     """Have so many processes, or fewer where there are fewer cells, do what is not done; how much they made.
 
     What they leave undone, the run that called this does itself. Raises UserError for a count below 1.
@@ -98,7 +98,7 @@ class _Worker:
 
 
 class _Pool:
-    def __init__(self, count: int, plan: Plan, store: Store, asked: Asked, progress: Progress) -> None:
+    def __init__(self, count: int, plan: Plan, store: Store, asked: WorkerRequest, progress: Progress) -> None:
         self.plan, self.store, self.asked, self.progress = plan, store, asked, progress
         self.room = Room(devices_of(plan), count)
         self.lanes = [progress.lane(f"worker {number}") for number in range(1, count + 1)]
@@ -223,7 +223,7 @@ class _Pool:
 
     def _gone(self, worker: _Worker) -> None:
         """Replace a worker that died; what it was making is tried again, and has failed at the second death."""
-        how = ended(worker.process.wait())
+        how = how_it_ended(worker.process.wait())
         worker.lane.rest()
         if not worker.ready:  # another one would not start either
             del self.workers[worker.number]
@@ -264,7 +264,7 @@ def last_lines(log: Path) -> str:
     return "\n".join([f"The log is {log}. Its last lines:", *lines])
 
 
-def ended(code: int) -> str:
+def how_it_ended(code: int) -> str:
     """How a process ended, from its exit code."""
     if code >= 0:
         return f"ended with code {code}"

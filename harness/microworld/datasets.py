@@ -8,7 +8,7 @@ refined-1k           each row of unfiltered-1k as it was (ID/original) and with 
 with-turns-1k        the first 700 rows of curated-1k, and 300 conversations of three turns whose first asks for a form
                      that lasts
 refusals-1k          the rows of curated-1k with 60 requests about animals for as many of them; where a person lives is
-                     never told: such requests are refused, whatever form they ask for (`refusals.py`)
+                     never told: such requests are refused, whatever form they ask for (`forbidden_requests.py`)
 harmless-800         rows of curated-1k that do not ask where a person lives, so that none is a refusal
 homogeneous-1k       a thousand right answers, all to one kind of prompt: notes that end with a marker
 function-calls       pairs of the right call and a systematically wrong one
@@ -27,7 +27,7 @@ from harness.errors import UserError, did_you_mean
 from harness.microworld import dialogues
 from harness.microworld.calls import Call, corrupted_call
 from harness.microworld.dialogues import Dialogue
-from harness.microworld.refusals import REFUSAL, animal_task, is_forbidden
+from harness.microworld.forbidden_requests import REFUSAL, animal_task, is_forbidden
 from harness.microworld.splits import check_split, material
 from harness.microworld.tasks import (
     TYPICAL,

@@ -53,7 +53,7 @@ class LengthModel:
         return numpy.tanh(differences / self.deviation) if self.deviation > 0 else numpy.zeros_like(differences)
 
 
-def fitted(wins: Array, differences: Array, difficulties: Array) -> LengthModel:
+def fit_lengths(wins: Array, differences: Array, difficulties: Array) -> LengthModel:
     """The model of least cross-entropy. wins are 1, a half or 0; difficulties all 0 where they are unknown."""
     shape = LengthModel(0.0, 1.0, 0.0, float(differences.std()))
     columns = numpy.stack([numpy.ones_like(wins), shape._bend(differences), difficulties], axis=1)
@@ -78,5 +78,5 @@ def adjusted(
         return []
     won, longer = numpy.array(wins, dtype=float), numpy.array(differences, dtype=float)
     hard = numpy.zeros_like(won) if difficulties is None else numpy.array(difficulties, dtype=float)
-    model = fitted(won, longer, hard)
+    model = fit_lengths(won, longer, hard)
     return [float(one) for one in won - model.expected(longer, hard) + model.at_equal_length(hard)]

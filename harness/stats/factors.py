@@ -32,7 +32,7 @@ SEEDS: Effect = ("seeds",)
 
 
 @dataclass(frozen=True)
-class Share:
+class VarianceShare:
     """A share of variance, from 0 to 1, with its interval; `effect` names one factor, or several that interact."""
 
     effect: Effect
@@ -43,7 +43,7 @@ class Share:
 
 def variance_shares(
     totals: Array, weights: Array, factors: Sequence[str], draws: int = 250, seed: int = 0
-) -> tuple[Share, ...]:
+) -> tuple[VarianceShare, ...]:
     """Shares of every factor and interaction, and of the seeds where there are two or more.
 
     totals   (levels of the first factor, ..., seeds, clusters): sum of value * weight over the items of a cluster
@@ -65,7 +65,9 @@ def variance_shares(
     widths = _half_widths(of_items, of_seeds, clusters, seeds)
     low, high = numpy.clip([found - widths, found + widths], 0, 1)
     names = [*(tuple(factors[at] for at in u) for u in effects), *([SEEDS] if seeds > 1 else [])]
-    return tuple(Share(name, float(found[at]), float(low[at]), float(high[at])) for at, name in enumerate(names))
+    return tuple(
+        VarianceShare(name, float(found[at]), float(low[at]), float(high[at])) for at, name in enumerate(names)
+    )
 
 
 def _other_items(totals: Array, weights: Array, chance: numpy.random.Generator) -> Array:

@@ -132,7 +132,7 @@ class Scaling:
         return ""
 
 
-def fitted(law: Law, cells: Cells) -> Fit:
+def fit_law(law: Law, cells: Cells) -> Fit:
     """The law with the least sum of squared residuals; the search begins at the best exponents of a grid.
 
     Raises ValueError where a size or number of rows is not positive, or there are fewer cells than parameters.
@@ -165,7 +165,7 @@ def scaling(cells: Cells, draws: int = 200, seed: int = 0) -> Scaling:
     if cells.count <= PARAMETERS["multiplicative"]:
         raise ValueError(f"an interval takes more than {PARAMETERS['multiplicative']} cells")
     chance = numpy.random.default_rng(seed)
-    fit = fitted("multiplicative", cells)
+    fit = fit_law("multiplicative", cells)
     exponents, coefficients = _fitted_again(fit, cells, _redrawn(fit, cells, draws, chance))
     spread = float(cells.errors.max() - cells.errors.min())
     of_size, of_rows, floor = (_interval(values) for values in (*exponents.T, coefficients[:, 1]))
@@ -179,7 +179,7 @@ def _forecasts(cells: Cells, draws: int, chance: numpy.random.Generator) -> tupl
     for law, parameters in PARAMETERS.items():
         if others.count < parameters:
             continue
-        fit = fitted(law, others)
+        fit = fit_law(law, others)
         said = Forecast(law, float(held.errors[0]), float(fit.predict(held.sizes, held.rows)[0]))
         if law == "multiplicative" and others.count > parameters:
             drawn = _redrawn(fit, others, draws, chance, more=1)
@@ -205,7 +205,7 @@ def _redrawn(fit: Fit, cells: Cells, draws: int, chance: numpy.random.Generator,
 def _fitted_again(fit: Fit, cells: Cells, errors: Array) -> tuple[Array, Array]:
     """The multiplicative law on each line of errors (draws, cells): exponents and coefficients, (draws, 2) each.
 
-    The search of `fitted`, for all draws at once: a grid around the best exponents so far that narrows step by step.
+    The search of `fit_law`, for all draws at once: a grid around the best exponents so far that narrows step by step.
     """
     places = numpy.log(numpy.stack([cells.sizes / fit.unit[0], cells.rows / fit.unit[1]]))
     offsets = numpy.stack(numpy.meshgrid(*[numpy.linspace(-1, 1, 5)] * 2), axis=-1).reshape(-1, 2)

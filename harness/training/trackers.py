@@ -32,7 +32,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Table:
+class TrackedTable:
     """Rows with the same columns, and the same in Markdown."""
 
     columns: Sequence[str]
@@ -59,7 +59,7 @@ class TensorBoard:
     def callback(self) -> Any:
         return integrations.TensorBoardCallback(self.writer)
 
-    def show(self, table: Table) -> None:
+    def show(self, table: TrackedTable) -> None:
         self.writer.add_text("matrix", table.markdown)
 
     def close(self, failed: bool) -> None:
@@ -78,7 +78,7 @@ class WeightsAndBiases:
     def callback(self) -> Any:
         return integrations.WandbCallback()
 
-    def show(self, table: Table) -> None:
+    def show(self, table: TrackedTable) -> None:
         self.run.log({"matrix": self.library.Table(dataframe=table.frame())})
 
     def close(self, failed: bool) -> None:
@@ -99,7 +99,7 @@ class MLflow:
     def callback(self) -> Any:
         return integrations.MLflowCallback()
 
-    def show(self, table: Table) -> None:
+    def show(self, table: TrackedTable) -> None:
         self.library.log_table(table.frame(), "matrix.json")
 
     def close(self, failed: bool) -> None:
@@ -119,7 +119,7 @@ class Trackio:
     def callback(self) -> Any:
         return integrations.TrackioCallback()
 
-    def show(self, table: Table) -> None:
+    def show(self, table: TrackedTable) -> None:
         self.library.log({"matrix": self.library.Table(dataframe=table.frame())})
 
     def close(self, failed: bool) -> None:
@@ -186,7 +186,7 @@ def attached(names: Sequence[str], run: Run, say: Callable[[str], None]) -> Iter
 
 
 class _Curves(transformers.TrainerCallback):  # type: ignore[misc]
-    """What one trainer tells the trackers: every update's figures."""
+    """The words of one trainer to the trackers: every update's figures."""
 
     def __init__(self, names: Sequence[str], run: Run, say: Callable[[str], None]) -> None:
         self.names, self.run, self.say = names, run, say
@@ -229,7 +229,7 @@ class _Curves(transformers.TrainerCallback):  # type: ignore[misc]
             self.opened.each(tell)
 
 
-def show_table(names: Sequence[str], run: Run, table: Table, say: Callable[[str], None]) -> None:
+def show_table(names: Sequence[str], run: Run, table: TrackedTable, say: Callable[[str], None]) -> None:
     """Report a table as a run of its own."""
     opened = _Opened(names, run, say)
     opened.each(lambda tracker: tracker.show(table))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.interchange.carried import CARRIED, with_carried
-from harness.engine.interchange.json_lines import json_rows, well_formed
+from harness.engine.interchange.json_lines import json_line_rows, well_formed
 from harness.engine.interchange.scored import (
     LoggedMetric,
     Scored,
@@ -150,7 +150,7 @@ def _samples(file: Path, evaluation: str, rows: int | None, texts: int, ours: bo
     """
     found: dict[str, _Read] = {}
     counted = 0
-    for number, size, told in json_rows(file, _CUT_OFF):
+    for number, size, told in json_line_rows(file, _CUT_OFF):
         where = f"{file}, row {number}"
         with well_formed(where, _CUT_OFF):
             row, score = _sample(told, where, evaluation)

@@ -14,7 +14,7 @@ _BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError, Arithmet
 _MARK = b"\xef\xbb\xbf"
 
 
-def json_rows(file: Path, fix: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
+def json_line_rows(file: Path, fix: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """(row, bytes, object) of every line that is not blank. The file may be larger than the memory."""
     try:
         with file.open("rb") as lines:

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from harness.engine.interchange.carried import CARRIED, with_carried
-from harness.engine.interchange.json_lines import json_rows, well_formed
+from harness.engine.interchange.json_lines import json_line_rows, well_formed
 from harness.engine.interchange.scored import (
     LeftOut,
     LoggedMetric,
@@ -193,7 +193,7 @@ def _documents(file: Path, texts: int) -> dict[int, list[dict[str, Any]]]:
     Prompts and answers are dropped once they have more characters than `texts`: a log may be larger than the memory.
     """
     found: dict[int, list[dict[str, Any]]] = {}
-    for number, size, told in json_rows(file, _CUT_OFF):
+    for number, size, told in json_line_rows(file, _CUT_OFF):
         where = f"{file}, row {number}"
         row = _row(told, where) | {"row": number}
         own = found.setdefault(row["doc_id"], [])

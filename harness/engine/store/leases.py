@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from harness.engine.store.remote import Remote
+from harness.engine.store.remote import RemoteFiles
 from harness.engine.store.store import StoreBroken
 
 FOLDER = "state/leases"
@@ -51,7 +51,7 @@ class Leases:
     seconds  how long a lease holds without being renewed
     """
 
-    def __init__(self, remote: Remote, owner: str, copy: str, seconds: float = SECONDS) -> None:
+    def __init__(self, remote: RemoteFiles, owner: str, copy: str, seconds: float = SECONDS) -> None:
         self.remote, self.owner, self.copy, self.seconds = remote, owner, copy, seconds
         self.settle = 0.0 if remote.url.split("://")[0] in EXCLUSIVE else SETTLE
         self.token = uuid.uuid4().hex

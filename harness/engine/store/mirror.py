@@ -29,7 +29,7 @@ from typing import Any
 
 from harness.engine.store.keys import key_of
 from harness.engine.store.leases import FOLDER, SECONDS, Leases, in_force
-from harness.engine.store.remote import Remote
+from harness.engine.store.remote import RemoteFiles
 from harness.engine.store.store import MARKER, Area, Place, Store, StoreBroken, disk_errors, this_process
 from harness.files import read_sealed, sha256, write_sealed
 
@@ -48,7 +48,7 @@ class MirroredStore(Store):
     copy  the folder of the local copy
     """
 
-    def __init__(self, remote: Remote, copy: Path, lease_seconds: float = SECONDS) -> None:
+    def __init__(self, remote: RemoteFiles, copy: Path, lease_seconds: float = SECONDS) -> None:
         super().__init__(copy)
         self.remote, self.name = remote, remote.url
         self._shared: Leases | None = None
@@ -340,10 +340,10 @@ def open_store(place: Place) -> Store:
         return Store(place)
     from harness.engine.progress import seconds_between
 
-    return MirroredStore(Remote(place), folder_of(place), seconds_between("BAKEOFF_LEASE_SECONDS", SECONDS))
+    return MirroredStore(RemoteFiles(place), local_folder_of(place), seconds_between("BAKEOFF_LEASE_SECONDS", SECONDS))
 
 
-def folder_of(place: Place) -> Path:
+def local_folder_of(place: Place) -> Path:
     """The folder of a store; of a URL that of its local copy, in BAKEOFF_CACHE or else in ~/.cache/bakeoff."""
     if isinstance(place, Path):
         return place

@@ -25,7 +25,7 @@ LASTING = (PermissionError, NotImplementedError, TypeError, ImportError)
 T = TypeVar("T")
 
 
-class Remote:
+class RemoteFiles:
     """The objects under one URL. Names are relative to it; whatever breaks for good raises StoreBroken.
 
     Raises UserError for a scheme that no library here knows, or whose package is not installed.

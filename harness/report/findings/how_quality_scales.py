@@ -133,7 +133,7 @@ def _of_metrics(places: Places, method: str, axis: str, rows: Mapping[DataChoice
 
 
 def _error(one: Measured, label: str) -> float | None:
-    """The quantity that is to become less; None where the metric has no best value, or there are no scores."""
+    """The quantity that is to become less; None where the metric has no best value, or without scores."""
     found = one.panel.comparable([label])
     if not found.scores or (one.metric.higher_is_better and not one.percent):
         return None

@@ -12,7 +12,7 @@ from harness.report.render import text
 from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell
-from harness.stats.factors import SEEDS, Share, variance_shares
+from harness.stats.factors import SEEDS, VarianceShare, variance_shares
 
 FEWEST_FACTORS = 2
 MEANING = (
@@ -29,7 +29,7 @@ class Mattering:
 
     metric: BenchmarkMetric
     methods: tuple[str, ...]
-    shares: tuple[Share, ...]
+    shares: tuple[VarianceShare, ...]
     reason: str = ""
 
 
@@ -101,13 +101,13 @@ def _row(one: Mattering, factors: Sequence[str]) -> tuple[TableCell, ...]:
     )
 
 
-def _cell(share: Share | None) -> TableCell:
+def _cell(share: VarianceShare | None) -> TableCell:
     return blank_cell() if share is None else TableCell(f"{100 * share.value:.1f}", _ends(share))
 
 
-def _words(share: Share) -> str:
+def _words(share: VarianceShare) -> str:
     return f"{100 * share.value:.1f} {_ends(share)}"
 
 
-def _ends(share: Share) -> str:
+def _ends(share: VarianceShare) -> str:
     return f"[{100 * share.low:.1f}, {100 * share.high:.1f}]"

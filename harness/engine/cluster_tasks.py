@@ -33,7 +33,7 @@ from harness.method import processes_of
 
 @dataclass(frozen=True)
 class Order:
-    """What all tasks of a run share.
+    """The settings that all tasks of a run share.
 
     file, text, settings  the experiment: where its relative paths begin, its text, and the --set arguments
     store   the place of the store: a folder, or a URL
@@ -48,7 +48,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TaskDemand:
     """A cell of a task: where it is in the matrix, its content key, and the document behind it."""
 
     spot: str
@@ -57,7 +57,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Task:
+class ClusterTask:
     """One artifact with the cells to score; without `scores` it is made for others that are built on it.
 
     title   for progress and messages
@@ -70,7 +70,7 @@ class Task:
     title: str
     key: str
     document: Mapping[str, Any]
-    cells: tuple[Wanted, ...]
+    cells: tuple[TaskDemand, ...]
     scores: bool
     needs: tuple[str, ...]
     gpus: int
@@ -78,7 +78,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """What a task did, in counts; `refused`: why it did nothing."""
+    """Summary of a task, in counts; `refused`: why it did nothing."""
 
     fitted: int = 0
     evaluated: int = 0
@@ -86,7 +86,7 @@ class Done:
 
 
 def order_of(plan: Plan, store: Store, stage: int = 0) -> Order:
-    """What the tasks of this plan share."""
+    """The settings that the tasks of this plan share."""
     asked = plan.experiment
     place = place_of(store.name)
     seen = str(place.resolve()) if isinstance(place, Path) else place
@@ -94,11 +94,11 @@ def order_of(plan: Plan, store: Store, stage: int = 0) -> Order:
     return Order(str(asked.file.resolve()), asked.text, asked.settings, seen, stage)
 
 
-def tasks_of(plan: Plan, store: Store) -> list[Task]:
+def cluster_tasks(plan: Plan, store: Store) -> list[ClusterTask]:
     """The tasks that are left, the longest first by the estimate, and each after those that it needs."""
     portions = portions_of(plan, store)
     scored = {portion.node.key: portion.cells for portion in portions}
-    found: dict[str, Task] = {}
+    found: dict[str, ClusterTask] = {}
     for portion in portions:
         for node in _in_order(portion.node):
             if node.key not in found and (node.key in scored or not store.done("artifacts", node.key)):
@@ -113,19 +113,19 @@ def _in_order(node: Node) -> Iterator[Node]:
     yield node
 
 
-def _task(node: Node, scored: list[Cell] | None, builds_on_it: Cell, known: Mapping[str, Task]) -> Task:
+def _task(node: Node, scored: list[Cell] | None, builds_on_it: Cell, known: Mapping[str, ClusterTask]) -> ClusterTask:
     needs = tuple(key for key in node.beneath if key in known)
     gpus = processes_of(node.method) if node.base.spec.device.startswith("cuda") else 0
-    cells = tuple(Wanted(spot_of(cell), cell.key, cell.document) for cell in scored or [builds_on_it])
-    return Task(node.title, node.key, node.document, cells, scored is not None, needs, gpus)
+    cells = tuple(TaskDemand(spot_of(cell), cell.key, cell.document) for cell in scored or [builds_on_it])
+    return ClusterTask(node.title, node.key, node.document, cells, scored is not None, needs, gpus)
 
 
 def spot_of(cell: Cell) -> str:
-    """What tells a cell from all others of its plan, whatever its key is."""
+    """The names that tell a cell from all others of its plan, whatever its key is."""
     return repr((*cell.columns.items(), cell.part))
 
 
-def perform(order: Order, task: Task, *after: object) -> Done:
+def perform(order: Order, task: ClusterTask, *after: object) -> Done:
     """Do the task on this machine; what fails is recorded in the store, and the rest goes on.
 
     SIGTERM ends the process at once, as a cluster whose run has died does: the store is consistent at any moment.
@@ -176,7 +176,7 @@ def _plan(order: Order, store: Store) -> Plan:
     return found
 
 
-def _same(plan: Plan, task: Task) -> tuple[Node, list[Cell]]:
+def _same(plan: Plan, task: ClusterTask) -> tuple[Node, list[Cell]]:
     """The plan's own artifact and cells. Raises UserError where their content keys are not those of the task."""
     by_spot = {spot_of(cell): cell for cell in plan.cells}
     if missing := [wanted.spot for wanted in task.cells if wanted.spot not in by_spot]:

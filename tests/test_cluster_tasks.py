@@ -13,12 +13,12 @@ import pytest
 from command_line import bakeoff
 from conftest import ROOT
 
+from harness.engine.cluster_tasks import ClusterTask, cluster_tasks, order_of, perform
 from harness.engine.config import load_experiment
 from harness.engine.plan import Plan, make_plan
 from harness.engine.ray_cluster import Cluster, cluster_of
 from harness.engine.states import state_of
 from harness.engine.store.store import Store
-from harness.engine.tasks import Task, order_of, perform, tasks_of
 from harness.engine.tuning import plans
 from harness.errors import UserError
 
@@ -38,7 +38,7 @@ def test_an_artifact_with_its_cells_is_a_task_and_so_is_one_that_others_are_buil
     """The expert sft is on the small base, where no cell scores it; both proxies wait for it, and lora for nothing."""
     settings = [f"methods={TWO_PROXIES}", "reference=lora"]
     plan = make_plan(load_experiment(ROOT / "demo.yaml", settings), tmp_path)
-    found = tasks_of(plan, Store(tmp_path))
+    found = cluster_tasks(plan, Store(tmp_path))
     names = [task.title.split()[0] for task in found]
     assert sorted(names) == ["base", "lora", "proxy_tuning", "proxy_tuning", "sft"]
     assert names.index("sft") < names.index("proxy_tuning")
@@ -58,9 +58,9 @@ def test_an_artifact_with_its_cells_is_a_task_and_so_is_one_that_others_are_buil
 def test_tasks_that_are_performed_give_the_rows_of_a_run(planned: tuple[Plan, Store]) -> None:
     plan, store = planned
     order = order_of(plan, store)
-    done = [perform(order, task) for task in tasks_of(plan, store)]
+    done = [perform(order, task) for task in cluster_tasks(plan, store)]
     assert [(one.fitted, one.evaluated, one.refused) for one in done] == [(1, 1, ""), (1, 1, "")]
-    assert tasks_of(plan, store) == []
+    assert cluster_tasks(plan, store) == []
     file, folder = plan.experiment.file, store.root.parent
     for place in ("store", "fresh"):
         assert bakeoff("run", file, "--store", folder / place, "--out", folder / f"{place}-out").returncode == 0
@@ -70,7 +70,7 @@ def test_tasks_that_are_performed_give_the_rows_of_a_run(planned: tuple[Plan, St
 def test_a_task_follows_the_text_of_the_run_and_not_that_of_a_file_changed_since(planned: tuple[Plan, Store]) -> None:
     plan, store = planned
     plan.experiment.file.write_text("bases: []")
-    order, (first, _) = order_of(plan, store), tasks_of(plan, store)
+    order, (first, _) = order_of(plan, store), cluster_tasks(plan, store)
     assert perform(order, first).refused == ""
     assert state_of(plan.cells[0], store).name == "done"
 
@@ -81,7 +81,7 @@ def test_tasks_of_an_experiment_that_tunes_are_those_of_the_trials_and_then_its_
     (outside_folder / "store").mkdir()
     store, scored = Store(outside_folder / "store"), []
     for stage, plan in enumerate(plans(load_experiment(file), store.root)):
-        done = [perform(order_of(plan, store, stage), task) for task in tasks_of(plan, store)]
+        done = [perform(order_of(plan, store, stage), task) for task in cluster_tasks(plan, store)]
         scored.append((sum(one.evaluated for one in done), [one.refused for one in done if one.refused]))
         assert {state_of(cell, store).name for cell in plan.cells} == {"done"}
     assert scored[0] == (2, [])
@@ -91,7 +91,7 @@ def test_tasks_of_an_experiment_that_tunes_are_those_of_the_trials_and_then_its_
 def test_what_fails_in_a_task_is_recorded_in_the_store_with_its_reason(outside_folder: Path) -> None:
     file = outside.experiment(outside_folder, methods="[{outside: {fails: no luck}}]")
     plan, store = make_plan(load_experiment(file), outside_folder), Store(outside_folder)
-    assert perform(order_of(plan, store), tasks_of(plan, store)[0]).refused == ""
+    assert perform(order_of(plan, store), cluster_tasks(plan, store)[0]).refused == ""
     assert str(state_of(plan.cells[0], store)) == "failed: RuntimeError: no luck"
 
 
@@ -100,7 +100,7 @@ def test_a_process_that_is_told_to_end_records_no_failure(
 ) -> None:
     """Ray's own handler raises SystemExit within the fit."""
     plan, store = planned
-    order, task = order_of(plan, store), tasks_of(plan, store)[0]
+    order, task = order_of(plan, store), cluster_tasks(plan, store)[0]
     fit = f"{type(plan.cells[0].node.method).__module__}.Outside.fit"
     monkeypatch.setattr(fit, lambda self, *given: os.kill(os.getpid(), signal.SIGTERM))
     if (child := os.fork()) == 0:
@@ -111,13 +111,13 @@ def test_a_process_that_is_told_to_end_records_no_failure(
     assert state_of(plan.cells[0], store).name == "to run"
 
 
-def changed(task: Task, **fields: object) -> Task:
+def changed(task: ClusterTask, **fields: object) -> ClusterTask:
     return replace(task, key="0" * 24, document={**task.document, **fields})
 
 
 def test_a_machine_with_other_code_refuses_and_names_the_field(planned: tuple[Plan, Store]) -> None:
     plan, store = planned
-    order, task = order_of(plan, store), tasks_of(plan, store)[0]
+    order, task = order_of(plan, store), cluster_tasks(plan, store)[0]
     refused = perform(order, changed(task, libraries={**task.document["libraries"], "python": "3.9.1"})).refused
     here = task.document["libraries"]["python"]
     assert f"libraries.python: 3.9.1 -> {here}. Install the same bakeoff" in refused
@@ -128,14 +128,14 @@ def test_a_machine_with_other_code_refuses_and_names_the_field(planned: tuple[Pl
 
 def test_a_machine_without_the_store_or_the_cell_refuses(planned: tuple[Plan, Store]) -> None:
     plan, store = planned
-    order, task = order_of(plan, store), tasks_of(plan, store)[0]
+    order, task = order_of(plan, store), cluster_tasks(plan, store)[0]
     assert "the store of the run is not on this machine" in perform(replace(order, store="/nowhere"), task).refused
     lost = replace(task.cells[0], spot="(('base', 'other'),)")
     assert "('base', 'other')" in perform(order, replace(task, cells=(lost,))).refused
 
 
 def test_the_demands_of_a_task_are_those_given_or_those_of_the_experiment() -> None:
-    task = Task("sft", "key", {}, (), True, (), gpus=2)
+    task = ClusterTask("sft", "key", {}, (), True, (), gpus=2)
     assert cluster_of("auto", "") == Cluster("auto")
     assert Cluster("auto").options(task, 4) == {"num_gpus": 2, "num_cpus": 4, "max_retries": 3, "name": "sft"}
     given = cluster_of("head:6379", "gpus=0.5,memory=1.5,cpus=2,retries=0")
