@@ -387,15 +387,23 @@ def claims_command(
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE", help="a claims file (default: the one of the report)")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="PAGE", help="of a folder of studies: also write the table as Markdown"),
+    ] = None,
 ) -> None:
-    """Test claims on the rows of a results folder.
+    """Test claims on the rows of a results folder, or of a folder of studies.
 
     A claim is a contrast of means with an expected value; methods/claims.yaml explains the format and holds the
-    claims of the literature that ship with the project. Writes nothing.
+    claims of the literature that ship with the project. A folder of studies, such as results, holds claims.yaml, which
+    names the tests that bear on each claim; their verdicts are computed again from the studies' rows.
     """
-    from harness.cli.verbs import claims_verb
+    from harness.cli.verbs import claims_verb, field_claims_verb
 
-    claims_verb(folder, file)
+    if (folder / "matrix.json").is_file() or not (folder / "claims.yaml").is_file():
+        claims_verb(folder, file)
+    else:
+        field_claims_verb(folder, out)
 
 
 @app.command("export")
@@ -479,7 +487,7 @@ def explain_command(
 
 @microworld.command("build")
 def build_command(
-    size: Annotated[str, typer.Argument(help="small or large")],
+    size: Annotated[str, typer.Argument(help="tiny, small or large")],
     out: Annotated[Path, typer.Option(help="the folder to write the model to")],
     tokens: Annotated[int | None, typer.Option(help="number of pretraining tokens (default: the recipe's)")] = None,
     seed: Annotated[int, typer.Option(help="random seed of the corpus and the initial weights")] = 0,

@@ -20,7 +20,7 @@ from harness.engine.pruning import prune, survey
 from harness.engine.refusals import check_before_run, skipped_rows
 from harness.engine.showable import counted
 from harness.engine.states import State, explain, find_cells, state_of
-from harness.engine.store.mirror import folder_of, open_store
+from harness.engine.store.mirror import local_folder_of, open_store
 from harness.engine.store.store import Place, Store
 from harness.engine.tuning import plans, scored_on, unfilled
 from harness.errors import UserError
@@ -94,7 +94,7 @@ def explain_verb(file: Path, name: str, place: Place, settings: Sequence[str]) -
 def gc_verb(files: Sequence[Path], place: Place, settings: Sequence[str], *, delete: bool) -> None:
     """Print what can be pruned from the store and what is kept; delete it where asked to."""
     if not isinstance(place, Path):
-        fix = f"`--store {folder_of(place)}` prunes the local copy; delete the rest with the tools of its host."
+        fix = f"`--store {local_folder_of(place)}` prunes the local copy; delete the rest with the tools of its host."
         raise UserError("gc prunes a folder, and this store is a URL", where=f"--store {place}", fix=fix)
     say, store = printer(), open_store(place)
     known = [plan for file in files for plan in _plans_so_far(load_experiment(file, settings), store)]
@@ -186,3 +186,29 @@ def claims_verb(folder: Path, file: Path | None) -> None:
     said = f"{counted(len(tested.rows), 'test')}, corrected together (5 % family-wise)"
     print_line(console, f"\n{said}; the intervals hold together with 95 %. Nothing was written.")
     print_line(console, f"The full report is {folder / 'report.html'}")
+
+
+def field_claims_verb(folder: Path, out: Path | None) -> None:
+    """Print the verdict on every claim of the field that a folder of studies gives; write the page if asked."""
+    from rich.table import Table
+
+    from harness.files import write_text
+    from harness.report.compare import plain_text
+    from harness.report.field_claims import FILE, judged_claims, page_of, read_field_claims, verdict_counts
+
+    console = wide_console()
+    table = Table("#", "claim", "verdict", "tests")
+    judged, known = [], read_field_claims(folder / FILE)
+    with Progress(console, "claims") as progress:
+        told = progress.working("reading the studies")
+        for one in judged_claims(folder):
+            judged.append(one)
+            told(len(judged), len(known.claims), one.claim.claim)
+    for one in judged:
+        table.add_row(str(one.claim.number), *(plain_text(t, 400) for t in (one.claim.claim, one.verdict, one.counts)))
+    console.print(table)
+    print_line(console, verdict_counts(judged))
+    if out is not None:
+        write_text(out, page_of(judged, known.about))
+    where = f"The page is {out}." if out else f"Nothing was written.\nNext: bakeoff claims {folder} --out claims.md"
+    print_line(console, where)

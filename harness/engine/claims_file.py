@@ -145,7 +145,7 @@ def _claims_of(file: Path, text: str) -> ClaimsFile:
 
 
 def _claim(given: Located) -> Claim:
-    claim: Claim = _built(Claim, given, "a claim", {
+    claim: Claim = built(Claim, given, "a claim", {
         "terms": _terms, "expects": _expected, "where": _where, "requires": _requirement,
     })  # fmt: skip
     for at, term in enumerate(claim.terms):
@@ -167,7 +167,7 @@ def _terms(given: Located) -> tuple[TermChoice, ...]:
 
 
 def _term(given: Located) -> TermChoice:
-    term: TermChoice = _built(TermChoice, given, "a term", {"where": _where, "with": _having}, {"with": "having"})
+    term: TermChoice = built(TermChoice, given, "a term", {"where": _where, "with": _having}, {"with": "having"})
     example = "Example: {weight: 1, method: lora, with: {rank: 64}}"
     if (term.method is None) == (term.label is None):
         raise given.error("a term names either a `method` (a plugin) or the `label` of one", fix=example)
@@ -188,7 +188,7 @@ def _having(given: Located) -> Mapping[str, Any]:
 
 
 def _where(given: Located) -> MetricChoice:
-    found: MetricChoice = _built(MetricChoice, given, "`where`", {"metric": _names, "plugin": _names})
+    found: MetricChoice = built(MetricChoice, given, "`where`", {"metric": _names, "plugin": _names})
     if (found.role is None) == (not found.metric):
         fix = "Example: where: {role: quality}, or where: {metric: exact, plugin: [function_calling]}"
         raise given.error("`where` names either a role or metrics", fix=fix)
@@ -213,21 +213,25 @@ def _expected(given: Located) -> tuple[str, float | str]:
 
 
 def _requirement(given: Located) -> Requirement:
-    found: Requirement = _built(Requirement, given, "`requires`", {"competence": _terms})
+    found: Requirement = built(Requirement, given, "`requires`", {"competence": _terms})
     if len(found.parameters) not in (0, 2):
         fix = "Example: requires: {parameters: [loreft, lora], at_most: 0.1}"
         raise given.error("`parameters` names two plugins", "parameters", fix=fix)
     return found
 
 
-def _built(
+def built(
     shape: type[Any],
     given: Located,
     who: str,
     build: Mapping[str, Callable[[Located], Any]],
     renamed: Mapping[str, str] | None = None,
 ) -> Any:
-    """A dataclass from a mapping. build: key -> what reads its value; renamed: key in the file -> field."""
+    """A dataclass from a mapping, with every mistake at its line.
+
+    build    key -> what reads its value, for those that are not plain values
+    renamed  key in the file -> field
+    """
     renamed = renamed or {}
     if not isinstance(given.value, Mapping):
         raise given.error(f"{who} must be a mapping, got {short(given.value)}", fix="Write {key: value, ...}.")
