@@ -99,7 +99,7 @@ def test_the_test_that_comes_with_it_passes(kind: str, here: Path, monkeypatch: 
         (["method", "my-method", "--package"], "'my-method' is not a name for a plugin"),
         (["method", "class", "--package"], "a name begins with a letter and is not a Python keyword"),
         (["method", "1x", "--package"], "a name begins with a letter and is not a Python keyword"),
-        (["methd", "mine"], "Error: KIND is 'methd', which is not method or benchmark\n  Did you mean 'method'?"),
+        (["methd", "mine"], "KIND is 'methd', which is not method, benchmark or ledger\n  Did you mean 'method'?"),
         (["method", "json", "--package"], "a module is called 'json' already"),
         (["method", "mine"], "Use --package"),
     ],

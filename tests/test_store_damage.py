@@ -604,7 +604,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(where: str, o
     (folder / "file").write_text("")
     done = bakeoff("run", outside.experiment(folder), "--store", folder / "store", option, folder / where)
     assert done.returncode == 2
-    assert "cannot be written" in done.stderr
+    assert {"--out": "cannot be written", "--store": "no store can be there"}[option] in done.stderr
     assert "fitting" not in done.stdout
 
 

@@ -62,7 +62,9 @@ def _one_of(name: str, *words: str) -> Callable[[str], str]:
     def parse(given: str) -> str:
         if given in words:
             return given
-        raise UserError(f"{name} is {given!r}, which is not {' or '.join(words)}", fix=did_you_mean(given, words))
+        *others, last = words
+        known = f"{', '.join(others)} or {last}" if others else last
+        raise UserError(f"{name} is {given!r}, which is not {known}", fix=did_you_mean(given, words))
 
     return parse
 
