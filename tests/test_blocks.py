@@ -77,7 +77,8 @@ def test_loss_and_gradients_in_blocks_equal_those_of_all_logits(
     loss.backward()
     found = gradients(model)
     assert loss.item() == pytest.approx(whole.item(), rel=1e-6)
-    assert (found - expected).norm() < 1e-6 * expected.norm()
+    # float32 sums in another order: 1.2e-6 was seen on one processor
+    assert (found - expected).norm() < 1e-5 * expected.norm()
     assert "forward" not in vars(model.get_base_model().model if kind == "adapted" else model.model)
 
 

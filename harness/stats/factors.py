@@ -22,7 +22,6 @@ from itertools import combinations
 
 import numpy
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from harness.stats.contrasts import CONFIDENCE
 
@@ -78,6 +77,8 @@ def _other_items(totals: Array, weights: Array, chance: numpy.random.Generator) 
 
 def _half_widths(of_items: Array, of_seeds: Array, clusters: int, seeds: int) -> Array:
     """t times the standard error, with Satterthwaite's degrees of freedom; 0 where nothing varies."""
+    from scipy.special import stdtrit  # slow to import
+
     whole = of_items + of_seeds
     parts = of_items**2 / max(clusters - 1, 1) + of_seeds**2 / max(seeds - 1, 1)
     degrees = numpy.where(parts > 0, whole**2 / numpy.where(parts > 0, parts, 1.0), 1.0)

@@ -21,7 +21,6 @@ from typing import Literal
 
 import numpy
 from numpy.typing import NDArray
-from scipy.optimize import least_squares, nnls
 
 from harness.stats.contrasts import CONFIDENCE
 
@@ -137,6 +136,8 @@ def fit_law(law: Law, cells: Cells) -> Fit:
 
     Raises ValueError where a size or number of rows is not positive, or there are fewer cells than parameters.
     """
+    from scipy.optimize import least_squares, nnls  # slow to import
+
     if cells.count < PARAMETERS[law] or not (cells.sizes > 0).all() or not (cells.rows > 0).all():
         raise ValueError(f"the {law} law takes {PARAMETERS[law]} or more cells of positive size and data")
     unit = (float(numpy.exp(numpy.log(cells.sizes).mean())), float(numpy.exp(numpy.log(cells.rows).mean())))
