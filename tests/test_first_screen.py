@@ -224,6 +224,15 @@ def test_the_front_joins_the_means_that_no_other_beats_and_names_what_is_too_far
     assert svg.count('class="mark"') == 3
 
 
+def test_lines_that_lead_to_names_lie_below_the_intervals_which_they_would_seem_to_fade() -> None:
+    marks = tuple(
+        Mark(name, x, 50.0, (x - 1, x + 1), (45.0, 55.0), "shown", True) for name, x in (("a", 0.0), ("b", -3.0))
+    )
+    svg, _ = draw_front(Trade("", marks, "change", "score", 2.0, (True, True)))
+    assert svg.count('class="leader"') == 2
+    assert svg.rindex('class="leader"') < svg.index('class="span"')
+
+
 def test_a_method_without_a_mark_is_named_below_the_picture_and_in_its_words() -> None:
     marks = (Mark("a", 0.0, 50.0, None, None, "shown", True), Mark("b", -2.0, 80.0, None, None, "idle", True))
     svg, said = draw_front(Trade("", marks, "change", "score", 0.0, (True, True), ("echo", "vote")))

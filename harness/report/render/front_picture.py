@@ -103,9 +103,12 @@ def draw_front(trade: Trade) -> tuple[str, str]:
         f"{escape(text.one_line(across, LONGEST_AXIS))}</text>",
         *_steps(best, x_axis, y_axis),
     ]
+    names = list(_names(near, loud, x_axis, y_axis))
+    leaders = [one for one in names if 'class="leader"' in one]
+    parts += leaders  # below the intervals, of which a line on top would seem to fade one half
     for mark in sorted(near, key=lambda one: (one.name in loud, one.loud)):
         parts += _drawn(mark, x_axis, y_axis)
-    parts += _names(near, loud, x_axis, y_axis)
+    parts += [one for one in names if one not in leaders]
     # after the lines that lead to names, which would strike them through
     for value in y_axis.ticks():
         at = f'x="{PLOT[0] + 3:g}" y="{y_axis.place(value) - 3:.1f}"'
