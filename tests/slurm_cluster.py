@@ -88,8 +88,17 @@ def slurm_running() -> Iterator[Path]:
         for daemon in reversed(daemons):
             daemon.terminate()
         for daemon in reversed(daemons):
-            daemon.wait(60)
+            _end(daemon)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(daemon: subprocess.Popen[bytes]) -> None:
+    """Wait for a daemon that was told to end; slurmd may wait for ever for the last step of a job."""
+    try:
+        daemon.wait(20)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
 
 
 def _free_ports(count: int) -> list[int]:
