@@ -18,7 +18,6 @@ random. Problems are the microworld's stories, or your own rows with a question 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -101,8 +100,7 @@ class VerificationGap(Benchmark):
         """ln p per token of every answer."""
         pairs = [(prompt, answer.text) for prompt, answers in zip(prompts, drawn, strict=True) for answer in answers]
         scores = policy.score([prompt for prompt, _ in pairs], [text for _, text in pairs])
-        values = [score.logprob / score.tokens if score.tokens else -math.inf for score in scores]  # empty: not likely
-        return _rows(values, self.samples)
+        return _rows([score.per_token for score in scores], self.samples)
 
     def _judgements(
         self, policy: Policy, prompts: Sequence[Prompt], drawn: Sequence[Sequence[Completion]]

@@ -191,7 +191,7 @@ def likeliest(
     """Of each prompt's completions the one with the highest ln p per token under the policy; none of none."""
     pairs = [(prompt, one.text) for prompt, completions in zip(prompts, drawn, strict=True) for one in completions]
     scores = iter(policy.score([prompt for prompt, _ in pairs], [text for _, text in pairs]))
-    means = [[one.logprob / max(1, one.tokens) for one in islice(scores, len(completions))] for completions in drawn]
+    means = [[one.per_token for one in islice(scores, len(completions))] for completions in drawn]
     return [[completions[own.index(max(own))]] if own else [] for completions, own in zip(drawn, means, strict=True)]
 
 

@@ -173,6 +173,15 @@ def test_with_own_verification_the_likeliest_answer_per_token_is_taken_for_right
     assert [["2 + 2 = 4", right]] == SEEN
 
 
+def test_an_answer_without_a_token_is_not_a_likely_one(tmp_path: Path) -> None:
+    class Silent(Saying):
+        def score(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[Score]:
+            return [Score(-6.0, 3, False) if text else Score(0.0, 0, False) for text in completions]
+
+    fitted(replace(METHOD, verified_by="own"), tmp_path, Silent("", "3 + 4 = 9"))
+    assert SEEN == [["2 + 2 = 4", "3 + 4 = 9", "3 + 4 = 9"]]
+
+
 def test_own_verification_leaves_out_problems_whose_answers_were_all_cut_short(tmp_path: Path) -> None:
     cut = Preferring("3 + 4 = 9")
     cut.finish = "length"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -67,6 +68,11 @@ class Score:
     is_greedy: bool
     token_logprobs: tuple[float, ...] = ()
     truncated: bool = False
+
+    @property
+    def per_token(self) -> float:
+        """The mean over its tokens; minus infinity for a completion without one, which is not a likely answer."""
+        return self.logprob / self.tokens if self.tokens else -math.inf
 
 
 @dataclass(frozen=True)
