@@ -103,12 +103,11 @@ def draw_front(trade: Trade) -> tuple[str, str]:
         f"{escape(text.one_line(across, LONGEST_AXIS))}</text>",
         *_steps(best, x_axis, y_axis),
     ]
-    names = list(_names(near, loud, x_axis, y_axis))
-    leaders = [one for one in names if 'class="leader"' in one]
-    parts += leaders  # below the intervals, of which a line on top would seem to fade one half
+    names = list(_named(near, loud, x_axis, y_axis))
+    parts += [leader for leader, _ in names]  # below the intervals: a line on top would seem to fade one half
     for mark in sorted(near, key=lambda one: (one.name in loud, one.loud)):
         parts += _drawn(mark, x_axis, y_axis)
-    parts += [one for one in names if one not in leaders]
+    parts += [name for _, name in names]
     # after the lines that lead to names, which would strike them through
     for value in y_axis.ticks():
         at = f'x="{PLOT[0] + 3:g}" y="{y_axis.place(value) - 3:.1f}"'
@@ -192,8 +191,8 @@ def mark_of(kind: str, x: float, y: float, size: float = 5.0) -> str:
     return f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="{size if kind != "idle" else size - 1:g}"/>'
 
 
-def _names(marks: Sequence[Mark], loud: set[str], x_axis: Axis, y_axis: Axis) -> Iterator[str]:
-    """Names left and right of the plot, each at its mark's height or pushed away by the next."""
+def _named(marks: Sequence[Mark], loud: set[str], x_axis: Axis, y_axis: Axis) -> Iterator[tuple[str, str]]:
+    """(line from the mark, name) left and right of the plot, each at its mark's height or pushed away by the next."""
     middle = (PLOT[0] + PLOT[1]) / 2
     room = int((FLOOR - CEILING + 24) / NAME_STEP)
     for side in ("left", "right"):
@@ -207,10 +206,10 @@ def _names(marks: Sequence[Mark], loud: set[str], x_axis: Axis, y_axis: Axis) ->
             x = x_axis.place(mark.x)
             edge, anchor, at = (PLOT[0] - 6, " end", PLOT[0] - 9) if side == "left" else (PLOT[1] + 4, "", PLOT[1] + 7)
             kind = "name" if mark.name in loud else "name quiet"
-            yield f'<path class="leader" d="M{x:.1f} {y_axis.place(mark.y):.1f}L{edge:.1f} {y:.1f}"/>'
+            leader = f'<path class="leader" d="M{x:.1f} {y_axis.place(mark.y):.1f}L{edge:.1f} {y:.1f}"/>'
             fitted = squeezed(min(len(mark.name), LONGEST_NAME) * LETTER, at if side == "left" else FRONT_WIDTH - at)
             shown = short_name(mark.name)
-            yield f'<text class="{kind}{anchor}" x="{at:.1f}" y="{y + 4:.1f}"{fitted}>{shown}</text>'
+            yield leader, f'<text class="{kind}{anchor}" x="{at:.1f}" y="{y + 4:.1f}"{fitted}>{shown}</text>'
 
 
 def squeezed(width: float, room: float) -> str:
