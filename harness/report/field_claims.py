@@ -24,7 +24,7 @@ from harness.engine.plugin_fields import typed
 from harness.engine.yaml_lines import Located, parse_yaml, read_small_text
 from harness.errors import UserError, did_you_mean
 from harness.report.collect import ReportModel, collect
-from harness.report.findings.claims import Verdict, claims_of
+from harness.report.findings.claims import Verdict, claims_in
 from harness.report.findings.declared_contrasts import DeclaredContrast, declared_contrasts
 from harness.report.render import tabular
 from harness.report.render.bands import counted
@@ -184,7 +184,7 @@ class _Study:
         if not (folder / name / "matrix.json").is_file():
             raise UserError(f"no study {name!r}", where=str(self.file), fix=f"Name a results folder in {folder}.")
         self.model: ReportModel = collect(folder / name)
-        self.claims = claims_of(self.model.rows, self.model.matrix, self.model.ledger, self.model.claims)
+        self.claims = claims_in(self.model)
         self.contrasts: Sequence[DeclaredContrast] = declared_contrasts(self.model.blocks, self.model.matrix.contrasts)
 
     def claimed(self, evidence: Evidence) -> list[TriedClaim]:

@@ -258,9 +258,14 @@ COLUMNS = (
 )  # fmt: skip
 
 
+def claims_in(model: ReportModel, file: Path | None = None) -> tuple[Claimed, ...]:
+    """Every claim of `file`, or of the report's own claims file, on the rows of the report."""
+    return claims_of(model.rows, model.matrix, model.ledger, file or model.claims)
+
+
 def claim_parts(model: ReportModel) -> Iterator[Part]:
     """The claims that these rows can test, then those that they cannot."""
-    claims = claims_of(model.rows, model.matrix, model.ledger, model.claims)
+    claims = claims_in(model)
     tried = [claim for claim in claims if claim.verdict != "not testable"]
     counted = Counter(claim.verdict for claim in claims)
     said = [f"{counted[verdict]} {verdict}" for verdict in MOODS if counted[verdict]]
@@ -324,6 +329,6 @@ def claims_lines(folder: Path, file: Path | None) -> tuple[Table, list[tuple[str
     """
     model = collect(folder)
     model.matrix.require_whole(folder)
-    claims = claims_of(model.rows, model.matrix, model.ledger, file or model.claims)
+    claims = claims_in(model, file)
     tried = tuple(_row(claim) for claim in claims if claim.verdict != "not testable")
     return Table(COLUMNS, tried), [(c.name, c.missing) for c in claims if c.verdict == "not testable"]
