@@ -88,16 +88,7 @@ def run_verb(
     if until and experiment.stop is None:
         fix = "Add `stop: {items: [0.25, 0.5, 1]}`: shares of the items at which it looks (docs/running.md)."
         raise UserError("--until needs a block `stop`, which declares the looks", where=str(file), fix=fix)
-    if jobs is not None and not isinstance(place, Path):
-        what = "--slurm needs a store in a folder that all machines mount"
-        fix = "Name a folder, or run the same command on each machine without --slurm."
-        raise UserError(what, where=f"--store {place}", fix=fix)
-    if jobs is not None:
-        require_slurm(jobs, experiment.bases)
-    if cluster and (processes > 1 or jobs is not None):
-        raise UserError(
-            "--ray gives the work to a cluster, and --workers and --slurm to others", fix="Keep one of them."
-        )
+    _check_who_works(experiment, place, processes, jobs, cluster)
     store = open_store(place)
     store.check_writable()
     store.settle()
@@ -136,6 +127,21 @@ def run_verb(
     for line in (*lines, report):
         say(line)
     return int(failed or unfinished)
+
+
+def _check_who_works(
+    experiment: Experiment, place: Place, processes: int, jobs: Mapping[str, Any] | None, cluster: Cluster | None
+) -> None:
+    """Refuse jobs of Slurm that cannot do this work, and work that is given to several at once."""
+    if jobs is not None:
+        if not isinstance(place, Path):
+            what = "--slurm needs a store in a folder that all machines mount"
+            fix = "Name a folder, or run the same command on each machine without --slurm."
+            raise UserError(what, where=f"--store {place}", fix=fix)
+        require_slurm(jobs, experiment.bases)
+    if cluster and (processes > 1 or jobs is not None):
+        what = "--ray gives the work to a cluster, and --workers and --slurm to others"
+        raise UserError(what, fix="Keep one of them.")
 
 
 def _idle(states: Sequence[State], *, failed: bool, current: bool) -> str:
