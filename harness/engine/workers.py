@@ -209,7 +209,7 @@ class _Pool:
         return self.room.fits(portion.memory, worker.device, beside)
 
     def _to_help(self, worker: _Worker) -> Portion | None:
-        """A portion in hand whose artifact is made, and of which a cell is left that nobody has begun."""
+        """A portion in hand whose artifact is made, and of which a cell is left that no process has begun."""
         hands = Counter(id(other.portion) for other in self._in_hand())
         for other in self._in_hand():
             portion = other.portion

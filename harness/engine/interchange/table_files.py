@@ -18,7 +18,7 @@ from harness.errors import UserError, first_line
 
 _SEPARATORS = (",", ";", "\t")
 _MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_AS_IT_IS = "surrogateescape"  # a byte that is no text is kept, so that its row can be named
+_AS_IT_IS = "surrogateescape"  # a byte that is not text is kept, so that its row can be named
 _NOT_TEXT = re.compile("[\x00-\x08\x0e-\x1f\udc80-\udcff]")
 _AGAIN = "Write the file again: it may have been cut off."
 
