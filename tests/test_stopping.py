@@ -240,7 +240,8 @@ def test_a_stopped_run_with_workers_has_the_same_results(folder: Path, monkeypat
     matrix = read_json(folder / "out" / "matrix.json")
     words = ("--store", folder / "other", "--out", folder / "shared", "--until", "decided", "--workers", "2")
     assert bakeoff("run", file, *words).returncode in (0, 1)
-    assert "done " in (folder / "other" / "logs" / "worker-1.log").read_text()
+    logs = [log.read_text() for log in sorted((folder / "other" / "logs").glob("worker-*.log"))]
+    assert any("done  " in log for log in logs), logs  # which of the two did what is a matter of speed
     assert read_json(folder / "shared" / "matrix.json")["stop"] == matrix["stop"]
     pandas.testing.assert_frame_equal(read_rows(folder / "shared"), alone)
 

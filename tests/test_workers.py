@@ -67,7 +67,8 @@ def lines(text: str, word: str) -> list[str]:
 
 
 def test_two_workers_share_the_cells_and_the_run_tells_each_once(folder: Path) -> None:
-    file = outside.experiment(folder, extra="seeds: [0, 1, 2, 3]\n", methods="[{outside: {seconds: 0.5}}]")
+    # two seconds a fit: both have begun before one alone could have done all
+    file = outside.experiment(folder, extra="seeds: [0, 1, 2, 3]\n", methods="[{outside: {seconds: 2}}]")
     found = run(folder, file, "--workers", 2)
     assert found.returncode == 0
     assert lines(found.stdout, "done") == [f"done    outside/outside_bench/{seed}" for seed in range(4)]

@@ -122,13 +122,16 @@ class _Pool:
             worker.lane.rest()
 
     def _start(self, number: int) -> None:
-        """Start a process, and a thread that passes on its events; its log goes on where an earlier one ended."""
+        """Start a process, and a thread that passes on its events.
+
+        Its log goes on where an earlier one ended: `KEY.where` of the store names it also after later looks and runs.
+        """
         log = self.store.root / "logs" / f"worker-{number}.log"
         device, lane = self.room.devices[number - 1], self.lanes[number - 1]
         reading, writing = os.pipe()
         with disk_errors(self.store.root):
             log.parent.mkdir(parents=True, exist_ok=True)
-            written = log.open("ab" if number in self.workers else "wb")
+            written = log.open("ab")
         with written:
             process = subprocess.Popen(
                 replace(self.asked, events=writing).command(),
