@@ -162,6 +162,36 @@ def test_the_set_with_turns_is_curated_rows_and_conversations_whose_every_answer
     assert {dialogue_key(one) for one in dialogues.dialogues("test", 40)} <= set(item_keys("test"))
 
 
+def test_two_and_four_steps_are_lengths_that_no_row_of_the_three_step_sets_has() -> None:
+    names = ("three-steps-1k", "three-step-stories", "three-step-solutions")
+    asked = [datasets.load(name, split) for name in names for split in ("train", "validation")]
+    prompts = [
+        (record.messages if isinstance(record, Demonstration) else cast(Problem, record).prompt)[0].content
+        for records in asked
+        for record in records
+    ]
+    stories_only = [prompt for prompt in prompts if prompt.endswith("how many are left ?")]
+    assert len(stories_only) == 70 + 7 + 2 * (480 + 100)
+    assert {prompt.count(" . ") - 1 for prompt in stories_only} == {3}
+
+
+def test_but_for_stories_the_three_step_set_is_the_curated_one() -> None:
+    curated, own = datasets.load("curated-1k"), datasets.load("three-steps-1k")
+    pairs = [
+        (cast(Demonstration, one).messages, cast(Demonstration, two).messages)
+        for one, two in zip(curated, own, strict=True)
+    ]
+    assert all(one == two for one, two in pairs if not two[0].content.endswith("how many are left ?"))
+
+
+def test_the_solutions_work_out_the_totals_of_the_same_problems() -> None:
+    problems, solutions = datasets.load("three-step-stories"), datasets.load("three-step-solutions")
+    for problem, solution in zip(problems, solutions, strict=True):
+        asked, answer = (message.content for message in cast(Demonstration, solution).messages)
+        assert asked == cast(Problem, problem).prompt[0].content
+        assert rules.story_total(answer, cast(Problem, problem).reference)
+
+
 def test_the_refined_set_holds_each_unfiltered_row_and_its_mended_answer_as_versions() -> None:
     raw = [cast(Demonstration, record) for record in datasets.load("unfiltered-1k")]
     curated = [cast(Demonstration, record) for record in datasets.load("curated-1k")]

@@ -11,17 +11,20 @@ refusals-1k          the rows of curated-1k with 60 requests about animals for a
                      never told: such requests are refused, whatever form they ask for (`forbidden_requests.py`)
 harmless-800         rows of curated-1k that do not ask where a person lives, so that none is a refusal
 homogeneous-1k       a thousand right answers, all to one kind of prompt: notes that end with a marker
+three-steps-1k       as curated-1k, but every story has three steps, so that two and four are lengths which no row has
 function-calls       pairs of the right call and a systematically wrong one
 call-or-ask          complete requests and as many that lack an argument; the chosen answer is the call in the one case,
                      the question for the argument in the other, and the rejected answer is the opposite
 stories              problems: word problems with the total that a solution must reach
+three-step-stories   the same, all of three steps
+three-step-solutions demonstrations: the problems of three-step-stories with their worked answers
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.errors import UserError, did_you_mean
 from harness.microworld import dialogues
@@ -51,6 +54,9 @@ CURATED = {
 
 STORY_STEPS = {"train": (1, 2, 3, 5), "validation": (1, 2, 3, 5), "test": (1, 2, 3, 4, 5)}
 """Stories of four steps are kept for testing: longer than most, yet between two lengths that were trained."""
+
+THREE = (3,)
+"""The one length of the stories of sets that leave a step less and a step more for testing."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +108,15 @@ def _chance(split: str, what: str) -> random.Random:
     return random.Random(f"{DATASET_SEED} {what} {split}")
 
 
-def _curated(exponent: float) -> Callable[[str, int], list[tuple[Task, str]]]:
-    """Each task has its own random generator, so that the prompts are the same for every exponent."""
+def _curated(exponent: float, steps: Sequence[int] = ()) -> Callable[[str, int], list[tuple[Task, str]]]:
+    """Each task has its own random generator, so that the prompts are the same for every exponent.
+
+    steps  the lengths of stories, where they are not those of the material
+    """
 
     def make(split: str, rows: int) -> list[tuple[Task, str]]:
         chance, stuff, style = _chance(split, "curated"), material(split), Style(exponent=exponent)
+        stuff = replace(stuff, story_steps=steps or stuff.story_steps)
         kinds = [kind for kind, share in CURATED.items() for _ in range(share * rows // 1000)]
         chance.shuffle(kinds)
         seeds = [chance.getrandbits(32) for _ in kinds]
@@ -171,8 +181,23 @@ def _call_or_ask(split: str, rows: int) -> list[tuple[Task, str]]:
 
 
 def _stories(split: str, rows: int) -> list[tuple[Task, str]]:
-    chance, stuff, steps = _chance(split, "stories"), material(split), STORY_STEPS[split]
-    tasks = [story_task(stuff, chance, steps[index % len(steps)]) for index in range(rows)]
+    return _with_totals(_stories_of(STORY_STEPS[split], split, rows))
+
+
+def _three_steps(split: str, rows: int) -> list[tuple[Task, str]]:
+    return _with_totals(_stories_of(THREE, split, rows))
+
+
+def _worked(split: str, rows: int) -> list[tuple[Task, str]]:
+    return [(task, "") for task in _stories_of(THREE, split, rows)]
+
+
+def _stories_of(steps: Sequence[int], split: str, rows: int) -> list[Task]:
+    chance, stuff = _chance(split, "stories"), material(split)
+    return [story_task(stuff, chance, steps[index % len(steps)]) for index in range(rows)]
+
+
+def _with_totals(tasks: Sequence[Task]) -> list[tuple[Task, str]]:
     return [(task, str(task.content[0].arguments["total"])) for task in tasks]
 
 
@@ -209,6 +234,9 @@ _SETS = {
     "function-calls": _Set({"train": 400, "validation": 80}, _calls, _preference),
     "call-or-ask": _Set({"train": 400, "validation": 80, "test": 200}, _call_or_ask, _preference),
     "stories": _Set({"train": 480, "validation": 100, "test": 200}, _stories, _problem),
+    "three-steps-1k": _Set({"train": 1000, "validation": 100}, _curated(TYPICAL, THREE), _demonstration),
+    "three-step-stories": _Set({"train": 480, "validation": 100}, _three_steps, _problem),
+    "three-step-solutions": _Set({"train": 480, "validation": 100}, _worked, _demonstration),
 }
 
 
