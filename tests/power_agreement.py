@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 import numpy
 from calibration import Array, Scenario, _deviations, _squares, draw
 
-from harness.stats.contrasts import Scale, Scores, difference, seed_pool
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, difference, seed_pool
 from harness.stats.families import LEVEL, holm, max_t, non_inferiority_p
 from harness.stats.power import Size, Variation, chances_of_better, drawn, family_of
 

@@ -25,8 +25,10 @@ from harness.engine.experiment import Stop
 from harness.engine.results.looked import Look
 from harness.engine.stopping import looks_of
 from harness.report.numbers.comparisons import KEPT_LEVEL, corrected_family, established_sign, testable
-from harness.stats.contrasts import Estimate, Scale, Scores, difference, seed_pool
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, difference, seed_pool
 from harness.stats.families import holm, non_inferiority_p
+from harness.stats.intervals import Estimate
 
 Array = NDArray[numpy.float64]
 MARGIN = 0.02

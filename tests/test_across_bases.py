@@ -14,7 +14,8 @@ from harness.report.collect import collect
 from harness.report.compose import write_report
 from harness.report.findings.across_bases import across_bases, across_bases_parts
 from harness.report.render.document import Paragraph
-from harness.stats.contrasts import Scale, Scores, mean
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, mean
 
 FOUR = ("one/a", "two/b", "three/c", "four/d")
 

@@ -12,7 +12,8 @@ from conftest import ROOT
 from paired_power import powers
 
 from harness.stats import families as comparison
-from harness.stats.contrasts import Scale, Scores, difference, seed_pool
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, difference, seed_pool
 
 COMMITTED = ROOT / "results" / "calibration" / "figures.json"
 SLACK = 0.02

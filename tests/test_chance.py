@@ -26,7 +26,9 @@ from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import BenchmarkInfo, BenchmarkMetric, Matrix, MethodInfo
 from harness.report.numbers.panel import groups_of, levels_of, panels_of
 from harness.report.render.tabular import Table
-from harness.stats.contrasts import Estimate, Scores, mean
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import mean
+from harness.stats.intervals import Estimate
 
 torch.set_num_threads(1)
 

@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from harness.report.numbers.panel import build_panel
+from harness.stats.cluster_totals import Scores
 from harness.stats.collapse import collapsed_seeds
-from harness.stats.contrasts import Scale, Scores, difference, mean, seed_pool
+from harness.stats.contrasts import Scale, difference, mean, seed_pool
 from harness.stats.families import gap_closed, max_t
 
 SHARES = Scale(bounds=(0.0, 1.0))

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from harness.scoring.diversity.crowd import Crowd, Said, embedded, floor_of
 from harness.scoring.diversity.distinct import class_overlap, distinct_of_each, distinct_of_one
 from harness.scoring.diversity.similarity import unit_vectors
-from harness.stats.contrasts import Scale, Scores, mean
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, mean
 
 VALID = [f"answer {at}" for at in range(8)]
 

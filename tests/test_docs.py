@@ -22,7 +22,8 @@ from harness.engine.contract.clauses import CLAUSES, try_clause
 from harness.engine.plan import make_plan
 from harness.method import Method
 from harness.report.render.opening_text import sentence_in
-from harness.stats.contrasts import Scale, Scores, difference, seed_pool
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, difference, seed_pool
 from harness.stats.resolution import minimum_detectable_effect
 
 README = (ROOT / "README.md").read_text("utf-8")

@@ -20,7 +20,7 @@ from harness.report.field_claims import (
     read_field_claims,
 )
 from harness.report.field_claims import _side as side
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 RESULTS = Path(__file__).parents[1] / "results"
 EVIDENCE = (Evidence("study", claim="x"),)

@@ -20,7 +20,7 @@ from harness.report.render.document import Opening
 from harness.report.render.forest_picture import ForestRow, draw_forest
 from harness.report.render.front_picture import Mark, Trade, draw_front, spread
 from harness.report.render.tabular import change, change_interval, deciding_digits
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 SAFE = {"plain": (0.3, 0.7), "tuned": (0.8, 0.76), "harsh": (0.6, 0.3), "weak": (0.31, 0.7)}
 """With 600 items, tuned is shown to gain and to lose less than 10 points: its answers are drawn apart from plain's."""

@@ -18,7 +18,9 @@ from harness.report.collect import collect
 from harness.report.compose import write_report
 from harness.report.numbers.matrix import BenchmarkMetric
 from harness.report.numbers.panel import Measured, build_panel, difference_of, groups_of, measure, score_of
-from harness.stats.contrasts import Scale, Scores, mean, quantile
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, mean
+from harness.stats.intervals import quantile
 
 KL = BenchmarkMetric("kl", "", benchmark="drift", higher_is_better=False, unit="nats", scale="log")
 LOW_HIGH = [1.0, 4.0] * 4

@@ -9,7 +9,8 @@ import numpy
 import pytest
 
 from harness.stats import matched
-from harness.stats.contrasts import Scale, Scores, seed_pool
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, seed_pool
 from harness.stats.matched import Metrics, Setting, matched_difference, round_levels
 
 SHARES = Scale(binary=False, unit=1.0, bounds=(0.0, 1.0))

@@ -24,7 +24,7 @@ from harness.report import verdict
 from harness.report.collect import Block, collect
 from harness.report.compose import write_report
 from harness.report.findings.side_by_side import examples_of
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 HOSTILE = (
     "<script>alert(1)</script> {{7*7}} {% for x in y %} </td></tr></table> | pipe | `tick` ```` \n# head\n"

@@ -26,8 +26,10 @@ from harness.report.numbers.panel import build_panel, measure, score_of
 from harness.report.numbers.protocol import Audit, ProtocolField, audit_of
 from harness.report.render.document import Paragraph
 from harness.report.render.tabular import Table
-from harness.stats.contrasts import Components, Estimate, Scale, Scores, Spread, difference
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, difference
 from harness.stats.families import independent_sum
+from harness.stats.intervals import Components, Estimate, Spread
 from harness.stats.resolution import minimum_detectable_effect, needed, noise_floor
 
 GRADED = Scale(binary=False)

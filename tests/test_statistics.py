@@ -14,7 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.stats.contrasts import Components, Scale, Scores, SeedPool, contrast, difference, mean, seed_pool
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, SeedPool, contrast, difference, mean, seed_pool
+from harness.stats.intervals import Components
 from harness.stats.resolution import minimum_detectable_effect
 
 GRADED = Scale(binary=False)

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.stats.contrasts import Scale, Scores, contrast, difference, seed_pool
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, contrast, difference, seed_pool
 from harness.stats.families import gap_closed, holm, non_inferiority_p, rank_intervals
 
 GRADED = Scale(binary=False)

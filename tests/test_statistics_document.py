@@ -15,8 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.stats.contrasts import Estimate, Scale, Scores, difference, seed_pool
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, difference, seed_pool
 from harness.stats.families import gap_closed, holm, independent_sum, max_t, non_inferiority_p, rank_intervals
+from harness.stats.intervals import Estimate
 from harness.stats.resolution import minimum_detectable_effect, needed, noise_floor
 
 Array = NDArray[numpy.float64]

@@ -8,7 +8,8 @@ import numpy
 import pytest
 from scipy import stats
 
-from harness.stats.contrasts import Scale, Scores, difference
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, difference
 from harness.stats.families import holm
 
 GRADED = Scale(binary=False)

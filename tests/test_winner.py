@@ -6,7 +6,8 @@ import numpy
 import pytest
 
 from harness.stats import winner
-from harness.stats.contrasts import Scale, Scores
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale
 from harness.stats.winner import choice_bias, joint_covariance
 
 

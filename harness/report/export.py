@@ -21,7 +21,7 @@ from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
 from harness.report.render.markdown import table_lines
 from harness.report.render.tabular import BLANK, Column, Table, TableCell
-from harness.stats.contrasts import FLAGGED_CLUSTERS, Estimate
+from harness.stats.intervals import FLAGGED_CLUSTERS, Estimate
 
 FORMULA = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")  # what begins a formula in a spreadsheet
 PLACE = {

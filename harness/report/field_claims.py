@@ -29,7 +29,7 @@ from harness.report.findings.declared_contrasts import DeclaredContrast, declare
 from harness.report.render import tabular
 from harness.report.render.bands import counted
 from harness.report.render.text import escape_markdown, one_line
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 FILE = "claims.yaml"
 

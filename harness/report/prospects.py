@@ -40,7 +40,7 @@ from harness.report.numbers.planning import (
     prior_variation,
 )
 from harness.report.render.tabular import BLANK
-from harness.stats.contrasts import FEWEST_CLUSTERS
+from harness.stats.intervals import FEWEST_CLUSTERS
 from harness.stats.power import Size
 
 GRID_DRAWS = 1000  # for the other designs: a standard error of 1.6 points at 50 %, less on average over questions

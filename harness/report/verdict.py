@@ -35,7 +35,7 @@ from harness.report.render.tabular import (
     seconds,
 )
 from harness.report.render.text import listed
-from harness.stats.contrasts import FEWEST_CLUSTERS, FLAGGED_CLUSTERS, Estimate
+from harness.stats.intervals import FEWEST_CLUSTERS, FLAGGED_CLUSTERS, Estimate
 from harness.stats.winner import choice_bias
 
 ONE_SEED = (

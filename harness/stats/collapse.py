@@ -20,7 +20,8 @@ from collections.abc import Sequence
 
 import numpy
 
-from harness.stats.contrasts import Scale, Scores
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale
 
 SMALLEST_GAP = 0.3
 FEWEST_SEEDS = 3

@@ -23,7 +23,7 @@ from itertools import combinations
 import numpy
 from numpy.typing import NDArray
 
-from harness.stats.contrasts import CONFIDENCE
+from harness.stats.intervals import CONFIDENCE
 
 Array = NDArray[numpy.float64]
 Effect = tuple[str, ...]

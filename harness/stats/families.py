@@ -14,17 +14,9 @@ from itertools import combinations
 import numpy
 from numpy.typing import NDArray
 
-from harness.stats.contrasts import (
-    BINARY,
-    Estimate,
-    Scale,
-    Scores,
-    SeedPool,
-    Spread,
-    contrast,
-    difference,
-    with_interval,
-)
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import BINARY, Scale, SeedPool, contrast, difference
+from harness.stats.intervals import Estimate, Spread, with_interval
 
 LEVEL = 0.05
 WIDEST_GAP_INTERVAL = 1.0  # a wider interval is not informative, and its coverage is untested

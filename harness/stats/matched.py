@@ -27,20 +27,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from harness.stats.contrasts import (
-    BINARY,
-    Array,
-    Estimate,
-    Scale,
-    Scores,
-    SeedPool,
-    Spread,
-    contrast,
-    difference,
-    mean,
-    with_interval,
-)
+from harness.stats.cluster_totals import Array, Scores
+from harness.stats.contrasts import BINARY, Scale, SeedPool, contrast, difference, mean
 from harness.stats.families import independent_sum
+from harness.stats.intervals import Estimate, Spread, with_interval
 
 FEWEST_SEEDS = 3
 CLEAR = 3.0  # standard errors between the qualities of two settings: below it their slope is mostly chance

@@ -27,8 +27,10 @@ from itertools import combinations
 import numpy
 from numpy.typing import NDArray
 
-from harness.stats.contrasts import CONFIDENCE, FEWEST_CLUSTERS, FLAGGED_CLUSTERS, Array, discordance_floor
+from harness.stats.cluster_totals import Array
+from harness.stats.contrasts import discordance_floor
 from harness.stats.families import LEVEL
+from harness.stats.intervals import CONFIDENCE, FEWEST_CLUSTERS, FLAGGED_CLUSTERS
 
 POWER_DRAWS = 4000  # a standard error of 0.8 points at 50 %
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 import numpy
 
-from harness.stats.contrasts import CONFIDENCE, FEWEST_CLUSTERS, Components, Estimate, Scores, quantile
+from harness.stats.cluster_totals import Scores
+from harness.stats.intervals import CONFIDENCE, FEWEST_CLUSTERS, Components, Estimate, quantile
 
 MEASURABLE_POWER = 0.80
 

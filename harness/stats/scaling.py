@@ -22,7 +22,7 @@ from typing import Literal
 import numpy
 from numpy.typing import NDArray
 
-from harness.stats.contrasts import CONFIDENCE
+from harness.stats.intervals import CONFIDENCE
 
 Array = NDArray[numpy.float64]
 Law = Literal["multiplicative", "additive"]

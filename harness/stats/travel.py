@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy
 from numpy.typing import NDArray
 
-from harness.stats.contrasts import CONFIDENCE
+from harness.stats.intervals import CONFIDENCE
 
 Array = NDArray[numpy.float64]
 FEWEST_METHODS = 4  # besides the baseline: of three, one order in six agrees wholly by chance

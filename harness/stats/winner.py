@@ -19,7 +19,8 @@ from collections.abc import Sequence
 import numpy
 from numpy.typing import NDArray
 
-from harness.stats.contrasts import BINARY, Scale, Scores, leverage, linearised
+from harness.stats.cluster_totals import Scores, leverage, linearised
+from harness.stats.contrasts import BINARY, Scale
 from harness.stats.families import symmetric_root
 
 BOOTSTRAP_DRAWS = 20_000

@@ -22,7 +22,9 @@ from harness.report.render import bands, tabular, text
 from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell
-from harness.stats.contrasts import Estimate, Scale, Scores, mean
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, mean
+from harness.stats.intervals import Estimate
 
 FEWEST_BASES = 4  # with three, two degrees of freedom leave intervals that decide nothing
 

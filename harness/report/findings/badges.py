@@ -14,7 +14,7 @@ from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import bands, text
 from harness.report.render.document import Badge, Sure
-from harness.stats.contrasts import FLAGGED_CLUSTERS
+from harness.stats.intervals import FLAGGED_CLUSTERS
 
 
 def badges_of(model: ReportModel) -> Iterator[Badge]:

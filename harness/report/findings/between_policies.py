@@ -24,7 +24,9 @@ from harness.report.render.bands import axis_title, in_plain
 from harness.report.render.document import Folded, Paragraph, Part, Picture, Reading, Readings
 from harness.report.render.heat_map import draw_heat_map
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, blank_cell, estimate_cell
-from harness.stats.contrasts import Estimate, Scale, Scores, mean
+from harness.stats.cluster_totals import Scores
+from harness.stats.contrasts import Scale, mean
+from harness.stats.intervals import Estimate
 
 if TYPE_CHECKING:
     import pandas

@@ -17,8 +17,9 @@ from harness.engine.claims_file import Claim, MetricChoice, TermChoice
 from harness.records import DataChoice
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix, MethodInfo
 from harness.report.numbers.panel import Measured, build_panel, measure
-from harness.stats.contrasts import Estimate, Scale, contrast, with_interval
+from harness.stats.contrasts import Scale, contrast
 from harness.stats.families import independent_sum
+from harness.stats.intervals import Estimate, with_interval
 
 if TYPE_CHECKING:
     import pandas

@@ -32,8 +32,8 @@ from harness.report.numbers.matrix import Matrix
 from harness.report.render import bands, tabular, text
 from harness.report.render.document import Folded, Paragraph, Part
 from harness.report.render.tabular import Column, Mood, Table, TableCell, blank_cell, estimate_cell, text_columns
-from harness.stats.contrasts import FLAGGED_CLUSTERS, Estimate
 from harness.stats.families import LEVEL, holm
+from harness.stats.intervals import FLAGGED_CLUSTERS, Estimate
 
 if TYPE_CHECKING:
     import pandas

@@ -35,7 +35,7 @@ from harness.report.render.tabular import (
     estimate_cell,
 )
 from harness.report.render.text import listed
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 if TYPE_CHECKING:
     import pandas

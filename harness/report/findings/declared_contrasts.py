@@ -19,7 +19,7 @@ from harness.report.render import bands, tabular, text
 from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell, text_columns
-from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate
+from harness.stats.intervals import FEWEST_CLUSTERS, Estimate
 
 EXPLORATORY = "Exploratory, apart from the declared contrasts (below)."
 

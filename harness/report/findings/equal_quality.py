@@ -23,7 +23,7 @@ from harness.report.render.axes import Front, Point, draw_fronts
 from harness.report.render.bands import axis_title, in_plain
 from harness.report.render.document import Folded, Paragraph, Part, Picture
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell, text_columns
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 from harness.stats.matched import FEWEST_SEEDS, Matched, Metrics, Setting, matched_difference, round_levels
 
 MOST_PICTURES = 6

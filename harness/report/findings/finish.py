@@ -18,7 +18,7 @@ from harness.report.numbers.panel import Measured, build_panel, difference_of, m
 from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell, signed
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 FLAG = "¶"
 IN_WORDS = {"unfinished": "unfinished answers", "thoughts": "answers with thoughts"}

@@ -9,7 +9,7 @@ from harness.report.numbers.matrix import Matrix
 from harness.report.render import bands
 from harness.report.render.document import Drawn, Sure
 from harness.report.render.forest_picture import ForestRow, draw_forest
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 KIND_OF: dict[str, Sure] = {
     "better": "shown", "kept": "shown", "slight": "worse", "worse": "worse", "near": "likely", "open": "undecided",

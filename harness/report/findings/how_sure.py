@@ -19,7 +19,7 @@ from harness.report.collect import Block
 from harness.report.numbers.comparisons import Comparison, Result, is_kept
 from harness.report.numbers.matrix import Matrix
 from harness.report.render.document import Sure
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 MOST_CANDIDATES = 5
 ORDER: tuple[Sure, ...] = ("shown", "likely", "undecided", "idle", "worse", "missing")

@@ -25,7 +25,7 @@ from harness.report.numbers.planning import (
 )
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell
-from harness.stats.contrasts import FEWEST_CLUSTERS
+from harness.stats.intervals import FEWEST_CLUSTERS
 
 DRAWS = 1000  # a standard error of 1.6 points at 50 % for one question, less for a mean over questions
 EFFECT = 0.05

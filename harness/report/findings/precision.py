@@ -19,7 +19,7 @@ from harness.report.numbers.protocol import OWN_BACKEND
 from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, estimate_cell
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 if TYPE_CHECKING:
     import pandas

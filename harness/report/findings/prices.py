@@ -21,8 +21,9 @@ from harness.report.render import tabular
 from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, blank_cell, estimate_cell
-from harness.stats.contrasts import Estimate, contrast
+from harness.stats.contrasts import contrast
 from harness.stats.families import independent_sum
+from harness.stats.intervals import Estimate
 
 
 @dataclass(frozen=True)

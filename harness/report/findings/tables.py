@@ -14,8 +14,8 @@ from harness.report.numbers.matrix import CellState, Matrix, MethodInfo
 from harness.report.render import tabular, text
 from harness.report.render.bands import in_plain, lines_of
 from harness.report.render.tabular import BLANK, Column, Mood, Table, TableCell, blank_cell, estimate_cell
-from harness.stats.contrasts import FLAGGED_CLUSTERS
 from harness.stats.families import Gap
+from harness.stats.intervals import FLAGGED_CLUSTERS
 
 FLAG_FEW = "‡"
 FEW = f"{FLAG_FEW} fewer than {FLAGGED_CLUSTERS} effective clusters: read the interval with care."

@@ -13,7 +13,7 @@ from harness.report.render.axes import Point, draw
 from harness.report.render.bands import axis_title
 from harness.report.render.document import Paragraph, Part, Picture
 from harness.report.render.front_picture import draw_front
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 MOST_PICTURES = 6
 

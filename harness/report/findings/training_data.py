@@ -14,7 +14,7 @@ from harness.report.render import tabular, text
 from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import BLANK, Column, Table, TableCell, estimate_cell, text_columns
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Collection

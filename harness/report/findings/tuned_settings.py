@@ -21,7 +21,7 @@ from harness.report.render import tabular, text
 from harness.report.render.bands import in_plain
 from harness.report.render.document import Folded, Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 Trial = Mapping[str, Any]
 

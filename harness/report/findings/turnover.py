@@ -24,7 +24,7 @@ from harness.report.numbers.panel import Measured, MethodValues, Panel, at_seeds
 from harness.report.render.bands import in_plain
 from harness.report.render.document import Paragraph, Part
 from harness.report.render.tabular import Column, Table, TableCell, blank_cell, estimate_cell
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 if TYPE_CHECKING:
     import pandas

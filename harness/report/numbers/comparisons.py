@@ -14,8 +14,9 @@ from itertools import combinations
 
 from harness.report.numbers.matrix import BenchmarkMetric, Matrix
 from harness.report.numbers.panel import Measured, difference_of, joined, measure, score_of
-from harness.stats.contrasts import FEWEST_CLUSTERS, Estimate, mean
+from harness.stats.contrasts import mean
 from harness.stats.families import LEVEL, Gap, gap_closed, holm, max_t, non_inferiority_p, rank_intervals
+from harness.stats.intervals import FEWEST_CLUSTERS, Estimate
 from harness.stats.resolution import minimum_detectable_effect
 
 KEPT_LEVEL = LEVEL / 2  # one-sided: the counterpart of a 95 % interval inside the margin

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from harness.records import DataChoice
 from harness.report.numbers.matrix import BenchmarkMetric, CellState, Matrix, MethodInfo
+from harness.stats.cluster_totals import Scores, effective_number
 from harness.stats.collapse import collapsed_seeds
-from harness.stats.contrasts import Estimate, Scale, Scores, SeedPool, difference, effective_number, mean, seed_pool
+from harness.stats.contrasts import Scale, SeedPool, difference, mean, seed_pool
+from harness.stats.intervals import Estimate
 
 if TYPE_CHECKING:
     import pandas

@@ -16,7 +16,8 @@ import numpy
 
 from harness.report.numbers.matrix import BenchmarkMetric
 from harness.report.numbers.panel import Measured, difference_of
-from harness.stats.contrasts import Estimate, Scores
+from harness.stats.cluster_totals import Scores
+from harness.stats.intervals import Estimate
 from harness.stats.power import POWER_DRAWS, Size, Variation, chances_of_better, drawn, family_of
 
 EFFECTS = (0.05, 0.10)  # true differences that are asked about, after the margin

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.report.render.text import one_line
-from harness.stats.contrasts import Estimate
+from harness.stats.intervals import Estimate
 
 BLANK = "–"  # a number that could not be computed; never 0
 USUAL = {True: 1, False: 3}  # decimals of percentage points; significant digits of other numbers
