@@ -24,8 +24,9 @@ from harness.lazy import torch
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, plugin_name, setting
 from harness.policy.stepwise import StepwisePolicy
 from harness.records import TrainingData
+from methods._side_by_side import SideBySide
 from methods.base import Base
-from methods.proxy_tuning import ProxyPolicy, check_bases, shared_tokens
+from methods.proxy_tuning import check_bases, shared_tokens
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -85,7 +86,7 @@ class Contrastive(Method):
         return ContrastivePolicy(*parts, self.strength, self.plausibility, shared_tokens(base))
 
 
-class ContrastivePolicy(ProxyPolicy):
+class ContrastivePolicy(SideBySide):
     """Two policies read the same text, each through its own template; their log-probabilities are subtracted."""
 
     gives = frozenset({"sample", "text"})
@@ -98,15 +99,15 @@ class ContrastivePolicy(ProxyPolicy):
         plausibility: float,
         shared: int | None = None,
     ) -> None:
-        """shared: as for ProxyPolicy."""
-        super().__init__(strong, weak, weak, strength, shared)
-        self.parts, self.plausibility = (strong, weak), plausibility
+        """shared: as for SideBySide."""
+        super().__init__((strong, weak), shared)
+        self.strength, self.plausibility = strength, plausibility
 
     def _combined(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
-        strong, weak = (part[..., : self._width].to(self.device) for part in logits)
-        if not self.alpha:
+        strong, weak = self._cut(logits)
+        if not self.strength:
             return strong
-        contrast = strong.log_softmax(-1) - self.alpha * weak.log_softmax(-1)
+        contrast = strong.log_softmax(-1) - self.strength * weak.log_softmax(-1)
         # log p_strong >= log plausibility + the highest log p_strong; normalisers cancel
         least = strong.amax(-1, keepdim=True) + (math.log(self.plausibility) if self.plausibility else -math.inf)
         return contrast.masked_fill(strong < least, -math.inf)

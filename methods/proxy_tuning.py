@@ -14,19 +14,17 @@ model's normaliser is one number per position, which cancels in the softmax.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.errors import UserError
 from harness.lazy import torch
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
-from harness.policy.encoding import Encoded
 from harness.policy.stepwise import StepwisePolicy
-from harness.policy.types import Prompt
 from harness.records import TrainingData
+from methods._side_by_side import SideBySide
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -111,7 +109,7 @@ def shared_tokens(base: BaseModel) -> int:
     return next((at for at in ids if large.get(at) != small.get(at)), len(ids))
 
 
-class ProxyPolicy(StepwisePolicy):
+class ProxyPolicy(SideBySide):
     """Three policies read the same text, each through its own template; their logits are combined at every token."""
 
     def __init__(
@@ -122,78 +120,10 @@ class ProxyPolicy(StepwisePolicy):
         alpha: float,
         shared: int | None = None,
     ) -> None:
-        """shared: the number of first ids whose tokens are equal in all parts; None: all of them."""
-        self.parts, self.alpha = (base, expert, anti_expert), alpha
-        widths = [part.vocabulary for part in self.parts]
-        vocabularies = [part.encoder.tokenizer.get_vocab() for part in self.parts]
-        self._alike = all(vocabulary == vocabularies[0] for vocabulary in vocabularies)
-        # ids beyond every tokenizer are padding, which is kept where all parts have it
-        self._width = min(widths) if self._alike or shared is None else min(*widths, shared)
-        # the base's prompt is cut, and flagged, where the shortest context demands it
-        self.encoder = copy.copy(base.encoder)
-        self.encoder.max_length = min(part.encoder.max_length for part in self.parts)
-
-    @property
-    def device(self) -> torch.device:
-        """The base's device."""
-        return self.parts[0].device
-
-    @property
-    def vocabulary(self) -> int:
-        """The width that all parts have; logits beyond it are padding."""
-        return self._width
-
-    def row_bytes(self, tokens: int) -> int:
-        """The states of all parts."""
-        return sum(part.row_bytes(tokens) for part in self.parts)
-
-    def encode(self, prompt: Prompt, completion: str | None = None) -> Encoded:
-        """The request as the base encodes it. Raises UserError where the completion needs a token that a part lacks."""
-        encoded = super().encode(prompt, completion)
-        if lacking := [token for token in (*encoded.prefix, *encoded.completion) if token >= self._width]:
-            raise UserError(
-                f"{self.encoder.tokenizer.convert_ids_to_tokens(lacking[0])!r} is not among the {self._width} tokens"
-                " that the models share",
-                fix="Choose a small base with the base's tokenizer.",
-            )
-        return encoded
-
-    def prefill(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, tuple[Any, ...]]:
-        """Every part reads the prompts as it would alone."""
-        read = [part.prefill([self._as_read_by(part, prompt) for prompt in prompts]) for part in self.parts]
-        return self._combined([logits for logits, _ in read]), tuple(state for _, state in read)
-
-    def extend(
-        self, state: tuple[Any, ...], tokens: torch.Tensor, mask: torch.Tensor
-    ) -> tuple[torch.Tensor, tuple[Any, ...]]:
-        """Every part reads the same tokens (B, T)."""
-        read = [
-            part.extend(own, tokens.to(part.device), mask.to(part.device))
-            for part, own in zip(self.parts, state, strict=True)
-        ]
-        return self._combined([logits for logits, _ in read]), tuple(after for _, after in read)
-
-    def select(self, state: tuple[Any, ...], rows: torch.Tensor) -> tuple[Any, ...]:
-        """The same rows of every part."""
-        pairs = zip(self.parts, state, strict=True)
-        return tuple(part.select(own, rows.to(part.device)) for part, own in pairs)
-
-    def can_join(self, state: tuple[Any, ...]) -> bool:
-        """Whether the states of all parts can."""
-        return all(part.can_join(own) for part, own in zip(self.parts, state, strict=True))
-
-    def join(self, state: tuple[Any, ...], other: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Rows joined in every part."""
-        return tuple(part.join(own, added) for part, own, added in zip(self.parts, state, other, strict=True))
+        """shared: as for SideBySide."""
+        super().__init__((base, expert, anti_expert), shared)
+        self.alpha = alpha
 
     def _combined(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
-        base, expert, anti_expert = (part[..., : self._width].to(self.device) for part in logits)
+        base, expert, anti_expert = self._cut(logits)
         return base + self.alpha * (expert - anti_expert)
-
-    def _as_read_by(self, part: StepwisePolicy, prompt: Encoded) -> Encoded:
-        """The prompt through the part's own template, with room for as much as the base leaves."""
-        alike = part.encoder.template == self.encoder.template and type(part).encode is StepwisePolicy.encode
-        if (alike and self._alike) or part is self.parts[0]:
-            return prompt
-        answer = self.encoder.text(prompt.completion) or None
-        return part.encode(prompt.source, answer).fitted(self.encoder.max_length, prompt.reserve)

@@ -42,7 +42,7 @@ def test_the_equation_by_hand(bench: Bench) -> None:
     policy.plausibility = 0.0
     ratios = torch.tensor([[0.75, 3.0, 1.2, 0.8]])
     torch.testing.assert_close(policy._combined([strong, weak]).softmax(-1), ratios / ratios.sum())
-    policy.alpha, half = 0.5, torch.tensor([[0.6, 0.3, 0.06, 0.04]]) / torch.tensor([[0.8, 0.1, 0.05, 0.05]]).sqrt()
+    policy.strength, half = 0.5, torch.tensor([[0.6, 0.3, 0.06, 0.04]]) / torch.tensor([[0.8, 0.1, 0.05, 0.05]]).sqrt()
     torch.testing.assert_close(policy._combined([strong, weak]).softmax(-1), half / half.sum())
 
 
