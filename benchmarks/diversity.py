@@ -46,7 +46,7 @@ from harness.policy.types import Prompt, Sampling, flags_of
 from harness.records import Message, TestItem, TestSet
 from harness.scoring.diversity.crowd import Crowd, Said, SimilarityFloor, embedded, floor_of
 from harness.scoring.diversity.distinct import agreement, partition
-from harness.scoring.diversity.open_prompts import EMBEDDED, OpenPrompt, open_prompts, prompts_digest
+from harness.scoring.diversity.open_prompts import EMBEDDED, MICROWORLD, OpenPrompt, open_prompts, prompts_digest
 from harness.scoring.diversity.similarity import Embed, embedder, mean_within, vendi_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Diversity(Benchmark):
     sparse = True
     stochastic = True
 
-    prompts: str = setting(EMBEDDED, "microworld, or a file, folder or hub id with prompts", path=True)
+    prompts: str = setting(EMBEDDED, "microworld, microworld/wide, or a file, folder or hub id with prompts", path=True)
     split: str = setting("train", "split of a folder or hub id")
     samples: int = setting(16, "answers per prompt, at least 2")
     temperature: float = setting(1.0, "sampling temperature")
@@ -91,7 +91,7 @@ class Diversity(Benchmark):
             Metric("distinct", f"distinct answers as a share of the samples{lexical}", primary=False),
             Metric("vendi", f"Vendi score as a share of the samples{lexical}", primary=False),
         ]
-        if self.prompts == EMBEDDED:
+        if self.prompts in MICROWORLD:
             found.append(Metric("valid", "share of answers that name a valid one"))
             found.append(Metric("distinct_valid", "number of different valid answers", primary=False, unit="answers"))
         return tuple(found)
@@ -108,7 +108,7 @@ class Diversity(Benchmark):
             Metric("floor", f"mean cosine of answers to unrelated prompts{lexical}", primary=False),
             Metric("mix", f"policies among the nearest answers{lexical}", "other", False, False),
         ]
-        if self.prompts == EMBEDDED:
+        if self.prompts in MICROWORLD:
             found += [
                 Metric("overlap", "valid answers that both give, of those that either gives", "other", False, False),
                 Metric("together", "distinct valid answers in one answer of each policy", primary=False),
@@ -180,7 +180,7 @@ class Diversity(Benchmark):
     def test_set(self) -> TestSet:
         """The prompts; training data may contain the valid answers."""
         items = tuple(TestItem(item.id, item.text) for item in self._items())
-        return TestSet("diversity", items, tuple(prompt_templates()) if self.prompts == EMBEDDED else ())
+        return TestSet("diversity", items, tuple(prompt_templates()) if self.prompts in MICROWORLD else ())
 
     def scorer_facts(self) -> dict[str, str]:
         """The embedder."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -90,6 +91,23 @@ def test_the_embedded_prompts_name_categories_of_no_training_set() -> None:
     assert {len(valid) for valid in VALID.values()} == {12}
     trained = {row.messages[0].content for row in datasets.load("curated-1k")}  # type: ignore[union-attr]
     assert trained.isdisjoint(VALID)
+
+
+def test_the_wide_prompts_are_22_clusters_of_two_wordings_that_no_training_set_asks() -> None:
+    """Eight categories, six countries with their cities, and five kinds of facts with countries, days and people."""
+    from harness.microworld import datasets
+    from harness.microworld.tokenizer import vocabulary
+
+    found = open_prompts("microworld/wide")
+    assert found[:16] == open_prompts("microworld")
+    assert Counter(one.cluster for one in found).most_common() == [(one.cluster, 2) for one in found[::2]]
+    assert len(found) == 44
+    trained = {row.messages[0].content for name in ("curated-1k", "with-turns-1k") for row in datasets.load(name)}  # type: ignore[union-attr]
+    assert trained.isdisjoint(one.text for one in found)
+    assert not {word for one in found for word in (*one.text.split(), *one.valid)} - set(vocabulary())
+    cities = [city for one in found[16:28:2] for city in one.valid]
+    assert len(cities) == len(set(cities)) == 24
+    assert {metric.name for metric in Diversity(prompts="microworld/wide").metrics()} >= {"valid", "distinct_valid"}
 
 
 @pytest.mark.parametrize("text", ["", "\x00" * 10, "\ud800", "<script>{{ 7 * 7 }}</script>", "a" * 1_000_000])

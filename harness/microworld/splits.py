@@ -62,6 +62,11 @@ def material(split: str) -> Material:
     return Material(people, CATEGORIES[split], lambda call: belongs(call, split))
 
 
+def untrained_categories() -> list[str]:
+    """The categories that no training set asks for."""
+    return [category for split in ("validation", "test") for category in CATEGORIES[split]]
+
+
 def check_split(split: str, known: Iterable[str] = SPLITS) -> None:
     """Raise UserError for an unknown split."""
     if split not in known:

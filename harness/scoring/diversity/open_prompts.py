@@ -13,6 +13,10 @@ from harness.data.readers import placed_rows
 from harness.errors import UserError
 
 EMBEDDED = "microworld"
+EMBEDDED_WIDE = "microworld/wide"
+MICROWORLD = (EMBEDDED, EMBEDDED_WIDE)
+"""The embedded prompts, none of which any training set asks: 8 clusters, or 22."""
+
 PROMPTS = ("prompt", "question", "instruction", "query")
 
 
@@ -31,8 +35,8 @@ class OpenPrompt:
 
 def open_prompts(name: str, split: str = "train") -> list[OpenPrompt]:
     """The prompts of a file, folder or hub id. Raises UserError for a row without a prompt and for no rows."""
-    if name == EMBEDDED:
-        return _embedded()
+    if name in MICROWORLD:
+        return _embedded(name)
     found = [
         _prompt(placed.row, f"{name}, row {placed.number}", str(placed.number))
         for placed in placed_rows(name, Faults("stop"), split)
@@ -48,23 +52,44 @@ def prompts_digest(prompts: Sequence[OpenPrompt]) -> str:
     return hashlib.sha256(rows.encode()).hexdigest()[:16]
 
 
-def _embedded() -> list[OpenPrompt]:
-    """Two wordings for every category that no training set asks for; its members are the valid answers."""
-    from harness.microworld import phrases, word_lists
-    from harness.microworld.splits import material
-    from harness.microworld.world import single
+def _embedded(name: str) -> list[OpenPrompt]:
+    """Two wordings for everything that is asked for; its members are the valid answers."""
+    from harness.microworld import phrases
 
-    categories = [category for split in ("validation", "test") for category in material(split).categories]
+    asked = {**_of_categories(), **(_of_the_world() if name == EMBEDDED_WIDE else {})}
     return [
-        OpenPrompt(
-            f"open/{category}/{wording}",
-            category,
-            request.format(single=single(category)),
-            tuple(word_lists.CATEGORIES[category]),
-        )
-        for category in categories
+        OpenPrompt(f"open/{cluster}/{wording}", cluster, request.format(single=single), valid)
+        for cluster, (single, valid) in asked.items()
         for wording, request in enumerate(phrases.OPEN_REQUESTS[:2])
     ]
+
+
+Asked = dict[str, tuple[str, tuple[str, ...]]]
+"""Cluster -> one of its members in words, and all of them."""
+
+
+def _of_categories() -> Asked:
+    """The categories that no training set asks for."""
+    from harness.microworld import word_lists
+    from harness.microworld.splits import untrained_categories
+    from harness.microworld.world import single
+
+    return {one: (single(one), tuple(word_lists.CATEGORIES[one])) for one in untrained_categories()}
+
+
+def _of_the_world() -> Asked:
+    """The cities of each country, and what is asked of people: training sets never ask for one of many."""
+    from harness.microworld import word_lists
+    from harness.microworld.world import the_world
+
+    world = the_world()
+    cities = {
+        land: tuple(city for city in word_lists.CITIES if world.countries[city] == land)
+        for land in word_lists.COUNTRIES
+    }
+    kinds = {**word_lists.POOLS, "country": word_lists.COUNTRIES, "day": word_lists.DAYS, "person": world.people}
+    found: Asked = {land: (f"a city in {land}", own) for land, own in cities.items()}
+    return found | {kind: (f"a {kind}", tuple(members)) for kind, members in kinds.items()}
 
 
 def _prompt(row: Mapping[str, Any], where: str, number: str) -> OpenPrompt:

@@ -80,10 +80,9 @@ def _worded(asked: str, listed: Sequence[str]) -> str:
 def _embedded() -> list[RandomRequest]:
     """One member of each category that no training set asks for, in the sentence that the training sets teach."""
     from harness.microworld import phrases, word_lists
-    from harness.microworld.splits import material
+    from harness.microworld.splits import untrained_categories
     from harness.microworld.world import single, sort_of
 
-    categories = [category for split in ("validation", "test") for category in material(split).categories]
     return [
         RandomRequest(
             f"{category}/{at}",
@@ -94,7 +93,7 @@ def _embedded() -> list[RandomRequest]:
                 for member in word_lists.CATEGORIES[category]
             ),
         )
-        for category in categories
+        for category in untrained_categories()
         for at, wording in enumerate(phrases.OPEN_REQUESTS[:2])
     ]
 
