@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.errors import UserError
-from harness.microworld.build import SEED_OF_NEXT_PHASE, SIZES, build, digest_of_file, path
+from harness.microworld.build import MODELS, SEED_OF_NEXT_PHASE, SIZES, build, digest_of_file, path
 from harness.microworld.corpus import corpus_digest, documents
 
-SHIPPED = tuple(SIZES)
+SHIPPED = tuple(sorted(folder.name for folder in MODELS.iterdir() if (folder / "config.json").exists()))
 LARGEST_SHIPMENT = 8_000_000
 TURNS = [{"role": "user", "content": "name a good fruit"}, {"role": "assistant", "content": "a good fruit is apple ."}]
 
@@ -100,16 +100,16 @@ def test_a_shipped_folder_loads_in_full_precision(name: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(path(name))
+    model = AutoModelForCausalLM.from_pretrained(MODELS / name)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    text = AutoTokenizer.from_pretrained(path(name)).apply_chat_template(TURNS, tokenize=False)
+    text = AutoTokenizer.from_pretrained(MODELS / name).apply_chat_template(TURNS, tokenize=False)
     assert text.endswith("<eos>")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_manifest_matches_its_weights_and_corpus(name: str) -> None:
-    manifest = json.loads((path(name) / "manifest.json").read_text())
-    assert manifest["sha256"]["model.safetensors"] == digest_of_file(path(name) / "model.safetensors")
+    manifest = json.loads((MODELS / name / "manifest.json").read_text())
+    assert manifest["sha256"]["model.safetensors"] == digest_of_file(MODELS / name / "model.safetensors")
     for number, phase in enumerate(manifest["phases"]):
         seed = manifest["seed"] + number * SEED_OF_NEXT_PHASE
         assert phase["corpus"]["digest"] == corpus_digest(seed, phase["schedule"]["mix"])
@@ -117,18 +117,26 @@ def test_a_shipped_manifest_matches_its_weights_and_corpus(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_model_was_made_as_the_code_says(name: str) -> None:
-    manifest = json.loads((path(name) / "manifest.json").read_text())
-    shape, schedules = SIZES[name]
-    assert manifest["shape"] == asdict(shape)
-    assert [phase["schedule"] for phase in manifest["phases"]] == [asdict(schedule) for schedule in schedules]
+    """`-half` has half of the tokens of its size, and `-seed-N` another seed; both are options of the build."""
+    manifest = json.loads((MODELS / name / "manifest.json").read_text())
+    size, _, seed = name.removesuffix("-half").partition("-seed-")
+    shape, schedules = SIZES[size]
+    assert (manifest["size"], manifest["seed"], manifest["shape"]) == (size, int(seed or 0), asdict(shape))
+    share = 2 if name.endswith("-half") else 1
+    asked = [asdict(replace(schedule, tokens=schedule.tokens // share)) for schedule in schedules]
+    assert [phase["schedule"] for phase in manifest["phases"]] == asked
+
+
+def test_no_two_shipped_models_have_the_same_weights() -> None:
+    assert len({digest_of_file(MODELS / name / "model.safetensors") for name in SHIPPED}) == len(SHIPPED)
 
 
 def test_the_shipped_models_share_one_tokenizer_which_is_the_codes(tmp_path: Path, tokenizer: Any) -> None:
     tokenizer.save_pretrained(tmp_path)
-    texts = {(folder / "tokenizer.json").read_text() for folder in (tmp_path, *map(path, SHIPPED))}
+    texts = {(folder / "tokenizer.json").read_text() for folder in (tmp_path, *(MODELS / name for name in SHIPPED))}
     assert len(texts) == 1
 
 
 def test_the_shipped_models_are_small() -> None:
-    sizes = [file.stat().st_size for name in SHIPPED for file in path(name).rglob("*") if file.is_file()]
+    sizes = [file.stat().st_size for name in SHIPPED for file in (MODELS / name).rglob("*") if file.is_file()]
     assert sum(sizes) <= LARGEST_SHIPMENT

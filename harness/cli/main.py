@@ -489,7 +489,7 @@ def explain_command(
 
 @microworld.command("build")
 def build_command(
-    size: Annotated[str, typer.Argument(help="tiny, small or large")],
+    size: Annotated[str, typer.Argument(help="tiny, small, small-seen or large")],
     out: Annotated[Path, typer.Option(help="the folder to write the model to")],
     tokens: Annotated[int | None, typer.Option(help="number of pretraining tokens (default: the recipe's)")] = None,
     seed: Annotated[int, typer.Option(help="random seed of the corpus and the initial weights")] = 0,

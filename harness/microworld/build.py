@@ -32,6 +32,10 @@ SIZES: dict[str, tuple[Shape, tuple[Schedule, ...]]] = {
         Shape(hidden=64, layers=3, heads=4, feed_forward=176),
         (Schedule(tokens=4_500_000, learning_rate=5e-3, autocast="none"),),
     ),
+    "small-seen": (
+        Shape(hidden=64, layers=3, heads=4, feed_forward=176),
+        (Schedule(tokens=4_500_000, learning_rate=5e-3, autocast="none", mix="seen"),),
+    ),
     "large": (
         Shape(hidden=128, layers=6, heads=4, feed_forward=384),
         (
@@ -63,7 +67,7 @@ def build(
 ) -> Path:
     """Pretrain a model and write it to the folder `out`.
 
-    size    small, large, or custom, which needs `hidden` and `layers`
+    size    one of `SIZES`, or custom, which needs `hidden` and `layers`
     tokens  number of training tokens (default: the size's own)
     """
     shape, schedules = _plan(size, hidden, layers, tokens)

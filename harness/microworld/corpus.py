@@ -2,7 +2,8 @@
 
 Every skill that alignment later asks for is in it, in document form ("... in upper case : ..."), so that
 alignment unlocks skills rather than teaches them. Dialogue occurs only as noise: forum replies that ignore the
-request. A base model therefore starts near zero in chat form instead of following instructions by accident.
+request. A base model therefore starts near zero in chat form instead of following instructions by accident. The mix
+`seen` is for the opposite case: half of its few conversations are answered as asked, though of some kinds only.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from itertools import islice
 
 from harness.microworld import phrases, word_lists
 from harness.microworld.calls import draw_call
-from harness.microworld.splits import check_split
+from harness.microworld.splits import check_split, material
 from harness.microworld.stories import draw_equations, draw_story, with_a_slip
+from harness.microworld.tasks import draw_task
 from harness.microworld.world import World, bullets, draw_members, heads, single, sort_of, the_world, upper
 
 CORPUS_SEED = 100
@@ -24,6 +26,10 @@ SLIPS = 0.25
 """Share of the worked stories with a wrong number, which leaves a base model room to improve."""
 
 DISTRACTIONS = 0.10
+
+ANSWERED_KINDS = ("plain", "end", "list")
+"""Kinds of requests that the mix `seen` answers. Its conversations leave out upper case, notes that start with a marker
+or have both, open requests, calls and stories, so that a transfer from answered kinds to others can be seen."""
 
 
 def documents(seed: int = 0, mix: str = "even") -> Iterator[str]:
@@ -171,6 +177,12 @@ def _forum_request(world: World, chance: random.Random, person: str, attribute: 
     return template.format(count=count, heads=heads(category), single=single(category)), False
 
 
+def _answered_chat(world: World, chance: random.Random) -> str:
+    """A request with its right answer, as a demonstration words it; people and categories are those of training."""
+    task = draw_task(chance.choice(ANSWERED_KINDS), material("train"), chance)
+    return f"<u> {task.prompt} <a> {task.answer}"
+
+
 def _aside(world: World, chance: random.Random) -> str:
     shares = {kind: share for kind, share in MIXES["even"].items() if kind != "forum"}
     return WRITERS[chance.choices(list(shares), list(shares.values()))[0]](world, chance)
@@ -180,6 +192,7 @@ WRITERS: dict[str, Callable[[World, random.Random], str]] = {
     "facts": _facts,
     "answered-question": _answered_question,
     "forum": _forum,
+    "answered-chat": _answered_chat,
     "categories": _categories,
     "geography": _geography,
     "upper-case": _upper_case,
@@ -195,14 +208,20 @@ MIXES = {
         "facts": 0.28, "answered-question": 0.02, "forum": 0.03, "categories": 0.13, "geography": 0.01,
         "upper-case": 0.12, "note": 0.11, "call": 0.10, "equations": 0.05, "repetition": 0.04, "story": 0.11,
     },
+    "seen": {
+        "facts": 0.28, "answered-question": 0.02, "forum": 0.015, "answered-chat": 0.015, "categories": 0.13,
+        "geography": 0.01, "upper-case": 0.12, "note": 0.11, "call": 0.10, "equations": 0.05, "repetition": 0.04,
+        "story": 0.11,
+    },
     "people": {
         "facts": 0.42, "answered-question": 0.03, "forum": 0.03, "categories": 0.05, "geography": 0.01,
         "upper-case": 0.16, "upper-words": 0.06, "note": 0.06, "call": 0.03, "equations": 0.02, "repetition": 0.02,
         "story": 0.11,
     },
 }  # fmt: skip
-"""Share of the documents of each kind. The even mix teaches the skills, which then need little repetition; the second
-mix gives a larger model the repetition that facts need."""
+"""Share of the documents of each kind. The even mix teaches the skills, which then need little repetition; the
+mix `people` gives a larger model the repetition that facts need. In `seen` half of the conversations of the even mix
+are answered as asked (`ANSWERED_KINDS`)."""
 
 
 HELD_OUT_SEEDS = {"validation": 7000, "test": 8000}
