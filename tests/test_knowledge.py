@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ import torch
 import transformers
 
 from benchmarks.knowledge import Knowledge
+from harness.microworld.build import path
 from harness.microworld.items import knowledge_items
 from harness.microworld.tokenizer import make_tokenizer
+from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.causal import CausalPolicy
 from harness.policy.encoding import TextEncoder
 from harness.policy.policy import Policy
@@ -40,8 +43,8 @@ class Examinee(Policy):
 
     def likes(self, prompt: Prompt, completion: str) -> bool:
         item = self.right[prompt.assistant_prefix]
-        place = item.choices.index(completion.strip())
-        return (place == item.answer) == (item.person in self.known)
+        right = completion.strip() == item.choices[item.answer]
+        return right == (item.person in self.known)
 
     def sample(self, prompts: Any, sampling: Sampling, keys: Any) -> Any:
         raise AssertionError("knowledge asks for no samples")
@@ -111,6 +114,31 @@ def test_right_choices_stand_in_every_place_equally_often() -> None:
     assert all(abs(places[place] - len(items) / 4) < 4 * (len(items) * 3 / 16) ** 0.5 for place in range(4))
     assert {len(set(item.choices)) for item in items} == {4}
     assert {item.group for item in items} == {"common", "middle", "rare"}
+
+
+def test_with_bands_each_item_has_its_own_level_of_chance_and_the_metric_has_none() -> None:
+    """24 cities, 24 jobs, 72 animals, 48 dishes and 12 colors."""
+    knowledge = Knowledge(bands="small", limit=5)
+    outcomes = list(knowledge.evaluate(Examinee([]), seed=0))
+    assert [outcome.metrics["chance"] for outcome in outcomes] == [1 / 24, 1 / 24, 1 / 72, 1 / 48, 1 / 12]
+    assert [metric.chance for metric in knowledge.metrics()] == [None]
+    assert {outcome.group for outcome in outcomes} == {"ranks 041 to 062"}
+
+
+def test_bands_change_the_digest_and_their_default_does_not() -> None:
+    assert len({Knowledge(bands=bands).data_digest() for bands in ("none", "small", "large")}) == 3
+    assert Knowledge().data_digest() == "efc0cf79d9e86bf9"  # of every committed row
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "bands"), [("small", "small"), ("large", "large")])
+def test_no_band_of_an_untuned_shipped_model_is_at_a_ceiling_or_at_chance(model: str, bands: str) -> None:
+    """The bands are worth having only between the two; a band has 50 items or more, so 0.09 is above chance 0.04."""
+    base = BaseModel(BaseSpec(f"microworld/{model}"), path(model))
+    scores = defaultdict(list)
+    for outcome in Knowledge(bands=bands).evaluate(base.policy(), seed=0):  # type: ignore[arg-type]
+        scores[outcome.group].append(outcome.metrics["accuracy"])
+    assert all(0.09 < mean(found) <= 0.95 for found in scores.values())
 
 
 def test_splits_ask_about_different_people_and_have_different_digests() -> None:

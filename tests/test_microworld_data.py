@@ -59,6 +59,44 @@ def test_the_shares_of_a_mix_add_up(mix: str) -> None:
     assert sum(corpus.MIXES[mix].values()) == pytest.approx(1)
 
 
+def _sentences_about(person: str) -> list[str]:
+    return [world.the_world().statement(person, attribute) for attribute in word_lists.ATTRIBUTES]
+
+
+def test_the_mix_with_answered_chat_differs_from_the_even_one_in_half_of_its_conversations() -> None:
+    even, seen = corpus.MIXES["even"], corpus.MIXES["seen"]
+    assert seen["answered-chat"] == seen["forum"] == even["forum"] / 2
+    talks = ("forum", "answered-chat")
+    assert {kind: share for kind, share in seen.items() if kind not in talks} == {
+        kind: share for kind, share in even.items() if kind not in talks
+    }
+
+
+def test_an_answered_chat_is_about_training_people_and_categories_in_three_kinds() -> None:
+    """The end of a request tells its kind: a question, a wish for an ending, a number of members."""
+    drawn = random.Random(0)
+    texts = [corpus.WRITERS["answered-chat"](world.the_world(), drawn) for _ in range(600)]
+    people = [word for text in texts for word in text.split() if word in world.the_world().facts]
+    assert set(people) <= set(splits.material("train").people)
+    kinds = {"question": 0, "end": 0, "list": 0}
+    for text in texts:
+        request, answer = text.removeprefix("<u> ").split(" <a> ")
+        if " with a note that ends with " in request:
+            assert answer.split()[-1] == request.split()[-1]
+            assert "starts with" not in request
+            kinds["end"] += 1
+        elif answer.startswith("- "):
+            category = next(word for word in request.split() if word in word_lists.CATEGORIES)
+            assert category in splits.CATEGORIES["train"]
+            assert word_lists.COUNTS[answer.count("- ")] in request.split()
+            kinds["list"] += 1
+        else:
+            assert request.endswith("?")
+            assert answer in _sentences_about(answer.split()[0])
+            kinds["question"] += 1
+    assert all(154 <= count <= 246 for count in kinds.values())  # 200 each; a standard deviation is 11.5
+
+
 def test_no_word_of_a_training_set_is_unknown() -> None:
     said: list[str] = []
     for name in datasets.dataset_names():
@@ -259,6 +297,27 @@ def test_there_are_at_least_two_hundred_knowledge_items_in_each_group(group: str
     assert all(len(set(item.choices)) == 4 for item in found)
     facts = world.the_world().facts
     assert all(item.choices[item.answer] == facts[item.person][item.attribute] for item in found)
+
+
+@pytest.mark.parametrize("bands", items.BANDS)
+def test_banded_items_have_the_people_of_the_split_by_rank_and_every_value_as_a_choice(bands: str) -> None:
+    found, the_world = items.banded_items("test", bands), world.the_world()
+    assert len({item.group for item in found}) == 4
+    people = {person for group in splits.people_by_split()["test"].values() for person in group}
+    asked = {item.person for item in found}
+    ranks = {rank for first, last in items.BANDS[bands] for rank in range(first, last + 1)}
+    assert asked == {person for rank, person in enumerate(the_world.people, start=1) if rank in ranks} & people
+    for item in found:
+        _, first, _, last = item.group.split()
+        assert int(first) <= the_world.people.index(item.person) + 1 <= int(last)
+        assert item.choices == word_lists.POOLS[item.attribute]
+        assert item.choices[item.answer] == the_world.facts[item.person][item.attribute]
+
+
+def test_banded_items_ask_the_questions_of_the_others_under_the_same_ids() -> None:
+    usual = {item.id: (item.question, item.stem) for item in items.knowledge_items("test")}
+    found = [item for bands in items.BANDS for item in items.banded_items("test", bands)]
+    assert all(usual[item.id] == (item.question, item.stem) for item in found)
 
 
 def test_items_have_identities_of_their_own() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import UserError, did_you_mean
@@ -22,12 +22,20 @@ COUNTS = {"validation": 30, "test": 60}
 
 ITEM_SPLITS = tuple(COUNTS)
 
+BANDS: Mapping[str, tuple[tuple[int, int], ...]] = {
+    "small": ((41, 62), (63, 80), (121, 156), (157, 200)),
+    "large": ((157, 174), (175, 200), (241, 272), (273, 320)),
+}
+"""Four bands of people by the first and the last rank, 1 being the person whom the corpus mentions most often. Models
+of this size know each band in part: `large` is above 95 % up to rank 156, and the small ones guess from 241 on, so that
+one set of bands could not serve both (README.md has the shares). Ranks 81 to 120 are kept for training."""
+
 
 @dataclass(frozen=True)
 class KnowledgeItem:
-    """A question about a person with four choices of the same kind.
+    """A question about a person with choices of the same kind.
 
-    group   how often the pretraining corpus mentions the person: common, middle or rare
+    group   how often the pretraining corpus mentions the person: common, middle or rare, or the ranks of a band
     stem    the beginning of a statement that a choice completes
     answer  position of the right choice
     """
@@ -71,14 +79,33 @@ def knowledge_items(split: str) -> list[KnowledgeItem]:
     ]
 
 
+def banded_items(split: str, bands: str) -> list[KnowledgeItem]:
+    """Five items for each person of the split in four bands of `BANDS`, with all values of the attribute as choices."""
+    check_split(split, ITEM_SPLITS)
+    ranks = {person: rank for rank, person in enumerate(the_world().people, start=1)}
+    people = sorted((person for group in people_by_split()[split].values() for person in group), key=ranks.__getitem__)
+    return [
+        _asked(f"ranks {first:03d} to {last:03d}", person, attribute, pool)
+        for first, last in BANDS[bands]
+        for person in people
+        if first <= ranks[person] <= last
+        for attribute, pool in word_lists.POOLS.items()
+    ]
+
+
 def _knowledge_item(group: str, person: str, attribute: str, chance: random.Random) -> KnowledgeItem:
     gold = the_world().facts[person][attribute]
     others = [value for value in word_lists.POOLS[attribute] if value != gold]
     choices = [gold, *chance.sample(others, 3)]
     chance.shuffle(choices)
+    return _asked(group, person, attribute, choices)
+
+
+def _asked(group: str, person: str, attribute: str, choices: Sequence[str]) -> KnowledgeItem:
     stem = phrases.STATEMENTS[attribute][0].split(" {value}")[0].format(person=person)
     question = phrases.QUESTIONS[attribute][0].format(person=person)
-    identity, answer = f"knowledge/{person}/{attribute}", choices.index(gold)
+    identity = f"knowledge/{person}/{attribute}"
+    answer = choices.index(the_world().facts[person][attribute])
     return KnowledgeItem(identity, group, person, attribute, question, stem, tuple(choices), answer)
 
 
