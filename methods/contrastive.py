@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
-from harness.lazy import torch
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, plugin_name, setting
+from harness.policy.side_by_side import SideBySide
 from harness.policy.stepwise import StepwisePolicy
 from harness.records import TrainingData
-from methods._side_by_side import SideBySide
 from methods.base import Base
 from methods.proxy_tuning import check_bases, shared_tokens
 
 if TYPE_CHECKING:
+    import torch
+
     from harness.policy.base_model import BaseModel
     from harness.policy.policy import Policy
 
@@ -100,11 +101,12 @@ class ContrastivePolicy(SideBySide):
         shared: int | None = None,
     ) -> None:
         """shared: as for SideBySide."""
-        super().__init__((strong, weak), shared)
+        super().__init__(strong, weak, shared=shared)
         self.strength, self.plausibility = strength, plausibility
 
-    def _combined(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
-        strong, weak = self._cut(logits)
+    def combined(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
+        """log p_strong - strength log p_weak where the strong model finds a token plausible; -inf elsewhere."""
+        strong, weak = logits
         if not self.strength:
             return strong
         contrast = strong.log_softmax(-1) - self.strength * weak.log_softmax(-1)

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 from harness.errors import UserError
 from harness.lazy import torch
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, plugin_name, setting
+from harness.policy.side_by_side import SideBySide
 from harness.policy.stepwise import StepwisePolicy
 from harness.records import TrainingData
-from methods._side_by_side import SideBySide
 from methods.lora import Lora
 from methods.sft import Sft
 
@@ -73,12 +73,13 @@ class Ensemble(Method):
                     fix="Name methods that train weights or an adapter, such as sft or lora.",
                 )
             members.append(policy)
-        return EnsemblePolicy(members)
+        return EnsemblePolicy(*members)
 
 
 class EnsemblePolicy(SideBySide):
     """Several policies read the same text; their probabilities are averaged at every token."""
 
-    def _combined(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
-        members = torch.stack([part.log_softmax(-1) for part in self._cut(logits)])
+    def combined(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
+        """log of the mean of the members' probabilities."""
+        members = torch.stack([part.log_softmax(-1) for part in logits])
         return members.logsumexp(0) - math.log(len(members))

@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
-from harness.lazy import torch
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
+from harness.policy.side_by_side import SideBySide
 from harness.policy.stepwise import StepwisePolicy
 from harness.records import TrainingData
-from methods._side_by_side import SideBySide
 from methods.sft import Sft
 
 if TYPE_CHECKING:
+    import torch
+
     from harness.policy.base_model import BaseModel
     from harness.policy.policy import Policy
 
@@ -121,9 +122,10 @@ class ProxyPolicy(SideBySide):
         shared: int | None = None,
     ) -> None:
         """shared: as for SideBySide."""
-        super().__init__((base, expert, anti_expert), shared)
+        super().__init__(base, expert, anti_expert, shared=shared)
         self.alpha = alpha
 
-    def _combined(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
-        base, expert, anti_expert = self._cut(logits)
+    def combined(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
+        """base + alpha (expert - anti-expert)."""
+        base, expert, anti_expert = logits
         return base + self.alpha * (expert - anti_expert)

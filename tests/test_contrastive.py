@@ -35,15 +35,15 @@ def test_the_equation_by_hand(bench: Bench) -> None:
     strong, weak = torch.tensor([[0.6, 0.3, 0.06, 0.04]]).log() + 3, torch.tensor([[0.8, 0.1, 0.05, 0.05]]).log() - 1
     policy = policy_of(bench, 1.0, 0.1 - 1e-6)
     policy._width = 4
-    found = policy._combined([strong, weak]).softmax(-1)
+    found = policy._cut_and_combined([strong, weak]).softmax(-1)
     torch.testing.assert_close(found, torch.tensor([[0.75, 3.0, 1.2, 0.0]]) / 4.95)
     policy.plausibility = 0.6
-    assert policy._combined([strong, weak]).softmax(-1).tolist() == [[1.0, 0.0, 0.0, 0.0]]
+    assert policy._cut_and_combined([strong, weak]).softmax(-1).tolist() == [[1.0, 0.0, 0.0, 0.0]]
     policy.plausibility = 0.0
     ratios = torch.tensor([[0.75, 3.0, 1.2, 0.8]])
-    torch.testing.assert_close(policy._combined([strong, weak]).softmax(-1), ratios / ratios.sum())
+    torch.testing.assert_close(policy._cut_and_combined([strong, weak]).softmax(-1), ratios / ratios.sum())
     policy.strength, half = 0.5, torch.tensor([[0.6, 0.3, 0.06, 0.04]]) / torch.tensor([[0.8, 0.1, 0.05, 0.05]]).sqrt()
-    torch.testing.assert_close(policy._combined([strong, weak]).softmax(-1), half / half.sum())
+    torch.testing.assert_close(policy._cut_and_combined([strong, weak]).softmax(-1), half / half.sum())
 
 
 def test_strength_0_is_the_strong_model_to_the_last_bit(bench: Bench) -> None:

@@ -19,7 +19,7 @@ from methods.sft import Sft
 def test_one_member_and_a_member_twice_give_that_member(make: Make) -> None:  # noqa: F811
     one = make(0)
     for members in ([one], [one, one]):
-        ensemble = EnsemblePolicy(members)
+        ensemble = EnsemblePolicy(*members)
         for own, other in zip(ensemble.score(PROMPTS, ANSWERS), one.score(PROMPTS, ANSWERS), strict=True):
             assert own.token_logprobs == pytest.approx(other.token_logprobs, abs=1e-5)
         assert ensemble.sample(PROMPTS, GREEDY, KEYS) == one.sample(PROMPTS, GREEDY, KEYS)
@@ -29,13 +29,13 @@ def test_the_probability_of_a_token_is_the_mean_of_the_members(make: Make) -> No
     members = [make(0), make(1), make(2, hidden=8)]
     prompt = Prompt(messages=(Message("user", "w1 w2 w3"),))
     alone = [math.exp(member.score([prompt], ["w1"])[0].token_logprobs[0]) for member in members]
-    (found,) = EnsemblePolicy(members).score([prompt], ["w1"])
+    (found,) = EnsemblePolicy(*members).score([prompt], ["w1"])
     assert math.exp(found.token_logprobs[0]) == pytest.approx(sum(alone) / 3, rel=1e-4)
     assert max(alone) > 1.5 * min(alone)
 
 
 def test_a_ragged_batch_equals_its_rows_one_by_one(make: Make) -> None:  # noqa: F811
-    ensemble = EnsemblePolicy([make(0), make(1)])
+    ensemble = EnsemblePolicy(make(0), make(1))
     hot = Sampling(max_new_tokens=6, temperature=1.0, samples=2)
     alone = [ensemble.sample([p], hot, [k])[0] for p, k in zip(PROMPTS, KEYS, strict=True)]
     assert ensemble.sample(PROMPTS, hot, KEYS) == alone

@@ -1,4 +1,4 @@
-"""Several policies that read one text, each through its own template and its own cache, and decode as one."""
+"""A policy of several policies that read the same text: their logits are combined at every token."""
 
 from __future__ import annotations
 
@@ -15,19 +15,27 @@ from harness.policy.types import Prompt
 
 
 class SideBySide(StepwisePolicy):
-    """The parts' logits are combined at every token, by a rule of the subclass; the first part is the leading one."""
+    """Policies that read every text together, each through its own chat template and its own cache.
 
-    def __init__(self, parts: Sequence[StepwisePolicy], shared: int | None = None) -> None:
+    A subclass says with `combined` what becomes of their logits. The first part's tokenizer, device and stop tokens are
+    those of the whole.
+    """
+
+    def __init__(self, *parts: StepwisePolicy, shared: int | None = None) -> None:
         """shared: the number of first ids whose tokens are equal in all parts; None: all of them."""
-        self.parts = tuple(parts)
-        widths = [part.vocabulary for part in self.parts]
-        vocabularies = [part.encoder.tokenizer.get_vocab() for part in self.parts]
+        self.parts = parts
+        widths = [part.vocabulary for part in parts]
+        vocabularies = [part.encoder.tokenizer.get_vocab() for part in parts]
         self._alike = all(vocabulary == vocabularies[0] for vocabulary in vocabularies)
         # ids beyond every tokenizer are padding, which is kept where all parts have it
         self._width = min(widths) if self._alike or shared is None else min(*widths, shared)
         # the first part's prompt is cut, and flagged, where the shortest context demands it
-        self.encoder = copy.copy(self.parts[0].encoder)
-        self.encoder.max_length = min(part.encoder.max_length for part in self.parts)
+        self.encoder = copy.copy(parts[0].encoder)
+        self.encoder.max_length = min(part.encoder.max_length for part in parts)
+
+    @abstractmethod
+    def combined(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The logits (..., V) of the whole from those of its parts, in their order: cut to one width, on one device."""
 
     @property
     def device(self) -> torch.device:
@@ -50,14 +58,14 @@ class SideBySide(StepwisePolicy):
             raise UserError(
                 f"{self.encoder.tokenizer.convert_ids_to_tokens(lacking[0])!r} is not among the {self._width} tokens"
                 " that the models share",
-                fix="Choose a small base with the base's tokenizer.",
+                fix="Combine models of one tokenizer, such as a base and a small base of the same family.",
             )
         return encoded
 
     def prefill(self, prompts: Sequence[Encoded]) -> tuple[torch.Tensor, tuple[Any, ...]]:
         """Every part reads the prompts as it would alone."""
         read = [part.prefill([self._as_read_by(part, prompt) for prompt in prompts]) for part in self.parts]
-        return self._combined([logits for logits, _ in read]), tuple(state for _, state in read)
+        return self._cut_and_combined([logits for logits, _ in read]), tuple(state for _, state in read)
 
     def extend(
         self, state: tuple[Any, ...], tokens: torch.Tensor, mask: torch.Tensor
@@ -67,7 +75,7 @@ class SideBySide(StepwisePolicy):
             part.extend(own, tokens.to(part.device), mask.to(part.device))
             for part, own in zip(self.parts, state, strict=True)
         ]
-        return self._combined([logits for logits, _ in read]), tuple(after for _, after in read)
+        return self._cut_and_combined([logits for logits, _ in read]), tuple(after for _, after in read)
 
     def select(self, state: tuple[Any, ...], rows: torch.Tensor) -> tuple[Any, ...]:
         """The same rows of every part."""
@@ -82,12 +90,8 @@ class SideBySide(StepwisePolicy):
         """Rows joined in every part."""
         return tuple(part.join(own, added) for part, own, added in zip(self.parts, state, other, strict=True))
 
-    @abstractmethod
-    def _combined(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The logits of all parts as one; `_cut` gives them one width and one device."""
-
-    def _cut(self, logits: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        return tuple(part[..., : self._width].to(self.device) for part in logits)
+    def _cut_and_combined(self, logits: Sequence[torch.Tensor]) -> torch.Tensor:
+        return self.combined([part[..., : self._width].to(self.device) for part in logits])
 
     def _as_read_by(self, part: StepwisePolicy, prompt: Encoded) -> Encoded:
         """The prompt through the part's own template, with room for as much as the first part leaves."""
