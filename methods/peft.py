@@ -3,9 +3,8 @@
     peft: {type: vera, settings: {r: 64}}
 
 `type` is a PEFT type in any case, and `settings` are the arguments of its configuration, whose names are checked before
-training; the others keep PEFT's defaults. Everything else is as in lora: all weights except the adapter's are frozen,
-rows, optimiser and loss are those of every method, and the adapter is merged into the weights where PEFT can do so.
-`peft: {type: lora, ...}` and `lora` with equal settings give equal artifacts.
+training; the others keep PEFT's defaults. Everything else is as in lora, also the merge of the adapter into the weights
+where PEFT can do so: `peft: {type: lora, ...}` and `lora` with equal settings give equal artifacts.
 
 Types that learn a prompt (prompt_tuning, p_tuning, prefix_tuning) put virtual tokens before every prompt. Their keys
 and values are computed once and begin the cache of the shared base, so that scoring, sampling and training read the

@@ -26,8 +26,9 @@ from harness.policy.types import Completion, Prompt, Sampling
 from harness.records import Message, TrainingData
 from methods._document_forms import FORMS as SHIPPED
 from methods._document_forms import forms_of, read_forms
+from methods._document_policy import DocumentPolicy
 from methods.best_of_n import BestOfN
-from methods.document import Document, DocumentPolicy
+from methods.document import Document
 from methods.echo import Echo
 from methods.prompting import Prompting
 

@@ -24,7 +24,8 @@ from harness.policy.hidden_states import decoder_blocks
 from harness.policy.types import Prompt, Sampling
 from harness.records import Demonstration, Message, TrainingData
 from harness.training.labelled_rows import IGNORED, training_rows
-from methods.loreft import Loreft, ReftPolicy, Weights, edit, load_interventions, prompt_lengths, weights_of
+from methods._low_rank_edits import Weights, edit, weights_of
+from methods.loreft import Loreft, ReftPolicy, load_interventions, prompt_lengths
 
 WORDS = ["<eos>", "<unk>", "user", "assistant", *(f"w{at}" for at in range(28))]
 TEMPLATE = (

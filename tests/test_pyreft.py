@@ -22,8 +22,10 @@ from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.causal import CausalPolicy
 from harness.policy.types import Prompt, Sampling
 from harness.records import Demonstration, Message, TrainingData
-from methods.loreft import Loreft, ReftPolicy, Weights, load_interventions, reflected
-from methods.pyreft import Pyreft, PyreftPolicy
+from methods._low_rank_edits import Weights, reflected
+from methods._pyreft_library import PyreftPolicy
+from methods.loreft import Loreft, ReftPolicy, load_interventions
+from methods.pyreft import Pyreft
 
 needs_library = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("pyreft", "pyvene")), reason="pyreft is not installed"

@@ -25,8 +25,10 @@ from harness.policy.causal import CausalPolicy
 from harness.policy.types import Prompt, Sampling
 from harness.training.loop import collate
 from harness.training.trl import completion_loss
-from methods.loreft import Loreft, ReftPolicy, weights_of
-from methods.pyreft import Pyreft, library_model, locations, run_library
+from methods._low_rank_edits import weights_of
+from methods._pyreft_library import library_model, locations, run_library
+from methods.loreft import Loreft, ReftPolicy
+from methods.pyreft import Pyreft
 
 WORDS = ["<eos>", "<unk>", *(f"w{at}" for at in range(4000))]
 NEW_TOKENS, ROUNDS, PROMPT = 32, 31, 50
