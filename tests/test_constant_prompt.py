@@ -137,6 +137,15 @@ def test_a_prompt_that_is_not_usable_is_an_error_with_its_file(
     assert said in str(found.value)
     assert found.value.where == str(file)
     assert "\n" not in found.value.what
+    experiment = tmp_path / "e.yaml"
+    experiment.write_text(
+        "name: x\nbases: [microworld/small]\nbenchmarks: [knowledge]\nbaseline: prompting\n"
+        "methods: [{prompting: {examples: mine.yaml}}]\n"
+    )
+    with pytest.raises(UserError) as told:
+        load_experiment(experiment)
+    assert str(file) in told.value.what
+    assert told.value.where == f"{experiment}:5"
 
 
 @pytest.mark.parametrize(

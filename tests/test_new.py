@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -171,34 +172,51 @@ def whole_files(document: str) -> list[str]:
     return [text for text in fenced if text.startswith('"""')]
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(6))
 @pytest.mark.slow
 def test_a_method_of_the_guide_keeps_every_promise(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = whole_files("methods/README.md")
-    assert len(texts) == 4
+    assert len(texts) == 6
     module = loaded(texts[number], f"guide_method_{number}", tmp_path, monkeypatch)
-    (found,) = (
-        it for it in vars(module).values() if isinstance(it, type) and issubclass(it, Method) and it is not Method
-    )
+    kinds = [it for it in vars(module).values() if isinstance(it, type) and issubclass(it, Method)]
+    (found,) = (it for it in kinds if it.__module__ == module.__name__)
     bench = Bench(quick(found()), tmp_path / "bench")
     verdicts = {clause.__name__: try_clause(clause, bench, tmp_path / "x.py") for clause in CLAUSES}
     assert not [f"{name}: {verdict}" for name, verdict in verdicts.items() if verdict.state == "failed"]
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", range(3))
 def test_a_benchmark_of_the_guide_keeps_every_promise(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = whole_files("benchmarks/README.md")
-    assert len(texts) == 2
+    assert len(texts) == 3
+    write_pairs(tmp_path / "pairs.jsonl", PAIR, PAIR | {"id": "b", "right": "no", "wrong": "yes"})
+    monkeypatch.chdir(tmp_path)
     module = loaded(texts[number], f"guide_benchmark_{number}", tmp_path, monkeypatch)
     kinds = [it for it in vars(module).values() if isinstance(it, type) and issubclass(it, Benchmark)]
     (found,) = (it for it in kinds if it is not Benchmark)
     bench = BenchmarkBench(found())
     verdicts = {clause.__name__: try_clause(clause, bench, tmp_path / "x.py") for clause in BENCHMARK_CLAUSES}
     assert not [f"{name}: {verdict}" for name, verdict in verdicts.items() if verdict.state == "failed"]
+
+
+PAIR = {"id": "a", "kind": "verbs", "request": "say yes", "right": "yes", "wrong": "no"}
+
+
+def write_pairs(file: Path, *rows: dict[str, str]) -> None:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_the_guides_benchmark_of_a_file_names_the_row_that_it_cannot_use(tmp_path: Path, monkeypatch: Patch) -> None:
+    module = loaded(whole_files("benchmarks/README.md")[2], "guide_benchmark_of_a_file", tmp_path, monkeypatch)
+    file = tmp_path / "mine.jsonl"
+    write_pairs(file, PAIR, {key: text for key, text in PAIR.items() if key != "wrong"})
+    with pytest.raises(UserError, match="wrong is missing or is not text") as refused:
+        module.MinimalPairs(str(file)).check_items()
+    assert refused.value.where == f"{file}:2"
 
 
 def loaded(text: str, name: str, folder: Path, monkeypatch: Patch) -> ModuleType:

@@ -434,6 +434,16 @@ def test_a_method_whose_requirements_raise_an_error_is_told_with_the_line(folder
     assert f"{method}:" in done.stderr
 
 
+def test_a_field_for_a_method_without_a_default_must_be_given(folder: Path) -> None:
+    method = folder / "outside_method.py"
+    field = '    of: Method = setting(None, "the method that it follows")\n'
+    method.write_text(outside.METHOD.replace("    strength: float", f"{field}    strength: float", 1))
+    done = run(folder)
+    assert done.returncode == 2
+    assert "outside needs of\n  Give of." in done.stderr
+    assert run(folder, methods="[{outside: {of: base}}]").returncode == 0
+
+
 @pytest.mark.parametrize("size", [100_000, 900_000])
 def test_a_text_of_any_length_in_a_message_is_cut_and_its_length_said(folder: Path, size: int) -> None:
     method = folder / "outside_method.py"

@@ -158,9 +158,11 @@ def _either(words: list[str]) -> str:
 
 
 def _example(plugin: Any, name: str) -> str:
-    """An entry of an experiment that sets the required fields, or the first that is empty or tuned."""
+    """An entry of an experiment that sets the required fields, or the first that is empty, tuned or a number."""
     required = required_fields(plugin)
-    tuned = [one for one in _items(plugin) if one.default == () or isinstance(one.default, (int, float))]
+    numbers = [one for one in _items(plugin) if one.default == () or isinstance(one.default, (int, float))]
+    # a field that is not tuned may be one that the other defaults do not read
+    tuned = [one for one in numbers if one.default == () or one.metadata.get("search")] or numbers
     values = [f"{field}: ..." for field in required]
     if not required and tuned:
         values = [f"{tuned[0].name}: {_value(tuned[0].default) if tuned[0].default != () else '[...]'}"]

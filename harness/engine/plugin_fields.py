@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.data.folders import READABLE
-from harness.engine.registry import Kind, place_in_plugin, plugin_class, source_file
+from harness.engine.registry import Kind, place_in_plugin, plugin_class, plugin_names, source_file
 from harness.engine.yaml_lines import Located, foreign, short
 from harness.errors import UserError, did_you_mean, first_line, shortened
 from harness.method import LocalPath, Method, required_fields
@@ -114,6 +114,11 @@ def _name_of(given: Located) -> str:
     return ".".join(map(str, path[start:]))
 
 
+def _unnamed_methods(plugin: type[Any], types: Mapping[str, Any]) -> list[str]:
+    """The fields that hold a method and whose default is none."""
+    return [item.name for item in dataclasses.fields(plugin) if types[item.name] is Method and item.default is None]
+
+
 def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Method], folder: Path) -> Any:
     """The plugin with these fields. A field that holds a method takes a label, a name or {name: fields}, and one
     that holds several a list of them.
@@ -133,7 +138,9 @@ def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Met
         values[key] = _field(types[key], value, labels, folder)
         if paths[key]:
             values[key] = _located_paths(values[key], folder)
-    if lacking := [field for field in required_fields(found) if field not in values]:
+    if lacking := [
+        field for field in (*required_fields(found), *_unnamed_methods(found, types)) if field not in values
+    ]:
         raise given.error(f"{name} needs {', '.join(lacking)}", fix=f"Give {lacking[0]}.")
     try:
         plugin = found(**values)
@@ -141,7 +148,8 @@ def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Met
             plugin.check()
     except UserError as error:
         named = [key for key in values if re.search(rf"\b{key}\b", error.what)]
-        raise given.error(error.what, *named[:1], fix=error.fix) from None
+        what = f"{error.what} ({error.where})" if error.where else error.what  # the place in a file that a field names
+        raise given.error(what, *named[:1], fix=error.fix) from None
     except (Exception, SystemExit) as error:  # the author's mistake, told like the user's
         where = f" ({place_in_plugin(error, source_file(kind, name))})"
         what = f"{name} fails to check its fields: {type(error).__name__}: {first_line(error)}{where}"
@@ -206,6 +214,8 @@ def build_method(given: Located, labels: Mapping[str, Method], folder: Path) -> 
     """The method of a label, a name or {name: {field: value}}. Raises UserError for anything else."""
     if isinstance(given.value, str) and given.value in labels:
         return labels[given.value]
+    if isinstance(given.value, str) and given.value in [*labels] and given.value not in plugin_names("methods"):
+        raise given.error(f"{given.value} is made of itself", fix="Name another method, such as base.")
     plugin, fields, options = entry_parts(given, options=())
     assert not options
     found = build_plugin("methods", plugin, fields, labels, folder)
