@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from harness.report.render.bands import Ends, in_plain, lines_of, number, shown_
 from harness.report.render.document import Opening
 from harness.report.render.forest_picture import ForestRow, draw_forest
 from harness.report.render.front_picture import Mark, Trade, draw_front, spread
+from harness.report.render.opening_text import opening_lines
 from harness.report.render.tabular import change, change_interval, deciding_digits
 from harness.stats.intervals import Estimate
 
@@ -49,7 +51,7 @@ def test_a_method_that_gains_and_keeps_is_shown_and_the_sentence_says_to_use_it(
     found = opening(folder)
     assert found.answer[0] == "Use tuned:"
     assert re.match(
-        r"\+\d\d\.\d points on tasks \(\+\d\d\.\d to \+\d\d\.\d\), and shown to lose less than 10 points of kn",
+        r"\+\d\d points on tasks \(\+\d\d to \+\d\d\), and shown to lose less than 10 points of knowledge \(",
         found.answer[1],
     )
     assert found.strips[0].decide == ""
@@ -109,15 +111,38 @@ def test_the_caption_says_how_many_of_each_kind_are_not_shown(tmp_path: Path) ->
 def test_no_badge_says_one_base_model_beside_methods_that_use_another(tmp_path: Path) -> None:
     found = opening(Fake(items=60, small=frozenset({"harsh"})).write(tmp_path))
     said = [one.text for one in found.badges if one.warns]
-    assert said == ["1 of 3 methods uses another base model (§)", "about world/large only"]
+    assert said == ["1 of 3 methods uses another base model", "about world/large only"]
 
 
-def test_where_no_method_gains_the_sentence_names_the_best_change(tmp_path: Path) -> None:
+def test_where_every_mean_is_a_loss_the_sentence_names_the_closest_and_no_best_change(tmp_path: Path) -> None:
     """Both are below plain on tasks; low is the better one there, and keeps less knowledge."""
     skills = {"plain": (0.5, 0.7), "lower": (0.40, 0.7), "low": (0.47, 0.65)}
     found = opening(Fake(skills=skills, items=150, reference=None).write(tmp_path))
     assert found.answer[0] == "No method is shown to improve plain:"
-    assert found.answer[1].startswith("the best change is that of low, ")
+    assert found.answer[1].startswith("no mean is better than that of plain, and low comes closest: −")
+    skills = {"plain": (0.5, 0.7), "higher": (0.58, 0.7), "low": (0.47, 0.65)}
+    found = opening(Fake(skills=skills, items=150, reference=None).write(tmp_path / "up"))
+    assert found.answer[1].startswith("the best mean change is that of higher, +")
+    skills = {"plain": (0.5, 0.7), "low": (0.47, 0.65)}
+    found = opening(Fake(skills=skills, items=150, reference=None).write(tmp_path / "one"))
+    assert found.answer[1].startswith("low has −")
+
+
+def test_methods_without_a_row_are_named_with_their_words_below_the_table(tmp_path: Path) -> None:
+    """Of eight, the best, four that are shown worse: two more of those and weak have no row."""
+    skills = {**SAFE, **{f"harsh_{at}": (0.6, 0.25 + at / 100) for at in range(5)}}
+    folder = Fake(skills=skills, items=600).write(tmp_path)
+    strip = opening(folder).strips[0]
+    rows = {one.method for one in strip.candidates}
+    left = set(skills) - rows - {"plain"}
+    assert len(left) == 3
+    said = re.sub(r" \([^)]*\)|;|,| and", "", strip.left_out).split()
+    assert set(said) == left
+    assert "weak (no gain shown)" in strip.left_out
+    markdown, web, _ = pages(folder)
+    assert "Not in this table: weak" in web
+    assert "Not in this table: weak" in markdown
+    assert any(line.strip().startswith("Not in this table: weak") for line in opening_lines(opening(folder)))
 
 
 def test_a_method_that_gains_and_loses_elsewhere_is_no_winner_and_the_sentence_says_where(tmp_path: Path) -> None:
@@ -220,8 +245,48 @@ def test_the_front_joins_the_means_that_no_other_beats_and_names_what_is_too_far
     ]
     svg, said = draw_front(Trade("", tuple(marks), "change", "score", 2.0, (True, True)))
     assert said.endswith("On the front of the means: a and b.")
-    assert "not drawn: d (−60.0)" in svg
-    assert svg.count('class="mark"') == 3
+    assert "not drawn: d (−60)" in svg
+    assert svg.split('class="explained"')[0].count('class="mark"') == 3
+
+
+def test_the_picture_explains_its_lines_and_names_both_axes_with_their_units() -> None:
+    """c has no row in the table: its mark is faded, and it has no lines."""
+    marks = (
+        Mark("a", 0.0, 50.0, (-1.0, 1.0), (45.0, 55.0), "shown", True),
+        Mark("b", -2.0, 80.0, (-4.0, 0.0), (75.0, 85.0), "undecided", True),
+        Mark("c", -3.0, 70.0, (-6.0, 0.0), None, "worse", False),
+    )
+    trade = Trade("", marks, "change in facts, points", "change in tasks, points", 2.0, (True, True), (), "95 % band")
+    plot, legend = draw_front(trade)[0].split('<g class="explained">')
+    said = re.findall(r"<text [^>]*>([^<]+)<", legend)
+    assert said == [
+        "mean with its 95 % band",
+        "faded: a method that is not in the table, its interval not drawn",
+        "the front: no other method has better means on both axes",
+    ]
+    assert ">↑ change in tasks, points<" in plot
+    assert ">change in facts, points →<" in plot
+    loud = tuple(replace(mark, loud=True) for mark in marks)
+    assert "faded" not in draw_front(replace(trade, marks=loud))[0]
+
+
+def test_the_front_is_no_line_along_an_interval() -> None:
+    """Steps would lie on both intervals of each mark; the straight line from one mark to the next lies on none."""
+    marks = tuple(
+        Mark(name, x, y, (x - 1, x + 1), (y - 5, y + 5), "shown", True) for name, x, y in (("a", 0, 50), ("b", -3, 80))
+    )
+    svg, _ = draw_front(Trade("", marks, "change", "score", 2.0, (True, True)))
+    (path,) = re.findall(r'class="best" d="([^"]+)"><title>', svg)
+    assert re.fullmatch(r"M[\d.]+ [\d.]+L[\d.]+ [\d.]+", path)
+
+
+def test_numbers_of_the_lower_axis_that_would_touch_are_left_out_but_for_0() -> None:
+    marks = tuple(Mark(name, x, 1.0, None, None, "idle", True) for name, x in (("a", -0.0118), ("b", 0.0118)))
+    svg, _ = draw_front(Trade("", marks, "change", "score", 0.0, (True, False)))
+    places = [(float(x), said) for x, said in re.findall(r'class="tick middle" x="([\d.]+)" y="351">([^<]+)<', svg)]
+    assert "0" in [said for _, said in places]
+    for (low, said), (high, other) in pairwise(sorted(places)):
+        assert high - low >= 6.6 * (len(said) + len(other)) / 2
 
 
 def test_lines_that_lead_to_names_lie_below_the_intervals_which_they_would_seem_to_fade() -> None:
@@ -248,8 +313,9 @@ def test_no_mark_or_interval_lies_on_a_number_of_the_upright_axis(high: float) -
         Mark("near", 0.0, high, (-1.0, 1.0), None, "shown", True),
     )
     svg, _ = draw_front(Trade("", marks, "change", "score", 2.0, (True, True)))
-    numbers = [103 + 7.3 * len(number) for number in re.findall(r'class="tick halo" [^>]*>([^<]+)<', svg)]
-    spans = [float(start) for start in re.findall(r'class="span" d="M([\d.]+) ', svg)]
+    plot = svg.split('class="explained"')[0]
+    numbers = [103 + 7.3 * len(number) for number in re.findall(r'class="tick halo" [^>]*>([^<]+)<', plot)]
+    spans = [float(start) for start in re.findall(r'class="span" d="M([\d.]+) ', plot)]
     assert len(numbers) >= 3
     assert min(spans) > max(numbers)
 
@@ -309,7 +375,7 @@ def test_a_long_name_or_interval_is_squeezed_into_its_room_and_a_short_one_is_no
     drawing, _ = draw_front(Trade("x", (*marks, base), label, "ifeval", 0.0, (True, True)))
     assert 'textLength="89" lengthAdjust="spacingAndGlyphs">constant_prompt<' in drawing
     assert drawing.count("textLength") == 1
-    assert f">{label}<" in drawing
+    assert f">{label} →<" in drawing
     row = ForestRow("lora", (-0.1, 0.0, 0.1), "undecided", "+0.00765 (−0.0679 to +0.0832)")
     assert "textLength" in draw_forest([row], "x", "bits", None)
     assert "textLength" not in draw_forest([replace(row, said="+0.1 (−0.1 to +0.3)")], "x", "bits", None)

@@ -35,7 +35,8 @@ To decide it: about 560 items (now 140).
 
 method  how sure   instruction        knowledge            train  run
                    following
-pyreft  undecided  +95 (+84 to +100)  −0.7 (−2.5 to +1.0)  2 min  × 1.1"""
+pyreft  undecided  +95 (+84 to +100)  −0.7 (−2.5 to +1.0)  2 min  × 1.1
+In brackets: 95 % interval."""
 
 
 def test_the_first_screen_at_80_columns_is_this() -> None:
@@ -48,8 +49,8 @@ def test_no_line_of_the_first_screen_is_wider_and_every_word_is_whole(tmp_path: 
     lines = list(opening_lines(found, width))
     assert max(map(len, lines)) <= width
     assert set(" ".join(found.answer).split()) <= set(" ".join(lines).split())
-    assert [line.split()[0] for line in lines[-4:-1]] == [one.method for one in found.strips[0].candidates]
-    assert lines[-1] == "Shown worse on facts: harsh."
+    assert [line.split()[0] for line in lines[-5:-2]] == [one.method for one in found.strips[0].candidates]
+    assert lines[-2:] == ["Shown worse on facts: harsh.", "In brackets: 95 % interval, corrected for all 6 tests."]
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -10,8 +10,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from itertools import pairwise
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,10 @@ from harness.report.findings.first_screen import opening_of
 from harness.report.findings.trades import trades_of
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import text
-from harness.report.render.axes import Axis, tick_text
-from harness.report.render.bands import counted
+from harness.report.render.axes import Axis
+from harness.report.render.bands import counted, counted_points
 from harness.report.render.document import SURE_WORDS, Opening, Strip, Sure
-from harness.report.render.front_picture import Mark, Trade, spread
+from harness.report.render.front_picture import Mark, Trade, apart, signed_tick, spread
 
 WIDE, HIGH = 1200, 675
 LEFT, RIGHT = 44.0, 1156.0
@@ -37,7 +35,6 @@ SHAPES = {"shown": "o", "likely": "o", "undecided": "D", "worse": "s", "idle": "
 TABLE = (LEFT, 620.0)  # where the table begins and ends across
 MOST_ROWS, MOST_COLUMNS = 14, 5
 GRID_NAMES = 150.0
-TICK_GAP = 8.0
 
 
 def write_one_page(folder: Path, out: Path | None = None) -> list[Path]:
@@ -76,7 +73,7 @@ def alternative(opening: Opening, matrix: Matrix, front: Trade | None) -> str:
         words = {word: own.count(word) for word in own}
         said.append(f"- {label}: {', '.join(f'{SURE_WORDS[word]} in {n}' for word, n in words.items())}.")
     if front is not None:
-        places = "; ".join(f"{one.name} {one.y:.1f} at {one.x:+.1f}" for one in front.parted()[0])
+        places = "; ".join(f"{one.name} {one.y:+.3g} at {one.x:+.3g}" for one in front.parted()[0])
         best = text.listed([one.name for one in front.front()])
         said.append(f"A picture of {front.up} against {front.across}: {places}. On the front of the means: {best}.")
         if front.absent:
@@ -187,8 +184,9 @@ def _draw(sheet: Sheet, opening: Opening, model: ReportModel, front: Trade | Non
 def _reading(strip: Strip, matrix: Matrix, front: Trade | None) -> str:
     """A line on the numbers: against what, on what the worse are worse, and the methods without a mark."""
     at = strip.worse_at
-    said = [f"Changes against {matrix.baseline}, each with its own 95 % interval."]
+    said = [f"Changes against {matrix.baseline}, {strip.interval}."]
     said += [f"Shown worse{'' if at.startswith('on ') else ':'} {at}."] if at else []
+    said += ["Dashed: no other method has better means on both axes."] * bool(front and len(front.front()) > 1)
     said += [f"Not measured for the picture: {text.listed(list(front.absent))}."] if front and front.absent else []
     return " ".join(said)
 
@@ -291,19 +289,20 @@ def _front(sheet: Sheet, front: Trade, top: float, title: str) -> None:
     if front.margin > 0:
         edge = min(max(x_axis.place(-front.margin if front.higher[1] else front.margin), BOX[0]), BOX[1])
         sheet.axes.fill_between([edge, BOX[1]], ceiling, floor, color=COLOURS["zone"], linewidth=0)
-        sheet.write(BOX[1], ceiling - 7, f"loss under {front.margin:.3g} →", 12, "faint", align="right")
+        sheet.write(BOX[1], ceiling - 7, f"loss under {counted_points(front.margin)} →", 12, "faint", align="right")
     for value in y_axis.ticks():
         y = y_axis.place(value)
         sheet.line(BOX, (y, y), "line", 0.7)
-        sheet.write(BOX[0] - 5, y + 4, tick_text(value), 12, "faint", align="right", room=TICKS)
+        sheet.write(BOX[0] - 5, y + 4, signed_tick(value), 12, "faint", align="right", room=TICKS)
     for value, said in _apart(sheet, x_axis):
         sheet.write(x_axis.place(value), floor + 18, said, 12, "faint", align="center")
     zero = x_axis.place(0.0)
     sheet.line((zero, zero), (ceiling, floor), "faint", 1)
     sheet.write(sum(BOX) / 2, floor + 40, front.across, 14, "faint", align="center", room=RIGHT - 650)
-    places = [(x_axis.place(one.x), y_axis.place(one.y)) for one in front.front()]
-    for (x, y), (right, up) in pairwise(places):
-        sheet.line((x, right, right), (y, y, up), "faint", 1.2, "--")
+    level = y_axis.place(0.0)
+    sheet.line(BOX, (level, level), "faint", 1)
+    best = front.front()
+    sheet.line([x_axis.place(one.x) for one in best], [y_axis.place(one.y) for one in best], "faint", 1.2, "--")
     near = sorted(front.parted()[0], key=lambda one: (one.loud, one.kind == "base"))
     for one in near:
         _placed(sheet, one, x_axis.place, y_axis.place)
@@ -312,12 +311,9 @@ def _front(sheet: Sheet, front: Trade, top: float, title: str) -> None:
 
 
 def _apart(sheet: Sheet, axis: Axis) -> list[tuple[float, str]]:
-    """The ticks of an axis with their texts: only every second or third where the texts would touch, 0 among them."""
-    signed = [(value, "+" if value > 1e-9 else "") for value in axis.ticks()]
-    ticks = [(value, sign + tick_text(value if abs(value) > 1e-9 else 0.0)) for value, sign in signed]
-    widest = max((sheet.width(said, 12) for _, said in ticks), default=0.0) + TICK_GAP
-    every = max(1, ceil(widest / abs(axis.place(axis.step) - axis.place(0.0))))
-    return [(value, said) for value, said in ticks if round(value / axis.step) % every == 0]
+    """The ticks of an axis with their texts, which do not touch."""
+    widths = [sheet.width(signed_tick(value), 12) for value in axis.ticks()]
+    return [(value, signed_tick(value)) for value in apart(axis, widths)]
 
 
 def _placed(sheet: Sheet, one: Mark, across: Any, up: Any) -> None:

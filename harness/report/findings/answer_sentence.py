@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.report.collect import Block, ReportModel
-from harness.report.findings.how_sure import ORDER, at_chance, change_of, gains_of, knowledge_change, worse_on
+from harness.report.findings.drawn_intervals import change_of, knowledge_of, mean_change
+from harness.report.findings.how_sure import ORDER, at_chance, gains_of, worse_on
 from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import bands, text
@@ -53,7 +54,7 @@ def sentence_of(block: Block, matrix: Matrix, order: Sequence[str], sure: dict[s
     lost = [one for one in order if sure[one] == "worse" and any(_better(one, result) for result in gains)]
     if lost:
         return "No winner:", _lost_words(lost[0], order, gains, block, matrix)
-    return f"No method is shown to improve {matrix.baseline}:", _best_change(order, block, gains, matrix)
+    return f"No method is shown to improve {matrix.baseline}:", _best_change(order, gains, matrix)
 
 
 def _lost_words(best: str, order: Sequence[str], gains: Sequence[Result], block: Block, matrix: Matrix) -> str:
@@ -70,23 +71,28 @@ def _lost_words(best: str, order: Sequence[str], gains: Sequence[Result], block:
     return f"the best gain is that of {best}, {_gain_words(best, gains, matrix)}, but {it} shown to {what}."
 
 
-def _best_change(order: Sequence[str], block: Block, gains: Sequence[Result], matrix: Matrix) -> str:
-    """The best mean change on the first gain metric, where no method is shown to be better."""
+def _best_change(order: Sequence[str], gains: Sequence[Result], matrix: Matrix) -> str:
+    """The best mean change on the first gain metric, where no method is shown to be better, worded by its sign."""
     sign = 1 if gains[0].metric.higher_is_better else -1
-    changes = {label: change for label in order if (change := change_of(label, gains[0])) is not None}
-    best = max(changes, key=lambda label: sign * changes[label][1], default=order[0])
-    control = _control_words(best, block, matrix, gains[0])
-    return f"the best change is that of {best}, {_gain_words(best, gains[:1], matrix)}{control}."
+    means = {label: sign * mean for label in order if (mean := mean_change(label, gains[0])) is not None}
+    best = max(means, key=lambda label: means[label], default=order[0])
+    said = f"{_gain_words(best, gains[:1], matrix)}{_control_words(best, matrix, gains[0])}."
+    if means.get(best, 1.0) > 0:
+        return f"the best mean change is that of {best}, {said}"
+    if len(means) == 1:
+        return f"{best} has {said}"
+    return f"no mean is better than that of {matrix.baseline}, and {best} comes closest: {said}"
 
 
-def _control_words(top: str, block: Block, matrix: Matrix, result: Result) -> str:
+def _control_words(top: str, matrix: Matrix, result: Result) -> str:
     """'; the control echo, whose answers are fixed, has +3': where a control is above the best method."""
     sign = 1 if result.metric.higher_is_better else -1
-    best = change_of(top, result)
+    best = mean_change(top, result)
     for label in matrix.controls:
-        change = change_of(label, result)
-        if label != top and best is not None and change is not None and sign * change[1] > sign * best[1]:
-            return f"; the control {label}, whose answers are fixed, has {shown_ends(change, result, matrix)[0]}"
+        mean, change = mean_change(label, result), change_of(label, result, matrix)
+        if label != top and best is not None and mean is not None and sign * mean > sign * best:
+            shown = shown_ends(change or (mean, mean, mean), result, matrix)[0]
+            return f"; the control {label}, whose answers are fixed, has {shown}"
     return ""
 
 
@@ -106,24 +112,27 @@ def _gain_words(label: str, gains: Sequence[Result], matrix: Matrix) -> str:
     parts: list[str] = []
     units: list[str] = []
     for result in gains[:MOST_GAINS]:
-        change = change_of(label, result)
-        if change is None:
+        change, mean = change_of(label, result, matrix), mean_change(label, result)
+        if mean is None:
             continue
-        value, low, high, unit = shown_ends(change, result, matrix)
-        interval = f" ({low} to {high})" if len(gains) == 1 else ""
+        value, low, high, unit = shown_ends(change or (mean, mean, mean), result, matrix)
+        interval = "" if len(gains) > 1 else f" ({low} to {high})" if change else " (no corrected interval)"
         units.append(unit)
         shown = f"{value} {unit}" if len(parts) == 0 or unit != units[0] else value
         parts.append(f"{shown} on {bands.benchmark_title(result, gains)}{interval}")
     more = f" and {len(gains) - MOST_GAINS} other metrics" if len(gains) > MOST_GAINS else ""
-    return (text.listed(parts) if not more else ", ".join(parts) + more) or "whose gain has no interval"
+    return (text.listed(parts) if not more else ", ".join(parts) + more) or "whose gain was not measured"
 
 
 def _change_words(label: str, block: Block, matrix: Matrix) -> str:
-    change, results = knowledge_change(label, block), block.of_role("knowledge")
-    if change is None or not results:
+    result = knowledge_of(label, block, matrix)
+    change = None if result is None else change_of(label, result, matrix)
+    if result is None or change is None:
         return ""
-    value, low, high, unit = shown_ends(change, results[0], matrix)
-    return f" ({value} {unit}, {low} to {high})"
+    value, low, high, unit = shown_ends(change, result, matrix)
+    several = [one for one in block.of_role("knowledge") if one.comparisons]
+    on = f" on {bands.benchmark_title(result, several)}" if len(several) > 1 else ""
+    return f" ({value} {unit}{on}, {low} to {high})"
 
 
 def _knowledge_words(label: str, block: Block, matrix: Matrix, lead: str) -> str:

@@ -28,7 +28,7 @@ def badges_of(model: ReportModel) -> Iterator[Badge]:
     if any(idle_fits(block) for block in done):
         yield Badge("some training taught nothing", "Fairness audit", True)
     if said := _apart(done, matrix):
-        yield Badge(f"{said} (§)", "Fairness audit", True)
+        yield Badge(said, "Fairness audit", True)
     flagged = [entry for entry in model.contamination if entry["flagged"]]
     if flagged:
         titles = text.listed(sorted({bands.in_plain(str(entry["benchmark"])) for entry in flagged}))
@@ -90,11 +90,12 @@ def legend_of(model: ReportModel) -> Iterator[tuple[Sure, str]]:
     knowledge = [result for block in model.blocks for result in block.of_role("knowledge") if result.comparisons]
     tests = max((block.tests for block in model.blocks), default=0)
     holds = f"after the correction for {bands.counted(tests, 'test')}"
-    keeps = f", and shown to lose less than {bands.margin_words(matrix, knowledge)} of knowledge" if knowledge else ""
+    margin = bands.margin_words(matrix, knowledge)
+    keeps = f", and shown to lose less than {margin} of knowledge" if knowledge else ""
     said: dict[Sure, str] = {
         "shown": f"better than {matrix.baseline} on a benchmark and worse on none{keeps}, {holds}",
-        "likely": f"the same by the band drawn here, but not {holds}",
-        "undecided": "better, but a loss of knowledge of that size is neither shown nor ruled out",
+        "likely": f"the same by each difference's 95 % interval alone, but not {holds}",
+        "undecided": f"better, but a loss of {margin} of knowledge or more is neither shown nor ruled out",
         "worse": f"shown to lose knowledge or to be worse on a benchmark, {holds}",
         "idle": "not shown to be better on any benchmark, which does not mean equal",
         "missing": "a benchmark that the answer needs has no result",

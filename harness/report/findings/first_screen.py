@@ -1,34 +1,27 @@
 """The first screen of a report: an answer in one sentence, at most five candidates, and a picture of the trade-off.
 
-It repeats what the sections below it establish, with their numbers: nothing is tested here. Bands are the 95 %
-intervals of each difference alone; the word for how sure an answer is comes from `how_sure`, after the corrections.
+It repeats what the sections below it establish, with their numbers: nothing is tested here. Both the bands
+(`drawn_intervals`) and the word for how sure an answer is (`how_sure`) are after the corrections, so that they agree.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from harness.engine.progress import spelled
 from harness.report.collect import Block, MethodCost, ReportModel
 from harness.report.findings.answer_sentence import MOST_GAINS, named, over_blocks, sentence_of
 from harness.report.findings.badges import badges_of, legend_of
-from harness.report.findings.how_sure import (
-    ORDER,
-    candidates_of,
-    change_of,
-    gains_of,
-    knowledge_change,
-    rivals_of,
-    sure_of,
-    worse_on,
-)
+from harness.report.findings.drawn_intervals import change_of, interval_words, knowledge_of, mean_change, why_none
+from harness.report.findings.how_sure import ORDER, candidates_of, gains_of, rivals_of, sure_of, worse_on
 from harness.report.findings.trades import against, trades_of
 from harness.report.findings.what_decides import decided_by
 from harness.report.numbers.comparisons import Result
 from harness.report.numbers.matrix import Matrix
 from harness.report.render import bands, text
-from harness.report.render.bands import Ends, axis_of, band_cell
+from harness.report.render.bands import axis_of, band_cell
 from harness.report.render.document import SURE_WORDS, BandAxis, BandCell, Candidate, Opening, Strip, Sure
 from harness.report.render.front_picture import draw_front
 from harness.report.render.tabular import BLANK
@@ -65,13 +58,12 @@ def _strip(block: Block, matrix: Matrix) -> Strip:
     if matrix.baseline is None:
         return _ranked_strip(block, matrix)
     for result in shown_gains:
-        changes = {label: change_of(label, result) for label in chosen}
-        axis, made = _column(bands.benchmark_title(result, shown_gains), changes, result, matrix)
+        axis, made = _column(bands.benchmark_title(result, shown_gains), dict.fromkeys(chosen, result), matrix)
         axes.append(axis)
         cells.append(made)
     if knowledge := [result for result in block.of_role("knowledge") if result.comparisons]:
-        kept = {label: knowledge_change(label, block) for label in chosen}
-        axis, made = _column("knowledge", kept, knowledge[0], matrix)
+        deciding = {label: knowledge_of(label, block, matrix) or knowledge[0] for label in chosen}
+        axis, made = _column("knowledge", deciding, matrix, several=len(knowledge) > 1)
         axes.append(axis)
         cells.append(made)
     candidates = tuple(
@@ -90,6 +82,7 @@ def _strip(block: Block, matrix: Matrix) -> Strip:
         tuple((kind, tally[kind]) for kind in ORDER if tally[kind]), tuple(axes), candidates,
         _caption(tally, [sure[label] for label in chosen if label in order], len(chosen)), pictures,
         f"against {across}" if across else "", _key(block, matrix, shown_gains), _worse_at(order, sure, block),
+        interval_words(block), _left_out(order, chosen, sure),
     )  # fmt: skip
 
 
@@ -109,6 +102,13 @@ def _caption(tally: Counter[Sure], shown: Sequence[Sure], rows: int) -> str:
     return f"{len(shown)} of {total} methods{controls}: {', '.join(parts)}"
 
 
+def _left_out(order: Sequence[str], chosen: Sequence[str], sure: Mapping[str, Sure]) -> str:
+    """'ia3 (undecided); dpo, sft and 5 more (shown worse)': the methods without a row, the surest first."""
+    rest = [label for label in order if label not in chosen]
+    kinds = {kind: [label for label in rest if sure[label] == kind] for kind in ORDER}
+    return "; ".join(f"{named(labels)} ({SURE_WORDS[kind]})" for kind, labels in kinds.items() if labels)
+
+
 def _worse_at(order: Sequence[str], sure: Mapping[str, Sure], block: Block) -> str:
     """'on knowledge', or '6 on knowledge, 3 on tasks': where the methods that are shown worse are worse."""
     lost = [label for label in order if sure[label] == "worse"]
@@ -125,30 +125,37 @@ def _titles_worse(label: str, block: Block) -> list[str]:
 
 
 def _column(
-    head: str, changes: dict[str, Ends | None], result: Result, matrix: Matrix
+    head: str, results: Mapping[str, Result], matrix: Matrix, *, several: bool = False
 ) -> tuple[BandAxis, dict[str, BandCell]]:
-    """A column of bands on one axis; a cell has more decimals where an end would be rounded onto 0 or the margin."""
+    """A column of bands on one axis; a cell has more decimals where an end would be rounded onto 0 or the margin.
+
+    results  method -> the metric that it is shown on; `several`: not the same one for all, so that each cell names it
+    """
+    result = next(iter(results.values()))
     ratio = any(pair.estimate.scale == "ratio" for pair in result.comparisons.values())
     factor = 100.0 if result.percent or ratio else 1.0
     unit = "%" if ratio else "points" if result.percent else result.metric.unit or bands.in_plain(result.metric.name)
+    changes = {label: change_of(label, own, matrix) for label, own in results.items()}
     scaled = {k: None if c is None else (c[0] * factor, c[1] * factor, c[2] * factor) for k, c in changes.items()}
     known = [one for one in scaled.values() if one is not None]
     limit = 100.0 if result.percent and not ratio else None
     higher = result.metric.higher_is_better
     lines = [factor * line for line in bands.lines_of(result, matrix)]
-    margin = abs(lines[-1])
-    axis = axis_of(head, unit if higher else f"{unit}, lower is better", known, margin, higher, limit)
+    unit = f"{unit}{'' if higher else ', lower is better'}{', where least is kept' if several else ''}"
+    axis = axis_of(head, unit, known, abs(lines[-1]), higher, limit)
     digits = bands.decimals(known) if factor == 100 else None
     best = (max if higher else min)((one[1] for one in known), default=None)
     cells = {}
     for label, one in scaled.items():
-        pair = result.comparisons.get(label)
-        reason = pair.estimate.reason if pair is not None else "not measured"
-        if pair is not None and one is None and pair.estimate.value is not None:
-            cells[label] = BandCell(bands.number(factor * pair.estimate.value, digits), text.one_line(reason, 40))
+        mean, reason = mean_change(label, results[label]), text.one_line(why_none(label, results[label]), 40)
+        if one is None and mean is not None:
+            cells[label] = BandCell(bands.number(factor * mean, digits), reason)
         else:
             own = digits if one is None else bands.deciding(one, digits, lines)
-            cells[label] = band_cell(one, axis, own, text.one_line(reason, 40), one is not None and one[1] == best)
+            cells[label] = band_cell(one, axis, own, reason, one is not None and one[1] == best)
+        if several and one is not None:
+            detail = f"{cells[label].detail}, {bands.in_plain(results[label].metric.benchmark)}"
+            cells[label] = replace(cells[label], detail=text.one_line(detail, 48))
     return axis[0], cells
 
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.report.collect import Block
+from harness.report.findings.drawn_intervals import is_lost, knowledge_change, knowledge_of, mean_change
 from harness.report.numbers.comparisons import Comparison, Result, is_kept
 from harness.report.numbers.matrix import Matrix
 from harness.report.render.document import Sure
-from harness.stats.intervals import Estimate
 
 MOST_CANDIDATES = 5
 ORDER: tuple[Sure, ...] = ("shown", "likely", "undecided", "idle", "worse", "missing")
@@ -38,8 +38,7 @@ def sure_of(label: str, block: Block, matrix: Matrix) -> Sure:
     knowledge = [result.comparisons.get(label) for result in results]
     if not any(known(pair) for pair in gains):
         return "missing" if gains or not any(known(pair) for pair in knowledge) else "idle"
-    lost = [pair for pair in knowledge if pair is not None and pair.worse and not is_kept(pair)]
-    if lost or any(pair.worse for pair in gains):
+    if any(is_lost(pair) for pair in knowledge) or any(pair.worse for pair in gains):
         return "worse"
     better = any(pair.better for pair in gains)
     if not all(known(pair) for pair in knowledge):
@@ -81,30 +80,6 @@ def points_down(pair: Comparison | None, result: Result) -> bool:
     return pair.pointwise[1] < 0 if result.metric.higher_is_better else pair.pointwise[0] > 0
 
 
-def change_of(label: str, result: Result) -> tuple[float, float, float] | None:
-    """(low, value, high) of a difference to the baseline, with its own 95 % interval; None where it has none."""
-    pair = result.comparisons.get(label)
-    if pair is None or pair.estimate.value is None or pair.pointwise is None:
-        return None
-    return pair.pointwise[0], pair.estimate.value, pair.pointwise[1]
-
-
-def knowledge_change(label: str, block: Block) -> tuple[float, float, float] | None:
-    """(low, value, high) of the change of knowledge over all its primary metrics, or on the first of them."""
-    kept = block.kept.get(label)
-    if kept is not None and kept.difference is not None:
-        return ends_of(kept.difference)
-    results = [result for result in block.of_role("knowledge") if result.comparisons]
-    return change_of(label, results[0]) if results and not block.kept else None
-
-
-def ends_of(estimate: Estimate) -> tuple[float, float, float] | None:
-    """(low, value, high), or None where one of them is not known."""
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return None
-    return estimate.low, estimate.value, estimate.high
-
-
 def at_chance(block: Block, matrix: Matrix) -> bool:
     """Whether the baseline's knowledge is not told apart from random answers, so that none can be lost."""
     found = []
@@ -119,7 +94,7 @@ def in_order(block: Block, matrix: Matrix, labels: Sequence[str]) -> list[str]:
     """The surest first; of equally sure ones, those better on more metrics, not dominated, and safer in knowledge."""
     gains = gains_of(block)
     at = {label: ORDER.index(sure_of(label, block, matrix)) for label in labels}
-    means = {label: _means(label, block, gains) for label in labels}
+    means = {label: _means(label, block, gains, matrix) for label in labels}
 
     def dominated(label: str) -> bool:
         others = [means[other] for other in labels if other != label and at[other] == at[label]]
@@ -127,22 +102,22 @@ def in_order(block: Block, matrix: Matrix, labels: Sequence[str]) -> list[str]:
 
     def place(label: str) -> tuple[float, ...]:
         better = sum(label in result.comparisons and result.comparisons[label].better for result in gains)
-        change = knowledge_change(label, block)
+        knowledge, change = knowledge_of(label, block, matrix), knowledge_change(label, block, matrix)
         total = sum(value for value in means[label][:-1] if value is not None)
-        safe = change[0] if change is not None else 0.0
+        higher = knowledge is None or knowledge.metric.higher_is_better
+        safe = 0.0 if change is None else change[0] if higher else -change[2]
         return (at[label], -better, dominated(label), *((-total, -safe) if at[label] == 0 else (-safe, -total)))
 
     return sorted(labels, key=place)
 
 
-def _means(label: str, block: Block, gains: Sequence[Result]) -> list[float | None]:
+def _means(label: str, block: Block, gains: Sequence[Result], matrix: Matrix) -> list[float | None]:
     """Its changes on the gain metrics, oriented so that more is better, and its change of knowledge."""
     found: list[float | None] = []
-    for result in gains:
-        change = change_of(label, result)
-        found.append(None if change is None else change[1] * (1 if result.metric.higher_is_better else -1))
-    kept = knowledge_change(label, block)
-    return [*found, None if kept is None else kept[1]]
+    for result in [*gains, knowledge_of(label, block, matrix)]:
+        mean = None if result is None else mean_change(label, result)
+        found.append(None if result is None or mean is None else mean * (1 if result.metric.higher_is_better else -1))
+    return found
 
 
 def _beats(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
@@ -175,7 +150,7 @@ def worse_on(label: str, block: Block) -> list[Result]:
     others = [*block.of_role("knowledge"), *(one for one in block.of_role("other") if one not in gains)]
     for result in [*gains, *others]:
         pair = result.comparisons.get(label)
-        if pair is not None and pair.worse and not (result.metric.role == "knowledge" and is_kept(pair)):
+        if pair is not None and (is_lost(pair) if result.metric.role == "knowledge" else pair.worse):
             found.append(result)
     return found
 

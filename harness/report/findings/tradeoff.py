@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.report.collect import Block
+from harness.report.findings.drawn_intervals import interval_words
 from harness.report.findings.trades import trades_of
 from harness.report.numbers.comparisons import Kept, Result
 from harness.report.numbers.matrix import Matrix
@@ -24,10 +25,10 @@ def tradeoff_parts(block: Block, matrix: Matrix) -> Iterator[Part]:
         yield from (Picture(*draw_front(one)) for one in fronts)
         if fronts:
             yield Paragraph(
-                "Higher is better quality, further right keeps more knowledge. A mark shows means, its colour and "
-                "shape how sure the answer about the method is; the lines of the candidates are 95 % intervals, each "
-                "alone. The shaded zone is a loss within the margin, in points; the dashed line joins the methods "
-                "that no other beats in both means."
+                "Changes against the baseline: higher is better quality, further right keeps more knowledge. A mark "
+                "shows means, its colour and shape how sure the answer about the method is; the line of a candidate is "
+                f"the {interval_words(block)}, on which that rests. The shaded zone is a loss within the margin, in "
+                "points; the dashed line joins the methods that no other beats in both means."
             )
         return
     across = f"knowledge kept, % of {matrix.baseline}" if matrix.baseline else "knowledge score"

@@ -176,6 +176,8 @@ class Strip:
     pictures  (name, drawing, the same in words) of each metric that is set against knowledge
     key       a line below the table
     worse_at  what the methods that are shown worse are worse at, and how many
+    interval  what the intervals of the candidates are, in a few words
+    left_out  the methods that are in no row of the table, with their words
     """
 
     title: str
@@ -189,6 +191,8 @@ class Strip:
     picture_title: str
     key: str
     worse_at: str = ""
+    interval: str = "95 % interval"
+    left_out: str = ""
 
 
 @dataclass(frozen=True)

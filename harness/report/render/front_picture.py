@@ -1,24 +1,27 @@
-"""Quality against the change in knowledge, as SVG: a mark for each method, whose colour and shape say how sure it is.
+"""The change of quality against that of knowledge, as SVG: a mark for each method; colour and shape say how sure it is.
 
 Names are in two columns next to the plot and joined to their marks by lines, so that they never overlap. The front
-joins the means that no other mean beats on both axes. Colours are classes of the page; every text is escaped here.
+joins the means that no other mean beats on both axes, by straight lines: steps would lie on the intervals. A legend
+below the plot explains what is drawn. Colours are classes of the page; every text is escaped here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from xml.sax.saxutils import escape
 
 from harness.report.render import text
 from harness.report.render.axes import Axis, attribute, tick_text
 
-FRONT_WIDTH, FRONT_HEIGHT = 500, 384
+FRONT_WIDTH = 500
 PLOT = (100.0, 392.0)  # where the plot begins and ends across
-CEILING, FLOOR = 22.0, 322.0
+CEILING, FLOOR = 40.0, 334.0
 NAME_STEP = 15.0
 LONGEST_NAME = 15
 LONGEST_AXIS = 78
+LINE = 16.0  # of the legend
 LETTER = 7.3  # the widest that a letter of a name is on average, in bold
 SMALL_LETTER = 6.6  # and of small print
 MOST_MISSING = 3  # methods without a mark that are named
@@ -42,7 +45,7 @@ class Mark:
 class Trade:
     """A picture: name, marks, words of the axes, margin (0: none), whether more is better (up, across).
 
-    absent: the methods that have no mark because one of their two numbers is not known.
+    absent: the methods that have no mark because one of their two numbers is not known; interval: what the lines are.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Trade:
     margin: float
     higher: tuple[bool, bool]
     absent: tuple[str, ...] = ()
+    interval: str = "95 % interval"
 
     def parted(self) -> tuple[list[Mark], list[Mark]]:
         """The marks to draw, and those so far away that drawing them would squeeze the others."""
@@ -66,7 +70,7 @@ class Trade:
     def axes(self, plot: tuple[float, float], upright: tuple[float, float]) -> tuple[Axis, Axis]:
         """The axes of the marks to draw, between these places across and (floor, ceiling) up."""
         x_values = [0.0, -1.4 * self.margin, 0.5 * self.margin]
-        y_values: list[float] = []
+        y_values = [0.0]
         for mark in self.parted()[0]:
             x_values += [mark.x, *(mark.across or () if mark.loud else ())]
             y_values += [mark.y, *(mark.up or () if mark.loud else ())]
@@ -91,17 +95,16 @@ class Trade:
 def draw_front(trade: Trade) -> tuple[str, str]:
     """The drawing and the same in words."""
     near, far = trade.parted()
-    room = max(LETTER * len(tick_text(value)) for value in (*trade.axes(PLOT, (FLOOR, CEILING))[1].ticks(), 0.0))
+    room = max(LETTER * len(signed_tick(value)) for value in (*trade.axes(PLOT, (FLOOR, CEILING))[1].ticks(), 0.0))
     x_axis, y_axis = trade.axes((PLOT[0] + room + 2, PLOT[1]), (FLOOR, CEILING))
     best, loud, up, across = trade.front(), trade.named(), trade.up, trade.across
     parts = [
-        f'<svg class="front" viewBox="0 0 {FRONT_WIDTH} {FRONT_HEIGHT}" role="img" '
-        f'aria-label="{attribute(text.one_line(f"{up} against {across}", 120))}">',
         *_zone(x_axis, trade.margin, trade.higher[1]),
         *_lines(x_axis, y_axis),
-        f'<text class="tick middle" x="{sum(PLOT) / 2:.1f}" y="{FLOOR + 38}">'
-        f"{escape(text.one_line(across, LONGEST_AXIS))}</text>",
-        *_steps(best, x_axis, y_axis),
+        f'<text class="axis" x="0" y="14">↑ {escape(text.one_line(up, LONGEST_AXIS))}</text>',
+        f'<text class="axis middle" x="{sum(PLOT) / 2:.1f}" y="{FLOOR + 36:g}">'
+        f"{escape(text.one_line(across, LONGEST_AXIS))} →</text>",
+        *_joined(best, x_axis, y_axis),
     ]
     names = list(_named(near, loud, x_axis, y_axis))
     parts += [leader for leader, _ in names]  # below the intervals: a line on top would seem to fade one half
@@ -111,29 +114,62 @@ def draw_front(trade: Trade) -> tuple[str, str]:
     # after the lines that lead to names, which would strike them through
     for value in y_axis.ticks():
         at = f'x="{PLOT[0] + 3:g}" y="{y_axis.place(value) - 3:.1f}"'
-        parts.append(f'<text class="tick halo" {at}>{tick_text(value)}</text>')
-    missing = [f"{text.one_line(one.name, 16)} ({one.x:+.1f})".replace("-", "−") for one in far]
+        parts.append(f'<text class="tick halo" {at}>{signed_tick(value)}</text>')
+    y = FLOOR + 58
+    parts.append('<g class="explained">')
+    for kind, words in _legend(trade, near, best):
+        parts += _legend_row(kind, words, y)
+        y += LINE
+    parts.append("</g>")
+    missing = [f"{text.one_line(one.name, 16)} ({_signed(one.x)})" for one in far]
     missing += [f"{text.one_line(name, 16)} (not measured)" for name in trade.absent]
     if missing:
         more = f" and {len(missing) - MOST_MISSING} more" if len(missing) > MOST_MISSING else ""
         said = f"not drawn: {', '.join(missing[:MOST_MISSING])}{more}"
         fitted = squeezed(len(said) * SMALL_LETTER, FRONT_WIDTH - 4)
-        parts.append(f'<text class="tick" x="4" y="{FRONT_HEIGHT - 4}"{fitted}>{escape(said)}</text>')
-    places = "; ".join(f"{one.name}: {one.y:.1f} at {one.x:+.1f}" for one in trade.marks)
+        parts.append(f'<text class="tick" x="4" y="{y:g}"{fitted}>{escape(said)}</text>')
+        y += LINE
+    head = (
+        f'<svg class="front" viewBox="0 0 {FRONT_WIDTH} {y - LINE + 8:g}" role="img" '
+        f'aria-label="{attribute(text.one_line(f"{up} against {across}", 120))}">'
+    )
+    places = "; ".join(f"{one.name}: {_signed(one.y)} at {_signed(one.x)}" for one in trade.marks if one.kind != "base")
     on_it = text.listed([one.name for one in best])
     said = f"{up} against {across}: {places}. On the front of the means: {on_it}."
     said += f" Not measured on one of the two: {text.listed(list(trade.absent))}." if trade.absent else ""
-    return "\n".join([*parts, "</svg>"]), said
+    return "\n".join([head, *parts, "</svg>"]), said
 
 
-def _steps(best: Sequence[Mark], x_axis: Axis, y_axis: Axis) -> Iterator[str]:
+def _joined(best: Sequence[Mark], x_axis: Axis, y_axis: Axis) -> Iterator[str]:
     if len(best) < 2:
         return
-    places = [(x_axis.place(one.x), y_axis.place(one.y)) for one in best]
-    path = f"M{places[0][0]:.1f} {places[0][1]:.1f}"
-    for x, y in places[1:]:
-        path += f"H{x:.1f}V{y:.1f}"
-    yield f'<path class="best" d="{path}"><title>no method has better means on both</title></path>'
+    path = "L".join(f"{x_axis.place(one.x):.1f} {y_axis.place(one.y):.1f}" for one in best)
+    yield f'<path class="best" d="M{path}"><title>{FRONT_WORDS}</title></path>'
+
+
+FRONT_WORDS = "the front: no other method has better means on both axes"
+
+
+def _legend(trade: Trade, near: Sequence[Mark], best: Sequence[Mark]) -> Iterator[tuple[str, str]]:
+    """(class, words) of each kind of mark and line that is drawn and that the words beside the table do not explain."""
+    if any(one.loud and (one.across or one.up) for one in near):
+        yield "idle", f"mean with its {trade.interval}"
+    if any(not one.loud and one.kind != "base" for one in near):
+        yield "idle quiet", "faded: a method that is not in the table, its interval not drawn"
+    if len(best) > 1:
+        yield "best", FRONT_WORDS
+
+
+def _legend_row(kind: str, words: str, y: float) -> Iterator[str]:
+    """A sample of the line or mark, and its words on the base line `y`."""
+    up = y - 4
+    if kind != "best":
+        line = "" if kind == "idle quiet" else f'<path class="span" d="M4 {up:g}H26"/>'
+        yield f'<g class="{kind}">{line}{mark_of("idle", 15, up)}</g>'
+    else:
+        yield f'<path class="best" d="M4 {up:g}H26"/>'
+    fitted = squeezed(len(words) * SMALL_LETTER, FRONT_WIDTH - 32)
+    yield f'<text class="tick" x="32" y="{y:g}"{fitted}>{escape(words)}</text>'
 
 
 def _zone(axis: Axis, margin: float, higher: bool) -> Iterator[str]:
@@ -142,27 +178,27 @@ def _zone(axis: Axis, margin: float, higher: bool) -> Iterator[str]:
     edge = min(max(axis.place(-margin if higher else margin), PLOT[0]), PLOT[1])
     wide, high = PLOT[1] - edge, FLOOR - CEILING
     yield f'<rect class="zone" x="{edge:.1f}" y="{CEILING:g}" width="{wide:.1f}" height="{high:g}"/>'
-    said = f"loss under {margin:.3g} →"
-    yield f'<text class="tick end" x="{PLOT[1]:.1f}" y="{CEILING - 7:g}">{said}</text>'
+    said = f"loss under {margin:.3g} point{'' if margin == 1 else 's'} →"
+    yield f'<text class="tick end" x="{PLOT[1]:.1f}" y="{CEILING - 6:g}">{said}</text>'
 
 
 def _lines(x_axis: Axis, y_axis: Axis) -> Iterator[str]:
-    zero = x_axis.place(0.0)
+    zero, level = x_axis.place(0.0), y_axis.place(0.0)
     for value in y_axis.ticks():
         y = y_axis.place(value)
         yield f'<line class="grid" x1="{PLOT[0]:g}" x2="{PLOT[1]:g}" y1="{y:.1f}" y2="{y:.1f}"/>'
-    for value in x_axis.ticks():
-        said = ("+" if value > 1e-9 else "") + tick_text(value if abs(value) > 1e-9 else 0.0)
+    for value in apart(x_axis, [SMALL_LETTER * len(signed_tick(value)) for value in x_axis.ticks()]):
+        said = signed_tick(value)
         yield f'<text class="tick middle" x="{x_axis.place(value):.1f}" y="{FLOOR + 17:g}">{said}</text>'
     yield f'<line class="null" x1="{zero:.1f}" x2="{zero:.1f}" y1="{CEILING:g}" y2="{FLOOR:g}"/>'
+    yield f'<line class="null" x1="{PLOT[0]:g}" x2="{PLOT[1]:g}" y1="{level:.1f}" y2="{level:.1f}"/>'
 
 
 def _drawn(mark: Mark, x_axis: Axis, y_axis: Axis) -> Iterator[str]:
     x, y = x_axis.place(mark.x), y_axis.place(mark.y)
     quiet = "" if mark.loud or mark.kind == "base" else " quiet"
-    ends = f" [{mark.across[0]:+.1f}, {mark.across[1]:+.1f}]" if mark.across else ""
-    tall = f" [{mark.up[0]:.1f}, {mark.up[1]:.1f}]" if mark.up else ""
-    said = escape(f"{text.one_line(mark.name, 60)}: {mark.y:.1f}{tall}, {mark.x:+.1f}{ends}".replace("-", "−"))
+    ends, tall = (f" [{_signed(one[0])}, {_signed(one[1])}]" if one else "" for one in (mark.across, mark.up))
+    said = escape(f"{text.one_line(mark.name, 60)}: {_signed(mark.y)}{tall}, {_signed(mark.x)}{ends}")
     yield f'<g class="{mark.kind}{quiet}"><title>{said}</title>'
     if not quiet:
         if mark.across and mark.across[0] < mark.across[1]:
@@ -210,6 +246,22 @@ def _named(marks: Sequence[Mark], loud: set[str], x_axis: Axis, y_axis: Axis) ->
             fitted = squeezed(min(len(mark.name), LONGEST_NAME) * LETTER, at if side == "left" else FRONT_WIDTH - at)
             shown = short_name(mark.name)
             yield leader, f'<text class="{kind}{anchor}" x="{at:.1f}" y="{y + 4:.1f}"{fitted}>{shown}</text>'
+
+
+def _signed(value: float) -> str:
+    """A change with three digits."""
+    return f"{value:+.3g}".replace("-", "−")
+
+
+def signed_tick(value: float) -> str:
+    """A change on an axis, with its sign."""
+    return ("+" if value > 1e-9 else "") + tick_text(value if abs(value) > 1e-9 else 0.0)
+
+
+def apart(axis: Axis, widths: Sequence[float], gap: float = 8.0) -> list[float]:
+    """The ticks of an axis: only every second or third where texts of these widths would touch, 0 among them."""
+    every = max(1, ceil((max(widths, default=0.0) + gap) / abs(axis.place(axis.step) - axis.place(0.0))))
+    return [value for value in axis.ticks() if round(value / axis.step) % every == 0]
 
 
 def squeezed(width: float, room: float) -> str:

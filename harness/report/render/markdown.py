@@ -61,9 +61,8 @@ def _opening(opening: Opening) -> Iterator[str]:
             if strip.candidates:
                 yield from table_lines(candidates_table(strip))
                 yield ""
-                yield safe(
-                    f"{strip.caption}; changes against the baseline, each with its own 95 % interval. {strip.key}"
-                )
+                left_out = f" Not in this table: {strip.left_out}." if strip.left_out else ""
+                yield safe(f"{strip.caption}; changes against the baseline, {strip.interval}. {strip.key}{left_out}")
                 yield ""
     if several:
         yield ""
@@ -79,12 +78,11 @@ def candidates_table(strip: Strip) -> Table:
     columns = (Column("method", left=True), *heads, Column("to train"), Column("to run"), Column("how sure", left=True))
     rows = []
     for one in strip.candidates:
-        flag = "§" if one.flag else ""
         cells = [TableCell(cell.text, f"({cell.detail})" if cell.detail else "") for cell in one.cells]
         train = TableCell(one.train[0], small=one.train[1])
         rows.append(
             (
-                TableCell(one.method + flag),
+                TableCell(one.method, small=f"other {one.flag}" if one.flag else ""),
                 *cells,
                 train,
                 TableCell(one.run),

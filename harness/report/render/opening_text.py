@@ -27,6 +27,7 @@ def opening_lines(opening: Opening, width: int = NARROW) -> Iterator[str]:
         yield ""
         yield from _candidates(opening.strips[0], width)
         yield from _notes(opening.strips[0], width)
+        yield from _below(opening.strips[0], width)
     elif len(opening.strips) > 1:
         yield ""
         for strip in opening.strips:
@@ -69,6 +70,14 @@ def _notes(strip: Strip, width: int) -> Iterator[str]:
             found.setdefault(note, []).append(text.one_line(one.method, LONGEST_METHOD))
     for note, methods in found.items():
         yield from folded_lines(f"{note[:1].upper()}{note[1:]}: {text.listed(methods)}.", width, "  ")
+
+
+def _below(strip: Strip, width: int) -> Iterator[str]:
+    """What the brackets are, and the methods without a line."""
+    if any(cell.band for one in strip.candidates for cell in one.cells):
+        yield from folded_lines(f"In brackets: {strip.interval}.", width, "  ")
+    if strip.left_out:
+        yield from folded_lines(f"Not in this table: {strip.left_out}.", width, "  ")
 
 
 def _column_of(strip: Strip, at: int) -> tuple[str, list[str]]:
