@@ -94,13 +94,16 @@ def labelled_log_probs(model: Any, inputs: Mapping[str, Any]) -> tuple[torch.Ten
 def noisy_embeddings(model: Any, alpha: float, inputs: Mapping[str, Any]) -> Iterator[None]:
     """Within this context, uniform noise is added to the embeddings of every row (Jain et al. 2023, 2310.05914).
 
-    A row of L tokens gets at most alpha / sqrt(L d) in each of d dimensions; padding does not count.
+    A row of L tokens gets at most alpha / sqrt(L d) in each of d dimensions; padding does not count. Rows are drawn one
+    after the other, so that the noise of a row does not depend on how many of them a forward pass reads.
     """
-    lengths = inputs["attention_mask"].sum(1)
-    with changed_outputs([(model.get_input_embeddings(), partial(_noisy, alpha, lengths))]):
+    with changed_outputs([(model.get_input_embeddings(), partial(_noisy, alpha, inputs["attention_mask"].bool()))]):
         yield
 
 
-def _noisy(alpha: float, lengths: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
-    most = alpha / (lengths.sqrt() * math.sqrt(embedded.shape[-1]))
-    return embedded + torch.empty_like(embedded).uniform_(-1, 1) * most[:, None, None].to(embedded.dtype)
+def _noisy(alpha: float, real: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
+    noise = torch.zeros_like(embedded)
+    for row, mask in zip(noise, real, strict=True):
+        drawn = torch.empty_like(row[mask]).uniform_(-1, 1)
+        row[mask] = drawn * (alpha / math.sqrt(drawn.numel()))
+    return embedded + noise
