@@ -35,7 +35,7 @@ def check_before_run(plan: Plan, folder: Path) -> None:
         raise UserError(
             f"{plugin_name(node.method)} cannot train {node.base.spec.label} on {named}: {refused[first]} ({first})",
             where=loaded.places.get(first, loaded.manifest["name"]),
-            fix="Remove them, raise max_length where the model's context allows it, or leave them out for every "
+            fix="Remove them, change max_length or max_new_tokens, or leave them out for every "
             f"method: data: {{{loaded.kind}: {{name: {loaded.manifest['name']}, on_error: skip}}}}.",
         )
     for column in plan.experiment.benchmarks:
