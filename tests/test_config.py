@@ -472,6 +472,19 @@ def test_entries_that_are_made_of_each_other_are_refused(tmp_path: Path) -> None
         load_experiment(write(tmp_path, OTHERS + text))
 
 
+def test_a_question_is_one_line_of_text_however_it_is_written_and_nothing_by_default(tmp_path: Path) -> None:
+    assert load_experiment(write(tmp_path, GOOD)).question == ""
+    read = load_experiment(write(tmp_path, GOOD + "question: >\n  Does LoRA\n  forget less?\n"))
+    assert read.question == "Does LoRA forget less?"
+
+
+@pytest.mark.parametrize("given", ["[a, b]", "7", "|\n  two\n  lines", '"\\u202ereversed"', "x" * 161])
+def test_a_question_that_is_no_line_of_text_is_refused_at_its_line(tmp_path: Path, given: str) -> None:
+    with pytest.raises(UserError, match="`question` must be a line of text") as refused:
+        load_experiment(write(tmp_path, GOOD + f"question: {given}\n"))
+    assert str(refused.value.where).endswith("experiment.yaml:12")
+
+
 def test_the_folder_in_which_settings_were_tuned_is_read_beside_the_experiment(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     folder.mkdir()

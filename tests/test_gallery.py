@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import date
 from pathlib import Path
@@ -33,6 +34,22 @@ def test_every_study_has_its_question_answer_picture_and_link(tmp_path: Path) ->
     assert "world/large; 3 seeds; 24 cells; " in text
     before = (tmp_path / "index.html").read_bytes()
     assert write_index(tmp_path).read_bytes() == before
+
+
+def test_a_study_asks_what_its_experiment_says_or_else_what_its_own_page_is_called(tmp_path: Path) -> None:
+    for name in ("plain", "headed", "stated"):
+        folder = Fake(items=60).write(tmp_path / name)
+        if name != "plain":
+            (folder / "README.md").write_text("# What does <b>tuning</b> cost?\n\nAnd more.\n")
+        if name == "stated":
+            asked = json.loads((folder / "matrix.json").read_text())
+            write_json(folder / "matrix.json", {**asked, "question": "Does it <i>forget</i>?"})
+        write_report(folder)
+    asked = re.findall(r'<p class="faint">([^\n]*)</p>', index_page(tmp_path))
+    assert asked[0] == "What does &lt;b&gt;tuning&lt;/b&gt; cost?"
+    assert asked[1].startswith("Which of 3 ways of aligning world/large")
+    assert asked[2] == "Does it &lt;i&gt;forget&lt;/i&gt;?"
+    assert "Does it &lt;i&gt;forget&lt;/i&gt;?" in (tmp_path / "stated" / "report.html").read_text("utf-8")
 
 
 def test_the_day_is_that_of_the_code_as_recorded_and_never_todays(tmp_path: Path) -> None:

@@ -79,6 +79,18 @@ def test_the_words_hold_the_answer_and_every_number_of_the_table(tmp_path: Path)
         assert all(f"{cell.text} ({cell.detail})" in words for cell in one.cells)
 
 
+def test_the_question_that_an_experiment_states_is_above_the_answer(tmp_path: Path) -> None:
+    folder = Fake(skills=SKILLS, reference=None, items=60).write(tmp_path)
+    asked = "Does it forget?"
+    matrix = json.loads((folder / "matrix.json").read_text())
+    (folder / "matrix.json").write_text(json.dumps({**matrix, "question": asked}))
+    found = boxes(folder)
+    bottom = next(box[3] for said, box in found if said == asked)
+    first = opening_of(collect(folder)).answer[0].split()[0]
+    assert bottom <= next(box[1] for said, box in found if said == first) + 4
+    assert asked in one_page.write_one_page(folder)[2].read_text("utf-8")
+
+
 def test_a_matrix_without_a_result_still_has_a_card(tmp_path: Path) -> None:
     folder = Fake(items=60).write(tmp_path)
     matrix = json.loads((folder / "matrix.json").read_text())

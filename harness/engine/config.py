@@ -26,6 +26,7 @@ from harness.errors import UserError, did_you_mean
 from harness.method import Method
 from harness.policy.base_model import BaseSpec
 
+LONGEST_QUESTION = 160
 LABEL = re.compile(r"\w(?:[^/:]{,98}[^/:\s])?")
 # what a prompt is rendered with, which no argument of a template may replace
 RENDERED_WITH = {
@@ -158,6 +159,7 @@ class _Reader:
                 raise self.root.error(f"`{key}` must be a list", key, fix=f"Example: {key}: [NAME, ...]")
         build: dict[str, Callable[[Located], Any]] = {
             "name": self._name,
+            "question": self._question,
             "bases": self._bases,
             "small_base": lambda given: self._base(given) if given.value else None,
             "methods": self._methods,
@@ -224,6 +226,14 @@ class _Reader:
     def _name(self, given: Located) -> str:
         name = str(given.value) if isinstance(given.value, (int, float)) else given.value or self.file.stem
         return _plain(name, given, "name")
+
+    def _question(self, given: Located) -> str:
+        asked = given.value.strip() if isinstance(given.value, str) else given.value or ""
+        if not isinstance(asked, str) or len(asked) > LONGEST_QUESTION or (asked and not is_plain(asked)):
+            what = f"`question` must be a line of text of {LONGEST_QUESTION} characters or fewer, got {short(asked)}"
+            fix = "Example: question: Does LoRA forget less than full fine-tuning?"
+            raise self.root.error(what, "question", fix=fix)
+        return asked
 
     def _tuned_in(self, given: Located) -> str | None:
         if given.value is None:

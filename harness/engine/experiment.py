@@ -79,6 +79,7 @@ class Experiment:
     data_quality ("",) where the experiment has no such axis
     quality_order  better, worse -> the training sets of which the experiment says so; empty where it does not
     claims       the hypotheses that the report tests; None: those that ship with the project
+    question     what the study asks, for its report; "" leaves it to the report; in no content key
     contrasts    (A, B): the differences A - B that are declared before the first cell runs; in no content key
     data_sizes   (0,) where the experiment has no such axis: all rows
     strict       refuse to run on training data that contains test items
@@ -117,6 +118,7 @@ class Experiment:
     time_limit: Annotated[float, Ge(0.001), Le(10**9)] | None = None
     tune: Tune | None = None
     claims: ClaimsFile | None = None
+    question: str = ""
     contrasts: tuple[tuple[str, str], ...] = ()
     tuned_in: str | None = None
     stop: Stop | None = None

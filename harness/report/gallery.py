@@ -21,6 +21,7 @@ from harness.report.numbers.matrix import Matrix, read_matrix
 from harness.report.render.bands import counted
 from harness.report.render.html import page_environment
 from harness.report.render.opening_text import sentence_in
+from harness.report.render.text import one_line
 from harness.report.verdict import experiment_question
 
 SHAPES = {"svg", "g", "title", "path", "rect", "circle", "line", "text"}
@@ -71,7 +72,16 @@ def _studies(folder: Path) -> Iterator[Study]:
         svg = _front(web.read_text("utf-8")) if web.is_file() else ""
         address = quote(f"{own.name}/{'report.html' if web.is_file() else 'report.md'}")
         answer = sentence_in((own / "report.md").read_text("utf-8"))
-        yield Study(matrix.name or own.name, address, experiment_question(matrix), answer, svg, _facts(own, matrix))
+        asked = matrix.question or _heading(own / "README.md") or experiment_question(matrix)
+        yield Study(matrix.name or own.name, address, asked, answer, svg, _facts(own, matrix))
+
+
+def _heading(page: Path) -> str:
+    """The heading of a study's own page, which asks more to the point than a sentence made of its methods."""
+    if not page.is_file():
+        return ""
+    first = page.read_text("utf-8", errors="replace").partition("\n")[0]
+    return one_line(first.removeprefix("# ")) if first.startswith("# ") else ""
 
 
 def _facts(folder: Path, matrix: Matrix) -> str:

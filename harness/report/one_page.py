@@ -60,7 +60,8 @@ def write_one_page(folder: Path, out: Path | None = None) -> list[Path]:
 
 def alternative(opening: Opening, matrix: Matrix, front: Trade | None) -> str:
     """The card in words, for those who do not see it."""
-    said = [f"Results of the study {matrix.name}. {' '.join(opening.answer)}"]
+    asked = f" {matrix.question}" if matrix.question else ""
+    said = [f"Results of the study {matrix.name}.{asked} {' '.join(opening.answer)}"]
     if len(opening.strips) == 1 and opening.strips[0].candidates:
         strip = opening.strips[0]
         said.append(f"A table of {counted(len(strip.candidates), 'method')}:")
@@ -167,7 +168,9 @@ def _draw(sheet: Sheet, opening: Opening, model: ReportModel, front: Trade | Non
     bases = matrix.bases[0] if len(matrix.bases) == 1 else counted(len(matrix.bases), "base model")
     facts = [matrix.name, bases, counted(len(matrix.seeds), "seed"), "bakeoff"]
     sheet.write(LEFT, 46, " · ".join(facts), 15, "faint", room=RIGHT - LEFT)
-    top = _sentence(sheet, opening.answer) + 30
+    if matrix.question:
+        sheet.write(LEFT, 72, matrix.question, 17, "faint", room=RIGHT - LEFT)
+    top = _sentence(sheet, opening.answer, 84.0 if matrix.question else 60.0) + 30
     table = len(opening.strips) == 1 and opening.strips[0].candidates
     if table:
         _table(sheet, opening.strips[0], front, top)
@@ -191,15 +194,14 @@ def _reading(strip: Strip, matrix: Matrix, front: Trade | None) -> str:
     return " ".join(said)
 
 
-def _sentence(sheet: Sheet, answer: tuple[str, str]) -> float:
-    """The answer across the page, smaller until it has four lines or fewer; the height at which it ends."""
+def _sentence(sheet: Sheet, answer: tuple[str, str], y: float) -> float:
+    """The answer across the page below `y`, smaller until it has four lines or fewer; the height at which it ends."""
     words = [(word, "bold") for word in answer[0].split()] + [(word, "normal") for word in answer[1].split()]
     size = 28.0
     lines = sheet.wrapped(words, size, RIGHT - LEFT)
     while len(lines) > 4 and size > 14:
         size -= 2
         lines = sheet.wrapped(words, size, RIGHT - LEFT)
-    y = 60.0
     for line in lines[:6]:
         y += 1.32 * size
         x = LEFT

@@ -333,7 +333,9 @@ MOST_SPELT_OUT = 8  # with more methods, the findings would fill the first scree
 
 
 def experiment_question(matrix: Matrix) -> str:
-    """The experiment's question, in one sentence."""
+    """The question that the experiment states, or else one made of its methods, in one sentence."""
+    if matrix.question:
+        return text.one_line(matrix.question)
     rivals = [method for method in matrix.methods if method.label != matrix.baseline]
     rivals = [method for method in rivals if method.label not in matrix.controls] or rivals
     roles = {metric.role for benchmark in matrix.benchmarks for metric in benchmark.metrics if metric.primary}

@@ -29,6 +29,7 @@ def matrix_record(
     out_of_distribution: Mapping[str, str] | None = None,
     quality_order: Mapping[str, str] | None = None,
     contrasts: Iterable[Sequence[str]] = (),
+    question: str = "",
 ) -> dict[str, Any]:
     """All of it; `text`, what the results are made from, enters the digest.
 
@@ -39,6 +40,7 @@ def matrix_record(
         "schema": SCHEMA_VERSION,
         "digest": matrix_digest(text, cells, joint),
         "name": name,
+        **({"question": question} if question else {}),
         "baseline": baseline,
         "reference": reference,
         "margin": margin,

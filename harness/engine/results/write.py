@@ -105,6 +105,7 @@ def matrix(plan: Plan, states: list[State], joints: list[JointCell], store: Stor
         data_sizes=experiment.data_sizes,
         quality_order=experiment.quality_order,
         contrasts=experiment.contrasts,
+        question=experiment.question,
         methods=[_method(entry, plan, groups) for entry in experiment.methods],
         benchmarks=[_benchmark(column) for column in experiment.benchmarks],
         cells=_cell_entries(plan, states),

@@ -78,6 +78,7 @@ class Matrix:
     margin               how much knowledge a method may lose, in the metric's units
     out_of_distribution  benchmark, or benchmark/group, outside of the training data -> its counterpart inside
     quality_order        better, worse -> the training sets of which the experiment says so; empty where it does not
+    question             what the experiment says that it asks; "" where it does not
     contrasts            the differences (first, second) that the experiment declares
     stop                 the looks of a run that may stop; None for a run of the whole matrix
     judged               whether others measured the scores, so that their files state the protocol of each cell
@@ -100,6 +101,7 @@ class Matrix:
     contrasts: tuple[tuple[str, str], ...] = ()
     stop: Looked | None = None
     judged: bool = False
+    question: str = ""
 
     @cached_property
     def by_method(self) -> dict[tuple[str, str, DataChoice], list[CellState]]:
@@ -170,6 +172,7 @@ def read_matrix(folder: Path) -> Matrix:
         contrasts=tuple((str(first), str(second)) for first, second in raw.get("contrasts") or ()),
         stop=looked_of(raw["stop"]) if raw.get("stop") else None,
         judged=bool(raw.get("judged")),
+        question=str(raw.get("question") or ""),
     )
 
 
