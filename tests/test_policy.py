@@ -232,6 +232,29 @@ def test_an_assistant_prefix_scores_like_a_longer_prompt(policy: CausalPolicy) -
     assert [s.token_logprobs for s in parted] == [pytest.approx(s.token_logprobs, abs=1e-5) for s in joined]
 
 
+def test_a_long_choice_and_a_long_prompt_do_not_pad_all_the_others(
+    policy: CausalPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[int] = []
+    prefill, extend = policy.prefill, policy.extend
+    monkeypatch.setattr(
+        policy,
+        "prefill",
+        lambda prompts: (places.append(len(prompts) * max(len(one.prompt) for one in prompts)), prefill(prompts))[1],
+    )
+    monkeypatch.setattr(
+        policy, "extend", lambda state, tokens, mask: (places.append(tokens.numel()), extend(state, tokens, mask))[1]
+    )
+    prompts = [Prompt(text=f"w{n} " + "w1 " * (20 if n == 3 else 4) + "w2") for n in range(8) for _ in range(4)]
+    completions = [" w5" * (24 if at == 9 else 3) for at in range(32)]
+    scores = policy.score(prompts, completions)
+    read = {one.prompt: len(one.prompt) for one in map(policy.encode, prompts)}
+    # each prompt once and each choice but its last token; with every row as long as the longest it were 8 x 43 + 32 x 47
+    assert sum(places) == sum(read.values()) + sum(score.tokens - 1 for score in scores)
+    for prompt, completion, score in zip(prompts, completions, scores, strict=True):
+        assert score.logprob == pytest.approx(float(plain_logprobs(policy, prompt, completion).sum()), abs=1e-4)
+
+
 def test_a_prefix_is_never_read_with_the_prompt(policy: CausalPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     """An edit of prompt positions must not touch the words that the answer begins with."""
     read: list[tuple[int, ...]] = []

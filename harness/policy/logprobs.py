@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.lazy import torch
-from harness.policy.batching import by_prompt, padded, shared_prompts, within_cache
+from harness.policy.batching import by_prompt, like_lengths, padded, shared_prompts, within_cache
 from harness.policy.encoding import Encoded
 from harness.policy.finished import PolicyRequest, Result, in_batches, requests_digest
 from harness.policy.types import NotFinite, Prompt, Score
@@ -19,7 +20,12 @@ def score_encoded(policy: Steps, requests: Sequence[Encoded]) -> list[Score]:
     """One score per request, in order."""
     fitted = [fit_for_scoring(policy, request) for request in requests]
     longest = [len(one.prompt) + len(one.prefix) + len(one.completion) for one in fitted]
-    batches = within_cache(policy, by_prompt(fitted, policy.max_rows), lambda index: longest[index])
+    alike = (
+        [batch[at] for at in group]
+        for batch in by_prompt(fitted, policy.max_rows)
+        for group in like_lengths([len(fitted[index].prompt) for index in batch])
+    )
+    batches = within_cache(policy, alike, lambda index: longest[index])
 
     def scored(batch: list[int], _: object) -> Iterator[Result]:
         for index, values, greedy in _score_batch(policy, fitted, batch):
@@ -64,19 +70,32 @@ def _score_batch(
 ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
     """(request, log-probabilities, whether each token is the arg max) of every request's completion."""
     prompts, rows = shared_prompts(requests, indices)
-    batch = [requests[index] for index in indices]
-    following = [[*request.prefix, *request.completion] for request in batch]
-    targets, _ = padded(following, policy.device)
+    following = [[*requests[index].prefix, *requests[index].completion] for index in indices]
     first, state = policy.prefill(prompts)
-    chosen = torch.tensor(rows, device=policy.device)
+    ordered = sorted(range(len(indices)), key=lambda row: -len(following[row]))
+    # in groups: one long choice would otherwise pad the short ones of all prompts
+    groups = like_lengths([len(following[row]) for row in ordered])
+    for group in groups:
+        members = ordered[group.start : group.stop]
+        chosen = torch.tensor([rows[row] for row in members], device=policy.device)
+        own = state if group is groups[-1] else copy.deepcopy(state)  # reading on consumes a state
+        values, greedy = _reduced(policy, first, own, chosen, [following[row] for row in members])
+        for at, row in enumerate(members):
+            span = slice(len(requests[indices[row]].prefix), len(following[row]))
+            yield indices[row], values[at, span], greedy[at, span]
+
+
+def _reduced(
+    policy: Steps, first: torch.Tensor, state: Any, chosen: torch.Tensor, following: Sequence[Sequence[int]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities (B, T) of the tokens that follow the chosen prompts, and whether each is the arg max."""
+    targets, _ = padded(following, policy.device)
     logprobs, greedy = torch.zeros(targets.shape), torch.zeros(targets.shape, dtype=torch.bool)
     for start, logits in _logit_chunks(policy, first, state, chosen, following, budget=policy.budget):
         stop = start + logits.shape[1]
         values, best = _reduce(logits, targets[:, start:stop])
         logprobs[:, start:stop], greedy[:, start:stop] = values.cpu(), best.cpu()
-    for row, request in enumerate(batch):
-        span = slice(len(request.prefix), len(following[row]))
-        yield indices[row], logprobs[row, span], greedy[row, span]
+    return logprobs, greedy
 
 
 def row_logits(
