@@ -472,6 +472,16 @@ def test_entries_that_are_made_of_each_other_are_refused(tmp_path: Path) -> None
         load_experiment(write(tmp_path, OTHERS + text))
 
 
+def test_a_default_that_has_the_name_of_an_entry_is_that_entry(tmp_path: Path) -> None:
+    entries = "[distill, {rft: {samples: 2}}, {sft: {learning_rate: 5e-4}}]"
+    read = load_experiment(write(tmp_path, OTHERS + f"methods: {entries}"))
+    distilled, rejected, tuned = (entry.method for entry in read.methods)
+    assert distilled.teacher == tuned  # type: ignore[attr-defined]
+    assert (rejected.samplers, rejected.tune) == ((tuned,), tuned)  # type: ignore[attr-defined]
+    other = load_experiment(write(tmp_path, OTHERS + f"methods: {entries[:-2]}, as: other}}]"))
+    assert other.methods[0].method.teacher.learning_rate == 1e-5  # type: ignore[attr-defined]
+
+
 def test_a_question_is_one_line_of_text_however_it_is_written_and_nothing_by_default(tmp_path: Path) -> None:
     assert load_experiment(write(tmp_path, GOOD)).question == ""
     read = load_experiment(write(tmp_path, GOOD + "question: >\n  Does LoRA\n  forget less?\n"))

@@ -249,7 +249,7 @@ def test_a_long_choice_and_a_long_prompt_do_not_pad_all_the_others(
     completions = [" w5" * (24 if at == 9 else 3) for at in range(32)]
     scores = policy.score(prompts, completions)
     read = {one.prompt: len(one.prompt) for one in map(policy.encode, prompts)}
-    # each prompt once and each choice but its last token; with every row as long as the longest it were 8 x 43 + 32 x 47
+    # each prompt once and each choice but its last token; every row as long as the longest would be 8 x 43 + 32 x 47
     assert sum(places) == sum(read.values()) + sum(score.tokens - 1 for score in scores)
     for prompt, completion, score in zip(prompts, completions, scores, strict=True):
         assert score.logprob == pytest.approx(float(plain_logprobs(policy, prompt, completion).sum()), abs=1e-4)

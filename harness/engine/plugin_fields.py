@@ -18,7 +18,7 @@ from harness.data.folders import READABLE
 from harness.engine.registry import Kind, place_in_plugin, plugin_class, plugin_names, source_file
 from harness.engine.yaml_lines import Located, foreign, short
 from harness.errors import UserError, did_you_mean, first_line, shortened
-from harness.method import LocalPath, Method, required_fields
+from harness.method import LocalPath, Method, plugin_name, required_fields
 
 # pydantic reads the entry points of all installed packages; a malformed line of any of them would end every run
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -119,9 +119,26 @@ def _unnamed_methods(plugin: type[Any], types: Mapping[str, Any]) -> list[str]:
     return [item.name for item in dataclasses.fields(plugin) if types[item.name] is Method and item.default is None]
 
 
+def _labelled_defaults(plugin: type[Any], labels: Mapping[str, Method]) -> dict[str, Any]:
+    """The fields whose default is a method, or several, without settings of its own and whose name is a label."""
+
+    def entry(default: Any) -> Any:
+        plain = isinstance(default, Method) and not required_fields(type(default)) and default == type(default)()
+        return labels[name] if plain and (name := plugin_name(default)) in labels else default
+
+    found = {}
+    for item in dataclasses.fields(plugin):
+        default: Any = item.default
+        own = tuple(entry(one) for one in default) if isinstance(default, tuple) else entry(default)
+        if own != default:
+            found[item.name] = own
+    return found
+
+
 def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Method], folder: Path) -> Any:
     """The plugin with these fields. A field that holds a method takes a label, a name or {name: fields}, and one
-    that holds several a list of them.
+    that holds several a list of them. One that is left out is read as if the name of its default were written: where
+    the experiment has an entry of that label, the default is that entry and its settings.
 
     labels  the methods of the experiment by label
     folder  where relative paths of its fields start: the folder of the experiment file
@@ -143,7 +160,7 @@ def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Met
     ]:
         raise given.error(f"{name} needs {', '.join(lacking)}", fix=f"Give {lacking[0]}.")
     try:
-        plugin = found(**values)
+        plugin = found(**{**_labelled_defaults(found, labels), **values})
         if isinstance(plugin, Method):
             plugin.check()
     except UserError as error:
