@@ -129,6 +129,7 @@ class Footprint:
     by       the method whose settings the training follows, where it is another one
     policy   what a loaded policy adds to the shared base: nothing, or a copy, in the base's dtype, in float32 or in nf4
     frozen   nf4: the frozen linear layers but the head are held in 4 bits
+    pieces   the fit trains with `harness.training.loop.train`, which on a CPU reads a micro-batch in pieces
     """
 
     trainee: Any
@@ -139,6 +140,7 @@ class Footprint:
     by: Method | None = None
     policy: Literal["nothing", "base", "float32", "nf4"] = "base"
     frozen: Literal["base", "nf4"] = "base"
+    pieces: bool = False
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,8 @@ class Lora(Method):
         import peft
 
         adapted = peft.get_peft_model(model, self._adapter())
-        return Footprint(adapted, policy=self.quantized or self.merged_in, frozen=self.quantized or "base")
+        held = self.quantized or self.merged_in
+        return Footprint(adapted, policy=held, frozen=self.quantized or "base", pieces=True)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """A copy of the base with the adapter merged into it, or on top of it if it is quantized."""

@@ -107,7 +107,7 @@ class Loreft(Method):
         with torch.device("cpu"):  # orthonormal rows are computed
             parts = self.new_interventions(layers, width_of(model.config))
         model.add_module("interventions", parts)
-        return Footprint(model, policy="nothing")
+        return Footprint(model, policy="nothing", pieces=True)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The shared base, whose prompts are read with the edits in place."""

@@ -134,7 +134,7 @@ class Peft(Method):
         import peft
 
         adapted = peft.get_peft_model(model, self.configuration())
-        return Footprint(adapted, policy="nothing" if self.kind in PROMPTS else self.merged_in)
+        return Footprint(adapted, policy="nothing" if self.kind in PROMPTS else self.merged_in, pieces=True)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """A copy of the base with the adapter, or the shared base behind a learnt prompt."""

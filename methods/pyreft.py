@@ -81,7 +81,7 @@ class Pyreft(Loreft):
 
     def footprint(self, model: Any) -> Footprint:
         """As loreft, but the policy holds a copy of the base."""
-        return replace(super().footprint(model), policy="base")
+        return replace(super().footprint(model), policy="base", pieces=False)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """A copy of the base inside the library's model."""

@@ -198,7 +198,7 @@ class Sft(Method):
     def footprint(self, model: Any) -> Footprint:
         """All weights are trained; the base is read too where the loss has a divergence from it."""
         read = int(bool((self.kl or {}).get("weight")))
-        return Footprint(model.requires_grad_(True), policy=self.saved_in, forwards=read)
+        return Footprint(model.requires_grad_(True), policy=self.saved_in, forwards=read, pieces=True)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The fine-tuned model behind the base's chat template."""

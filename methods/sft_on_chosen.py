@@ -82,7 +82,7 @@ class SftOnChosen(Method):
 
     def footprint(self, model: Any) -> Footprint:
         """All weights are trained."""
-        return Footprint(model.requires_grad_(True), policy=self.saved_in, per_pair=1)
+        return Footprint(model.requires_grad_(True), policy=self.saved_in, per_pair=1, pieces=True)
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The fine-tuned model behind the base's chat template."""

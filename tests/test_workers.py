@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -10,7 +11,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from io import StringIO
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from harness.engine.portions import Portion, portions_of
 from harness.engine.progress import Progress
 from harness.engine.store.store import Store
 from harness.engine.worker import WorkerRequest
+from harness.training import footprint
 
 GB = 1e9
 
@@ -208,6 +212,31 @@ def test_the_longest_task_comes_first_whatever_its_place_in_the_file(tmp_path: P
     assert [len(task.cells) for task in tasks] == [2, 2, 2, 2, 4]
 
 
+def test_the_memory_of_a_task_is_estimated_when_it_is_about_to_be_handed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its order needs operations alone; the forward pass that counts activations takes seconds for a large model."""
+    settings = ["bases=[microworld/small]", "knowledge.limit=8", "instruction_following.limit=4", "data_sizes=[40]",
+                "methods=[base, sft, {lora: {rank: 2}}]"]  # fmt: skip
+    passes: list[int] = []
+    counting = footprint._activation_bytes
+
+    def noted(model: Any, rows: int, tokens: int, **how: Any) -> tuple[int, int]:
+        passes.append(rows)
+        return counting(model, rows, tokens, **how)
+
+    monkeypatch.setattr(footprint, "_activation_bytes", noted)
+    plan = make_plan(load_experiment(ROOT / "demo.yaml", settings), tmp_path)
+    first, *others = portions_of(plan, Store(tmp_path))
+    assert not passes
+    assert math.isfinite(first.length)
+    assert first.memory
+    of_first = len(passes)
+    assert of_first
+    assert all(task.memory for task in others)
+    assert len(passes) > of_first
+
+
 def test_a_task_waits_for_a_device_that_has_room_for_it() -> None:
     """Workers 1 and 3 are on 40 GB, worker 2 on 10 GB; each worker's libraries take 0.8 GB."""
     room = Room([Device("0", 40 * GB), Device("1", 10 * GB)], 3)
@@ -239,7 +268,7 @@ def test_workers_place_tasks_on_the_gpu_that_has_their_memory(
 
     def declared(plan: Any, store: Store) -> list[Portion]:
         groups = list(plan.groups())
-        return [Portion(node, cells, 1.0, node.method.strength * GB) for node, cells in groups[::-1]]
+        return [Portion(node, cells, 1.0, partial(mul, node.method.strength, GB)) for node, cells in groups[::-1]]
 
     monkeypatch.setattr(workers, "portions_of", declared)
     monkeypatch.setattr(workers, "devices_of", lambda plan: [Device("5", 40 * GB), Device("7", 10 * GB)])

@@ -6,9 +6,10 @@ Models are known by their configuration; only `Speed` loads weights, to time a f
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +39,7 @@ from harness.training.footprint import (
 from harness.training.labelled_rows import answer_row, training_rows
 from harness.training.loop import Optimisation, rows_at_once, sorted_within_batches
 from harness.training.objectives import plain_labels
+from harness.training.pieces import runs, tokens_at_once
 
 CALIBRATION_TOKENS = 256
 DECODED_ROWS, DECODED_TOKENS = 64, 4
@@ -161,14 +163,18 @@ def _seconds(do: Callable[[], object], device: Any) -> float:
 
 
 class Estimator:
-    """Estimates the fits and cells of a plan; what several share is computed once."""
+    """Estimates the fits and cells of a plan; what several share is computed once.
+
+    A work that is not `weighed` has no memory, whose estimate takes the longest.
+    """
 
     def __init__(self, plan: Plan, *, timed: bool = True) -> None:
         self.plan, self.timed = plan, timed
         self._shapes: dict[str, ModelShape] = {}
         self._speeds: dict[str, Speed] = {}
         self._asked: dict[tuple[str, str, int], Questioned | str] = {}
-        self._works: dict[str, Work] = {}
+        self._works: dict[tuple[str, bool], Work] = {}
+        self._units: dict[str, tuple[list[list[tuple[int, int]]], list[int]]] = {}
         self._readings: dict[tuple[str, int, int], float] = {}
         self._kinds: dict[str, Footprint | None] = {}
 
@@ -198,31 +204,37 @@ class Estimator:
 
     # ---- fits
 
-    def fit(self, node: Node) -> Work:
+    def fit(self, node: Node, *, weighed: bool = True) -> Work:
         """The work of a fit; blank, with the reason, where a method or a model does not say enough."""
-        if node.key not in self._works:
+        place = (node.key, weighed)
+        if place not in self._works:
             try:
-                self._works[node.key] = self._fit(node)
+                self._works[place] = self._fit(node, weighed=weighed)
             except UserError as error:
-                self._works[node.key] = Work(why=" ".join(str(error).split()))
+                self._works[place] = Work(why=" ".join(str(error).split()))
             except Exception as error:  # a method or a model that cannot be known by its shapes alone
-                self._works[node.key] = Work(why=f"not known: {first_line(error)}")
-        return self._works[node.key]
+                self._works[place] = Work(why=f"not known: {first_line(error)}")
+        return self._works[place]
 
     def _footprint(self, node: Node, model: Any) -> Footprint | None:
         self._kinds[node.key] = found = declared_footprint(node.method, model)
         return found
 
-    def _fit(self, node: Node) -> Work:
+    def _fit(self, node: Node, *, weighed: bool) -> Work:
         with torch.device("meta"):
             declared = self._footprint(node, _empty_model(node.base))
         if declared is None:
             return Work(parameters=self.shape(node.base).parameters, peak=0.0)
         method = declared.by or node.method
         optimisation = Optimisation.of(method)
-        rows, order = self._rows(node, declared, optimisation, getattr(method, "max_length", None))
+        if node.key not in self._units:
+            longest = getattr(method, "max_length", None)
+            self._units[node.key] = self._rows(node, declared, optimisation, longest)
+        rows, order = self._units[node.key]
         read = [row for unit in order for row in rows[unit]]
-        worst = self._largest(rows, order, optimisation, grouped=bool(declared.sampled[0] and not declared.by))
+        in_pieces = declared.pieces and optimisation.parallel is None and node.base.spec.device == "cpu"
+        most = tokens_at_once(node.base.config) if in_pieces else math.inf
+        worst = self._largest(rows, order, optimisation, most, grouped=bool(declared.sampled[0] and not declared.by))
         memory = training_memory(
             node.base.config,
             node.base.spec.dtype,
@@ -233,18 +245,25 @@ class Estimator:
             logits=sum(labelled for _, labelled in worst),
             attention=node.base.spec.attention,
             device=node.base.spec.device,
+            counted=weighed,
         )
-        return self._trained(node, declared, optimisation, memory, read, len(rows[0]))
+        accumulates = len(worst) < optimisation.batch_size * len(rows[0])
+        work = self._trained(node, declared, optimisation, memory, read, len(rows[0]), accumulates=accumulates)
+        return work if weighed else replace(work, peak=None, checkpointed=None, parts={})
 
     def _largest(
         self,
         rows: Sequence[Sequence[tuple[int, int]]],
         order: Sequence[int],
         optimisation: Optimisation,
+        most: float,
         *,
         grouped: bool,
     ) -> list[tuple[int, int]]:
-        """The rows of the largest micro-batch; a group of sampled answers may be divided, a pair may not."""
+        """The rows that are read at once and take the most; a group of sampled answers may be divided, a pair may not.
+
+        most  tokens of a piece of a micro-batch
+        """
         limit = self.plan.experiment.micro_batch
         if grouped:
             longest = max(row for unit in rows for row in unit)
@@ -252,7 +271,8 @@ class Estimator:
         at_once = rows_at_once(optimisation.batch_size, limit)
         starts = range(0, len(order), at_once)
         batches = ([row for unit in order[at : at + at_once] for row in rows[unit]] for at in starts)
-        return max(batches, key=lambda batch: len(batch) * max(length for length, _ in batch))
+        pieces = (piece for batch in batches for piece in _pieces(batch, most, packed=optimisation.packing))
+        return max(pieces, key=lambda piece: len(piece) * max(length for length, _ in piece))
 
     def _trained(
         self,
@@ -262,6 +282,8 @@ class Estimator:
         memory: TrainingMemory,
         read: Sequence[tuple[int, int]],
         per_unit: int,
+        *,
+        accumulates: bool,
     ) -> Work:
         shape = self.shape(node.base)
         checkpointing = optimisation.activation_checkpointing
@@ -271,11 +293,7 @@ class Estimator:
         answers, longest = declared.sampled
         drawn = answers * longest * len(self._problems(node)) if declared.by else longest * len(read) * bool(answers)
         units = optimisation.batch_size * per_unit
-        held = {
-            "accumulates": optimisation.batch_size > self.plan.experiment.micro_batch,
-            "first": len(read) <= units,
-            "paged": optimisation.optimizer == "paged",
-        }
+        held = {"accumulates": accumulates, "first": len(read) <= units, "paged": optimisation.optimizer == "paged"}
         seconds, why = None, ""
         if self.timed:
             speed = self.speed(node.base)
@@ -342,24 +360,15 @@ class Estimator:
 
     # ---- cells
 
-    def cell(self, cell: Cell) -> Work:
+    def cell(self, cell: Cell, *, weighed: bool = True) -> Work:
         """The work of scoring a cell."""
         if cell.why or isinstance(cell.column.benchmark, Unsound):
             return Work(why=cell.why)
         base, shape = cell.node.base, self.shape(cell.node.base)
         asked = self._ask(cell)
         if isinstance(asked, str):
-            return Work(peak=None, parts={"weights": self._policy_bytes(cell.node) + self._base_bytes(base)}, why=asked)
-        size = 4 if base.spec.dtype == "float32" else 2
-        row = cached_bytes(base.config.get_text_config(), asked.longest, size)
-        most = min(asked.rows, Steps.max_rows)
-        rows = max(1, min(most, CPU_CACHE // row if row else most))
-        weights = self._policy_bytes(cell.node) + self._base_bytes(base)
-        logits = min(Steps.budget, asked.rows * asked.longest * _vocabulary(base)) * 4 * LOGIT_COPIES
-        place = (base.spec.label, rows, asked.longest)
-        if place not in self._readings:
-            self._readings[place] = reading_bytes(base.config, base.spec.dtype, rows, asked.longest)
-        reading = self._readings[place]
+            held = self._policy_bytes(cell.node) + self._base_bytes(base) if weighed else None
+            return Work(peak=None, parts={"weights": held}, why=asked)
         operations = asked.read * shape.forward(asked.longest) / max(asked.longest, 1)
         operations += 2.0 * shape.head * asked.scored
         drawing = asked.drawn * 2.0 * (shape.matrices + shape.head)
@@ -368,16 +377,33 @@ class Estimator:
             speed = self.speed(base)
             why = speed.why
             seconds = None if why else operations / speed.reading + asked.drawn / speed.drawing
-        parts: dict[str, float | None] = {"weights": weights, "cache": rows * row, "logits": logits, "reading": reading}
+        parts = self._held(cell.node, asked) if weighed else {}
         return Work(
             read=asked.read,
             drawn=asked.drawn,
             operations=operations + drawing,
-            peak=weights + rows * row + max(logits, reading),
-            parts=parts,
+            peak=parts["weights"] + parts["cache"] + max(parts["logits"], parts["reading"]) if weighed else None,
+            parts={**parts},
             seconds=seconds,
             why=why,
         )
+
+    def _held(self, node: Node, asked: Questioned) -> dict[str, float]:
+        """The bytes that scoring holds, by purpose."""
+        base = node.base
+        size = 4 if base.spec.dtype == "float32" else 2
+        row = cached_bytes(base.config.get_text_config(), asked.longest, size)
+        most = min(asked.rows, Steps.max_rows)
+        rows = max(1, min(most, CPU_CACHE // row if row else most))
+        place = (base.spec.label, rows, asked.longest)
+        if place not in self._readings:
+            self._readings[place] = reading_bytes(base.config, base.spec.dtype, rows, asked.longest)
+        return {
+            "weights": self._policy_bytes(node) + self._base_bytes(base),
+            "cache": float(rows * row),
+            "logits": min(Steps.budget, asked.rows * asked.longest * _vocabulary(base)) * 4.0 * LOGIT_COPIES,
+            "reading": self._readings[place],
+        }
 
     def _ask(self, cell: Cell) -> Questioned | str:
         place = (cell.column.label, cell.node.base.spec.label, cell.seed if cell.column.benchmark.stochastic else 0)
@@ -396,7 +422,7 @@ class Estimator:
 
     def _policy_bytes(self, node: Node) -> float:
         """The bytes of a policy's own weights, without those of the shared base."""
-        self.fit(node)
+        self.fit(node, weighed=False)
         declared = self._kinds.get(node.key)
         if declared is None:
             others = [self._policy_bytes(one) for one in node.inputs.values()]
@@ -408,6 +434,11 @@ class Estimator:
                 return whole - saved_by_nf4(_empty_model(node.base).requires_grad_(False))
         sizes = {"nothing": 0.0, "base": whole, "float32": 4.0 * self.shape(node.base).parameters}
         return sizes[declared.policy]
+
+
+def _pieces(batch: list[tuple[int, int]], most: float, *, packed: bool) -> Iterator[list[tuple[int, int]]]:
+    for first, end in runs([length for length, _ in batch], most, packed=packed):
+        yield batch[first:end]
 
 
 def _empty_model(base: BaseModel) -> Any:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 from harness.engine.plan import Cell, Node, Plan
 from harness.engine.store.store import Store
 from harness.method import fields_of, plugin_name
+
+if TYPE_CHECKING:
+    from harness.engine.estimate import Work
 
 
 @dataclass(eq=False)
@@ -18,13 +23,18 @@ class Portion:
 
     cells   those that are not done
     length  floating-point operations of the fits and the cells that are not done; infinite where they are not known
-    memory  bytes that are held at once at most; None where that is not known
+    weigh   estimates its memory, which takes seconds for a large model
     """
 
     node: Node
     cells: list[Cell]
     length: float
-    memory: float | None
+    weigh: Callable[[], float | None]
+
+    @cached_property
+    def memory(self) -> float | None:
+        """Bytes that are held at once at most; None where that is not known. Estimated when it is first asked for."""
+        return self.weigh()
 
     def artifacts(self, store: Store) -> set[str]:
         """The keys of the artifacts that have to be made for it first."""
@@ -61,30 +71,37 @@ class _Expected:
 
     def portion(self, node: Node, cells: list[Cell]) -> Portion:
         makes = [one for one in (*node.beneath.values(), node) if not self.store.done("artifacts", one.key)]
-        parts = [self._fit(one) for one in makes] + [self._cell(cell) for cell in cells]
-        known = [memory for _, memory in parts if memory is not None]
-        memory = max(known) if len(known) == len(parts) else None
-        return Portion(node, cells, sum(length for length, _ in parts), memory)
+        length = sum(self._of(one, weighed=False)[0] for one in (*makes, *cells))
+        return Portion(node, cells, length, partial(self._memory, (*makes, *cells)))
 
-    def _fit(self, node: Node) -> tuple[float, float | None]:
-        return self._of(_alike(node), self.estimator.fit, node)
+    def _memory(self, parts: Sequence[Node | Cell]) -> float | None:
+        found = [self._of(one, weighed=True)[1] for one in parts]
+        known = [memory for memory in found if memory is not None]
+        return max(known) if len(known) == len(found) else None
 
-    def _cell(self, cell: Cell) -> tuple[float, float | None]:
-        share = cell.part[1] - cell.part[0] if cell.part else 1.0
-        length, memory = self._of((_alike(cell.node), cell.column.label), self.estimator.cell, cell)
-        return length * share, memory
+    def _estimate(self, what: Node | Cell, *, weighed: bool) -> Work:
+        if isinstance(what, Cell):
+            return self.estimator.cell(what, weighed=weighed)
+        return self.estimator.fit(what, weighed=weighed)
 
-    def _of(self, place: Any, estimate: Any, what: Node | Cell) -> tuple[float, float | None]:
+    def _of(self, what: Node | Cell, *, weighed: bool) -> tuple[float, float | None]:
+        """Operations, and, if it is weighed, bytes."""
+        if isinstance(what, Cell):
+            share = what.part[1] - what.part[0] if what.part else 1.0
+            place: Any = (_alike(what.node), what.column.label, weighed)
+        else:
+            share, place = 1.0, (_alike(what), "", weighed)
         if place not in self.known:
             with warnings.catch_warnings():
                 # peft reads a name of transformers that is going out of use
                 warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*")
                 try:
-                    work = estimate(what)
+                    work = self._estimate(what, weighed=weighed)
                     self.known[place] = (math.inf if work.why else work.operations, work.peak)
                 except Exception:  # of a plugin: its cell fails where it runs, with its reason
                     self.known[place] = (math.inf, None)
-        return self.known[place]
+        length, memory = self.known[place]
+        return length * share, memory
 
 
 def _alike(node: Node) -> tuple[Any, ...]:

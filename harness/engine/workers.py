@@ -158,11 +158,6 @@ class _Pool:
         self.progress.begin(f"starting {counted(len(self.lanes), 'worker')} and estimating the work", "")
         self.waiting = portions_of(self.plan, self.store)
         self.progress.rest()
-        most = self.room.largest()
-        for portion in self.waiting:
-            if portion.memory is not None and portion.memory > most:
-                needs = f"{portion.memory / 1e9:.1f} GB by the estimate, more than is free ({most / 1e9:.1f} GB)"
-                self.progress.say(f"{portion.node.title}: needs {needs}; nothing else runs beside it")
         while self.workers and (self.waiting or self._in_hand()):
             self._hear(*self.events.get())
             self._hand_out()
@@ -197,9 +192,16 @@ class _Pool:
             if worker.ready and not worker.portion:
                 if found := next((portion for portion in self.waiting if self._may(worker, portion)), None):
                     self.waiting.remove(found)
+                    self._tell_of_size(found)
                     worker.give(found, helps=False)
                 elif other := self._to_help(worker):
                     worker.give(other, helps=True)
+
+    def _tell_of_size(self, portion: Portion) -> None:
+        most = self.room.largest()
+        if portion.memory is not None and portion.memory > most:
+            needs = f"{portion.memory / 1e9:.1f} GB by the estimate, more than is free ({most / 1e9:.1f} GB)"
+            self.progress.say(f"{portion.node.title}: needs {needs}; nothing else runs beside it")
 
     def _may(self, worker: _Worker, portion: Portion) -> bool:
         """Whether the portion fits on the worker's device, and no other worker makes an artifact that it needs."""

@@ -130,8 +130,12 @@ def training_memory(
     logits: int,
     attention: str = "",
     device: str = "cpu",
+    counted: bool = True,
 ) -> TrainingMemory:
-    """The memory of an update whose micro-batch has so many rows of so many tokens, `logits` of them labelled."""
+    """The memory of an update whose micro-batch has so many rows of so many tokens, `logits` of them labelled.
+
+    Without `counted`, activations are left out: their forward pass takes seconds where there are many layers.
+    """
     with torch.device("meta"):
         model = new_model_of(config, dtype, attention)
         declared = footprint_of(model)
@@ -144,7 +148,9 @@ def training_memory(
     if declared.frozen == "nf4":
         weights -= saved_by_nf4(trainee)
     head = unwrapped(trainee).get_output_embeddings().weight
-    kept, freed = _activation_bytes(trainee, rows, tokens, autocast=dtype == "bfloat16", frozen=not whole)
+    kept, freed = 0, 0
+    if counted:
+        kept, freed = _activation_bytes(trainee, rows, tokens, autocast=dtype == "bfloat16", frozen=not whole)
     count, everything = (sum(weight.numel() for weight in some) for some in (trained, trainee.parameters()))
     text = config.get_text_config()
     layers = getattr(text, "num_hidden_layers", None)

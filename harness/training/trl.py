@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from harness.training.blocks import blockwise_loss
 from harness.training.c_allocator import freed_at_once, keeps_freed_blocks
 from harness.training.labelled_rows import IGNORED
 from harness.training.parallel import first_process, gathered_here, mean_over_processes, use_on_cpu
+from harness.training.pieces import in_pieces, tokens_at_once
 
 if TYPE_CHECKING:
     from harness.method import FitContext
@@ -72,11 +73,16 @@ class WatchedTrainer(transformers.Trainer):  # type: ignore[misc]
     watch: Watch
     loss_of: LossOf | None = None
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """One forward and backward pass over a micro-batch."""
-        loss: torch.Tensor = super().training_step(*args, **kwargs)
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Forward and backward passes over a micro-batch: one for each of its pieces."""
+        step = super().training_step
+        loss = torch.stack([step(model, piece, num_items_in_batch) for piece in self.pieces(inputs)]).sum()
         self.watch.pending.append(loss)
         return loss
+
+    def pieces(self, inputs: Any) -> Sequence[Any]:
+        """The parts of a micro-batch that are read one after another: here it is read whole."""
+        return [inputs]
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -118,6 +124,12 @@ class LabelledTrainer(WatchedTrainer, trl.SFTTrainer):  # type: ignore[misc]
     """
 
     around: Around = staticmethod(lambda inputs: nullcontext())
+
+    def pieces(self, inputs: Any) -> Sequence[Any]:
+        """A micro-batch in pieces on a CPU, and else whole: several processes have to read alike many."""
+        if self.accelerator.num_processes > 1 or self.args.device.type != "cpu":
+            return [inputs]
+        return in_pieces(inputs, tokens_at_once(unwrapped(self.model).config))
 
     @cached_property
     def keeps_logits(self) -> bool:
