@@ -12,9 +12,10 @@ import torch
 import transformers
 from typer.testing import CliRunner
 
+from harness.cli.estimating import in_total
 from harness.cli.main import app
 from harness.engine.config import load_experiment
-from harness.engine.estimate import Estimator, Questioned
+from harness.engine.estimate import Estimator, Questioned, Work
 from harness.engine.plan import make_plan
 from harness.files import HARNESS
 from harness.method import Footprint, Method
@@ -228,11 +229,25 @@ def test_without_weights_memory_and_work_are_said_and_seconds_are_blank(tmp_path
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
     assert "the weights are not here" in said
+    assert "In total" not in said
     assert "in 0.05 GB" in said
     assert "in 80 GB" in said
     row = next(line.split("│") for line in done.output.splitlines() if line.startswith("│ sft"))
     assert [cell.strip() for cell in row[-4:-1]] == ["–", "no", "yes"]
     assert not (tmp_path / "experiment").exists()
+
+
+@pytest.mark.slow
+def test_of_a_1_5b_shaped_folder_the_verb_says_what_fits_in_24_and_80_gb(tmp_path: Path) -> None:
+    """Fully trained, 1.54 billion parameters x 16 bytes are over 24 GB before one activation; a frozen base is not."""
+    shape = {name: getattr(LARGE, name) for name in ("vocab_size", "hidden_size", "intermediate_size",
+             "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "tie_word_embeddings")}  # fmt: skip
+    folder = bare(tmp_path / "large", **shape, head_dim=128)
+    done = estimate(tmp_path, f"{{name: {folder}, device: cpu, dtype: bfloat16}}")
+    assert done.exit_code == 0, done.output
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.output.splitlines() if "│" in line]
+    fits = {row[0].split(" ")[0]: row[-1] for row in rows}
+    assert (fits["sft"], fits["lora"]) == ("80", "24, 80")
 
 
 def test_with_weights_a_pass_is_timed(tmp_path: Path) -> None:
@@ -244,6 +259,36 @@ def test_with_weights_a_pass_is_timed(tmp_path: Path) -> None:
     tables = [line for line in done.output.splitlines() if line[:1] in "┏┃┡│└"]
     assert max(map(len, tables)) <= 80
     assert "weights are not here" not in done.output
+    said = " ".join(done.output.split())
+    assert "for 2 fits and 3 cells that are not done, one after another, as timed now on a CPU with 1 thread." in said
+
+
+def test_the_total_adds_what_is_known_and_counts_what_is_not() -> None:
+    fits, cells = [Work(peak=1.0, seconds=3600.0)], [Work(peak=1.0, seconds=9000.0), Work(why="not known")]
+    assert in_total(fits, cells, "cuda") == (
+        "In total: about 3.5 h for 1 fit and 2 cells that are not done, one after another, as timed now on cuda, and "
+        "more for 1 of them, whose seconds are not known."
+    )
+    assert in_total([], cells[1:], "cuda") == ""
+
+
+def test_on_a_cpu_a_fit_of_a_large_model_is_weighed_by_a_piece_of_its_micro_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "experiment.yaml"
+    methods = "[{sft: {batch_size: 16}}, {lora: {batch_size: 16}}, {sft: {batch_size: 16, packing: true}, as: packed}]"
+    file.write_text(
+        "bases: [{name: microworld/small, device: cpu}]\ndata: {demonstrations: microworld/curated-1k}\n"
+        f"data_sizes: [32]\nmethods: {methods}\nbenchmarks: [knowledge]\nbaseline: sft\nreference: sft\n",
+        "utf-8",
+    )
+    plan = make_plan(load_experiment(file), tmp_path / "store")
+    whole, piece = Estimator(plan, timed=False), Estimator(plan, timed=False)
+    of_whole = [whole.fit(node).parts["activations"] for node in whole.nodes]
+    monkeypatch.setattr("harness.training.pieces.STATES", 1)  # one row at a time
+    of_piece = [piece.fit(node).parts["activations"] for node in piece.nodes]
+    assert all(one < other / 4 for one, other in zip(of_piece, of_whole, strict=True))
+    assert all(one > other / 64 for one, other in zip(of_piece, of_whole, strict=True))
 
 
 def test_a_fit_is_estimated_with_its_replayed_rows_and_with_the_prompts_that_it_trains(tmp_path: Path) -> None:

@@ -12,21 +12,23 @@ from harness.cli.running import command
 from harness.cli.screen import wide_console
 from harness.engine.config import load_experiment
 from harness.engine.estimate import Estimator, Work
-from harness.engine.plan import Cell
-from harness.engine.progress import print_line
+from harness.engine.plan import Cell, Plan
+from harness.engine.progress import print_line, spelled
 from harness.engine.refusals import plan_of_usable_rows, skipped_rows
+from harness.engine.showable import counted
 from harness.engine.store.mirror import local_folder_of
 from harness.engine.store.store import Place, Store
 from harness.errors import UserError
 from harness.report.render.tabular import BLANK
 
-WIDTH, NARROW = 200, 80
+WIDTH, NARROW = 216, 80
 NOTES = (
     "GB are 10^9 bytes; * fits with activation_checkpointing alone. A fit holds weights, gradients, averages of the "
     "optimizer, activations and blocks of logits, and on a CPU what the C library retains of freed ones; it needs the "
-    "most that is held at once. A cell holds the policy and the shared base. Sampled tokens are the most "
-    "that may be drawn, and answers often end earlier. Seconds follow from one short measurement on this machine as it "
-    "is now, and were not checked against whole runs. The formulas are in docs/running.md."
+    "most that is held at once. It reads a micro-batch at once, and on a CPU of a large model a piece of one (rows x "
+    "tokens in --wide). A cell holds the policy and the shared base. Sampled tokens are the most that may be drawn; "
+    "answers often end earlier. Seconds follow from one short measurement on this machine as it is now, and were not "
+    "checked against whole runs. The formulas are in docs/running.md."
 )
 
 
@@ -35,7 +37,8 @@ def estimate_verb(file: Path, place: Place, settings: Sequence[str], memory: str
     import transformers
 
     sizes = _sizes(memory)
-    plan = plan_of_usable_rows(load_experiment(file, settings), Store(local_folder_of(place)).root, weights=False)
+    store = Store(local_folder_of(place))
+    plan = plan_of_usable_rows(load_experiment(file, settings), store.root, weights=False)
     transformers.logging.disable_progress_bar()
     estimator = Estimator(plan)
     console = wide_console(WIDTH if wide else NARROW)
@@ -44,6 +47,12 @@ def estimate_verb(file: Path, place: Place, settings: Sequence[str], memory: str
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*")
         fits = [(node.title, estimator.fit(node)) for node in estimator.nodes]
         cells = [(_title(cell), estimator.cell(cell)) for cell in plan.cells]
+    left = (
+        [work for node, (_, work) in zip(estimator.nodes, fits, strict=True)
+         if work.peak != 0 and not store.done("artifacts", node.key)],
+        [work for cell, (_, work) in zip(plan.cells, cells, strict=True)
+         if not cell.why and not store.done("outcomes", cell.key)],
+    )  # fmt: skip
     if wide:
         console.print(_fit_table(fits, sizes))
         console.print(_cell_table(cells, sizes))
@@ -54,8 +63,29 @@ def estimate_verb(file: Path, place: Place, settings: Sequence[str], memory: str
         print_line(console, line)
     for line in _remarks([*fits, *cells]):
         print_line(console, line)
+    if said := in_total(*left, machine_of(plan)):
+        print_line(console, said)
     print_line(console, NOTES)
     print_line(console, f"Nothing was written. Next: {command('run', file, place, settings)}")
+
+
+def machine_of(plan: Plan) -> str:
+    """The devices of the bases, and the threads of a CPU."""
+    threads = plan.experiment.threads
+    names = {"cpu": f"a CPU with {threads} thread{'' if threads == 1 else 's'}"}
+    return " and ".join(sorted({names.get(base.spec.device, base.spec.device) for base in plan.bases}))
+
+
+def in_total(fits: Sequence[Work], cells: Sequence[Work], machine: str) -> str:
+    """How long what is not done takes, one after another; "" where no second is known."""
+    works = [*fits, *cells]
+    known = [work.seconds for work in works if work.seconds is not None]
+    if not known:
+        return ""
+    missing = sum(work.seconds is None for work in works)
+    what = f"{counted(len(fits), 'fit')} and {counted(len(cells), 'cell')} that are not done"
+    more = f", and more for {missing} of them, whose seconds are not known" if missing else ""
+    return f"In total: about {spelled(sum(known))} for {what}, one after another, as timed now on {machine}{more}."
 
 
 def _sizes(memory: str) -> list[float]:
@@ -74,8 +104,8 @@ def _title(cell: Cell) -> str:
 
 
 def _fit_table(fits: Sequence[tuple[str, Work]], sizes: Sequence[float]) -> Table:
-    heads = ("parameters", "trained", "weights", "gradients", "optimizer", "activations", "checkpointed", "logits",
-             "retained")  # fmt: skip
+    heads = ("parameters", "trained", "at once", "weights", "gradients", "optimizer", "activations", "checkpointed",
+             "logits", "retained")  # fmt: skip
     table = _table("fit", (*heads, "GB needed", "tokens", "sampled", "FLOPs", "seconds", *_fits_in(sizes)))
     for title, work in fits:
         if work.peak is None:
@@ -84,8 +114,12 @@ def _fit_table(fits: Sequence[tuple[str, Work]], sizes: Sequence[float]) -> Tabl
         parts = [gigabytes(work.parts.get(name)) for name in
                  ("weights", "gradients", "optimizer", "activations", "checkpointed", "loss", "retained")]  # fmt: skip
         verdicts = [verdict(work, size) for size in sizes]
-        table.add_row(title, _count(work.parameters), _count(work.trained), *parts, gigabytes(work.peak), *_work(work),
-                      *verdicts)  # fmt: skip
+        sizes_of = (
+            _count(work.parameters),
+            _count(work.trained),
+            "{} x {}".format(*work.at_once) if work.trained else BLANK,
+        )
+        table.add_row(title, *sizes_of, *parts, gigabytes(work.peak), *_work(work), *verdicts)
     return table
 
 

@@ -54,6 +54,7 @@ class Work:
     read        tokens that are read; drawn: tokens that are sampled, at most
     peak        bytes held at once, and with activation_checkpointing
     parts       bytes by purpose, for the tables
+    at_once     (rows, tokens of the longest) of a fit that are read at once, where that takes the most
     seconds     by the calibration; None where there is none
     why         the reason of a blank
     """
@@ -66,6 +67,7 @@ class Work:
     parameters: int = 0
     trained: int = 0
     parts: dict[str, float | None] = field(default_factory=dict)
+    at_once: tuple[int, int] = (0, 0)
     seconds: float | None = None
     why: str = ""
 
@@ -234,7 +236,9 @@ class Estimator:
         read = [row for unit in order for row in rows[unit]]
         in_pieces = declared.pieces and optimisation.parallel is None and node.base.spec.device == "cpu"
         most = tokens_at_once(node.base.config) if in_pieces else math.inf
-        worst = self._largest(rows, order, optimisation, most, grouped=bool(declared.sampled[0] and not declared.by))
+        batches = self._batches(rows, order, optimisation, grouped=bool(declared.sampled[0] and not declared.by))
+        pieces = [piece for batch in batches for piece in _pieces(batch, most, packed=optimisation.packing)]
+        worst = max(pieces, key=lambda piece: len(piece) * max(length for length, _ in piece))
         memory = training_memory(
             node.base.config,
             node.base.spec.dtype,
@@ -245,34 +249,30 @@ class Estimator:
             logits=sum(labelled for _, labelled in worst),
             attention=node.base.spec.attention,
             device=node.base.spec.device,
+            divided=len(pieces) > len(batches),
             counted=weighed,
         )
         accumulates = len(worst) < optimisation.batch_size * len(rows[0])
         work = self._trained(node, declared, optimisation, memory, read, len(rows[0]), accumulates=accumulates)
-        return work if weighed else replace(work, peak=None, checkpointed=None, parts={})
+        at_once = (len(worst), max(length for length, _ in worst))
+        return replace(work, at_once=at_once) if weighed else replace(work, peak=None, checkpointed=None, parts={})
 
-    def _largest(
+    def _batches(
         self,
         rows: Sequence[Sequence[tuple[int, int]]],
         order: Sequence[int],
         optimisation: Optimisation,
-        most: float,
         *,
         grouped: bool,
-    ) -> list[tuple[int, int]]:
-        """The rows that are read at once and take the most; a group of sampled answers may be divided, a pair may not.
-
-        most  tokens of a piece of a micro-batch
-        """
+    ) -> list[list[tuple[int, int]]]:
+        """The micro-batches, or the largest of them; a group of sampled answers may be divided, a pair may not."""
         limit = self.plan.experiment.micro_batch
         if grouped:
             longest = max(row for unit in rows for row in unit)
-            return [longest] * rows_at_once(optimisation.batch_size * len(rows[0]), limit)
+            return [[longest] * rows_at_once(optimisation.batch_size * len(rows[0]), limit)]
         at_once = rows_at_once(optimisation.batch_size, limit)
         starts = range(0, len(order), at_once)
-        batches = ([row for unit in order[at : at + at_once] for row in rows[unit]] for at in starts)
-        pieces = (piece for batch in batches for piece in _pieces(batch, most, packed=optimisation.packing))
-        return max(pieces, key=lambda piece: len(piece) * max(length for length, _ in piece))
+        return [[row for unit in order[at : at + at_once] for row in rows[unit]] for at in starts]
 
     def _trained(
         self,

@@ -25,6 +25,12 @@ def keeps_freed_blocks(device: str) -> bool:
     return device == "cpu" and platform.libc_ver()[0] == "glibc" and "MALLOC_MMAP_THRESHOLD_" not in os.environ
 
 
+def give_back() -> None:
+    """Give what is freed on the heap of glibc back to the system, once: pages that are used again are new then."""
+    if keeps_freed_blocks("cpu"):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 @contextmanager
 def freed_at_once(wanted: bool) -> Iterator[None]:
     """Within this context a block of 2 MiB or more is given back as soon as it is freed, if that is wanted.

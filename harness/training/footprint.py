@@ -130,11 +130,13 @@ def training_memory(
     logits: int,
     attention: str = "",
     device: str = "cpu",
+    divided: bool = False,
     counted: bool = True,
 ) -> TrainingMemory:
-    """The memory of an update whose micro-batch has so many rows of so many tokens, `logits` of them labelled.
+    """The memory of an update in which so many rows of so many tokens are read at once, `logits` of them labelled.
 
-    Without `counted`, activations are left out: their forward pass takes seconds where there are many layers.
+    divided  these rows are a piece of the micro-batch, before which the C library gives back what it retains
+    counted  without it, activations are left out: their forward pass takes seconds where there are many layers
     """
     with torch.device("meta"):
         model = new_model_of(config, dtype, attention)
@@ -164,7 +166,7 @@ def training_memory(
         activations=kept,
         checkpointed=min(kept, layers * inputs + kept / layers) if layers else None,
         loss=_loss_bytes(logits * head.shape[0], head.numel() if head.requires_grad else 0),
-        retained=KEPT_SHARE * freed if keeps_freed_blocks(device) else 0.0,
+        retained=KEPT_SHARE * freed if keeps_freed_blocks(device) and not divided else 0.0,
     )
 
 

@@ -23,7 +23,7 @@ from harness.errors import UserError
 from harness.method import UNCHANGED
 from harness.policy.causal import unwrapped
 from harness.training.blocks import blockwise_loss
-from harness.training.c_allocator import freed_at_once, keeps_freed_blocks
+from harness.training.c_allocator import freed_at_once, give_back, keeps_freed_blocks
 from harness.training.labelled_rows import IGNORED
 from harness.training.parallel import first_process, gathered_here, mean_over_processes, use_on_cpu
 from harness.training.pieces import in_pieces, tokens_at_once
@@ -75,8 +75,12 @@ class WatchedTrainer(transformers.Trainer):  # type: ignore[misc]
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Forward and backward passes over a micro-batch: one for each of its pieces."""
-        step = super().training_step
-        loss = torch.stack([step(model, piece, num_items_in_batch) for piece in self.pieces(inputs)]).sum()
+        pieces, losses = self.pieces(inputs), []
+        for piece in pieces:
+            if len(pieces) > 1:  # who saves memory here would lose it there
+                give_back()
+            losses.append(super().training_step(model, piece, num_items_in_batch))
+        loss = torch.stack(losses).sum()
         self.watch.pending.append(loss)
         return loss
 

@@ -51,7 +51,7 @@ rows = TrainingRows(tuple(TrainingRow(row, [-100] * 20 + row[20:]) for row in id
 settings = Optimisation(1e-5, 1, 8, activation_checkpointing=how == "checkpointing")
 start = time.process_time()
 report = train(model, rows, Base, settings, FitContext(0, 8))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 print(f"RESULT {peak} {time.process_time() - start} {report.notes['loss'][-1][1]}")
 """
 
