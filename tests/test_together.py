@@ -110,7 +110,7 @@ def test_the_number_of_processes_is_part_of_the_content_key(tmp_path: Path) -> N
         ("sft: {parallel: fsdp, checkpoint: held_out_loss}", "checkpoint: last"),
         ("peft: {type: prefix_tuning, settings: {num_virtual_tokens: 2}, parallel: fsdp}", "Leave parallel out"),
         ("loreft: {parallel: fsdp}", "no field"),
-        ("dpo: {parallel: fsdp}", "no field"),
+        ("dpo: {parallel: fsdp}", "parallel is a field of lora, peft, sft, sft_on_chosen."),
         ("sft: {parallel: ddp}", "fsdp"),
     ],
 )

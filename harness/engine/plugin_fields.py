@@ -7,6 +7,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -135,6 +136,15 @@ def _labelled_defaults(plugin: type[Any], labels: Mapping[str, Method]) -> dict[
     return found
 
 
+def _with_field(kind: Kind, key: str) -> str:
+    """A sentence that names the plugins which do have a field of that name; "" where none has."""
+    having = []
+    for name in plugin_names(kind):
+        with suppress(UserError):  # one that does not load has no fields
+            having += [name] if key in field_types(plugin_class(kind, name)) else []
+    return f" {key} is a field of {', '.join(having)}." if having else ""
+
+
 def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Method], folder: Path) -> Any:
     """The plugin with these fields. A field that holds a method takes a label, a name or {name: fields}, and one
     that holds several a list of them. One that is left out is read as if the name of its default were written: where
@@ -151,7 +161,8 @@ def build_plugin(kind: Kind, name: str, given: Located, labels: Mapping[str, Met
     paths = {item.name: item.metadata.get("path", False) for item in dataclasses.fields(found)}
     for key, value in given.parts():
         if key not in types:
-            raise given.error(f"{name} has no field {short(key)}{foreign(key)}", key, fix=did_you_mean(str(key), types))
+            fix = f"{did_you_mean(str(key), types)}{_with_field(kind, str(key))}"
+            raise given.error(f"{name} has no field {short(key)}{foreign(key)}", key, fix=fix)
         values[key] = _field(types[key], value, labels, folder)
         if paths[key]:
             values[key] = _located_paths(values[key], folder)

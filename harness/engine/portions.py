@@ -71,8 +71,9 @@ class _Expected:
 
     def portion(self, node: Node, cells: list[Cell]) -> Portion:
         makes = [one for one in (*node.beneath.values(), node) if not self.store.done("artifacts", one.key)]
-        length = sum(self._of(one, weighed=False)[0] for one in (*makes, *cells))
-        return Portion(node, cells, length, partial(self._memory, (*makes, *cells)))
+        parts: list[Node | Cell] = [*makes, *cells]
+        length = sum(self._of(one, weighed=False)[0] for one in parts)
+        return Portion(node, cells, length, partial(self._memory, parts))
 
     def _memory(self, parts: Sequence[Node | Cell]) -> float | None:
         found = [self._of(one, weighed=True)[1] for one in parts]
