@@ -270,6 +270,18 @@ def test_the_picture_explains_its_lines_and_names_both_axes_with_their_units() -
     assert "faded" not in draw_front(replace(trade, marks=loud))[0]
 
 
+def test_where_many_methods_are_drawn_only_those_that_matter_are_named() -> None:
+    """a and b are candidates, and the front; lines to twenty names more would cover them."""
+    marks = [Mark(name, x, y, None, None, "shown", True) for name, x, y in (("a", 0.0, 50.0), ("b", -2.0, 80.0))]
+    marks += [Mark(f"other{at}", -3.0 - at / 10, 40.0, None, None, "worse", False) for at in range(20)]
+    svg, said = draw_front(Trade("", tuple(marks), "change", "score", 2.0, (True, True)))
+    assert re.findall(r'class="name[^"]*" [^>]*>([^<]+)<', svg) == ["b", "a"]
+    assert "faded: a method that is not in the table, without name or interval" in svg
+    assert "other7" in said
+    few, _ = draw_front(Trade("", tuple(marks[:10]), "change", "score", 2.0, (True, True)))
+    assert few.count('class="name quiet') == 8
+
+
 def test_the_front_is_no_line_along_an_interval() -> None:
     """Steps would lie on both intervals of each mark; the straight line from one mark to the next lies on none."""
     marks = tuple(

@@ -24,6 +24,7 @@ LONGEST_AXIS = 78
 LINE = 16.0  # of the legend
 LETTER = 7.3  # the widest that a letter of a name is on average, in bold
 SMALL_LETTER = 6.6  # and of small print
+MOST_NAMES = 16  # with more marks, only those of candidates, of the front and of the base are named
 MOST_MISSING = 3  # methods without a mark that are named
 FAR = 1.0  # a method further away than the width of the candidates' picture is named, and not drawn
 
@@ -106,7 +107,8 @@ def draw_front(trade: Trade) -> tuple[str, str]:
         f"{escape(text.one_line(across, LONGEST_AXIS))} →</text>",
         *_joined(best, x_axis, y_axis),
     ]
-    names = list(_named(near, loud, x_axis, y_axis))
+    crowded = len(near) > MOST_NAMES
+    names = list(_named([one for one in near if one.name in loud or not crowded], loud, x_axis, y_axis))
     parts += [leader for leader, _ in names]  # below the intervals: a line on top would seem to fade one half
     for mark in sorted(near, key=lambda one: (one.name in loud, one.loud)):
         parts += _drawn(mark, x_axis, y_axis)
@@ -155,7 +157,8 @@ def _legend(trade: Trade, near: Sequence[Mark], best: Sequence[Mark]) -> Iterato
     if any(one.loud and (one.across or one.up) for one in near):
         yield "idle", f"mean with its {trade.interval}"
     if any(not one.loud and one.kind != "base" for one in near):
-        yield "idle quiet", "faded: a method that is not in the table, its interval not drawn"
+        names = "without name or interval" if len(near) > MOST_NAMES else "its interval not drawn"
+        yield "idle quiet", f"faded: a method that is not in the table, {names}"
     if len(best) > 1:
         yield "best", FRONT_WORDS
 
