@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from harness.errors import UserError
 from harness.lazy import torch
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, plugin_name, setting
-from harness.policy.side_by_side import SideBySide
+from harness.policy.combined import SideBySide
 from harness.policy.stepwise import StepwisePolicy
 from harness.records import TrainingData
 from methods.lora import Lora
