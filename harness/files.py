@@ -14,6 +14,13 @@ from typing import Any
 from harness.errors import UserError
 
 HARNESS = Path(__file__).parent  # the package that holds every room
+POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is what Git LFS leaves in the place of one that was not fetched."""
+    with path.open("rb") as file:
+        return file.read(len(POINTER)) == POINTER
 
 
 @contextmanager

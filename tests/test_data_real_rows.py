@@ -297,7 +297,7 @@ def test_a_system_column_is_part_of_every_prompt(tmp_path: Path) -> None:
     (example,) = read_examples(
         lines(tmp_path / "rows.jsonl", {"question": "2+2?", "answer": "4", "system": "Be brief."})
     ).examples
-    assert example.record == Problem(system, "4", "exact", "rows.jsonl:1")
+    assert example.record == Problem(system, "4", "number", "rows.jsonl:1")
 
 
 ROW = {"prompt": "2+2?", "completion": "4"}
@@ -452,8 +452,11 @@ def test_rows_of_two_formats_in_one_padded_table_are_read(tmp_path: Path) -> Non
         ("3+4=<<3+4=7>>7\n#### 7", "7", "number"),
         ("so\n#### -1,250.50", "-1250.50", "number"),
         ("#### $18 ", "18", "number"),
-        ("7", "7", "exact"),
-        ("#### steps\nno number", "#### steps\nno number", "exact"),
+        ("7", "7", "number"),
+        ("$1,250", "1250", "number"),
+        ("18 %", "18", "number"),
+        ("1,23", "1,23", "exact"),
+        ("seven", "seven", "exact"),
     ],
 )
 def test_a_worked_answer_is_verified_by_its_final_number(
@@ -469,6 +472,30 @@ def test_a_worked_answer_is_verified_by_its_final_number(
     (taught,) = load_set("demonstrations", DataSpec(file)).records
     assert isinstance(taught, Demonstration)
     assert taught.messages[1].content == answer
+
+
+@pytest.mark.parametrize("answer", ["#### steps\nno number", "#### ", "so $\\boxed{\\frac{1}{2}}$"])
+def test_a_worked_answer_without_its_number_is_refused_as_a_reference(answer: str, tmp_path: Path) -> None:
+    file = lines(tmp_path / "rows.jsonl", {"question": "q", "answer": answer})
+    with pytest.raises(UserError, match=r"is a worked answer, and no number follows"):
+        load_set("problems", DataSpec(file))
+    assert load_set("demonstrations", DataSpec(file)).records
+    file = lines(tmp_path / "rows.jsonl", {"question": "q", "answer": answer, "verifier": "contains"})
+    assert load_set("problems", DataSpec(file)).records[0].reference == answer  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("column", ["is_good", "desirable", "is_desirable", "is_correct"])
+def test_an_answer_that_any_known_column_calls_bad_is_not_imitated(column: str, tmp_path: Path) -> None:
+    file = lines(tmp_path / "rows.jsonl", {"prompt": "q", "completion": "a", column: False})
+    with pytest.raises(UserError, match="a bad answer is not a demonstration"):
+        load_set("demonstrations", DataSpec(file))
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv", "rows.parquet"])
+def test_a_pointer_of_git_lfs_is_told_as_one(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n")
+    with pytest.raises(UserError, match="a pointer of Git LFS"):
+        read_examples(str(tmp_path / name))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from harness.data.json_rows import json_rows
 from harness.data.placed import Faults, Placed, ending
 from harness.data.table_rows import csv_rows, table_rows
 from harness.errors import Unreachable, UserError, first_line
+from harness.files import is_pointer
 
 
 def is_local(name: str) -> bool:
@@ -64,6 +65,12 @@ def _file_rows(path: Path, faults: Faults) -> Iterator[Placed]:
     if not path.is_file():
         raise UserError(
             "no such file", where=str(path), fix=f"Give a {READ_WORDS}; paths start at the experiment file."
+        )
+    if is_pointer(path):
+        raise UserError(
+            "it is a pointer of Git LFS and not the file itself",
+            where=str(path),
+            fix="Run `git lfs pull` where it was cloned, or fetch the file again.",
         )
     if ending(path) in (".parquet", ".arrow"):
         return table_rows(path)

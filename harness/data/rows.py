@@ -41,8 +41,10 @@ FINAL = re.compile(rf"####\s*\$?({NUMBER})\s*%?(?:[ \t]+[^\W\d]+){{0,3}}\.?\s*\Z
 WRAPPED = re.compile(rf"\s*(?:\$\s*({NUMBER})\s*\$|\$?\s*\\boxed\s*\{{\s*({NUMBER})\s*\}}\s*\$?)\s*")
 BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 BOXED_NUMBER = re.compile(rf"\s*\\?\$?\s*({NUMBER})\s*\\?%?\s*")
-# columns that say whether an answer is good: TRL's, LLaMA-Factory's, and that of sampled and verified answers
-LABELS = ("label", "kto_tag", "is_correct")
+# an answer that is only a number, with the sign of a currency or of a share
+ALONE = re.compile(r"\s*\$?\s*(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s*%?\s*")
+# columns that say whether an answer is good: TRL's, LLaMA-Factory's, that of sampled and verified answers, and others
+LABELS = ("label", "kto_tag", "is_correct", "is_good", "desirable", "is_desirable")
 # further columns that are read, by their meaning
 SYSTEM_COLUMNS = ("system", "system_prompt", "system_message")
 TOOL_COLUMNS = ("tools", "functions")
@@ -307,15 +309,24 @@ def read_boxed(row: Row, where: str, id: str) -> Problem:
 def _reference(row: Row, key: str, where: str) -> tuple[str, str]:
     """The reference answer and its verifier; a number is written as JSON writes it.
 
-    A worked answer that ends in "#### 7", as GSM8K's do, is the number 7 unless the row names a verifier; so is $7$.
+    A worked answer that ends in "#### 7", as GSM8K's do, is the number 7 unless the row names a verifier; so are $7$
+    and an answer that is only a number. Raises UserError for a worked answer without a number in its place: `exact`
+    would compare answers with all of its words, and none would be right.
     """
     value, named = row[key], row.get("verifier")
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     reference = json.dumps(value) if number else checked_text(value, key, where)
     if named is not None:
         return reference, checked_text(named, "verifier", where)
-    final = FINAL.search(reference) or WRAPPED.fullmatch(reference)
-    return (final[final.lastindex or 1].replace(",", ""), "number") if final else (reference, "exact")
+    if final := FINAL.search(reference) or WRAPPED.fullmatch(reference) or ALONE.fullmatch(reference):
+        return final[final.lastindex or 1].replace(",", ""), "number"
+    if worked := re.search(r"####|\\boxed", reference):
+        raise UserError(
+            f"its `{key}` is a worked answer, and no number follows `{worked[0]}`",
+            where=where,
+            fix='Give the final answer alone, or name a verifier: "verifier": "contains".',
+        )
+    return reference, "exact"
 
 
 def write_problem(asked: str, key: str, record: Problem) -> dict[str, Any]:
