@@ -152,11 +152,14 @@ def checked_model(base: BaseModel, seconds: float = LONGEST_CHECK) -> list[Model
 
 
 def remedies_of(plan: Plan, folder: Path) -> Iterator[str]:
-    """A line for each base and check that has a remedy or failed."""
-    for base in plan.bases:
-        for check in base_checks(base, folder):
-            if check["remedy"] or not check["passed"]:
-                yield f"{base.spec.label}: {check['found']}: {check['remedy']}"
+    """A line for each base and finding that has a remedy or failed; one finding may fail several checks."""
+    lines = (
+        f"{base.spec.label}: {check['found']}" + (f": {check['remedy']}" if check["remedy"] else "")
+        for base in plan.bases
+        for check in base_checks(base, folder)
+        if check["remedy"] or not check["passed"]
+    )
+    return iter(dict.fromkeys(lines))
 
 
 def line_of(entry: dict[str, Any]) -> str:

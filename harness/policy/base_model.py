@@ -15,6 +15,7 @@ from harness.policy.chat_template import DEFAULT_DATE
 from harness.policy.encoding import TextEncoder
 from harness.policy.gguf_file import FAULTS, dequantising, found_at, is_gguf, without_invented_tokens
 from harness.policy.shared_state import config_state, encoder_state, policy_state, tokenizer_state
+from harness.policy.weight_files import require_fitting
 
 if TYPE_CHECKING:
     from harness.policy.causal import CausalPolicy
@@ -128,16 +129,20 @@ class BaseModel:
 
         quantized  nf4: its linear layers but the head in 4 bits, for an adapter on top of them
         """
-        model = self._read(
+        model, told = self._read(
             transformers.AutoModelForCausalLM,
             "the model",
             fix="A model is a Hugging Face folder with config.json and safetensors weights, or a GGUF file.",
             dtype=getattr(torch, self.spec.dtype),
             use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
             **({"attn_implementation": self.spec.attention} if self.spec.attention else {}),
             **dequantising(self.folder),
             **(_in_four_bits(self.spec) if quantized else {}),
         )
+        if not is_gguf(self.folder) and not quantized:
+            require_fitting(model, told, str(self.folder))
         if is_gguf(self.folder) or any(self.folder.glob("tokenizer*")):  # an artifact keeps its base's
             require_rows(self, model.get_input_embeddings().weight.shape[0])
         return _aligned(model.to(self.spec.device))
@@ -150,7 +155,8 @@ class BaseModel:
             return reader.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True, **place, **options)
         except Exception as error:
             expected = isinstance(error, (OSError, ValueError, KeyError, ImportError, *(FAULTS if place else ())))
-            if not expected and type(error) is not Exception:  # the package tokenizers raises no narrower kind
+            # a file of JSON that holds something else raises anything; what loads weights may run out of memory
+            if not expected and reader is transformers.AutoModelForCausalLM:
                 raise
             raise UserError(f"{what} does not load: {first_line(error)}", where=str(self.folder), fix=fix) from error
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.errors import UserError
 from harness.lazy import torch, transformers
 from harness.policy.batching import padded
 from harness.policy.encoding import Encoded, TextEncoder
@@ -101,6 +102,11 @@ class CausalPolicy(StepwisePolicy):
             use_cache=True,
             **extra,
         )
+        if getattr(output, "past_key_values", None) is None:
+            raise UserError(
+                f"{type(unwrapped(self.model)).__name__} keeps nothing of what it has read",
+                fix="Use a causal language model that transformers decodes with a cache, not an encoder such as BERT.",
+            )
         following = state.positions + mask.sum(1)
         return output.logits.float(), CausalState(output.past_key_values, seen, following)
 

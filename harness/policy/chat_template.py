@@ -163,7 +163,7 @@ class ChatTemplate:
                 break
         else:
             raise UserError(
-                "the chat template drops or refuses a plain question and answer",
+                f"the chat template drops or refuses a plain question and answer{self._refusal()}",
                 fix="Name another `chat_template` for the base.",
             )
         system = (Message("system", SAID), *_QUESTION)
@@ -173,6 +173,14 @@ class ChatTemplate:
         join_users = not self._keeps(two_users, parts)
         tool_as_user = not self._keeps(tool, parts)
         return parts, fold_system, join_users, tool_as_user
+
+    def _refusal(self) -> str:
+        """The error that a plain question raises, after a colon; "" where it raises none."""
+        try:
+            self._raw(_QUESTION, True, self.date, parts=False)
+        except Exception as error:
+            return f": {first_line(error)}"
+        return ""
 
     def _keeps(self, messages: Turns, parts: bool, *, generation: bool = True) -> bool:
         """Whether every turn's text survives rendering, in order."""

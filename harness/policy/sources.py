@@ -15,6 +15,7 @@ from harness.files import HARNESS, read_sealed, remember, sha256
 from harness.lazy import torch
 from harness.policy.base_model import BaseModel, BaseSpec
 from harness.policy.gguf_file import identity_files, is_gguf, require_readable, stored_types
+from harness.policy.weight_files import require_whole
 
 if TYPE_CHECKING:
     from harness.policy.base_model import BaseModel
@@ -104,6 +105,8 @@ def _complete(folder: Path, name: str, *, weights: bool) -> Path:
         raise UserError(
             "it has no safetensors weights", where=name, fix="Convert the weights: pickled ones are never read."
         )
+    if weights:
+        require_whole(folder, name)
     return folder
 
 
