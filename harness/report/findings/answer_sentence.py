@@ -68,7 +68,8 @@ def _lost_words(best: str, order: Sequence[str], gains: Sequence[Result], block:
     better = [one for one in order if any(_better(one, result) for result in gains)]
     alike = len(better) > 1 and all(result in worse_on(one, block) for one in better for result in lost)
     it = f"like every method that improves {matrix.baseline} it is" if alike else "it is"
-    return f"the best gain is that of {best}, {_gain_words(best, gains, matrix)}, but {it} shown to {what}."
+    gained = [result for result in gains if _better(best, result)]
+    return f"the best gain is that of {best}, {_gain_words(best, gained, matrix)}, but {it} shown to {what}."
 
 
 def _best_change(order: Sequence[str], gains: Sequence[Result], matrix: Matrix) -> str:
@@ -119,7 +120,8 @@ def _gain_words(label: str, gains: Sequence[Result], matrix: Matrix) -> str:
         interval = "" if len(gains) > 1 else f" ({low} to {high})" if change else " (no corrected interval)"
         units.append(unit)
         shown = f"{value} {unit}" if len(parts) == 0 or unit != units[0] else value
-        parts.append(f"{shown} on {bands.benchmark_title(result, gains)}{interval}")
+        direction = "" if result.metric.higher_is_better else ", where lower is better"
+        parts.append(f"{shown} on {bands.benchmark_title(result, gains)}{direction}{interval}")
     more = f" and {len(gains) - MOST_GAINS} other metrics" if len(gains) > MOST_GAINS else ""
     return (text.listed(parts) if not more else ", ".join(parts) + more) or "whose gain was not measured"
 
