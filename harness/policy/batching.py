@@ -22,6 +22,8 @@ NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memo
              "ALLOC_FAILED")  # fmt: skip
 """Words of errors that torch, the C++ library and the system raise where memory runs out, on CPU and GPU."""
 
+FEW_TOKENS = 64
+"""About as many tokens as a CPU computes while it reads the weights from memory once."""
 CPU_CACHE = 1 << 31
 """2 GiB: 256 rows of 1,000 tokens at 8 KB a token, and 46 rows at the 46 KB of a 135M model in float32."""
 
@@ -113,9 +115,11 @@ def by_prompt(requests: Sequence[Encoded], max_rows: int) -> Iterator[list[int]]
 def like_lengths(lengths: Sequence[int]) -> list[range]:
     """Successive rows in groups of like length; one group where padding to the longest adds less than half.
 
-    A group has lengths from two thirds of its first to its first.
+    A group has lengths from two thirds of its first to its first. There is one, too, where padding adds few tokens:
+    reading the weights once more would take longer.
     """
-    if not lengths or 2 * max(lengths) * len(lengths) <= 3 * sum(lengths):
+    whole = max(lengths, default=0) * len(lengths)
+    if whole - sum(lengths) < FEW_TOKENS or 2 * whole <= 3 * sum(lengths):
         return [range(len(lengths))]
     starts = [0]
     for at, length in enumerate(lengths):
