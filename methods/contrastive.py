@@ -24,6 +24,7 @@ from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, p
 from harness.policy.combined import SideBySide
 from harness.policy.stepwise import StepwisePolicy
 from harness.records import TrainingData
+from methods._members import check_member, members
 from methods.base import Base
 from methods.proxy_tuning import check_bases, shared_tokens
 
@@ -58,12 +59,7 @@ class Contrastive(Method):
         if self.strength < 0:
             raise UserError(f"strength is {self.strength}", fix="Give 0 or more, such as 1.")
         for role, method in (("strong", self.strong), ("weak", self.weak)):
-            method.check()
-            if "score" not in method.gives:
-                raise UserError(
-                    f"{role} is {plugin_name(method)}, which gives no log-probabilities",
-                    fix="Name a method that gives them, such as base, sft or lora.",
-                )
+            check_member(method, f"{role} is {plugin_name(method)}, which")
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
@@ -75,15 +71,7 @@ class Contrastive(Method):
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """Both policies, side by side."""
         check_bases(base)
-        parts = []
-        for role in ("strong", "weak"):
-            policy = inputs[role].load()
-            if not isinstance(policy, StepwisePolicy):
-                raise UserError(
-                    f"{role} makes a {type(policy).__name__}, which has no logits",
-                    fix="Name a method that trains weights, such as sft or lora.",
-                )
-            parts.append(policy)
+        parts = members(inputs, {"strong": "strong", "weak": "weak"})
         return ContrastivePolicy(*parts, self.strength, self.plausibility, shared_tokens(base))
 
 

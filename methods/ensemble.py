@@ -22,8 +22,8 @@ from harness.errors import UserError
 from harness.lazy import torch
 from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, plugin_name, setting
 from harness.policy.combined import SideBySide
-from harness.policy.stepwise import StepwisePolicy
 from harness.records import TrainingData
+from methods._members import check_member, members
 from methods.lora import Lora
 from methods.sft import Sft
 
@@ -49,12 +49,7 @@ class Ensemble(Method):
         if not self.methods:
             raise UserError("methods is empty", fix="Name two or more methods, such as [sft, lora].")
         for method in self.methods:
-            method.check()
-            if "score" not in method.gives:
-                raise UserError(
-                    f"{plugin_name(method)} gives no log-probabilities, which are averaged",
-                    fix="Name methods that give them, such as sft or lora.",
-                )
+            check_member(method, plugin_name(method))
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
@@ -64,16 +59,8 @@ class Ensemble(Method):
 
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The members' policies, side by side."""
-        members = []
-        for number, method in enumerate(self.methods):
-            policy = inputs[f"member-{number}"].load()
-            if not isinstance(policy, StepwisePolicy):
-                raise UserError(
-                    f"{plugin_name(method)} makes a {type(policy).__name__}, which has no logits",
-                    fix="Name methods that train weights or an adapter, such as sft or lora.",
-                )
-            members.append(policy)
-        return EnsemblePolicy(*members)
+        named = {f"member-{number}": plugin_name(method) for number, method in enumerate(self.methods)}
+        return EnsemblePolicy(*members(inputs, named))
 
 
 class EnsemblePolicy(SideBySide):

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UserError
-from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, setting
+from harness.method import ArtifactSpec, FitContext, FitReport, Input, Method, plugin_name, setting
 from harness.policy.combined import SideBySide
 from harness.policy.stepwise import StepwisePolicy
 from harness.records import TrainingData
+from methods._members import check_member, members
 from methods.sft import Sft
 
 if TYPE_CHECKING:
@@ -49,12 +50,7 @@ class ProxyTuning(Method):
 
     def check(self) -> None:
         """Refuse an expert without log-probabilities, or with fields that contradict one another."""
-        self.expert.check()
-        if "score" not in self.expert.gives:
-            raise UserError(
-                f"{type(self.expert).__name__} gives no log-probabilities, which an expert needs",
-                fix="Choose an expert that trains weights, such as sft or lora.",
-            )
+        check_member(self.expert, f"expert is {plugin_name(self.expert)}, which")
 
     def fit(
         self, base: BaseModel, data: TrainingData, inputs: Mapping[str, Input], out: Path, context: FitContext
@@ -66,12 +62,7 @@ class ProxyTuning(Method):
     def load(self, base: BaseModel, artifact: Path, inputs: Mapping[str, Input]) -> Policy:
         """The shared base and small base, and the expert."""
         small, shared = check_bases(base), shared_tokens(base)
-        expert = inputs["expert"].load()
-        if not isinstance(expert, StepwisePolicy):
-            raise UserError(
-                f"{type(self.expert).__name__} makes a policy without logits, which an expert needs",
-                fix="Choose an expert that trains weights, such as sft or lora.",
-            )
+        (expert,) = members(inputs, {"expert": plugin_name(self.expert)})
         return ProxyPolicy(base.policy(), expert, small.policy(), self.alpha, shared)
 
 
