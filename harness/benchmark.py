@@ -50,6 +50,11 @@ class Metric:
     against_baseline: bool = True
     scale: Literal["linear", "log"] = "linear"
 
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, else -1: a difference times this is above 0 where the first is better."""
+        return 1 if self.higher_is_better else -1
+
     def __post_init__(self) -> None:
         if self.scale not in ("linear", "log"):
             raise UserError(f"the scale of {self.name} is {self.scale!r}", fix='Set scale to "linear" or "log".')

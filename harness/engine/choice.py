@@ -92,7 +92,7 @@ def _average(scores: Sequence[TrialScore]) -> TrialScore:
 
 def _of_metric(outcomes: Sequence[Mapping[str, Any]], metric: Metric) -> TrialScore | None:
     """The weighted mean and each cluster's part of it; None where no item has the metric."""
-    sign = 1.0 if metric.higher_is_better else -1.0
+    sign = metric.sign
     own = [one for one in outcomes if metric.name in one["metrics"]]
     weights = [float(one["weights"].get(metric.name, 1.0)) for one in own]
     whole = sum(weights)

@@ -242,6 +242,7 @@ def build_method(given: Located, labels: Mapping[str, Method], folder: Path) -> 
     """The method of a label, a name or {name: {field: value}}. Raises UserError for anything else."""
     if isinstance(given.value, str) and given.value in labels:
         return labels[given.value]
+    # iteration also gives the labels that are being built, which `in` leaves out
     if isinstance(given.value, str) and given.value in [*labels] and given.value not in plugin_names("methods"):
         raise given.error(f"{given.value} is made of itself", fix="Name another method, such as base.")
     plugin, fields, options = entry_parts(given, options=())

@@ -26,7 +26,7 @@ BANDS: Mapping[str, tuple[tuple[int, int], ...]] = {
     "small": ((41, 62), (63, 80), (121, 156), (157, 200)),
     "large": ((157, 174), (175, 200), (241, 272), (273, 320)),
 }
-"""Four bands of people by the first and the last rank, 1 being the person whom the corpus mentions most often. Models
+"""Four bands of people by the first and the last rank, 1 being the one that the corpus mentions most often. Models
 of this size know each band in part: `large` is above 95 % up to rank 156, and the small ones guess from 241 on, so that
 one set of bands could not serve both (README.md has the shares). Ranks 81 to 120 are kept for training."""
 

@@ -31,7 +31,7 @@ def require_whole(folder: Path, name: str) -> None:
 
 
 def _damage(path: Path) -> str:
-    """What is wrong with a safetensors file, by its header and its length; "" for a whole one."""
+    """The fault of a safetensors file, by its header and its length; "" for a whole one."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")

@@ -111,7 +111,7 @@ def _on_metric(result: Result, matrix: Matrix) -> list[Statement]:
 
 def _sorted_out(result: Result, margin: float) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {kind: [] for kind in KINDS}
-    sign = 1.0 if result.metric.higher_is_better else -1.0
+    sign = result.metric.sign
     best_first = sorted(result.comparisons.items(), key=lambda pair: -sign * (pair[1].estimate.value or 0.0))
     for label, comparison in best_first:
         if comparison.estimate.p is None:
@@ -266,7 +266,7 @@ def _on_metric_named(result: Result, knowledge: Sequence[Result], block: Block, 
 
 def _ordered(result: Result) -> list[str]:
     """The baseline's rivals that have a score, the best first."""
-    sign = 1.0 if result.metric.higher_is_better else -1.0
+    sign = result.metric.sign
     values = {label: one.estimate.value for label, one in result.scores.items() if label in result.comparisons}
     known = {label: sign * value for label, value in values.items() if value is not None}
     return sorted(known, key=lambda label: -known[label])

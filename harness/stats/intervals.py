@@ -12,7 +12,7 @@ from typing import Literal
 from harness.stats.cluster_totals import Array
 
 CONFIDENCE = 0.95
-FEWEST_CLUSTERS = 5  # effective; below it there is no interval and no test
+FEWEST_CLUSTERS = 5  # effective; below it intervals and tests are blank
 FLAGGED_CLUSTERS = 20  # effective; below it intervals are flagged: their coverage depends on the shape of the scores
 ROUNDING = 1e-9  # relative; what two processors may compute differently
 

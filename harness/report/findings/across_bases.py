@@ -157,7 +157,7 @@ def _row(one: AcrossBases) -> tuple[TableCell, ...]:
 
 
 def _finding(one: AcrossBases) -> TableCell:
-    sign = established_sign(one.estimate, one.adjusted) * (1 if one.metric.higher_is_better else -1)
+    sign = established_sign(one.estimate, one.adjusted) * one.metric.sign
     if not sign:
         return TableCell("not established", mood="open")
     return TableCell("better", mood="good") if sign > 0 else TableCell("worse", mood="bad")

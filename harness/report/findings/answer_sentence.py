@@ -74,7 +74,7 @@ def _lost_words(best: str, order: Sequence[str], gains: Sequence[Result], block:
 
 def _best_change(order: Sequence[str], gains: Sequence[Result], matrix: Matrix) -> str:
     """The best mean change on the first gain metric, where no method is shown to be better, worded by its sign."""
-    sign = 1 if gains[0].metric.higher_is_better else -1
+    sign = gains[0].metric.sign
     means = {label: sign * mean for label in order if (mean := mean_change(label, gains[0])) is not None}
     best = max(means, key=lambda label: means[label], default=order[0])
     said = f"{_gain_words(best, gains[:1], matrix)}{_control_words(best, matrix, gains[0])}."
@@ -87,7 +87,7 @@ def _best_change(order: Sequence[str], gains: Sequence[Result], matrix: Matrix) 
 
 def _control_words(top: str, matrix: Matrix, result: Result) -> str:
     """'; the control echo, whose answers are fixed, has +3': where a control is above the best method."""
-    sign = 1 if result.metric.higher_is_better else -1
+    sign = result.metric.sign
     best = mean_change(top, result)
     for label in matrix.controls:
         mean, change = mean_change(label, result), change_of(label, result, matrix)

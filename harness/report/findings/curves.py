@@ -338,7 +338,7 @@ def _cell(curve: Curve, method: str, data: DataChoice) -> TableCell:
         for name, contrast in (("size", by_size), ("data", by_quality))
         if contrast is not None and contrast.estimate.value is not None
     ]
-    better = 1 if curve.metric.higher_is_better else -1
+    better = curve.metric.sign
     signs = [contrast.sign * better for contrast in (by_size, by_quality) if contrast is not None and contrast.sign]
     mood: Mood = "good" if signs and min(signs) > 0 else "bad" if signs and max(signs) < 0 else ""
     return _score(curve, curve.scores.get((method, data)), "; ".join(parts), mood)
@@ -377,7 +377,7 @@ def _pictures(curve: Curve, matrix: Matrix, several: bool) -> Iterator[Part]:
 
 def _forest(curve: Curve, matrix: Matrix, quality: str, several: bool) -> Drawn:
     """Every method's difference between this quality and the first."""
-    better = 1 if curve.metric.higher_is_better else -1
+    better = curve.metric.sign
     kinds: dict[int, Sure] = {1: "shown", -1: "worse", 0: "idle"}
     found = [c for c in curve.contrasts if (c.kind, c.data.quality) == ("quality", quality)]
     found.sort(key=lambda one: -better * (one.estimate.value or 0.0))

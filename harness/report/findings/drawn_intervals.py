@@ -77,7 +77,7 @@ def knowledge_change(label: str, block: Block, matrix: Matrix) -> Ends | None:
 
 
 def interval_words(block: Block) -> str:
-    """What the intervals are, in a few words."""
+    """A name for the intervals, in a few words."""
     if block.tests < 2:
         return "95 % interval"
     return f"95 % interval, corrected for all {counted(block.tests, 'test')}"

@@ -23,7 +23,7 @@ def forest_part(result: Result, groups: Mapping[str, Sequence[str]], matrix: Mat
     # but for knowledge, a difference that is not established is called "no gain shown", as on the first screen
     kind_of = KIND_OF if result.metric.role == "knowledge" else {**KIND_OF, "open": "idle"}
     kinds = {label: kind_of[kind] for kind, labels in groups.items() for label in labels}
-    sign = 1.0 if result.metric.higher_is_better else -1.0
+    sign = result.metric.sign
     order = sorted(kinds, key=lambda label: -sign * (result.comparisons[label].estimate.value or 0.0))
     shown = [(label, result.comparisons[label].estimate, kinds[label]) for label in order]
     rows, unit = forest_rows(shown, result.percent, bands.lines_of(result, matrix))

@@ -116,7 +116,7 @@ def _means(label: str, block: Block, gains: Sequence[Result], matrix: Matrix) ->
     found: list[float | None] = []
     for result in [*gains, knowledge_of(label, block, matrix)]:
         mean = None if result is None else mean_change(label, result)
-        found.append(None if result is None or mean is None else mean * (1 if result.metric.higher_is_better else -1))
+        found.append(None if result is None or mean is None else mean * result.metric.sign)
     return found
 
 

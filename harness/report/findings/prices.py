@@ -187,7 +187,7 @@ def _paired(sides: Sequence[Measured], methods: Sequence[str]) -> Estimate | Non
     parts = [*found[0].scores, *found[1].scores]
     if any((part.weights != parts[0].weights).any() for part in parts):
         return None
-    sign = 1.0 if inside.metric.higher_is_better else -1.0
+    sign = inside.metric.sign
     own = [sign, -sign][: len(methods)]
     return contrast(parts, [*own, *(-one for one in own)], scale=inside.scale)
 

@@ -117,7 +117,7 @@ def score_cell(label: str, result: Result, block: Block, matrix: Matrix) -> Tabl
 
 def _best(result: Result) -> set[str]:
     """The methods with the best mean; none where all have the same."""
-    sign = 1 if result.metric.higher_is_better else -1
+    sign = result.metric.sign
     means = {k: sign * one.estimate.value for k, one in result.scores.items() if one.estimate.value is not None}
     found = {label for label, value in means.items() if value == max(means.values())}
     return found if len(found) < len(means) else set()

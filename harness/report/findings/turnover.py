@@ -65,7 +65,7 @@ def _sides(one: Measured, label: str, baseline: str) -> tuple[Estimate, Estimate
         at_seeds(MethodValues(panel.methods[name].seeds, one.panel.scores_of(name)), seeds)
         for name in (label, baseline)
     )
-    change = (own - other) * (1 if one.metric.higher_is_better else -1)
+    change = (own - other) * one.metric.sign
     gained, lost = (
         _mean(one, replace(panel, methods={"side": MethodValues(seeds, numpy.maximum(part, 0.0))}))
         for part in (change, -change)

@@ -183,7 +183,7 @@ def _ranks(one: Measured, scores: Mapping[str, MethodScore]) -> dict[str, tuple[
     pairs = []
     for (i, first), (j, second) in combinations(enumerate(complete), 2):
         estimate = difference_of(one, one.panel.comparable([first, second]))
-        oriented = (estimate.value or 0.0) * (1 if one.metric.higher_is_better else -1)
+        oriented = (estimate.value or 0.0) * one.metric.sign
         mixed = estimate.items_only and most > 1
         pairs.append((i, j, oriented, None if mixed else estimate.p))
     return dict(zip(complete, rank_intervals(len(complete), pairs), strict=True))
@@ -208,7 +208,7 @@ def _corrected(results: Sequence[Result], margin: float, alike: int, spent: floa
     changed: list[dict[str, Comparison]] = [{} for _ in results]
     shown = corrected_family(found, [index for index, _ in keys], family, spent)
     for (i, label), estimate, (corrected, p) in zip(keys, found, shown, strict=True):
-        sign = established_sign(corrected, p) * (1 if results[i].metric.higher_is_better else -1)
+        sign = established_sign(corrected, p) * results[i].metric.sign
         changed[i][label] = replace(
             results[i].comparisons[label],
             estimate=corrected,

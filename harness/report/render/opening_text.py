@@ -73,7 +73,7 @@ def _notes(strip: Strip, width: int) -> Iterator[str]:
 
 
 def _below(strip: Strip, width: int) -> Iterator[str]:
-    """What the brackets are, and the methods without a line."""
+    """The meaning of the brackets, and the methods without a line."""
     if any(cell.band for one in strip.candidates for cell in one.cells):
         yield from folded_lines(f"In brackets: {strip.interval}.", width, "  ")
     if strip.left_out:
