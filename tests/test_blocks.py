@@ -8,6 +8,8 @@ import peft
 import pytest
 import torch
 import transformers
+import trl
+from trl.trainer.utils import add_fused_lm_head
 
 from harness.training import blocks
 from harness.training.labelled_rows import IGNORED
@@ -128,3 +130,35 @@ def test_the_backbone_runs_again_after_an_error(monkeypatch: pytest.MonkeyPatch)
         blocks.blockwise_loss(model, batch, 1)
     broken.remove()
     assert torch.equal(model(batch["input_ids"]).logits, expected)
+
+
+@pytest.mark.parametrize("kind", ["tied", "soft-capped", "scaled", "biased"])
+def test_log_probs_of_labelled_tokens_and_their_gradients_are_those_of_the_head_at_every_position(kind: str) -> None:
+    model, batch = made(kind), batch_of()
+    add_fused_lm_head(model)
+    everywhere = model(**batch, use_cache=False, fused_lm_head=True).log_probs
+    everywhere.sum(1).pow(2).sum().backward()
+    expected = gradients(model)
+    alone = blocks.labelled_log_probs(model, batch)
+    alone.sum(1).pow(2).sum().backward()
+    assert torch.allclose(alone, everywhere, atol=1e-5)
+    assert (gradients(model) - expected).norm() < 1e-5 * expected.norm()
+
+
+def test_the_fused_head_reads_the_labelled_positions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    whole = trl.trainer.utils._ChunkedLogProbFunction.apply
+
+    def counted(states: torch.Tensor, *others: Any) -> Any:
+        rows.append(len(states))
+        return whole(states, *others)
+
+    monkeypatch.setattr(trl.trainer.utils._ChunkedLogProbFunction, "apply", counted)
+    model, batch = made("tied"), batch_of()
+    add_fused_lm_head(model)
+    blocks.labelled_log_probs(model, batch)
+    nothing = blocks.labelled_log_probs(model, {**batch, "labels": torch.full((4, 20), IGNORED)})
+    assert rows == [int((batch["labels"][:, 1:] != IGNORED).sum()), 4 * 19]
+    assert not nothing.any()
+    with pytest.raises(AttributeError):  # the hook is gone: the model answers as before
+        model(batch["input_ids"]).log_probs  # noqa: B018

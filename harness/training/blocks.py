@@ -43,6 +43,36 @@ def blockwise_loss(model: Any, inputs: Mapping[str, Any], items: Any) -> torch.T
     return summed / items
 
 
+def labelled_log_probs(model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
+    """log p (B, T - 1) of the labelled tokens of a batch (B, T), by the fused head of TRL on the model; 0 elsewhere.
+
+    On a CPU that head reads every position, of prompts and of padding too. So it is given the labelled ones alone.
+    """
+    targets = inputs["labels"][:, 1:]
+    asked = targets != IGNORED
+    if targets.device.type != "cpu" or not bool(asked.any()):
+        everywhere: torch.Tensor = model(**inputs, use_cache=False, fused_lm_head=True).log_probs
+        return everywhere
+
+    def labelled(module: Any, arguments: Any, output: Any) -> Any:
+        return _with_states(output, output.last_hidden_state[:, :-1][asked])
+
+    read = {name: part for name, part in inputs.items() if name != "labels"}
+    handle = unwrapped(model).base_model.register_forward_hook(labelled)
+    try:
+        found = model(**read, shift_labels=targets[asked][None], use_cache=False, fused_lm_head=True).log_probs[0]
+    finally:
+        handle.remove()
+    return torch.zeros(asked.shape, dtype=found.dtype).masked_scatter(asked, found)
+
+
+def _with_states(output: Any, states: torch.Tensor) -> Any:
+    """A backbone's output with the states (N, d) in place of its own."""
+    changed = copy.copy(output)
+    changed.last_hidden_state = changed["last_hidden_state"] = states[None]
+    return changed
+
+
 def _backbone_output(model: Any, read: Mapping[str, Any]) -> Any:
     """What the modules below the head compute; None where they are not called as one module."""
     kept: list[Any] = []
@@ -65,9 +95,7 @@ def _block_loss(
     model: Any, read: Mapping[str, Any], output: Any, states: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
     """The sum of -log p of targets (N,) whose hidden states (N, d) are known."""
-    answered = copy.copy(output)
-    answered.last_hidden_state = answered["last_hidden_state"] = states[None]
-    with _answering(unwrapped(model).base_model, answered):
+    with _answering(unwrapped(model).base_model, _with_states(output, states)):
         logits = model(**read, use_cache=False, logits_to_keep=0).logits[0]
     return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
 
