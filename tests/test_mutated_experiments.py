@@ -25,7 +25,8 @@ from harness.engine.tuning import plans
 from harness.errors import UserError
 
 ON_FILES_ELSEWHERE = {
-    *("gemma-3-270m", "gemma-3-270m_rates", "real-bases", "beyond_sft", "beyond_sft_validation", "elicitation")
+    *("gemma-3-270m", "gemma-3-270m_rates", "gemma-3-270m_methods", "gemma-3-270m_methods_validation"),
+    *("real-bases", "beyond_sft", "beyond_sft_validation", "elicitation"),
 }
 """Studies whose model or data is a file that a changed copy in another folder does not have."""
 EXPERIMENTS = sorted(ROOT.glob("results/*/experiment.yaml"))
