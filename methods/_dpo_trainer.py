@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import trl
 
-from harness.training.blocks import labelled_log_probs
+from harness.training.blocks import fused_log_probs
 from harness.training.trl import WatchedTrainer
 
 
@@ -40,4 +40,4 @@ class DpoTrainer(WatchedTrainer, trl.DPOTrainer):
 def answer_logprobs(model: Any, inputs: Any) -> torch.Tensor:
     """Summed log-probabilities (2B,) of chosen, then rejected answers."""
     asked = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"], "labels": inputs["answers"]}
-    return labelled_log_probs(model, asked).sum(1)
+    return fused_log_probs(model, asked).sum(1)

@@ -139,7 +139,7 @@ def test_log_probs_of_labelled_tokens_and_their_gradients_are_those_of_the_head_
     everywhere = model(**batch, use_cache=False, fused_lm_head=True).log_probs
     everywhere.sum(1).pow(2).sum().backward()
     expected = gradients(model)
-    alone = blocks.labelled_log_probs(model, batch)
+    alone = blocks.fused_log_probs(model, batch)
     alone.sum(1).pow(2).sum().backward()
     assert torch.allclose(alone, everywhere, atol=1e-5)
     assert (gradients(model) - expected).norm() < 1e-5 * expected.norm()
@@ -156,8 +156,8 @@ def test_the_fused_head_reads_the_labelled_positions_alone(monkeypatch: pytest.M
     monkeypatch.setattr(trl.trainer.utils._ChunkedLogProbFunction, "apply", counted)
     model, batch = made("tied"), batch_of()
     add_fused_lm_head(model)
-    blocks.labelled_log_probs(model, batch)
-    nothing = blocks.labelled_log_probs(model, {**batch, "labels": torch.full((4, 20), IGNORED)})
+    blocks.fused_log_probs(model, batch)
+    nothing = blocks.fused_log_probs(model, {**batch, "labels": torch.full((4, 20), IGNORED)})
     assert rows == [int((batch["labels"][:, 1:] != IGNORED).sum()), 4 * 19]
     assert not nothing.any()
     with pytest.raises(AttributeError):  # the hook is gone: the model answers as before

@@ -43,7 +43,7 @@ def blockwise_loss(model: Any, inputs: Mapping[str, Any], items: Any) -> torch.T
     return summed / items
 
 
-def labelled_log_probs(model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
+def fused_log_probs(model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
     """log p (B, T - 1) of the labelled tokens of a batch (B, T), by the fused head of TRL on the model; 0 elsewhere.
 
     On a CPU that head reads every position, of prompts and of padding too. So it is given the labelled ones alone.
