@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from harness.policy.causal import unwrapped
+from harness.policy.hidden_states import changed_outputs
 from harness.training.labelled_rows import IGNORED
 
 BLOCK = 1 << 24
@@ -54,15 +55,12 @@ def fused_log_probs(model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
         everywhere: torch.Tensor = model(**inputs, use_cache=False, fused_lm_head=True).log_probs
         return everywhere
 
-    def labelled(module: Any, arguments: Any, output: Any) -> Any:
+    def labelled(output: Any) -> Any:
         return _with_states(output, output.last_hidden_state[:, :-1][asked])
 
     read = {name: part for name, part in inputs.items() if name != "labels"}
-    handle = unwrapped(model).base_model.register_forward_hook(labelled)
-    try:
+    with changed_outputs([(unwrapped(model).base_model, labelled)]):
         found = model(**read, shift_labels=targets[asked][None], use_cache=False, fused_lm_head=True).log_probs[0]
-    finally:
-        handle.remove()
     return torch.zeros(asked.shape, dtype=found.dtype).masked_scatter(asked, found)
 
 

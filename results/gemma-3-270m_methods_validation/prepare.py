@@ -32,13 +32,14 @@ SHORT, LONG = 200, 300  # characters of a prompt with its answer: of a demonstra
 
 def main(model: Path, folder: Path) -> None:
     """Write every file of both `data/`."""
-    rows = [row for row in _rows("demonstrations") if _length(row) <= LONG]
+    first = runpy.run_path(str(FIRST / "prepare.py"))
+    rows = [row for row in first["_rows"](FIRST / "data/demonstrations.jsonl") if _length(row) <= LONG]
     pairs = [row for row in rows if _length(row) > SHORT][:24]
     validation, test = HERE / "data", HERE.parent / "gemma-3-270m_methods/data"
     validation.mkdir(exist_ok=True)
     _write("demonstrations", [row for row in rows if _length(row) <= SHORT][:56])
     _write("pairs", _pairs(model, pairs))
-    passages = runpy.run_path(str(FIRST / "prepare.py"))["_passages"](folder)[45:]
+    passages = first["_passages"](folder)[45:]
     _write("replay", [_halves(row["text"]) for row in passages if len(row["text"]) <= 600])
     shutil.copytree(validation, test, dirs_exist_ok=True)
     for name in ("ifeval_validation", "text_validation"):
@@ -69,10 +70,6 @@ def _halves(text: str) -> dict[str, str]:
 
 def _length(row: Mapping[str, str]) -> int:
     return len(row["prompt"]) + len(row["completion"])
-
-
-def _rows(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (FIRST / f"data/{name}.jsonl").read_text("utf-8").splitlines()]
 
 
 def _write(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
