@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 import trl
 from trl.trainer.utils import add_fused_lm_head
 
+from harness.training.blocks import fused_head
 from harness.training.trl import WatchedTrainer
 
 
@@ -29,13 +31,20 @@ class GrpoTrainer(WatchedTrainer, trl.GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, **rest: Any
     ) -> tuple[Any, ...]:
-        """log p and entropy (B, C) of the last C = logits_to_keep tokens; padding is moved to the right."""
+        """log p and entropy (B, C) of the last C = logits_to_keep tokens; padding is moved to the right.
+
+        On a CPU the head reads no padding, and of a long prompt the end at most.
+        """
         width = input_ids.shape[1]
         padding = (attention_mask[:, :-logits_to_keep] == 0).sum(1, keepdim=True)
         most = int(padding.max())
         places = (torch.arange(width, device=input_ids.device) + padding) % width
         log_probs, entropies, auxiliary = super()._get_per_token_logps_and_entropies(
-            model, input_ids.gather(1, places), attention_mask.gather(1, places), logits_to_keep + most, **rest
+            partial(fused_head, model),
+            input_ids.gather(1, places),
+            attention_mask.gather(1, places),
+            logits_to_keep + most,
+            **rest,
         )
         wanted = torch.arange(logits_to_keep, device=input_ids.device) + most - padding
         if entropies is not None:

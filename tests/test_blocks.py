@@ -135,13 +135,15 @@ def test_the_backbone_runs_again_after_an_error(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("kind", ["tied", "soft-capped", "scaled", "biased"])
 def test_log_probs_of_labelled_tokens_and_their_gradients_are_those_of_the_head_at_every_position(kind: str) -> None:
     model, batch = made(kind), batch_of()
-    add_fused_lm_head(model)
-    everywhere = model(**batch, use_cache=False, fused_lm_head=True).log_probs
+    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
+    whole = model(**batch, use_cache=False, fused_lm_head=True)
+    everywhere = whole.log_probs
     everywhere.sum(1).pow(2).sum().backward()
     expected = gradients(model)
     alone = blocks.fused_log_probs(model, batch)
     alone.sum(1).pow(2).sum().backward()
     assert torch.allclose(alone, everywhere, atol=1e-5)
+    assert torch.allclose(blocks.fused_head(model, **batch).entropy, whole.entropy, atol=1e-5)
     assert (gradients(model) - expected).norm() < 1e-5 * expected.norm()
 
 

@@ -160,6 +160,24 @@ def test_the_trainer_s_log_probabilities_are_those_of_scoring_where_positions_co
     assert summed == pytest.approx([score.logprob for score in base.policy().score(asked, texts)], abs=1e-4)
 
 
+def test_on_a_cpu_the_head_reads_no_padding_and_of_prompts_the_end_at_most(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """28 tokens of answers, and of prompts of 3, 4 and 5 ids the 0, 1 and 2 beside padding; 84 positions in all."""
+    rows: list[int] = []
+    whole = trl.trainer.utils._ChunkedLogProbFunction.apply
+
+    def counted(states: torch.Tensor, *others: Any) -> Any:
+        rows.append(len(states))
+        return whole(states, *others)
+
+    monkeypatch.setattr(trl.trainer.utils._ChunkedLogProbFunction, "apply", counted)
+    groups = [["w5", "w9 w3", "w2", "w4 w8"], ["w6", "w6 w6", "w1", "w2"], ["w7", "w7", "w3 w7", "w7"]]
+    saying(Rollouts(PROBLEMS, base.encoder, Sampling(3)), monkeypatch, groups)
+    batch_of(METHOD, base, tmp_path / "scratch")
+    assert set(rows) == {28 + 4 * (0 + 1 + 2)}
+
+
 def test_policy_and_reference_are_the_start_and_not_the_base_it_was_made_from(base: BaseModel, tmp_path: Path) -> None:
     start = write_base(tmp_path / "start", seed=1).policy()
     _, trainer, _ = batch_of(METHOD, base, tmp_path, start)

@@ -45,23 +45,32 @@ def blockwise_loss(model: Any, inputs: Mapping[str, Any], items: Any) -> torch.T
 
 
 def fused_log_probs(model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
-    """log p (B, T - 1) of the labelled tokens of a batch (B, T), by the fused head of TRL on the model; 0 elsewhere.
+    """log p (B, T - 1) of the labelled tokens of a batch (B, T), by the fused head of TRL on the model; 0 elsewhere."""
+    found: torch.Tensor = fused_head(model, **inputs).log_probs
+    return found
 
-    On a CPU that head reads every position, of prompts and of padding too. So it is given the labelled ones alone.
+
+def fused_head(model: Any, *, labels: torch.Tensor, **read: Any) -> Any:
+    """The output of TRL's fused head on the model for a batch (B, T): `log_probs` and, if added, `entropy` (B, T - 1).
+
+    On a CPU that head reads every position, of prompts and of padding too. So it is given the labelled ones alone; the
+    others are 0. Its other fields then have labelled positions only.
     """
-    targets = inputs["labels"][:, 1:]
+    named = {**read, "use_cache": False, "fused_lm_head": True}
+    targets = labels[:, 1:]
     asked = targets != IGNORED
     if targets.device.type != "cpu" or not bool(asked.any()):
-        everywhere: torch.Tensor = model(**inputs, use_cache=False, fused_lm_head=True).log_probs
-        return everywhere
+        return model(**named, labels=labels)
 
     def labelled(output: Any) -> Any:
         return _with_states(output, output.last_hidden_state[:, :-1][asked])
 
-    read = {name: part for name, part in inputs.items() if name != "labels"}
     with changed_outputs([(unwrapped(model).base_model, labelled)]):
-        found = model(**read, shift_labels=targets[asked][None], use_cache=False, fused_lm_head=True).log_probs[0]
-    return torch.zeros(asked.shape, dtype=found.dtype).masked_scatter(asked, found)
+        found = model(**named, shift_labels=targets[asked][None])
+    for name in ("log_probs", "entropy"):
+        if (part := getattr(found, name)) is not None:
+            found[name] = torch.zeros(asked.shape, dtype=part.dtype).masked_scatter(asked, part[0])
+    return found
 
 
 def _with_states(output: Any, states: torch.Tensor) -> Any:
