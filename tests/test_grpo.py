@@ -300,6 +300,32 @@ def moved_batch(
     return {**batch, "old_per_token_logps": before}, trainer, (after - before) * batch["completion_mask"]
 
 
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo"])
+def test_what_each_loss_divides_the_tokens_losses_by_is_worked_out_by_hand(
+    name: Any, base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer's own length and 12 answers, 12 answers of 3 tokens at most, or the tokens of all answers."""
+    scale: Any = "none" if name == "dr_grpo" else "group"
+    method = replace(METHOD, loss_type=name, scale_rewards=scale, epsilon=0.1, beta=0.0, iterations=2)
+    batch, trainer, ratios = moved_batch(method, base, tmp_path, monkeypatch)
+    ratio, lead = ratios.exp(), batch["advantages"][:, None]
+    losses = -torch.min(ratio * lead, ratio.clamp(0.9, 1.1) * lead) * batch["completion_mask"]
+    trainer.args.steps_per_generation = 1
+    batch["num_items_in_batch"] = LENGTHS.sum().float()
+    expected = {
+        "grpo": (losses.sum(1) / LENGTHS).mean(),
+        "dr_grpo": losses.sum() / (12 * 3),
+        "dapo": losses.sum() / LENGTHS.sum(),
+    }
+    found = float(trainer._compute_loss(trainer.model, batch).detach())
+    assert {one: found == pytest.approx(float(value), abs=1e-5) for one, value in expected.items()} == {
+        one: one == name for one in expected
+    }
+    if name == "dr_grpo":  # one of four right, two, and all: r - mean r, which no deviation divides
+        leads = [0.75, -0.25, -0.25, -0.25, 0.5, 0.5, -0.5, -0.5, 0, 0, 0, 0]
+        assert batch["advantages"].tolist() == pytest.approx(leads, abs=1e-6)
+
+
 def test_the_sequence_ratios_of_gspo_by_hand(base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each answer's ratio is the exponential of its tokens' mean log ratio, clipped as a whole."""
     method = replace(METHOD, loss_type="gspo", epsilon=0.1, beta=0.0, iterations=2)

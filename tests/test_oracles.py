@@ -56,9 +56,9 @@ CHOICES: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         ),
     },
     ("grpo", "loss_type"): {
-        "grpo": ("test_grpo", "test_the_advantages_of_groups_by_hand"),
-        "dr_grpo": ("test_grpo", "test_answers_that_verify_become_likelier"),
-        "dapo": ("test_grpo", "test_one_update_of_gspo_is_one_of_grpo_and_one_of_cispo_that_of_dapo"),
+        "grpo": ("test_grpo", "test_what_each_loss_divides_the_tokens_losses_by_is_worked_out_by_hand"),
+        "dr_grpo": ("test_grpo", "test_what_each_loss_divides_the_tokens_losses_by_is_worked_out_by_hand"),
+        "dapo": ("test_grpo", "test_what_each_loss_divides_the_tokens_losses_by_is_worked_out_by_hand"),
         "gspo": ("test_grpo", "test_the_sequence_ratios_of_gspo_by_hand"),
         "cispo": ("test_grpo", "test_the_capped_ratios_of_cispo_by_hand"),
         "rloo": ("test_grpo", "test_rloo_compares_an_answer_with_the_others_and_has_the_loss_of_trl"),
