@@ -119,13 +119,21 @@ def test_where_every_mean_is_a_loss_the_sentence_names_the_closest_and_no_best_c
     skills = {"plain": (0.5, 0.7), "lower": (0.40, 0.7), "low": (0.47, 0.65)}
     found = opening(Fake(skills=skills, items=150, reference=None).write(tmp_path))
     assert found.answer[0] == "No method is shown to improve plain:"
-    assert found.answer[1].startswith("no mean is better than that of plain, and low comes closest: −")
+    assert found.answer[1].startswith("no mean on tasks is better than that of plain, and low comes closest: −")
     skills = {"plain": (0.5, 0.7), "higher": (0.58, 0.7), "low": (0.47, 0.65)}
     found = opening(Fake(skills=skills, items=150, reference=None).write(tmp_path / "up"))
     assert found.answer[1].startswith("the best mean change is that of higher, +")
     skills = {"plain": (0.5, 0.7), "low": (0.47, 0.65)}
     found = opening(Fake(skills=skills, items=150, reference=None).write(tmp_path / "one"))
     assert found.answer[1].startswith("low has −")
+
+
+def test_the_sentence_names_what_is_shown_better_on_a_metric_that_measures_no_gain(tmp_path: Path) -> None:
+    """Neither is better on tasks, and one knows far more."""
+    skills = {"plain": (0.5, 0.5), "lower": (0.40, 0.5), "low": (0.47, 0.9)}
+    found = opening(Fake(skills=skills, items=600, reference=None).write(tmp_path))
+    assert found.answer[0] == "No method is shown to improve plain:"
+    assert found.answer[1].endswith("; low is shown better on facts alone.")
 
 
 def test_methods_without_a_row_are_named_with_their_words_below_the_table(tmp_path: Path) -> None:

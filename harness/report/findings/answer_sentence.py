@@ -54,7 +54,8 @@ def sentence_of(block: Block, matrix: Matrix, order: Sequence[str], sure: dict[s
     lost = [one for one in order if sure[one] == "worse" and any(_better(one, result) for result in gains)]
     if lost:
         return "No winner:", _lost_words(lost[0], order, gains, block, matrix)
-    return f"No method is shown to improve {matrix.baseline}:", _best_change(order, gains, matrix)
+    said = f"{_best_change(order, gains, matrix)}{_better_elsewhere(order, gains, block)}."
+    return f"No method is shown to improve {matrix.baseline}:", said
 
 
 def _lost_words(best: str, order: Sequence[str], gains: Sequence[Result], block: Block, matrix: Matrix) -> str:
@@ -77,12 +78,25 @@ def _best_change(order: Sequence[str], gains: Sequence[Result], matrix: Matrix) 
     sign = gains[0].metric.sign
     means = {label: sign * mean for label in order if (mean := mean_change(label, gains[0])) is not None}
     best = max(means, key=lambda label: means[label], default=order[0])
-    said = f"{_gain_words(best, gains[:1], matrix)}{_control_words(best, matrix, gains[0])}."
+    said = f"{_gain_words(best, gains[:1], matrix)}{_control_words(best, matrix, gains[0])}"
     if means.get(best, 1.0) > 0:
         return f"the best mean change is that of {best}, {said}"
     if len(means) == 1:
         return f"{best} has {said}"
-    return f"no mean is better than that of {matrix.baseline}, and {best} comes closest: {said}"
+    title = bands.benchmark_title(gains[0], gains)
+    return f"no mean on {title} is better than that of {matrix.baseline}, and {best} comes closest: {said}"
+
+
+def _better_elsewhere(order: Sequence[str], gains: Sequence[Result], block: Block) -> str:
+    """'; document is shown better on perplexity alone': on primary metrics that measure no gain."""
+    primary = [result for role in ("quality", "knowledge", "other") for result in block.of_role(role)]
+    found = [
+        f"{named(better, 2)} {'is' if len(better) == 1 else 'are'} shown better on"
+        f" {bands.benchmark_title(result, primary)} alone"
+        for result in primary
+        if result not in gains and (better := [label for label in order if _better(label, result)])
+    ]
+    return f"; {text.listed(found)}" if found else ""
 
 
 def _control_words(top: str, matrix: Matrix, result: Result) -> str:
