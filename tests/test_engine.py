@@ -280,6 +280,19 @@ def test_a_method_inside_another_is_in_its_key(tmp_path: Path) -> None:
     assert "peft" in node.document["libraries"]
 
 
+def test_two_entries_of_one_method_are_told_apart_while_they_are_fitted(tmp_path: Path) -> None:
+    """An artifact that only another is made from has the name of its method."""
+    text = (
+        "name: two\nbases: [microworld/small]\nbenchmarks: [{stories: {limit: 1}}]\nseeds: [0]\n"
+        "data: {demonstrations: microworld/curated-1k, preferences: microworld/call-or-ask}\n"
+        "methods: [{sft: {epochs: 1}, as: once}, {sft: {epochs: 2}, as: twice}, {dpo: {start: sft}, as: pairs}]\n"
+    )
+    (tmp_path / "two.yaml").write_text(text)
+    plan = make_plan(load_experiment(tmp_path / "two.yaml"), tmp_path / "store")
+    titles = {node.title for cell in plan.cells for node in (cell.node, *cell.node.beneath.values())}
+    assert titles == {f"{name} on microworld/small, seed 0" for name in ("once", "twice", "pairs", "sft")}
+
+
 def test_a_size_that_no_set_has_is_the_users_error(folder: Path) -> None:
     answer = {"role": "assistant", "content": "a"}
     rows = [{"messages": [{"role": "user", "content": f"q{at}"}, answer]} for at in range(5)]

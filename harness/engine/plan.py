@@ -41,7 +41,10 @@ NOTHING_REFUSED: Refused = {}
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One artifact: a method fitted on a base with some data and a seed, from other artifacts (`inputs`)."""
+    """One artifact: a method fitted on a base with some data and a seed, from other artifacts (`inputs`).
+
+    label  that of the first entry that it is made for; "" where it is only what another is made from
+    """
 
     method: Method
     base: BaseModel
@@ -49,6 +52,7 @@ class Node:
     seed: int
     inputs: Mapping[str, Node]
     document: Mapping[str, Any]
+    label: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -71,7 +75,8 @@ class Node:
     @property
     def title(self) -> str:
         """For progress and messages."""
-        parts = [f"{plugin_name(self.method)} on {self.base.spec.label}", self.data.title, f"seed {self.seed}"]
+        name = self.label or plugin_name(self.method)
+        parts = [f"{name} on {self.base.spec.label}", self.data.title, f"seed {self.seed}"]
         return ", ".join(part for part in parts if part)
 
 
@@ -236,7 +241,7 @@ class _Planner:
     def _row(self, spec: BaseSpec, data: DataChoice, entry: MethodEntry, seed: int) -> Iterator[Cell]:
         chosen = self._small_spec(entry.method) if entry.on == "small_base" else spec
         try:
-            node = self._node(entry.method, self._model(chosen), data, seed)
+            node = self._node(entry.method, self._model(chosen), data, seed, entry.label)
         except UserError as error:
             where = error.where or str(self.experiment.file)
             raise UserError(f"{entry.label}: {error.what}", where=where, fix=error.fix) from None
@@ -272,7 +277,7 @@ class _Planner:
         ]
         return next((self.lost[place] for place in needed if place in self.lost), None)
 
-    def _node(self, method: Method, base: BaseModel, data: DataChoice, seed: int) -> Node:
+    def _node(self, method: Method, base: BaseModel, data: DataChoice, seed: int, label: str = "") -> Node:
         inputs = {}
         _require_own_fits(method)
         for role, needed in sorted(method.requires().items()):
@@ -283,7 +288,7 @@ class _Planner:
         document = self._document(method, base, data, seed, inputs)
         # without data the artifact is the same for every choice of data
         reached = method.needs - {"small_base"} or any(node.data != DataChoice() for node in inputs.values())
-        node = Node(method, base, data if reached else DataChoice(), seed, inputs, document)
+        node = Node(method, base, data if reached else DataChoice(), seed, inputs, document, label)
         return self.nodes.setdefault(node.key, node)
 
     def _document(
