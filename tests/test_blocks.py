@@ -147,7 +147,8 @@ def test_log_probs_of_labelled_tokens_and_their_gradients_are_those_of_the_head_
     assert (gradients(model) - expected).norm() < 1e-5 * expected.norm()
 
 
-def test_the_fused_head_reads_the_labelled_positions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def read_by_the_fused_head(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many positions TRL's fused head reads, call by call from now on."""
     rows: list[int] = []
     whole = trl.trainer.utils._ChunkedLogProbFunction.apply
 
@@ -156,6 +157,11 @@ def test_the_fused_head_reads_the_labelled_positions_alone(monkeypatch: pytest.M
         return whole(states, *others)
 
     monkeypatch.setattr(trl.trainer.utils._ChunkedLogProbFunction, "apply", counted)
+    return rows
+
+
+def test_the_fused_head_reads_the_labelled_positions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = read_by_the_fused_head(monkeypatch)
     model, batch = made("tied"), batch_of()
     add_fused_lm_head(model)
     blocks.fused_log_probs(model, batch)

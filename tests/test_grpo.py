@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 import trl
+from test_blocks import read_by_the_fused_head
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from harness.engine.config import load_experiment
@@ -164,14 +165,7 @@ def test_on_a_cpu_the_head_reads_no_padding_and_of_prompts_the_end_at_most(
     base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """28 tokens of answers, and of prompts of 3, 4 and 5 ids the 0, 1 and 2 beside padding; 84 positions in all."""
-    rows: list[int] = []
-    whole = trl.trainer.utils._ChunkedLogProbFunction.apply
-
-    def counted(states: torch.Tensor, *others: Any) -> Any:
-        rows.append(len(states))
-        return whole(states, *others)
-
-    monkeypatch.setattr(trl.trainer.utils._ChunkedLogProbFunction, "apply", counted)
+    rows = read_by_the_fused_head(monkeypatch)
     groups = [["w5", "w9 w3", "w2", "w4 w8"], ["w6", "w6 w6", "w1", "w2"], ["w7", "w7", "w3 w7", "w7"]]
     saying(Rollouts(PROBLEMS, base.encoder, Sampling(3)), monkeypatch, groups)
     batch_of(METHOD, base, tmp_path / "scratch")
