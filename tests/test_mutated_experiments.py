@@ -26,7 +26,7 @@ from harness.errors import UserError
 
 ON_FILES_ELSEWHERE = {
     *("gemma-3-270m", "gemma-3-270m_rates", "gemma-3-270m_methods", "gemma-3-270m_methods_validation"),
-    *("gemma-3-270m_more_methods", "gemma-3-270m_more_methods_validation"),
+    *("gemma-3-270m_more_methods", "gemma-3-270m_more_methods_validation", "gemma-3-270m_verified_validation"),
     *("real-bases", "beyond_sft", "beyond_sft_validation", "elicitation"),
 }
 """Studies whose model or data is a file that a changed copy in another folder does not have."""
