@@ -216,7 +216,7 @@ def test_each_damaged_artifact_is_fitted_again_before_it_is_loaded(many: Path) -
     assert heard.endswith("exit 0")
     for label, (name, how) in cases.items():
         file = folder / "store" / "artifacts" / found[label][0] / name
-        assert (f"damaged outside on model, seed 0: {file}" in heard) == ((name, how) != ("done", "deleted"))
+        assert (f"damaged {label} on model, seed 0: {file}" in heard) == ((name, how) != ("done", "deleted"))
     assert content(folder)["rows.parquet"] == before["rows.parquet"]
 
 
