@@ -164,7 +164,7 @@ def test_the_trainer_s_log_probabilities_are_those_of_scoring_where_positions_co
 def test_on_a_cpu_the_head_reads_no_padding_and_of_prompts_the_end_at_most(
     base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """28 tokens of answers, and of prompts of 3, 4 and 5 ids the 0, 1 and 2 beside padding; 84 positions in all."""
+    """28 tokens of answers, and the last 0, 1 and 2 ids of prompts of 3, 4 and 5; 84 positions in all."""
     rows = read_by_the_fused_head(monkeypatch)
     groups = [["w5", "w9 w3", "w2", "w4 w8"], ["w6", "w6 w6", "w1", "w2"], ["w7", "w7", "w3 w7", "w7"]]
     saying(Rollouts(PROBLEMS, base.encoder, Sampling(3)), monkeypatch, groups)

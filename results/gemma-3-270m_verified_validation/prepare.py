@@ -27,7 +27,7 @@ TRAINED_ON, VALIDATION, TESTED = 48, 32, 100
 def main() -> None:
     """Write every file of both `data/`."""
     for here in (HERE, TEST):
-        (here / "data").mkdir(exist_ok=True)
+        (here / "data").mkdir(parents=True, exist_ok=True)
         shutil.copy(FIRST / "data/demonstrations.jsonl", here / "data")
     for name in ("ifeval", "text"):
         shutil.copy(FIRST / f"data/{name}.jsonl", TEST / "data")
